@@ -1,0 +1,32 @@
+"""Arithmetic that several families of bounds share: logarithms that stay finite."""
+
+import jax.numpy as jnp
+
+from bounds.types import BoundValue
+
+
+def log(x):
+    """ln x, and a large negative number instead of -inf at x = 0."""
+    return jnp.log(jnp.maximum(x, jnp.finfo(jnp.result_type(x, float)).tiny))
+
+
+def log_product_without_each(logs):
+    """ln prod_{j != l} x_j for each l, from `[L]` logarithms."""
+    return jnp.sum(logs) - logs
+
+
+def margin_bound(log_numerator, task, margins, margin):
+    """R_S(gamma) + numerator / (gamma sqrt(m)): the form in which margin bounds are plotted.
+
+    Args:
+      log_numerator: `[]`, natural logarithm of the numerator.
+      task: a `Task`.
+      margins: the training `Margins`.
+      margin: `[]`, gamma > 0.
+
+    Returns:
+      A `BoundValue`.
+    """
+    log_excess = log_numerator - jnp.log(margin) - jnp.log(task.size) / 2
+    empirical, excess = margins.error(margin), jnp.exp(log_excess)
+    return BoundValue(empirical + excess, empirical, excess, log_excess)

@@ -1,0 +1,30 @@
+"""What measuring is given: one network, and what is known of how it came to be."""
+
+import chex
+import flax.linen as nn
+from flax import struct
+
+from nets.training import Sample
+
+
+class Unavailable(Exception):
+    """A group cannot be measured on this network; the message says what is missing."""
+
+
+@struct.dataclass
+class Network:
+    """One trained network.
+
+    Attributes:
+      model: the Linen module.
+      params: its learned parameters.
+      sample: the training set.
+      init: the parameters it started from, or None.
+      other: the parameters learned from another draw from the same init, or None.
+    """
+
+    model: nn.Module = struct.field(pytree_node=False)
+    params: chex.ArrayTree
+    sample: Sample
+    init: chex.ArrayTree | None = None
+    other: chex.ArrayTree | None = None

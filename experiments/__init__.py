@@ -1,0 +1,1 @@
+"""Questions asked of nets and bounds: flags, files and figures live here only."""

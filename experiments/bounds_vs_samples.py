@@ -1,0 +1,81 @@
+"""Test error falls with the training set; do the bounds?
+
+Reproduces Section 2 of Nagarajan & Kolter (2019): networks of every size, seed and draw are
+trained to one margin, then measured, and the bounds evaluated on each.
+
+  python -m experiments.bounds_vs_samples --preset=demo --out=runs/demo
+"""
+
+from experiments import command_line, measurement, presets, size_report, tables
+from experiments.data import DATASETS
+from experiments.presets import BoundsVsSamples
+from experiments.progress import Progress
+from experiments.refusals import Refusal
+from experiments.run_folder import RunFolder, write_table
+from experiments.settings import check
+from experiments.sweep import Sweep
+from nets.runs import make_layout
+
+
+def run(config, out, *, resume=False, redraw=False, layout=None):
+    """Runs the experiment into a folder.
+
+    Args:
+      config: a `BoundsVsSamples`.
+      out: the run folder; it must exist for `resume` and `redraw` only.
+      resume: go on with it; a finished one is shown.
+      redraw: measure (if the weights were kept), bound and plot it again.
+      layout: a `nets.runs.Layout`; the default for this machine's devices if not given.
+
+    Returns:
+      The `RunFolder`.
+
+    Raises:
+      Refusal: the settings, the data or the folder cannot be used.
+    """
+    check(config)
+    if config.dataset == "hypersphere" and not config.biases:
+        raise Refusal(
+            "--biases=false: a ReLU net without biases is homogeneous, f(c x) = c f(x), and "
+            "cannot tell concentric spheres apart (its test error is 1/2); use --biases"
+        )
+    source = DATASETS[config.dataset](config)
+    if resume or redraw:
+        folder = RunFolder.resume(out, source.sha256)
+    else:
+        Sweep(config, source, None)  # refuses what cannot be trained, before a folder is made
+        folder = RunFolder.create(out, config, source.sha256)
+    sweep, layout = Sweep(config, source, folder), layout or make_layout()
+    if redraw:
+        if not folder.is_finished:
+            raise Refusal(f"--out={out}: not finished; use --resume")
+        folder.record_settings(config, source.sha256)
+    if redraw or not folder.is_finished:
+        if not redraw:
+            sweep.keep_samples()
+            sweep.train(layout, Progress())
+        if not redraw or sweep.has_weights:
+            measurement.measure(sweep, layout, again=redraw)
+        if config.save_weights and not redraw:
+            sweep.save_weights()
+        write_tables(sweep)
+        size_report.write(config, folder)
+        sweep.forget_checkpoints()
+    size_report.show(folder)
+    return folder
+
+
+def write_tables(sweep):
+    """The four tables of the run folder."""
+    config, path, runs = sweep.config, sweep.folder.path, sweep.runs
+    measured = [measurement.read(sweep.folder, run) for run in runs]
+    results = tables.results(config, runs, measured)
+    write_table(path / "results.csv", tables.RESULTS + tables.SETTINGS, results)
+    write_table(path / "epochs.csv", tables.EPOCHS, tables.epochs(runs, measured))
+    write_table(path / "layers.csv", tables.LAYERS, tables.layers(runs, measured))
+    values = tables.bound_values(config, runs, measured)
+    write_table(path / "bounds.csv", tables.BOUNDS, values)
+
+
+if __name__ == "__main__":
+    command_line.main(BoundsVsSamples, presets.BOUNDS_VS_SAMPLES, run)

@@ -1,0 +1,69 @@
+"""Half-way states on disk: three functions, with Orbax behind them."""
+
+import logging
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+
+
+def _orbax():
+    import orbax.checkpoint  # slow to import, and only runs that last need it
+
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    return orbax.checkpoint.PyTreeCheckpointer()
+
+
+def _complete(folder):
+    """The finished checkpoints of a folder, newest last."""
+    found = [path for path in Path(folder).glob("*") if path.name.isdigit()]
+    return sorted(found, key=lambda path: int(path.name))
+
+
+def save(folder, trees):
+    """Replaces the checkpoint in a folder; a kill at any moment leaves the old or the new.
+
+    Args:
+      folder: its own; made if missing.
+      trees: name -> tree of arrays.
+    """
+    flat = {
+        name: {
+            jax.tree_util.keystr(path): np.asarray(leaf)
+            for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+        }
+        for name, tree in trees.items()
+    }
+    before = _complete(folder)
+    number = int(before[-1].name) + 1 if before else 0
+    _orbax().save(Path(folder).absolute() / str(number), flat)
+    for path in before:
+        shutil.rmtree(path)
+
+
+def restore(folder, like):
+    """The newest complete checkpoint: name -> tree.
+
+    Args:
+      folder: where `save` put it.
+      like: a function of a name, a tree of its structure (leaves may be shapes).
+
+    Returns:
+      name -> tree of numpy arrays; empty if there is no checkpoint.
+    """
+    complete = _complete(folder)
+    if not complete:
+        return {}
+    stored = _orbax().restore(complete[-1].absolute())
+    trees = {}
+    for name, arrays in stored.items():
+        paths, structure = jax.tree_util.tree_flatten_with_path(like(name))
+        leaves = [np.asarray(arrays[jax.tree_util.keystr(path)]) for path, _ in paths]
+        trees[name] = jax.tree.unflatten(structure, leaves)
+    return trees
+
+
+def clear(folder):
+    """Removes a folder of checkpoints."""
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,117 @@
+"""From flags to settings, and from a refusal to one line and exit code 2."""
+
+import dataclasses
+import errno
+import sys
+
+from absl import app, flags, logging
+
+from experiments import run_folder, settings
+from experiments.refusals import Refusal
+
+flags.disclaim_key_flags()
+
+
+def _define(kind, presets):
+    flags.DEFINE_enum("preset", "demo", list(presets), "named settings; other flags override it")
+    flags.DEFINE_string("out", None, "the run folder; it must not exist, but for --resume")
+    flags.DEFINE_bool("resume", False, "go on with the run folder --out, or show it if finished")
+    flags.DEFINE_bool("redraw", False, "measure, bound and plot the finished --out again")
+    flags.DEFINE_integer("devices", None, "CPU devices to spread runs over; default: all cores")
+    for field in dataclasses.fields(kind):
+        kind_of = settings.scalar_type(field.type)
+        define = {int: flags.DEFINE_integer, float: flags.DEFINE_float, bool: flags.DEFINE_bool}
+        define.get(kind_of, flags.DEFINE_string)(field.name, None, field.metadata["help"])
+
+
+def _given(kind):
+    """The settings typed on the command line."""
+    given = {}
+    for field in dataclasses.fields(kind):
+        flag = flags.FLAGS[field.name]
+        if flag.present:
+            element = settings.element_type(field.type)
+            value = flag.value
+            given[field.name] = (
+                settings.parse_list(field.name, value, element) if element else value
+            )
+    return given
+
+
+def _settings(kind, presets):
+    """The settings of this call: from preset and flags, or from the folder to resume."""
+    values, given = flags.FLAGS, _given(kind)
+    asked = dict(given)
+    if values["preset"].present:
+        asked = settings.to_json(presets[values.preset]) | given
+    if not (values.resume or values.redraw):
+        return dataclasses.replace(presets[values.preset], **given)
+    stored = run_folder.stored_settings(values.out, kind)
+    free = set(settings.names(kind, compared=False))
+    if values.redraw:
+        free |= set(settings.names(kind, measuring=True))
+    wanted = dataclasses.replace(
+        stored, **{n: tuple(v) if isinstance(v, list) else v for n, v in asked.items()}
+    )
+    settings.check(wanted)
+    differ = settings.differences(wanted, stored, [n for n in asked if n not in free])
+    if differ:
+        raise Refusal(f"--out={values.out}: made with other settings ({differ}); use another --out")
+    changeable = {n: getattr(wanted, n) for n in given if n in free}
+    return dataclasses.replace(stored, **changeable)
+
+
+def _parse(argv):
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        _say(str(error).replace("\n", " "))
+
+
+def _say(line):
+    print(f"{sys.argv[0].rsplit('/', 1)[-1]}: {line}", file=sys.stderr)
+    sys.exit(2)
+
+
+def main(kind, presets, run):
+    """Runs a program: `run(config, out, resume=, redraw=)` with settings from the flags.
+
+    Args:
+      kind: a settings dataclass.
+      presets: name -> an instance of it.
+      run: the program.
+    """
+
+    def program(argv):
+        logging.set_verbosity(logging.WARNING)
+        try:
+            if argv[1:]:
+                raise Refusal(f"{argv[1]}: not a flag; flags are written --name=value")
+            values = flags.FLAGS
+            if not values.out:
+                raise Refusal("--out is missing; name a folder for the results")
+            if values.resume and values.redraw:
+                raise Refusal("--resume and --redraw: give one of them")
+            from experiments import devices
+
+            devices.use_cores(values.devices)
+            config = _settings(kind, presets)
+            run(config, values.out, resume=values.resume, redraw=values.redraw)
+        except Refusal as refusal:
+            _say(str(refusal))
+        except KeyboardInterrupt:
+            _say(f"interrupted; --out={flags.FLAGS.out} --resume goes on from its last checkpoint")
+        except Exception as error:
+            if not _is_disk_full(error):
+                raise
+            _say(
+                f"--out={flags.FLAGS.out}: the disk is full; free some space, then go on with "
+                "--resume"
+            )
+
+    _define(kind, presets)
+    app.run(program, flags_parser=_parse)
+
+
+def _is_disk_full(error):
+    return getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)

@@ -1,0 +1,151 @@
+"""Measuring the finished runs of a sweep: one small file a run, `measured/<run>.npz`.
+
+It holds all that is known of a run but its weights: the groups that bounds need, the
+margins on the training and the test set, and the check of every epoch. Tables, bounds and
+figures are made from these files, so they can be made again without training.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import bounds
+from bounds.measuring.margins import margins_of
+from experiments import run_folder
+from experiments.sweep import HISTORY
+from nets import training
+from nets.runs import map_lanes, stack
+
+# What the tables print, whatever the bounds ask for.
+TABLE_GROUPS = ("task", "margins", "layers", "init", "from_init")
+
+
+def _test_samples(source):
+    """name -> padded `Sample`: the clean test set and, with label noise, the noisy one."""
+    test = source.test
+    labels = {"test": test.labels}
+    if test.noisy_labels is not None:
+        labels["test_noisy"] = test.noisy_labels
+    return {n: training.pad_sample(test.inputs, y, 0) for n, y in labels.items()}
+
+
+def _flatten(groups):
+    return {
+        f"{name}/{field}": np.asarray(getattr(group, field))
+        for name, group in groups.items()
+        for field in group.__dataclass_fields__
+    }
+
+
+def _trimmed(arrays):
+    """Margins without their padding."""
+    return {
+        name: value[: int(arrays[name.replace("sorted", "size")])]
+        if name.endswith("/sorted")
+        else value
+        for name, value in arrays.items()
+    }
+
+
+def measured_path(folder, run):
+    return folder.measured / f"{run.name}.npz"
+
+
+def _history(sweep, run):
+    """How a run went: kept with its fresh weights, later with what was measured before."""
+    path = measured_path(sweep.folder, run)
+    if sweep.trained_path(run).exists():
+        return sweep.load_history(run)
+    before = run_folder.read_arrays(path)
+    return {name: before[name] for name in HISTORY}
+
+
+def measure(sweep, layout, again=False):
+    """Measures the trained runs of a sweep that are not measured yet.
+
+    Args:
+      sweep: an `experiments.sweep.Sweep`, trained.
+      layout: a `nets.runs.Layout`.
+      again: measure all of them.
+    """
+    config, folder = sweep.config, sweep.folder
+    waiting = [r for r in sweep.runs if again or not measured_path(folder, r).exists()]
+    if not waiting:
+        return
+    groups = list(dict.fromkeys([*TABLE_GROUPS, *bounds.needs(config.bounds)]))
+    if config.draws > 1 and "from_other" not in groups:
+        groups.append("from_other")
+    tests = _test_samples(sweep.source)
+
+    def measure_one(tests, params, init, other, sample):
+        network = bounds.Network(sweep.plan.model, params, sample, init, other)
+        found, _ = bounds.measure(network, groups)
+        return found | {
+            name: margins_of(sweep.plan.model, params, test) for name, test in tests.items()
+        }
+
+    with jax.enable_x64(True):
+        program = map_lanes(layout, measure_one, shared=1)
+        for first in range(0, len(waiting), layout.lanes):
+            batch = waiting[first : first + layout.lanes]
+            params = [sweep.load_params(run) for run in batch]
+            other = None
+            if config.draws > 1:
+                other = [sweep.load_params(sweep.partner(run)) for run in batch]
+                other = stack(other, layout.lanes)
+            with jax.enable_x64(False):  # random draws are made in float32
+                init = [sweep.init_params(run.seed) for run in batch]
+                samples = [sweep.sample(run) for run in batch]
+            found = program(
+                tests,
+                stack(params, layout.lanes),
+                stack(init, layout.lanes),
+                other,
+                stack(samples, layout.lanes),
+            )
+            found = jax.device_get(found)
+            for lane, run in enumerate(batch):
+                mine = jax.tree.map(lambda leaf, lane=lane: leaf[lane], found)
+                history = _history(sweep, run)
+                path = measured_path(folder, run)
+                run_folder.write_arrays(path, _trimmed(_flatten(mine)) | history)
+
+
+def read(folder, run):
+    """What was measured of a run: a flat dict of arrays."""
+    return run_folder.read_arrays(measured_path(folder, run))
+
+
+def groups_of(measured):
+    """The groups of runs that were measured, stacked along a run axis.
+
+    Args:
+      measured: a list of what `read` returned, R of them.
+
+    Returns:
+      name -> group of arrays with a leading axis R; margins padded with +inf. A group that
+      some run lacks is left out.
+    """
+    kinds = {
+        "task": bounds.types.Task,
+        "margins": bounds.types.Margins,
+        **dict.fromkeys(
+            ("layers", "init", "from_init", "from_origin", "from_other"), bounds.types.LayerNorms
+        ),
+    }
+    found = {}
+    for name, kind in kinds.items():
+        names = [f"{name}/{field}" for field in kind.__dataclass_fields__]
+        if all(n in arrays for arrays in measured for n in names):
+            columns = [[arrays[n] for arrays in measured] for n in names]
+            found[name] = kind(*(_stack_padded(column) for column in columns))
+    return found
+
+
+def _stack_padded(arrays):
+    if arrays[0].ndim == 0 or len({a.shape for a in arrays}) == 1:
+        return np.stack(arrays)
+    longest = max(len(a) for a in arrays)
+    return np.stack(
+        [np.pad(a, (0, longest - len(a)), constant_values=np.inf) for a in arrays]
+    )

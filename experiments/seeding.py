@@ -1,0 +1,33 @@
+"""Every random number of an experiment, derived from `--seed` by name.
+
+A key depends on what it is for (which seed, size, draw), never on what else is run: run
+17 is the same network in any batch.
+"""
+
+import enum
+
+import jax
+import numpy as np
+
+
+class Purpose(enum.IntEnum):
+    """What a key is for; numbers are part of every result and never change."""
+
+    INIT = 0
+    TRAIN = 1
+    ORDER = 2
+    TEST = 3
+    LABEL_NOISE = 4
+
+
+def key_for(seed, purpose, *numbers):
+    """The typed key of a purpose, e.g. `key_for(flags.seed, Purpose.TRAIN, 3, 512, 0)`."""
+    key = jax.random.fold_in(jax.random.key(seed), int(purpose))
+    for number in numbers:
+        key = jax.random.fold_in(key, number)
+    return key
+
+
+def host_generator(key):
+    """A numpy generator seeded by a typed JAX key, for draws made on the host."""
+    return np.random.default_rng(np.asarray(jax.random.key_data(key)))

@@ -1,0 +1,1 @@
+"""Networks and how they learn: arrays in, arrays out; no files, no flags, no bounds."""

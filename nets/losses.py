@@ -1,0 +1,44 @@
+"""Losses of one example."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import optax
+
+
+def sigmoid_cross_entropy(logits, label):
+    """C independent logistic losses against the one-hot label, AVERAGED over classes.
+
+    The loss of Nagarajan & Kolter's code (2019): with C classes the step of each logit is
+    1/C of the learning rate.
+
+    Args:
+      logits: `[C]`.
+      label: `[]`, integer.
+
+    Returns:
+      The loss in nats, `[]`.
+    """
+    chex.assert_rank([logits, label], [1, 0])
+    target = jax.nn.one_hot(label, logits.shape[0])
+    return jnp.mean(optax.sigmoid_binary_cross_entropy(logits, target))
+
+
+def softmax_cross_entropy(logits, label):
+    """-log of the softmax probability of the label, in nats; arguments as above."""
+    chex.assert_rank([logits, label], [1, 0])
+    return optax.softmax_cross_entropy_with_integer_labels(logits, label)
+
+
+def squared_error(logits, label):
+    """Squared distance to the one-hot label, averaged over classes; arguments as above."""
+    chex.assert_rank([logits, label], [1, 0])
+    target = jax.nn.one_hot(label, logits.shape[0])
+    return jnp.mean(jnp.square(logits - target))
+
+
+LOSSES = {
+    "sigmoid": sigmoid_cross_entropy,
+    "softmax": softmax_cross_entropy,
+    "squared": squared_error,
+}

@@ -1,0 +1,279 @@
+"""MANY runs: the run axis begins here, and touches no file.
+
+A lane is a place on a device in which one run after another is trained. Lanes are sharded
+over the devices of a mesh and never speak to each other: the compiled program holds no
+collective. Inside a device they are vectorised on an accelerator, and on a CPU taken one
+after another, which is faster there and lets every run have its own trip counts.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from nets import training
+from nets.training import Outcome
+
+AXIS = "run"
+CALL_SECONDS = 0.25  # a call aims at this: short beside a run, long beside its overhead
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Where runs are computed.
+
+    Attributes:
+      mesh: a one-dimensional mesh whose axis is `AXIS`.
+      lanes_per_device: runs a device holds at once.
+      vectorized: vmap them (accelerators) or take one after another (CPU).
+    """
+
+    mesh: jax.sharding.Mesh
+    lanes_per_device: int
+    vectorized: bool
+
+    @property
+    def lanes(self):
+        return self.mesh.size * self.lanes_per_device
+
+    @property
+    def sharding(self):
+        return NamedSharding(self.mesh, PartitionSpec(AXIS))
+
+
+def make_layout(devices=None, lanes_per_device=None, vectorized=None):
+    """The layout that suits the devices (all, if not given).
+
+    Args:
+      devices: a list of JAX devices of one kind.
+      lanes_per_device: 1 on a CPU, 16 elsewhere if not given.
+      vectorized: False on a CPU, True elsewhere if not given.
+
+    Returns:
+      A `Layout`.
+    """
+    devices = jax.devices() if devices is None else devices
+    on_cpu = devices[0].platform == "cpu"
+    mesh = jax.make_mesh(
+        (len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices
+    )
+    return Layout(
+        mesh=mesh,
+        lanes_per_device=lanes_per_device or (1 if on_cpu else 16),
+        vectorized=not on_cpu if vectorized is None else vectorized,
+    )
+
+
+def _sharded(layout, function, shared, donate=()):
+    """jit of `function` run by every device on its own lanes.
+
+    The first `shared` arguments are the same for all devices, the others have a leading
+    lane axis, as every result has.
+    """
+
+    def wrapped(*args):
+        lanes = (PartitionSpec(AXIS),) * (len(args) - shared)
+        return jax.shard_map(
+            function,
+            mesh=layout.mesh,
+            in_specs=(PartitionSpec(),) * shared + lanes,
+            out_specs=PartitionSpec(AXIS),
+            check_vma=False,
+        )(*args)
+
+    return jax.jit(wrapped, donate_argnums=donate)
+
+
+def map_lanes(layout, function, shared=0, donate=()):
+    """`function` of one run, made a jitted function of one run a lane.
+
+    Args:
+      layout: a `Layout`.
+      function: pure; its first `shared` arguments are common to all runs.
+      shared: how many.
+      donate: positions of arguments whose memory the result may take.
+
+    Returns:
+      A jitted function whose other arguments, and whose results, have a leading axis of
+      `layout.lanes`.
+    """
+
+    def on_device(*args):
+        common, own = args[:shared], args[shared:]
+        if layout.vectorized:
+            return jax.vmap(lambda *one: function(*common, *one))(*own)
+        return jax.lax.map(lambda one: function(*common, *one), own)
+
+    return _sharded(layout, on_device, shared, donate)
+
+
+def stack(trees, lanes):
+    """Trees of equal shape stacked along a new lane axis, the last repeated to `lanes`."""
+    trees = list(trees) + [trees[-1]] * (lanes - len(trees))
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """A run that has ended: its last state, on the host, and its seconds in a lane."""
+
+    state: training.TrainState
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Tick:
+    """What one call of the compiled program brought.
+
+    Attributes:
+      finished: job -> `Finished`.
+      checks: job -> float32 `[epochs, 3]`, the epochs completed in this call, of every job
+        that was in a lane: margin error, error, loss.
+      running: the jobs that go on.
+      seconds: job -> seconds in a lane so far, of the jobs that go on.
+      states: call it for job -> `TrainState` on the host, of the jobs that go on; only
+        before the next tick is asked for.
+    """
+
+    finished: dict[Hashable, Finished]
+    checks: dict[Hashable, np.ndarray]
+    running: list[Hashable]
+    seconds: dict[Hashable, float]
+    states: Callable[[], dict[Hashable, training.TrainState]]
+
+
+class _Lanes:
+    """The states and samples of all lanes, on their devices."""
+
+    def __init__(self, layout, state, sample):
+        self.layout = layout
+        zeros = jax.jit(
+            lambda: jax.tree.map(
+                lambda leaf: jnp.zeros((layout.lanes, *leaf.shape), leaf.dtype),
+                (jax.eval_shape(training.pack, state), sample),
+            ),
+            out_shardings=layout.sharding,
+        )
+        self.states, self.samples = zeros()
+        self._place = _sharded(layout, self._place_on_device, 2, donate=(2,))
+        self._take = _sharded(layout, self._take_on_device, 1)
+
+    def _place_on_device(self, lane, one, local):
+        per_device = self.layout.lanes_per_device
+        place = lane - jax.lax.axis_index(AXIS) * per_device
+        is_here = (place >= 0) & (place < per_device)
+        place = jnp.clip(place, 0, per_device - 1)
+        return jax.tree.map(
+            lambda kept, new: kept.at[place].set(jnp.where(is_here, new, kept[place])),
+            local,
+            one,
+        )
+
+    def _take_on_device(self, place, local):
+        return jax.tree.map(lambda leaf: leaf[place][None], local)
+
+    def fill(self, lane, state, sample):
+        self.states, self.samples = self._place(
+            lane, (training.pack(state), sample), (self.states, self.samples)
+        )
+
+    def state(self, lane):
+        device, place = divmod(lane, self.layout.lanes_per_device)
+        everywhere = self._take(place, self.states)
+        # Devices are in mesh order along the lane axis: shard d holds index d.
+        shards = jax.tree.map(
+            lambda leaf: next(
+                s.data for s in leaf.addressable_shards if s.index[0].start in (device, None)
+            ),
+            everywhere,
+        )
+        return jax.tree.map(lambda leaf: np.array(leaf[0]), jax.device_get(shards))
+
+
+def train_many(
+    plan: training.Plan,
+    jobs: Iterable[Hashable],
+    start: Callable[[Any], tuple[training.TrainState, training.Sample]],
+    layout: Layout,
+) -> Iterator[Tick]:
+    """Trains every job; a job that ends gives its lane to the next.
+
+    One compiled program serves all of them. What becomes of a job depends on its own state
+    and sample only, not on its lane or on what runs beside it: bit for bit on a CPU, to
+    rounding on accelerators.
+
+    Args:
+      plan: a `Plan`.
+      jobs: names of runs, in the order in which they are begun.
+      start: a job's state (new, or half-way from an earlier tick) and sample; all samples
+        have the same number of rows.
+      layout: a `Layout`.
+
+    Yields:
+      A `Tick` after each call of the program; states are packed (`training.pack`).
+    """
+    waiting = list(jobs)[::-1]
+    if not waiting:
+        return
+
+    def advance(budget, segment, state, sample):
+        state, records = training.advance(
+            plan, training.unpack(state), sample, budget, segment
+        )
+        return training.pack(state), records
+
+    program = map_lanes(layout, advance, shared=2, donate=(2,))
+    lanes, inside, seconds, steps_per_epoch = None, {}, {}, {}
+    budget, compiled = 64, False
+    while waiting or inside:
+        for lane in range(layout.lanes):
+            if lane not in inside and waiting:
+                job = waiting.pop()
+                state, sample = start(job)
+                lanes = lanes or _Lanes(layout, state, sample)
+                lanes.fill(lane, state, sample)
+                inside[lane] = job
+                seconds[job] = 0.0
+                steps_per_epoch[job] = int(sample.size) // plan.batch_size
+        segment = budget
+        if layout.vectorized:
+            segment = min(budget, *(steps_per_epoch[job] for job in inside.values()))
+
+        began = time.perf_counter()
+        lanes.states, records = program(budget, segment, lanes.states, lanes.samples)
+        outcomes, epochs, records = jax.device_get(
+            (lanes.states["outcome"], lanes.states["epoch"], records)
+        )
+        elapsed = time.perf_counter() - began
+
+        if compiled:
+            budget = int(budget * np.clip(CALL_SECONDS / elapsed, 0.25, 4.0))
+            budget = int(np.clip(budget, 16, 2**28))
+        compiled = True
+        checks, finished = {}, {}
+        for lane, job in list(inside.items()):
+            seconds[job] += elapsed
+            count = records.count[lane]
+            checks[job] = np.stack(
+                [
+                    getattr(records.checks, name)[lane, :count]
+                    for name in ("margin_error", "error", "loss")
+                ],
+                axis=1,
+            )
+            if outcomes[lane] != Outcome.RUNNING:
+                finished[job] = Finished(lanes.state(lane), seconds.pop(job))
+                del inside[lane]
+        del epochs
+        yield Tick(
+            finished=finished,
+            checks=checks,
+            running=list(inside.values()),
+            seconds=dict(seconds),
+            states=lambda: {job: lanes.state(lane) for lane, job in inside.items()},
+        )

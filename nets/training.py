@@ -1,0 +1,327 @@
+"""ONE run: a network trained by SGD until it has reached a margin.
+
+Everything here speaks of a single network; `nets.runs` maps it over many.
+"""
+
+import dataclasses
+import enum
+
+import chex
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from nets import losses, margins
+
+CHECK_BLOCK = 128  # examples a forward pass of the margin check takes at once
+RECORDS = 64  # epochs one call of `advance` can report
+
+
+class Outcome(enum.IntEnum):
+    """How a run stands."""
+
+    IDLE = 0  # no run at all: a lane of zeros
+    RUNNING = 1
+    CONVERGED = 2  # the stopping rule was met at the end of an epoch
+    EXHAUSTED = 3  # `max_epochs` came first
+    DIVERGED = 4  # the training loss is no longer finite
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What decides a training, but for its data and its keys. Hashable: compiled in.
+
+    Attributes:
+      model: a Linen module, inputs `[..., D]` to logits `[..., C]`.
+      loss: a name in `losses.LOSSES`.
+      learning_rate: of plain SGD.
+      batch_size: examples a step; an epoch's last incomplete batch is dropped.
+      shuffle: a new order every epoch; else the sample's own order every epoch.
+      margin: gamma*, the margin to reach.
+      threshold: the fraction of the training set that may stay below `margin`.
+      loss_target: if given, the run stops at this mean training loss instead.
+      max_epochs: the guard.
+    """
+
+    model: nn.Module
+    loss: str
+    learning_rate: float
+    batch_size: int
+    shuffle: bool
+    margin: float
+    threshold: float
+    loss_target: float | None
+    max_epochs: int
+
+    @property
+    def optimizer(self):
+        return optax.sgd(self.learning_rate)
+
+
+@struct.dataclass
+class Sample:
+    """A training set, padded: rows from `size` on are never looked at.
+
+    Attributes:
+      inputs: `[M, D]`, M a multiple of `CHECK_BLOCK` (see `pad_sample`).
+      labels: `[M]` int32.
+      size: `[]` int32, m.
+    """
+
+    inputs: chex.Array
+    labels: chex.Array
+    size: chex.Array
+
+
+@struct.dataclass
+class TrainState:
+    """A run half-way: with its `Sample`, all that its future depends on.
+
+    Attributes:
+      key: typed key of the run; epoch e is shuffled by `fold_in(key, e)`.
+      params: the network's parameters.
+      optimizer_state: Optax's.
+      epoch: `[]` int32, epochs completed.
+      batch: `[]` int32, batches done of the epoch under way.
+      outcome: `[]` int32, an `Outcome`.
+    """
+
+    key: chex.PRNGKey
+    params: chex.ArrayTree
+    optimizer_state: chex.ArrayTree
+    epoch: chex.Array
+    batch: chex.Array
+    outcome: chex.Array
+
+
+@struct.dataclass
+class Check:
+    """The training set at the end of an epoch: fractions of m, and the mean loss."""
+
+    margin_error: chex.Array
+    error: chex.Array
+    loss: chex.Array
+
+
+@struct.dataclass
+class Records:
+    """The checks of the epochs that one call of `advance` completed.
+
+    Attributes:
+      checks: a `Check` of arrays `[RECORDS]`; entries from `count` on mean nothing.
+      count: `[]` int32.
+    """
+
+    checks: Check
+    count: chex.Array
+
+
+def pad_sample(inputs, labels, rows):
+    """A `Sample` of `len(labels)` examples in at least `rows` rows, zeros behind them."""
+    size = len(labels)
+    behind = -(-max(rows, size) // CHECK_BLOCK) * CHECK_BLOCK - size
+    return Sample(
+        inputs=jnp.pad(jnp.asarray(inputs, jnp.float32), ((0, behind), (0, 0))),
+        labels=jnp.pad(jnp.asarray(labels, jnp.int32), (0, behind)),
+        size=jnp.asarray(size, jnp.int32),
+    )
+
+
+def init_params(plan, key, features):
+    """The initial parameters for inputs `[features]`: a function of `key` alone."""
+    return plan.model.init(key, jnp.zeros((1, features)))["params"]
+
+
+def init_state(plan, params, key):
+    """A run at its beginning.
+
+    Args:
+      plan: a `Plan`.
+      params: its initial parameters; two runs may share them.
+      key: typed key that decides the order of the examples where `plan.shuffle`.
+
+    Returns:
+      A `TrainState`.
+    """
+    return TrainState(
+        key=key,
+        params=params,
+        optimizer_state=plan.optimizer.init(params),
+        epoch=jnp.zeros((), jnp.int32),
+        batch=jnp.zeros((), jnp.int32),
+        outcome=jnp.asarray(Outcome.RUNNING, jnp.int32),
+    )
+
+
+def logits_of(model, params, inputs):
+    """Logits `[N, C]` of `inputs` `[N, D]`."""
+    return model.apply({"params": params}, inputs)
+
+
+def check(plan, params, sample, blocks):
+    """Margins, errors and loss over the first `blocks` blocks of a sample.
+
+    An example whose margin is not a number counts as below any margin.
+
+    Args:
+      plan: a `Plan`.
+      params: the network's.
+      sample: a `Sample`.
+      blocks: `[]`, how many blocks of `CHECK_BLOCK` rows to visit: 0 costs nothing.
+
+    Returns:
+      A `Check`.
+    """
+
+    def visit(block, totals):
+        start = block * CHECK_BLOCK
+        inputs = jax.lax.dynamic_slice_in_dim(sample.inputs, start, CHECK_BLOCK)
+        labels = jax.lax.dynamic_slice_in_dim(sample.labels, start, CHECK_BLOCK)
+        counts = start + jnp.arange(CHECK_BLOCK) < sample.size
+        logits = logits_of(plan.model, params, inputs)
+        m = jax.vmap(margins.margin)(logits, labels)
+        loss = jax.vmap(losses.LOSSES[plan.loss])(logits, labels)
+        return Check(
+            margin_error=totals.margin_error + jnp.sum(counts & ~(m >= plan.margin)),
+            error=totals.error + jnp.sum(counts & ~(m > 0)),
+            loss=totals.loss + jnp.sum(jnp.where(counts, loss, 0.0)),
+        )
+
+    none = jnp.zeros((), jnp.int32)
+    totals = jax.lax.fori_loop(0, blocks, visit, Check(none, none, jnp.zeros(())))
+    return jax.tree.map(lambda total: total / sample.size, totals)
+
+
+def take_step(plan, params, optimizer_state, inputs, labels):
+    """One SGD step on the mean loss of a batch: `(params, optimizer_state)` after it."""
+
+    def batch_loss(params):
+        logits = logits_of(plan.model, params, inputs)
+        return jnp.mean(jax.vmap(losses.LOSSES[plan.loss])(logits, labels))
+
+    updates, optimizer_state = plan.optimizer.update(
+        jax.grad(batch_loss)(params), optimizer_state, params
+    )
+    return optax.apply_updates(params, updates), optimizer_state
+
+
+def judge(plan, done, epoch):
+    """The `Outcome` of a run whose training set stands as `done` after `epoch` epochs."""
+    if plan.loss_target is not None:
+        reached = done.loss <= plan.loss_target
+    else:
+        # The factor forgives float32's rounding of k/m and of the threshold.
+        reached = done.margin_error <= plan.threshold * (1 + 1e-6)
+    outcome = jnp.where(epoch >= plan.max_epochs, Outcome.EXHAUSTED, Outcome.RUNNING)
+    outcome = jnp.where(reached, Outcome.CONVERGED, outcome)
+    return jnp.where(jnp.isfinite(done.loss), outcome, Outcome.DIVERGED)
+
+
+def train_segment(plan, state, sample, limit):
+    """Trains to the end of the epoch, or `limit` steps, whichever is first.
+
+    At the end of an epoch the training set is checked and the run judged.
+
+    Args:
+      plan: a `Plan`.
+      state: a `TrainState`; one that is not RUNNING comes back as it is.
+      sample: the run's `Sample`.
+      limit: `[]` int32, steps at most.
+
+    Returns:
+      `(state, check, steps)`: the check is meaningful iff `state.batch` is 0 and `steps`,
+      the steps taken, is not.
+    """
+    batches = sample.size // plan.batch_size
+    steps = jnp.minimum(batches - state.batch, limit)
+    steps = jnp.where(state.outcome == Outcome.RUNNING, steps, 0)
+    rows = sample.labels.shape[0]
+    if plan.shuffle:
+        # Row i draws the same number however many rows the padding adds.
+        draws = jax.random.uniform(jax.random.fold_in(state.key, state.epoch), (rows,))
+        order = jnp.argsort(jnp.where(jnp.arange(rows) < sample.size, draws, jnp.inf))
+
+    def batch_at(position):
+        start = position * plan.batch_size
+        if plan.shuffle:
+            index = jax.lax.dynamic_slice_in_dim(order, start, plan.batch_size)
+            return sample.inputs[index], sample.labels[index]
+        return tuple(
+            jax.lax.dynamic_slice_in_dim(x, start, plan.batch_size)
+            for x in (sample.inputs, sample.labels)
+        )
+
+    def step(done, carry):
+        return take_step(plan, *carry, *batch_at(state.batch + done))
+
+    params, optimizer_state = jax.lax.fori_loop(
+        0, steps, step, (state.params, state.optimizer_state)
+    )
+    ended = (steps > 0) & (state.batch + steps == batches)
+    done = check(plan, params, sample, jnp.where(ended, -(-sample.size // CHECK_BLOCK), 0))
+    epoch = state.epoch + ended
+    state = state.replace(
+        params=params,
+        optimizer_state=optimizer_state,
+        epoch=epoch,
+        batch=jnp.where(ended, 0, state.batch + steps),
+        outcome=jnp.where(ended, judge(plan, done, epoch), state.outcome),
+    )
+    return state, done, steps
+
+
+def advance(plan, state, sample, budget, segment):
+    """Trains one run for at most `budget` steps, across as many epochs as they cover.
+
+    Returns earlier when the run has ended or `RECORDS` epochs are to be reported. Cutting
+    a training into calls changes nothing: the same weights come out bit for bit.
+
+    Args:
+      plan: a `Plan`.
+      state: a `TrainState`.
+      sample: the run's `Sample`.
+      budget: `[]` int32, steps at most, > 0.
+      segment: `[]` int32, steps at most between two looks at the clock of the other
+        lanes; matters only where lanes are vectorised and wait for the slowest.
+
+    Returns:
+      `(state, records)`, records the `Records` of the epochs completed.
+    """
+    nothing = Check(*(jnp.zeros((RECORDS,)) for _ in range(3)))
+    records = Records(nothing, jnp.zeros((), jnp.int32))
+
+    def goes_on(carry):
+        state, records, left = carry
+        return (
+            (left > 0) & (records.count < RECORDS) & (state.outcome == Outcome.RUNNING)
+        )
+
+    def train(carry):
+        state, records, left = carry
+        epoch = state.epoch
+        state, done, steps = train_segment(
+            plan, state, sample, jnp.minimum(left, segment)
+        )
+        ended = state.epoch > epoch
+        checks = jax.tree.map(
+            lambda kept, new: jnp.where(ended, kept.at[records.count].set(new), kept),
+            records.checks,
+            done,
+        )
+        return state, Records(checks, records.count + ended), left - steps
+
+    state, records, _ = jax.lax.while_loop(goes_on, train, (state, records, budget))
+    return state, records
+
+
+def pack(state):
+    """A `TrainState` as a dict of plain arrays: what may be stacked, sent and stored."""
+    arrays = {f.name: getattr(state, f.name) for f in dataclasses.fields(state)}
+    return arrays | {"key": jax.random.key_data(state.key)}
+
+
+def unpack(arrays):
+    """The inverse of `pack`."""
+    return TrainState(**arrays | {"key": jax.random.wrap_key_data(arrays["key"])})
