@@ -1,7 +1,7 @@
 """Generalization bounds: networks are measured, bounds are arithmetic on what was measured.
 
-    groups, missing = bounds.measure(network, bounds.needs(["neyshabur_2018"]))
-    values = bounds.evaluate(groups, ["neyshabur_2018"], margin=10.0)
+groups, missing = bounds.measure(network, bounds.needs(["neyshabur_2018"]))
+values = bounds.evaluate(groups, ["neyshabur_2018"], margin=10.0)
 """
 
 from bounds.evaluate import evaluate, measure, needs

@@ -22,7 +22,9 @@ def _parameters(spec):
 
 def needs(names, bounds=registry.BOUNDS):
     """The groups that the bounds `names` ask for, each once."""
-    return list(dict.fromkeys(g for name in names for g in _parameters(bounds[name])[0]))
+    return list(
+        dict.fromkeys(g for name in names for g in _parameters(bounds[name])[0])
+    )
 
 
 def measure(network, groups):
@@ -50,9 +52,9 @@ def measure(network, groups):
 
 @functools.partial(jax.jit, static_argnames=("fn", "keywords"))
 def _map_over_runs(fn, groups, margin, keywords):
-    return jax.vmap(lambda groups, margin: fn(*groups, margin=margin, **dict(keywords)))(
-        groups, margin
-    )
+    return jax.vmap(
+        lambda groups, margin: fn(*groups, margin=margin, **dict(keywords))
+    )(groups, margin)
 
 
 def evaluate(
@@ -87,7 +89,11 @@ def evaluate(
         for name in names:
             spec = bounds[name]
             groups, keywords = _parameters(spec)
-            reasons = [missing.get(g, f"{g} was not measured") for g in groups if g not in measured]
+            reasons = [
+                missing.get(g, f"{g} was not measured")
+                for g in groups
+                if g not in measured
+            ]
             if reasons:
                 results[name] = reasons[0]
                 continue

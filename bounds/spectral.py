@@ -17,7 +17,9 @@ def _log_input_norm(task, convention):
     return arithmetic.log(task.input_norm_max) * (convention.input_norm == "included")
 
 
-def neyshabur_2018(task, margins, layers, reference, *, margin, convention=Convention()):
+def neyshabur_2018(
+    task, margins, layers, reference, *, margin, convention=Convention()
+):
     """The PAC-Bayesian spectrally-normalised margin bound, constants and logs dropped.
 
     R_D <= R_S(gamma) + B d sqrt(h) prod_l s_l sqrt(sum_l ||W_l - A_l||_F^2 / s_l^2)
@@ -38,7 +40,9 @@ def neyshabur_2018(task, margins, layers, reference, *, margin, convention=Conve
       A `BoundValue`. Two 1 x 1 layers W = 2, 3 with A = 0, B = 1, gamma = 1, m = 4:
       d sqrt(h) prod s sqrt(1 + 1) = 2 * 6 * sqrt 2, over sqrt m: excess 8.49.
     """
-    chex.assert_rank([margins.sorted, layers.frobenius, reference.frobenius, margin], [1, 1, 1, 0])
+    chex.assert_rank(
+        [margins.sorted, layers.frobenius, reference.frobenius, margin], [1, 1, 1, 0]
+    )
     chex.assert_equal_shape([layers.spectral_upper, reference.frobenius])
     matrices = layers.fan_out.shape[0]
     d = matrices if convention.depth_factor == "matrices" else matrices - 1
@@ -46,7 +50,10 @@ def neyshabur_2018(task, margins, layers, reference, *, margin, convention=Conve
     others = arithmetic.log_product_without_each(arithmetic.log(layers.spectral_upper))
     log_sum = logsumexp(2 * (others + arithmetic.log(reference.frobenius))) / 2
     log_numerator = (
-        _log_input_norm(task, convention) + arithmetic.log(d) + arithmetic.log(h) / 2 + log_sum
+        _log_input_norm(task, convention)
+        + arithmetic.log(d)
+        + arithmetic.log(h) / 2
+        + log_sum
     )
     return arithmetic.margin_bound(log_numerator, task, margins, margin)
 
@@ -72,7 +79,9 @@ def bartlett_2017(task, margins, layers, reference, *, margin, convention=Conven
       A `BoundValue`. Two 1 x 1 layers W = 2, 3 with A = 0, B = 1, gamma = 1, m = 4:
       6 (1 + 1)^{3/2} / sqrt m: excess 8.49.
     """
-    chex.assert_rank([margins.sorted, layers.frobenius, reference.norm_21, margin], [1, 1, 1, 0])
+    chex.assert_rank(
+        [margins.sorted, layers.frobenius, reference.norm_21, margin], [1, 1, 1, 0]
+    )
     chex.assert_equal_shape([layers.spectral_upper, reference.norm_21])
     transposed = convention.norm_21 == "transposed"
     distance = reference.norm_21_transposed if transposed else reference.norm_21

@@ -6,6 +6,7 @@ numbers of ONE network; the evaluator adds the run axis.
 
 import dataclasses
 from collections.abc import Callable
+from typing import ClassVar
 
 import chex
 from flax import struct
@@ -104,7 +105,7 @@ class Convention:
     input_norm: str = "included"
     norm_21: str = "bartlett"
 
-    CHOICES = {
+    CHOICES: ClassVar = {
         "depth_factor": ("matrices", "hidden"),
         "input_norm": ("included", "left_out"),
         "norm_21": ("bartlett", "transposed"),

@@ -43,7 +43,9 @@ def run(config, out, *, resume=False, redraw=False, layout=None):
     if resume or redraw:
         folder = RunFolder.resume(out, source.sha256)
     else:
-        Sweep(config, source, None)  # refuses what cannot be trained, before a folder is made
+        Sweep(
+            config, source, None
+        )  # refuses what cannot be trained, before a folder is made
         folder = RunFolder.create(out, config, source.sha256)
     sweep, layout = Sweep(config, source, folder), layout or make_layout()
     if redraw:

@@ -7,6 +7,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
+_EMPTY = "shape of "
+
 
 def _orbax():
     import orbax.checkpoint  # slow to import, and only runs that last need it
@@ -21,6 +23,17 @@ def _complete(folder):
     return sorted(found, key=lambda path: int(path.name))
 
 
+def _storable(name, array):
+    """Orbax stores no empty arrays: of such a float32 array the shape is stored."""
+    return (name, array) if array.size else (f"{_EMPTY}{name}", np.asarray(array.shape))
+
+
+def _stored(arrays, name):
+    if name in arrays:
+        return np.asarray(arrays[name])
+    return np.zeros(np.asarray(arrays[f"{_EMPTY}{name}"]), np.float32)
+
+
 def save(folder, trees):
     """Replaces the checkpoint in a folder; a kill at any moment leaves the old or the new.
 
@@ -29,10 +42,10 @@ def save(folder, trees):
       trees: name -> tree of arrays.
     """
     flat = {
-        name: {
-            jax.tree_util.keystr(path): np.asarray(leaf)
+        name: dict(
+            _storable(jax.tree_util.keystr(path), np.asarray(leaf))
             for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-        }
+        )
         for name, tree in trees.items()
     }
     before = _complete(folder)
@@ -59,7 +72,7 @@ def restore(folder, like):
     trees = {}
     for name, arrays in stored.items():
         paths, structure = jax.tree_util.tree_flatten_with_path(like(name))
-        leaves = [np.asarray(arrays[jax.tree_util.keystr(path)]) for path, _ in paths]
+        leaves = [_stored(arrays, jax.tree_util.keystr(path)) for path, _ in paths]
         trees[name] = jax.tree.unflatten(structure, leaves)
     return trees
 

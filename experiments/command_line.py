@@ -13,15 +13,31 @@ flags.disclaim_key_flags()
 
 
 def _define(kind, presets):
-    flags.DEFINE_enum("preset", "demo", list(presets), "named settings; other flags override it")
-    flags.DEFINE_string("out", None, "the run folder; it must not exist, but for --resume")
-    flags.DEFINE_bool("resume", False, "go on with the run folder --out, or show it if finished")
-    flags.DEFINE_bool("redraw", False, "measure, bound and plot the finished --out again")
-    flags.DEFINE_integer("devices", None, "CPU devices to spread runs over; default: all cores")
+    flags.DEFINE_enum(
+        "preset", "demo", list(presets), "named settings; other flags override it"
+    )
+    flags.DEFINE_string(
+        "out", None, "the run folder; it must not exist, but for --resume"
+    )
+    flags.DEFINE_bool(
+        "resume", False, "go on with the run folder --out, or show it if finished"
+    )
+    flags.DEFINE_bool(
+        "redraw", False, "measure, bound and plot the finished --out again"
+    )
+    flags.DEFINE_integer(
+        "devices", None, "CPU devices to spread runs over; default: all cores"
+    )
     for field in dataclasses.fields(kind):
         kind_of = settings.scalar_type(field.type)
-        define = {int: flags.DEFINE_integer, float: flags.DEFINE_float, bool: flags.DEFINE_bool}
-        define.get(kind_of, flags.DEFINE_string)(field.name, None, field.metadata["help"])
+        define = {
+            int: flags.DEFINE_integer,
+            float: flags.DEFINE_float,
+            bool: flags.DEFINE_bool,
+        }
+        define.get(kind_of, flags.DEFINE_string)(
+            field.name, None, field.metadata["help"]
+        )
 
 
 def _given(kind):
@@ -56,7 +72,9 @@ def _settings(kind, presets):
     settings.check(wanted)
     differ = settings.differences(wanted, stored, [n for n in asked if n not in free])
     if differ:
-        raise Refusal(f"--out={values.out}: made with other settings ({differ}); use another --out")
+        raise Refusal(
+            f"--out={values.out}: made with other settings ({differ}); use another --out"
+        )
     changeable = {n: getattr(wanted, n) for n in given if n in free}
     return dataclasses.replace(stored, **changeable)
 
@@ -100,7 +118,9 @@ def main(kind, presets, run):
         except Refusal as refusal:
             _say(str(refusal))
         except KeyboardInterrupt:
-            _say(f"interrupted; --out={flags.FLAGS.out} --resume goes on from its last checkpoint")
+            _say(
+                f"interrupted; --out={flags.FLAGS.out} --resume goes on from its last checkpoint"
+            )
         except Exception as error:
             if not _is_disk_full(error):
                 raise
@@ -114,4 +134,6 @@ def main(kind, presets, run):
 
 
 def _is_disk_full(error):
-    return getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
+    return getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(
+        error
+    )

@@ -7,7 +7,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, StrMethodFormatter
 
 from experiments.run_folder import whole
 
@@ -48,10 +48,11 @@ class Curve:
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-    """One pair of axes, both logarithmic."""
+    """One pair of axes, both logarithmic; `level` is a horizontal line."""
 
     title: str
     curves: list
+    level: float | None = None
 
 
 def _draw(axes, panel, xlabel):
@@ -64,18 +65,32 @@ def _draw(axes, panel, xlabel):
                 ms=4, lw=1, label=curve.label, zorder=1,
             )  # fmt: skip
             continue
-        axes.plot(curve.x, curve.y, color=colour, marker=marker, ms=4, lw=1.5, label=curve.label)
+        axes.plot(
+            curve.x,
+            curve.y,
+            color=colour,
+            marker=marker,
+            ms=4,
+            lw=1.5,
+            label=curve.label,
+        )
         if curve.low is not None:
-            axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.18, lw=0)
+            axes.fill_between(
+                curve.x, curve.low, curve.high, color=colour, alpha=0.18, lw=0
+            )
     axes.set(xscale="log", yscale="log", title=panel.title, xlabel=xlabel)
     sizes = sorted({x for curve in panel.curves for x in curve.x})
-    axes.set_xticks(sizes, [f"{x:g}" for x in sizes], rotation=45 if len(sizes) > 5 else 0)
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xticks(
+        sizes, [f"{x:g}" for x in sizes], rotation=45 if len(sizes) > 5 else 0
+    )
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_minor_formatter(NullFormatter())
     values = [y for curve in panel.curves for y in curve.y if y > 0]
-    if values and max(values) < 30 * min(values):
-        axes.yaxis.set_minor_formatter(ScalarFormatter())
-        axes.yaxis.set_major_formatter(ScalarFormatter())
-        axes.tick_params(axis="y", which="minor", labelsize=7)
+    if values and max(values) < 100 * min(values):
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    if panel.level is not None:
+        axes.axhline(panel.level, color="#333333", lw=0.8)
     axes.legend()
 
 
@@ -84,7 +99,11 @@ def draw(path, panels, xlabel="training-set size m", columns=2):
     rows = -(-len(panels) // columns)
     with plt.rc_context(STYLE):
         figure, grid = plt.subplots(
-            rows, columns, figsize=(4.4 * columns, 3.3 * rows), squeeze=False, layout="constrained"
+            rows,
+            columns,
+            figsize=(4.4 * columns, 3.3 * rows),
+            squeeze=False,
+            layout="constrained",
         )
         for axes, panel in zip(grid.flat, panels, strict=False):
             _draw(axes, panel, xlabel)

@@ -6,7 +6,6 @@ figures are made from these files, so they can be made again without training.
 """
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import bounds
@@ -81,7 +80,8 @@ def measure(sweep, layout, again=False):
         network = bounds.Network(sweep.plan.model, params, sample, init, other)
         found, _ = bounds.measure(network, groups)
         return found | {
-            name: margins_of(sweep.plan.model, params, test) for name, test in tests.items()
+            name: margins_of(sweep.plan.model, params, test)
+            for name, test in tests.items()
         }
 
     with jax.enable_x64(True):
@@ -130,7 +130,8 @@ def groups_of(measured):
         "task": bounds.types.Task,
         "margins": bounds.types.Margins,
         **dict.fromkeys(
-            ("layers", "init", "from_init", "from_origin", "from_other"), bounds.types.LayerNorms
+            ("layers", "init", "from_init", "from_origin", "from_other"),
+            bounds.types.LayerNorms,
         ),
     }
     found = {}

@@ -30,16 +30,21 @@ class BoundsVsSamples:
     radii: tuple[float, ...] = setting(
         "hypersphere: radius of class 0 and of class 1",
         (
-            lambda r: len(r) == 2 and min(r) > 0 and max(r) < float("inf") and r[0] != r[1],
+            lambda r: (
+                len(r) == 2 and min(r) > 0 and max(r) < float("inf") and r[0] != r[1]
+            ),
             "two different finite numbers > 0",
         ),
     )
     n_test: int = setting(
-        "hypersphere: fresh test points (image sets are tested on their test set)", at_least_1
+        "hypersphere: fresh test points (image sets are tested on their test set)",
+        at_least_1,
     )
     sizes: tuple[int, ...] = setting("training-set sizes m", distinct_sizes)
     seeds: int = setting("initialisations, each with its own draws", at_least_1)
-    draws: int = setting("independent training sets an initialisation is trained on", at_least_1)
+    draws: int = setting(
+        "independent training sets an initialisation is trained on", at_least_1
+    )
     draw_rule: str = setting(
         "image sets: how training images are drawn: with replacement from images 5000..59999 "
         "as the authors do; each draw without replacement; or a seed's draws disjoint",
@@ -56,16 +61,24 @@ class BoundsVsSamples:
         one_of(*LOSSES),
     )
     margin: float = setting("gamma*, the margin to train to", positive)
-    threshold: float = setting("fraction of the training set that may stay below it", fraction)
+    threshold: float = setting(
+        "fraction of the training set that may stay below it", fraction
+    )
     loss_target: float = setting(
         "squared loss: training stops at this mean loss instead", positive
     )
-    label_noise: float = setting("probability that a label is redrawn uniformly", fraction)
-    max_epochs: int = setting("guard: a run that needs more is marked and left out", at_least_1)
+    label_noise: float = setting(
+        "probability that a label is redrawn uniformly", fraction
+    )
+    max_epochs: int = setting(
+        "guard: a run that needs more is marked and left out", at_least_1
+    )
     bounds: tuple[str, ...] = setting(
         f"bounds to evaluate: {', '.join(BOUNDS)}",
         (
-            lambda names: names and set(names) <= set(BOUNDS) and len(set(names)) == len(names),
+            lambda names: (
+                names and set(names) <= set(BOUNDS) and len(set(names)) == len(names)
+            ),
             f"some of {', '.join(BOUNDS)}",
         ),
         measuring=True,

@@ -5,7 +5,8 @@ import time
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
 
 
 def _clock(seconds):
@@ -37,7 +38,11 @@ class Progress:
         self._epochs, self._needed = {}, {}
         self._waiting, self._began = {run: None for run in waiting}, time.monotonic()
         self._task = self._bar.add_task(
-            "training", total=len(runs), completed=len(runs) - len(waiting), now="", eta="?"
+            "training",
+            total=len(runs),
+            completed=len(runs) - len(waiting),
+            now="",
+            eta="?",
         )
         self._bar.start()
 
@@ -52,12 +57,19 @@ class Progress:
             del self._waiting[run]
         now = ", ".join(
             f"m={run.size} epoch {self._epochs[run]}"
-            + ("" if self._waiting[run] is None else f" margin error {self._waiting[run]:.3f}")
+            + (
+                ""
+                if self._waiting[run] is None
+                else f" margin error {self._waiting[run]:.3f}"
+            )
             for run in tick.running[:2]
         )
         more = f" and {len(tick.running) - 2} more" if len(tick.running) > 2 else ""
         self._bar.update(
-            self._task, advance=len(tick.finished), now=now + more, eta=_clock(self._left())
+            self._task,
+            advance=len(tick.finished),
+            now=now + more,
+            eta=_clock(self._left()),
         )
 
     def _left(self):
@@ -67,7 +79,8 @@ class Progress:
         epochs = np.mean(list(self._needed.values()))
         done = sum(run.size * count for run, count in self._epochs.items())
         left = sum(
-            run.size * max(epochs - self._epochs.get(run, 0), 1) for run in self._waiting
+            run.size * max(epochs - self._epochs.get(run, 0), 1)
+            for run in self._waiting
         )
         return left * (time.monotonic() - self._began) / done
 

@@ -61,7 +61,11 @@ def _markdown(block, folder):
     if isinstance(block, Text):
         return f"    {block.text}" if block.code else block.text
     if isinstance(block, Table):
-        lines = [block.columns, ["---"] + ["---:"] * (len(block.columns) - 1), *block.rows]
+        lines = [
+            block.columns,
+            ["---"] + ["---:"] * (len(block.columns) - 1),
+            *block.rows,
+        ]
         table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
         return f"{block.title}\n\n{table}" if block.title else table
     return f"![{block.caption}]({block.path.relative_to(folder)})\n\n*{block.caption}*"

@@ -21,7 +21,16 @@ import safetensors.numpy
 from experiments import settings
 from experiments.refusals import Refusal
 
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "chex", "numpy", "scipy")
+PACKAGES = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "chex",
+    "numpy",
+    "scipy",
+)
 
 
 @contextlib.contextmanager
@@ -100,7 +109,9 @@ def versions():
     device = jax.devices()[0]
     return {
         "commit": git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(git("status", "--porcelain", "--untracked-files=no")),
+        "uncommitted_changes": bool(
+            git("status", "--porcelain", "--untracked-files=no")
+        ),
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "device": f"{jax.device_count()} x {device.device_kind} ({device.platform})",
@@ -116,14 +127,18 @@ def stored_settings(out, kind):
     """
     out = Path(out)
     if not out.is_dir():
-        raise Refusal(f"--out={out}: there is no such folder to go on with; start without --resume")
+        raise Refusal(
+            f"--out={out}: there is no such folder to go on with; start without --resume"
+        )
     try:
         stored = json.loads((out / "config.json").read_text())
         if stored["program"] != kind.__name__:
             raise Refusal(f"--out={out}: made by another program; use another --out")
         return settings.from_json(kind, stored["settings"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Refusal(f"--out={out}: its config.json is no run's; use another --out") from error
+        raise Refusal(
+            f"--out={out}: its config.json is no run's; use another --out"
+        ) from error
 
 
 class RunFolder:
@@ -147,7 +162,9 @@ class RunFolder:
         """
         out = Path(out)
         if out.exists():
-            raise Refusal(f"--out={out}: exists; use another, or --resume to go on with it")
+            raise Refusal(
+                f"--out={out}: exists; use another, or --resume to go on with it"
+            )
         aside = None
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
@@ -179,7 +196,9 @@ class RunFolder:
                 "give the same data, or use another --out"
             )
         if not os.access(folder.path, os.W_OK):
-            raise Refusal(f"--out={out}: no permission to write there; use another --out")
+            raise Refusal(
+                f"--out={out}: no permission to write there; use another --out"
+            )
         return folder
 
     def record_settings(self, config, fingerprint):

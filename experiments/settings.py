@@ -20,7 +20,12 @@ def setting(help, check=None, measuring=False, compared=True):
       compared: whether `--resume` insists on it.
     """
     return dataclasses.field(
-        metadata={"help": help, "check": check, "measuring": measuring, "compared": compared}
+        metadata={
+            "help": help,
+            "check": check,
+            "measuring": measuring,
+            "compared": compared,
+        }
     )
 
 

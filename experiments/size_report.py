@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 
+from bounds import BOUNDS
 from experiments import figures, report
 from experiments.published import poster
 from experiments.run_folder import read_table, write_json
@@ -39,13 +40,19 @@ class Points:
         stopped = [row for row in results if row["converged"] != "true"]
         self.exhausted = [r["run"] for r in stopped if r["diverged"] != "true"]
         used = {row["run"] for row in self.used}
-        self.bounds = [r for r in read_table(folder.path / "bounds.csv") if r["run"] in used]
-        self.layers = [r for r in read_table(folder.path / "layers.csv") if r["run"] in used]
+        self.bounds = [
+            r for r in read_table(folder.path / "bounds.csv") if r["run"] in used
+        ]
+        self.layers = [
+            r for r in read_table(folder.path / "layers.csv") if r["run"] in used
+        ]
 
     @staticmethod
     def _of(rows, column):
         return [
-            (int(row["m"]), int(row["seed"]), float(row[column])) for row in rows if row[column]
+            (int(row["m"]), int(row["seed"]), float(row[column]))
+            for row in rows
+            if row[column]
         ]
 
     def quantity(self, name):
@@ -53,7 +60,9 @@ class Points:
         if "/" not in name:
             return self._of(self.used, name)
         bound, rule = name.split("/")
-        rows = [r for r in self.bounds if (r["bound"], r["margin_rule"]) == (bound, rule)]
+        rows = [
+            r for r in self.bounds if (r["bound"], r["margin_rule"]) == (bound, rule)
+        ]
         return self._of(rows, "excess")
 
     def layer(self, layer, column):
@@ -65,7 +74,10 @@ def _by_size(points):
     found = {}
     for size in sorted({m for m, _, _ in points}):
         seeds = sorted({s for m, s, _ in points if m == size})
-        means = [np.mean([v for m, s, v in points if (m, s) == (size, seed)]) for seed in seeds]
+        means = [
+            np.mean([v for m, s, v in points if (m, s) == (size, seed)])
+            for seed in seeds
+        ]
         low, high = t_interval(means)
         found[size] = {
             "mean": float(np.mean(means)), "low": low, "high": high, "seeds": len(seeds)
@@ -85,7 +97,9 @@ def summarise(config, points):
     """The content of summary.json."""
     names = [n for n in LABELS if points.quantity(n)]
     for rule in ("target", "median"):
-        names += [f"{b}/{rule}" for b in config.bounds if points.quantity(f"{b}/{rule}")]
+        names += [
+            f"{b}/{rule}" for b in config.bounds if points.quantity(f"{b}/{rule}")
+        ]
     n_test = float(config.n_test if config.dataset == "hypersphere" else 10_000)
     slopes, sizes = {}, {}
     for name in names:
@@ -118,7 +132,11 @@ def _curve(label, by_size, slope=None):
     lows = [by_size[m]["low"] for m in sizes]
     has_interval = None not in lows
     # On a log axis an interval that reaches 0 is cut at a tenth of the mean.
-    low = [max(v["low"], v["mean"] / 10) for v in by_size.values()] if has_interval else None
+    low = (
+        [max(v["low"], v["mean"] / 10) for v in by_size.values()]
+        if has_interval
+        else None
+    )
     return figures.Curve(
         label,
         sizes,
@@ -137,8 +155,30 @@ def _panel(title, summary, names, published=False):
     for name in names if published else ():
         found = poster(name.removesuffix("/target"))
         if found:
-            curves.append(figures.Curve(f"paper: {_label(name)}", *found, published=True))
+            curves.append(
+                figures.Curve(f"paper: {_label(name)}", *found, published=True)
+            )
     return figures.Panel(title, curves)
+
+
+def _relative(summary, names):
+    """Each quantity over its value at the smallest size: who falls, who rises."""
+    curves = []
+    for name in names:
+        by_size = summary["by_size"].get(name)
+        first = next(iter(by_size.values()))["mean"] if by_size else 0
+        if first > 0:
+            relative = {
+                m: {k: c[k] and c[k] / first for k in ("mean", "low", "high")}
+                for m, c in by_size.items()
+            }
+            curves.append(_curve(_label(name), relative, summary["slopes"][name]))
+    return figures.Panel("relative to the smallest training set", curves, level=1.0)
+
+
+def _is_plain(bound):
+    """Whether a bound is measured from the initial weights, as the paper plots it."""
+    return BOUNDS[bound].reference in (None, "from_init")
 
 
 def _label(name):
@@ -151,9 +191,21 @@ def _draw(config, points, summary, folder):
     target = [f"{bound}/target" for bound in config.bounds]
     median = [f"{bound}/median" for bound in config.bounds]
     seeds = config.seeds
-    note = f"Mean over {seeds} seeds, band: 95% t-interval." if seeds > 1 else "One seed."
+    note = (
+        f"Mean over {seeds} seeds, band: 95% t-interval." if seeds > 1 else "One seed."
+    )
     if is_paper:
         note += " Dashed: the paper's poster, 5 hidden layers of 1024."
+    names = ["test_error", *(f"{b}/target" for b in config.bounds if _is_plain(b))]
+    figures.draw(
+        folder.figures / "relative.png", [_relative(summary, names)], columns=1
+    )
+    yield (
+        "relative.png",
+        "Test error and bounds, each divided by its value at the smallest training set: a "
+        f"bound that explains the error would fall with it. {note}",
+    )
+
     panels = [
         _panel("distances", summary, ["distance_from_init", "distance_between_draws"]),
         _panel("product of spectral norms", summary, ["spectral_product"]),
@@ -186,7 +238,10 @@ def _draw(config, points, summary, folder):
         _panel("bounds at the median margin", summary, median),
     ]
     figures.draw(folder.figures / "median_margin.png", panels)
-    yield "median_margin.png", f"The same bounds when gamma is the median training margin. {note}"
+    yield (
+        "median_margin.png",
+        f"The same bounds when gamma is the median training margin. {note}",
+    )
 
 
 def _slopes_table(summary):
@@ -204,13 +259,23 @@ def _slopes_table(summary):
                 summary["verdicts"].get(name, ""),
             ]
         )
-    columns = ("quantity", "margin", "exponent of m", "95% interval", "seeds", "zeros", "verdict")
+    columns = (
+        "quantity",
+        "margin",
+        "exponent of m",
+        "95% interval",
+        "seeds",
+        "zeros",
+        "verdict",
+    )
     return report.Table(columns, rows, "Growth with m: the exponent a of m^a")
 
 
 def _sizes_table(summary):
     names = list(summary["by_size"])
-    sizes = sorted({m for by_size in summary["by_size"].values() for m in by_size}, key=int)
+    sizes = sorted(
+        {m for by_size in summary["by_size"].values() for m in by_size}, key=int
+    )
     rows = []
     for name in names:
         label, _, rule = name.partition("/")
@@ -223,9 +288,14 @@ def _sizes_table(summary):
 def _runs_line(summary):
     runs = summary["runs"]
     line = f"{runs['used']} of {runs['total']} runs reached the margin and enter the averages."
-    for name, what in (("not_converged", "ran into --max_epochs"), ("diverged", "diverged")):
+    for name, what in (
+        ("not_converged", "ran into --max_epochs"),
+        ("diverged", "diverged"),
+    ):
         if runs[name]:
-            line += f" {len(runs[name])} {what} and are left out: {', '.join(runs[name])}."
+            line += (
+                f" {len(runs[name])} {what} and are left out: {', '.join(runs[name])}."
+            )
     return line
 
 

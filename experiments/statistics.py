@@ -29,7 +29,9 @@ def t_interval(values, confidence=0.95):
     n = len(values)
     if n < 2:
         return None, None
-    half = stats.t.ppf((1 + confidence) / 2, n - 1) * np.std(values, ddof=1) / math.sqrt(n)
+    half = (
+        stats.t.ppf((1 + confidence) / 2, n - 1) * np.std(values, ddof=1) / math.sqrt(n)
+    )
     mean = float(np.mean(values))
     return mean - float(half), mean + float(half)
 

@@ -120,8 +120,12 @@ class Sweep:
     def load_params(self, run):
         """The learned parameters of a finished run."""
         path = self.trained_path(run)
-        arrays = run_folder.read_tensors(path if path.exists() else self.weights_path(run))
-        final = {n.removeprefix("final/"): a for n, a in arrays.items() if "final/" in n}
+        arrays = run_folder.read_tensors(
+            path if path.exists() else self.weights_path(run)
+        )
+        final = {
+            n.removeprefix("final/"): a for n, a in arrays.items() if "final/" in n
+        }
         return kernels.from_arrays(final, self._template()["params"])
 
     def load_history(self, run):
@@ -157,14 +161,18 @@ class Sweep:
         template = self._template()
         like = {"state": template, "checks": 0, "seconds": 0}
         half_way = checkpoints.restore(self.folder.checkpoints, lambda name: like)
-        half_way = {n: v for n, v in half_way.items() if n in {run.name for run in waiting}}
+        half_way = {
+            n: v for n, v in half_way.items() if n in {run.name for run in waiting}
+        }
         checks = {name: [stored["checks"]] for name, stored in half_way.items()}
         before = {name: float(stored["seconds"]) for name, stored in half_way.items()}
         progress.begin(self.runs, waiting)
 
         def start(run):
             if run.name in half_way:
-                state = training.unpack(jax.tree.map(jnp.asarray, half_way[run.name]["state"]))
+                state = training.unpack(
+                    jax.tree.map(jnp.asarray, half_way[run.name]["state"])
+                )
             else:
                 state = self._new_state(run)
             return state, self.sample(run)
@@ -177,7 +185,9 @@ class Sweep:
                 checks.setdefault(run.name, []).append(new)
             for run, finished in tick.finished.items():
                 seconds = before.get(run.name, 0.0) + finished.seconds
-                self._store(run, finished.state, np.concatenate(checks[run.name]), seconds)
+                self._store(
+                    run, finished.state, np.concatenate(checks[run.name]), seconds
+                )
             progress.update(tick)
             if tick.running and time.monotonic() - saved > CHECKPOINT_SECONDS:
                 states = tick.states()

@@ -108,13 +108,17 @@ def results(config, runs, measured):
                 "test_error": wrong / len(test),
                 "test_error_low": low,
                 "test_error_high": high,
-                "test_error_noisy": None if noisy is None else float((noisy <= 0).mean()),
+                "test_error_noisy": None
+                if noisy is None
+                else float((noisy <= 0).mean()),
                 "margin_median": float(np.median(margins)),
                 "margin_q10": float(np.quantile(margins, 0.1)),
                 "input_norm_max": float(a["task/input_norm_max"]),
                 "distance_from_init": _norm(a["from_init/frobenius"]),
                 "distance_between_draws": None if other is None else _norm(other),
-                "spectral_product": float(np.exp(np.log(a["layers/spectral_upper"]).sum())),
+                "spectral_product": float(
+                    np.exp(np.log(a["layers/spectral_upper"]).sum())
+                ),
                 "frobenius_norm": _norm(a["layers/frobenius"]),
             }
             | {name: getattr(config, name) for name in SETTINGS}
@@ -195,11 +199,17 @@ def bound_values(config, runs, measured):
                 elif not margin[index] > 0:
                     reason = "the margin is not positive"
                 row = _identity(run) | dict.fromkeys(BOUNDS[4:])
-                row |= {"bound": name, "margin_rule": rule, "margin": float(margin[index])}
+                row |= {
+                    "bound": name,
+                    "margin_rule": rule,
+                    "margin": float(margin[index]),
+                }
                 if reason:
                     row["status"] = f"not available: {reason}"
                 else:
-                    one = jax.tree.map(lambda leaf, index=index: float(leaf[index]), value)
+                    one = jax.tree.map(
+                        lambda leaf, index=index: float(leaf[index]), value
+                    )
                     row |= {
                         "empirical": one.empirical,
                         "excess": one.excess,

@@ -120,9 +120,9 @@ def stack(trees, lanes):
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
-    """A run that has ended: its last state, on the host, and its seconds in a lane."""
+    """A run that has ended: its last state, packed and on the host; seconds in a lane."""
 
-    state: training.TrainState
+    state: dict
     seconds: float
 
 
@@ -136,30 +136,31 @@ class Tick:
         that was in a lane: margin error, error, loss.
       running: the jobs that go on.
       seconds: job -> seconds in a lane so far, of the jobs that go on.
-      states: call it for job -> `TrainState` on the host, of the jobs that go on; only
-        before the next tick is asked for.
+      states: call it for job -> packed `TrainState` on the host, of the jobs that go on;
+        only before the next tick is asked for.
     """
 
     finished: dict[Hashable, Finished]
     checks: dict[Hashable, np.ndarray]
     running: list[Hashable]
     seconds: dict[Hashable, float]
-    states: Callable[[], dict[Hashable, training.TrainState]]
+    states: Callable[[], dict[Hashable, dict]]
 
 
 class _Lanes:
-    """The states and samples of all lanes, on their devices."""
+    """The states and samples of all lanes, on their devices, and which job is in which."""
 
     def __init__(self, layout, state, sample):
         self.layout = layout
-        zeros = jax.jit(
-            lambda: jax.tree.map(
+        self.jobs = {}
+
+        def zeros():
+            return jax.tree.map(
                 lambda leaf: jnp.zeros((layout.lanes, *leaf.shape), leaf.dtype),
                 (jax.eval_shape(training.pack, state), sample),
-            ),
-            out_shardings=layout.sharding,
-        )
-        self.states, self.samples = zeros()
+            )
+
+        self.states, self.samples = jax.jit(zeros, out_shardings=layout.sharding)()
         self._place = _sharded(layout, self._place_on_device, 2, donate=(2,))
         self._take = _sharded(layout, self._take_on_device, 1)
 
@@ -177,21 +178,24 @@ class _Lanes:
     def _take_on_device(self, place, local):
         return jax.tree.map(lambda leaf: leaf[place][None], local)
 
-    def fill(self, lane, state, sample):
+    def free(self):
+        return [lane for lane in range(self.layout.lanes) if lane not in self.jobs]
+
+    def fill(self, lane, job, state, sample):
+        self.jobs[lane] = job
         self.states, self.samples = self._place(
             lane, (training.pack(state), sample), (self.states, self.samples)
         )
 
     def state(self, lane):
+        """The packed state of a lane, on the host."""
         device, place = divmod(lane, self.layout.lanes_per_device)
-        everywhere = self._take(place, self.states)
-        # Devices are in mesh order along the lane axis: shard d holds index d.
-        shards = jax.tree.map(
-            lambda leaf: next(
-                s.data for s in leaf.addressable_shards if s.index[0].start in (device, None)
-            ),
-            everywhere,
-        )
+
+        def of_device(leaf):  # entry d of the lane axis lies on device d
+            shards = leaf.addressable_shards
+            return next(s.data for s in shards if (s.index[0].start or 0) == device)
+
+        shards = jax.tree.map(of_device, self._take(place, self.states))
         return jax.tree.map(lambda leaf: np.array(leaf[0]), jax.device_get(shards))
 
 
@@ -220,6 +224,52 @@ def train_many(
     waiting = list(jobs)[::-1]
     if not waiting:
         return
+    lanes = _Lanes(layout, *start(waiting[-1]))
+    program = _compiled(plan, layout, lanes)
+    seconds, steps_per_epoch = {}, {}
+    budget = 64
+    while waiting or lanes.jobs:
+        for lane in lanes.free()[: len(waiting)]:
+            job = waiting.pop()
+            state, sample = start(job)
+            lanes.fill(lane, job, state, sample)
+            seconds[job] = 0.0
+            steps_per_epoch[job] = int(sample.size) // plan.batch_size
+        segment = budget
+        if layout.vectorized:
+            segment = min(budget, *(steps_per_epoch[j] for j in lanes.jobs.values()))
+
+        began = time.perf_counter()
+        lanes.states, records = program(
+            np.int32(budget), np.int32(segment), lanes.states, lanes.samples
+        )
+        outcomes, records = jax.device_get((lanes.states["outcome"], records))
+        elapsed = time.perf_counter() - began
+        budget = int(budget * np.clip(CALL_SECONDS / elapsed, 0.25, 4.0))
+        budget = int(np.clip(budget, 16, 2**28))
+
+        checks, finished = {}, {}
+        columns = [
+            getattr(records.checks, n) for n in ("margin_error", "error", "loss")
+        ]
+        for lane, job in list(lanes.jobs.items()):
+            seconds[job] += elapsed
+            count = records.count[lane]
+            checks[job] = np.stack([c[lane, :count] for c in columns], axis=1)
+            if outcomes[lane] != Outcome.RUNNING:
+                finished[job] = Finished(lanes.state(lane), seconds.pop(job))
+                del lanes.jobs[lane]
+        yield Tick(
+            finished=finished,
+            checks=checks,
+            running=list(lanes.jobs.values()),
+            seconds=dict(seconds),
+            states=lambda: {job: lanes.state(lane) for lane, job in lanes.jobs.items()},
+        )
+
+
+def _compiled(plan, layout, lanes):
+    """The program that advances all lanes: `(budget, segment, states, samples)`."""
 
     def advance(budget, segment, state, sample):
         state, records = training.advance(
@@ -228,52 +278,5 @@ def train_many(
         return training.pack(state), records
 
     program = map_lanes(layout, advance, shared=2, donate=(2,))
-    lanes, inside, seconds, steps_per_epoch = None, {}, {}, {}
-    budget, compiled = 64, False
-    while waiting or inside:
-        for lane in range(layout.lanes):
-            if lane not in inside and waiting:
-                job = waiting.pop()
-                state, sample = start(job)
-                lanes = lanes or _Lanes(layout, state, sample)
-                lanes.fill(lane, state, sample)
-                inside[lane] = job
-                seconds[job] = 0.0
-                steps_per_epoch[job] = int(sample.size) // plan.batch_size
-        segment = budget
-        if layout.vectorized:
-            segment = min(budget, *(steps_per_epoch[job] for job in inside.values()))
-
-        began = time.perf_counter()
-        lanes.states, records = program(budget, segment, lanes.states, lanes.samples)
-        outcomes, epochs, records = jax.device_get(
-            (lanes.states["outcome"], lanes.states["epoch"], records)
-        )
-        elapsed = time.perf_counter() - began
-
-        if compiled:
-            budget = int(budget * np.clip(CALL_SECONDS / elapsed, 0.25, 4.0))
-            budget = int(np.clip(budget, 16, 2**28))
-        compiled = True
-        checks, finished = {}, {}
-        for lane, job in list(inside.items()):
-            seconds[job] += elapsed
-            count = records.count[lane]
-            checks[job] = np.stack(
-                [
-                    getattr(records.checks, name)[lane, :count]
-                    for name in ("margin_error", "error", "loss")
-                ],
-                axis=1,
-            )
-            if outcomes[lane] != Outcome.RUNNING:
-                finished[job] = Finished(lanes.state(lane), seconds.pop(job))
-                del inside[lane]
-        del epochs
-        yield Tick(
-            finished=finished,
-            checks=checks,
-            running=list(inside.values()),
-            seconds=dict(seconds),
-            states=lambda: {job: lanes.state(lane) for lane, job in inside.items()},
-        )
+    one = np.int32(1)
+    return program.lower(one, one, lanes.states, lanes.samples).compile()

@@ -260,7 +260,9 @@ def train_segment(plan, state, sample, limit):
         0, steps, step, (state.params, state.optimizer_state)
     )
     ended = (steps > 0) & (state.batch + steps == batches)
-    done = check(plan, params, sample, jnp.where(ended, -(-sample.size // CHECK_BLOCK), 0))
+    done = check(
+        plan, params, sample, jnp.where(ended, -(-sample.size // CHECK_BLOCK), 0)
+    )
     epoch = state.epoch + ended
     state = state.replace(
         params=params,

@@ -61,7 +61,12 @@ def _top_ritz_vector(gram, start, steps):
         return basis, diagonal, off_diagonal.at[i].set(norm), v
 
     zeros = jnp.zeros((steps,), gram.dtype)
-    carry = (jnp.zeros((steps, gram.shape[0]), gram.dtype), zeros, zeros, unit(start)[0])
+    carry = (
+        jnp.zeros((steps, gram.shape[0]), gram.dtype),
+        zeros,
+        zeros,
+        unit(start)[0],
+    )
     basis, diagonal, off_diagonal, _ = jax.lax.fori_loop(0, steps, step, carry)
     off = jnp.diag(off_diagonal[:-1], 1)
     _, vectors = jnp.linalg.eigh(jnp.diag(diagonal) + off + off.T)

@@ -42,7 +42,9 @@ class Hypersphere:
         self._rows = largest
         self._label_noise = label_noise
         self._seed = seed
-        inputs, labels, noisy = self._examples(key_for(seed, Purpose.TEST), n_test, n_test)
+        inputs, labels, noisy = self._examples(
+            key_for(seed, Purpose.TEST), n_test, n_test
+        )
         self.test = TestSet(inputs, labels, noisy if label_noise else None)
 
     def _examples(self, key, size, rows):
@@ -50,7 +52,11 @@ class Hypersphere:
         inputs, labels = inputs[:size], labels[:size]
         generator = host_generator(jax.random.fold_in(key, Purpose.LABEL_NOISE))
         noisy = randomise(
-            labels, 2, self._label_noise, generator.random(size), generator.integers(2, size=size)
+            labels,
+            2,
+            self._label_noise,
+            generator.random(size),
+            generator.integers(2, size=size),
         )
         return inputs, labels, noisy
 

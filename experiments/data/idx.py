@@ -81,7 +81,9 @@ def find(data_dir):
     """The four files of a data set in a folder, plain or `.gz`: name -> path."""
     folder, found = Path(data_dir), {}
     if not folder.is_dir():
-        raise Refusal(f"--data_dir={data_dir}: no such folder; give the one with the IDX files")
+        raise Refusal(
+            f"--data_dir={data_dir}: no such folder; give the one with the IDX files"
+        )
     for name, file in FILES.items():
         candidates = [folder / file, folder / f"{file}.gz"]
         present = [path for path in candidates if path.is_file()]
@@ -144,9 +146,13 @@ class ImagePool:
 
     def __init__(self, paths, draw_rule, label_noise, draws, largest, seed):
         self._images, labels = self._pair(paths["train_images"], paths["train_labels"])
-        test_images, test_labels = self._pair(paths["test_images"], paths["test_labels"])
+        test_images, test_labels = self._pair(
+            paths["test_images"], paths["test_labels"]
+        )
         if self._images.shape[1] != test_images.shape[1]:
-            raise Refusal(f"{paths['test_images']}: other image size than the training set's")
+            raise Refusal(
+                f"{paths['test_images']}: other image size than the training set's"
+            )
         self.features = self._images.shape[1]
         digest = hashlib.sha256()
         for array in (self._images, labels, test_images, test_labels):
@@ -178,7 +184,9 @@ class ImagePool:
                 f"of {labels_path}; one image a label is needed"
             )
         if labels.max(initial=0) >= CLASSES:
-            raise Refusal(f"{labels_path}: label {labels.max()} is not one of 0..{CLASSES - 1}")
+            raise Refusal(
+                f"{labels_path}: label {labels.max()} is not one of 0..{CLASSES - 1}"
+            )
         return images.reshape(len(images), -1), labels
 
     @staticmethod
@@ -192,7 +200,11 @@ class ImagePool:
                 f"--draw_rule=authors: draws from image {AUTHORS_FIRST} on, and "
                 f"{paths['train_images']} has {n}; use --draw_rule=without_replacement"
             )
-        needed = {"authors": 0, "without_replacement": largest, "disjoint": largest * draws}
+        needed = {
+            "authors": 0,
+            "without_replacement": largest,
+            "disjoint": largest * draws,
+        }
         if needed[self._rule] > n:
             raise Refusal(
                 f"--sizes: {largest} with --draw_rule={self._rule} and --draws={draws} needs "
@@ -217,7 +229,9 @@ class ImagePool:
             shape = inputs[AUTHORS_NOISE_FROM:].shape
             noise = host_generator(key).uniform(-AUTHORS_NOISE, AUTHORS_NOISE, shape)
             inputs[AUTHORS_NOISE_FROM:] += noise.astype(np.float32)
-        return Draw(inputs, self._labels[indices], {"indices": indices.astype(np.int32)})
+        return Draw(
+            inputs, self._labels[indices], {"indices": indices.astype(np.int32)}
+        )
 
 
 def load(config):
