@@ -13,11 +13,19 @@ from experiments.progress import Progress
 from experiments.refusals import Refusal
 from experiments.run_folder import RunFolder, write_table
 from experiments.settings import check
-from experiments.sweep import Sweep
+from experiments.sweep import CHECKPOINT_SECONDS, Sweep
 from nets.runs import make_layout
 
 
-def run(config, out, *, resume=False, redraw=False, layout=None):
+def run(
+    config,
+    out,
+    *,
+    resume=False,
+    redraw=False,
+    layout=None,
+    checkpoint_seconds=CHECKPOINT_SECONDS,
+):
     """Runs the experiment into a folder.
 
     Args:
@@ -26,6 +34,7 @@ def run(config, out, *, resume=False, redraw=False, layout=None):
       resume: go on with it; a finished one is shown.
       redraw: measure (if the weights were kept), bound and plot it again.
       layout: a `nets.runs.Layout`; the default for this machine's devices if not given.
+      checkpoint_seconds: how long between checkpoints of the runs under way.
 
     Returns:
       The `RunFolder`.
@@ -55,7 +64,7 @@ def run(config, out, *, resume=False, redraw=False, layout=None):
     if redraw or not folder.is_finished:
         if not redraw:
             sweep.keep_samples()
-            sweep.train(layout, Progress())
+            sweep.train(layout, Progress(), checkpoint_seconds)
         if not redraw or sweep.has_weights:
             measurement.measure(sweep, layout, again=redraw)
         if config.save_weights and not redraw:

@@ -6,8 +6,9 @@ import sys
 
 from absl import app, flags, logging
 
-from experiments import run_folder, settings
+from experiments import devices, run_folder, settings
 from experiments.refusals import Refusal
+from experiments.sweep import CHECKPOINT_SECONDS
 
 flags.disclaim_key_flags()
 
@@ -27,6 +28,9 @@ def _define(kind, presets):
     )
     flags.DEFINE_integer(
         "devices", None, "CPU devices to spread runs over; default: all cores"
+    )
+    flags.DEFINE_float(
+        "checkpoint_seconds", CHECKPOINT_SECONDS, "how often runs under way are saved"
     )
     for field in dataclasses.fields(kind):
         kind_of = settings.scalar_type(field.type)
@@ -97,7 +101,7 @@ def main(kind, presets, run):
     Args:
       kind: a settings dataclass.
       presets: name -> an instance of it.
-      run: the program.
+      run: the program; it takes `checkpoint_seconds` as well.
     """
 
     def program(argv):
@@ -110,11 +114,15 @@ def main(kind, presets, run):
                 raise Refusal("--out is missing; name a folder for the results")
             if values.resume and values.redraw:
                 raise Refusal("--resume and --redraw: give one of them")
-            from experiments import devices
-
             devices.use_cores(values.devices)
             config = _settings(kind, presets)
-            run(config, values.out, resume=values.resume, redraw=values.redraw)
+            run(
+                config,
+                values.out,
+                resume=values.resume,
+                redraw=values.redraw,
+                checkpoint_seconds=values.checkpoint_seconds,
+            )
         except Refusal as refusal:
             _say(str(refusal))
         except KeyboardInterrupt:

@@ -150,12 +150,13 @@ class Sweep:
                 draw = self.source.draw(run.seed, run.size, run.draw)
                 run_folder.write_arrays(path, draw.record)
 
-    def train(self, layout, progress):
+    def train(self, layout, progress, checkpoint_seconds=CHECKPOINT_SECONDS):
         """Trains what is not trained yet, from the last checkpoint where there is one.
 
         Args:
           layout: a `nets.runs.Layout`.
           progress: told of every tick (`experiments.progress.Progress`).
+          checkpoint_seconds: how long between checkpoints of the runs under way.
         """
         waiting = [run for run in self.runs if not self.trained_path(run).exists()]
         template = self._template()
@@ -189,7 +190,7 @@ class Sweep:
                     run, finished.state, np.concatenate(checks[run.name]), seconds
                 )
             progress.update(tick)
-            if tick.running and time.monotonic() - saved > CHECKPOINT_SECONDS:
+            if tick.running and time.monotonic() - saved > checkpoint_seconds:
                 states = tick.states()
                 checkpoints.save(
                     self.folder.checkpoints,

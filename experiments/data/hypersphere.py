@@ -9,25 +9,40 @@ import numpy as np
 from experiments.data.source import Draw, TestSet, randomise
 from experiments.seeding import Purpose, host_generator, key_for
 
+BLOCK = 1024
+LABEL_NOISE = 2**31  # no block has this number
 
-@functools.partial(jax.jit, static_argnames=("rows", "dim"))
-def points(key, rows, dim, radii):
+
+@functools.partial(jax.jit, static_argnames="dim")
+def _block(key, dim, radii):
+    direction_key, label_key = jax.random.split(key)
+    labels = jax.random.bernoulli(label_key, shape=(BLOCK,)).astype(jnp.int32)
+    directions = jax.random.normal(direction_key, (BLOCK, dim))
+    directions /= jnp.linalg.norm(directions, axis=1, keepdims=True)
+    return directions * radii[labels][:, None], labels
+
+
+def points(key, count, dim, radii):
     """Examples of the two spheres.
 
+    They are made in blocks of one size by one compiled program, so that example i depends
+    on `key` and i only, to the last bit, whatever `count` is.
+
     Args:
-      key: typed key. Example i depends on `key` and i only, not on `rows`.
-      rows: N.
+      key: typed key.
+      count: N.
       dim: D.
       radii: `[2]`, the radius of class 0 and of class 1.
 
     Returns:
-      `(inputs, labels)`: `[N, D]` with uniform directions, `[N]` fair coins.
+      `(inputs, labels)` on the host: `[N, D]` with uniform directions, `[N]` fair coins.
     """
-    direction_key, label_key = jax.random.split(key)
-    labels = jax.random.bernoulli(label_key, shape=(rows,)).astype(jnp.int32)
-    directions = jax.random.normal(direction_key, (rows, dim))
-    directions /= jnp.linalg.norm(directions, axis=1, keepdims=True)
-    return directions * radii[labels][:, None], labels
+    blocks = [
+        _block(jax.random.fold_in(key, index), dim, radii)
+        for index in range(-(-count // BLOCK))
+    ]
+    inputs, labels = zip(*jax.device_get(blocks), strict=True)
+    return np.concatenate(inputs)[:count], np.concatenate(labels)[:count]
 
 
 class Hypersphere:
@@ -36,43 +51,28 @@ class Hypersphere:
     classes = 2
     sha256 = None
 
-    def __init__(self, dim, radii, n_test, label_noise, largest, seed):
+    def __init__(self, dim, radii, n_test, label_noise, seed):
         self.features = dim
         self._radii = jnp.asarray(radii, jnp.float32)
-        self._rows = largest
         self._label_noise = label_noise
         self._seed = seed
-        inputs, labels, noisy = self._examples(
-            key_for(seed, Purpose.TEST), n_test, n_test
-        )
+        inputs, labels, noisy = self._examples(key_for(seed, Purpose.TEST), n_test)
         self.test = TestSet(inputs, labels, noisy if label_noise else None)
 
-    def _examples(self, key, size, rows):
-        inputs, labels = jax.device_get(points(key, rows, self.features, self._radii))
-        inputs, labels = inputs[:size], labels[:size]
-        generator = host_generator(jax.random.fold_in(key, Purpose.LABEL_NOISE))
-        noisy = randomise(
-            labels,
-            2,
-            self._label_noise,
-            generator.random(size),
-            generator.integers(2, size=size),
-        )
-        return inputs, labels, noisy
+    def _examples(self, key, count):
+        inputs, labels = points(key, count, self.features, self._radii)
+        generator = host_generator(jax.random.fold_in(key, LABEL_NOISE))
+        redrawn = generator.random(count), generator.integers(2, size=count)
+        return inputs, labels, randomise(labels, 2, self._label_noise, *redrawn)
 
     def draw(self, seed, size, draw):
         key = key_for(self._seed, Purpose.TRAIN, seed, size, draw)
-        inputs, _, noisy = self._examples(key, size, max(size, self._rows))
+        inputs, _, noisy = self._examples(key, size)
         return Draw(inputs, noisy, {"key": np.asarray(jax.random.key_data(key))})
 
 
 def load(config):
-    """The source of a config with `dim`, `radii`, `n_test`, `label_noise`, `sizes`, `seed`."""
+    """The source of a config with `dim`, `radii`, `n_test`, `label_noise` and `seed`."""
     return Hypersphere(
-        config.dim,
-        config.radii,
-        config.n_test,
-        config.label_noise,
-        max(config.sizes),
-        config.seed,
+        config.dim, config.radii, config.n_test, config.label_noise, config.seed
     )

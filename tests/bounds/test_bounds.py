@@ -1,0 +1,180 @@
+"""Every bound of this catalogue against a float64 oracle, and the laws it must obey."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+import bounds
+from bounds.types import Convention
+from tests import oracles
+from tests.bounds.test_measuring import matrices, measured, network
+
+# Enclosures are 1e-4 wide, and every layer's enters.
+RTOL = 1e-3
+
+
+def evaluate(net, name, margin=0.7, convention=Convention()):
+    groups, missing = measured(net)
+    stacked = jax.tree.map(lambda leaf: np.asarray(leaf)[None], groups)
+    value = bounds.evaluate(
+        stacked, [name], margin=margin, convention=convention, missing=missing
+    )[name]
+    return jax.tree.map(lambda leaf: float(leaf[0]), value)
+
+
+def quantities(net):
+    m = int(net.sample.size)
+    w, z, o = (matrices(p) for p in (net.params, net.init, net.other))
+    b = max(np.linalg.norm(x.astype(float)) for x in np.asarray(net.sample.inputs)[:m])
+    distances = {
+        "from_init": [a - c for a, c in zip(w, z, strict=True)],
+        "from_other": [a - c for a, c in zip(w, o, strict=True)],
+        "from_origin": w,
+    }
+    return w, z, distances, b, m
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+@pytest.mark.parametrize(
+    ("name", "reference"),
+    [
+        ("neyshabur_2018", "from_init"),
+        ("neyshabur_2018_from_origin", "from_origin"),
+        ("neyshabur_2018_between_draws", "from_other"),
+    ],
+)
+def test_neyshabur_2018(name, reference, depth):
+    net = network(depth)
+    w, _, distances, b, m = quantities(net)
+    for factor, d in (("matrices", depth + 1), ("hidden", depth)):
+        for norm, included in (("included", b), ("left_out", 1.0)):
+            found = evaluate(net, name, convention=Convention(factor, norm))
+            expected = oracles.excess_neyshabur_2018(
+                w, distances[reference], included, 0.7, m, d, h=12
+            )
+            assert found.excess == pytest.approx(expected, rel=RTOL)
+            assert found.log_complexity == pytest.approx(np.log(expected), abs=RTOL)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+@pytest.mark.parametrize(
+    ("name", "reference"),
+    [("bartlett_2017", "from_init"), ("bartlett_2017_between_draws", "from_other")],
+)
+def test_bartlett_2017(name, reference, depth):
+    net = network(depth)
+    w, _, distances, b, m = quantities(net)
+    for norm_21 in ("bartlett", "transposed"):
+        found = evaluate(net, name, convention=Convention(norm_21=norm_21))
+        expected = oracles.excess_bartlett_2017(
+            w, distances[reference], b, 0.7, m, norm_21 == "transposed"
+        )
+        assert found.excess == pytest.approx(expected, rel=RTOL)
+
+
+def test_neyshabur_2019():
+    net = network(depth=1)
+    w, z, _, b, m = quantities(net)
+    expected = oracles.excess_neyshabur_2019(w, z, b, 0.7, m)
+    assert evaluate(net, "neyshabur_2019").excess == pytest.approx(expected, rel=RTOL)
+
+
+def test_empirical_is_the_margin_error_and_value_the_sum():
+    net = network()
+    margins = measured(net, ["margins"])[0]["margins"].sorted[: int(net.sample.size)]
+    for name in bounds.BOUNDS:
+        if name == "neyshabur_2019":
+            continue
+        for gamma in (0.05, 0.7):
+            found = evaluate(net, name, gamma)
+            assert found.empirical == pytest.approx(
+                oracles.margin_error(margins, gamma)
+            )
+            assert found.value == pytest.approx(found.empirical + found.excess)
+
+
+def test_the_hand_checkable_examples_of_the_docstrings():
+    task = bounds.types.Task(np.array(4.0), np.array(2), np.array(1.0))
+    margins = bounds.types.Margins(np.array([2.0, 3, 4, 5]), np.array(4))
+
+    def norms(*values):
+        v = np.array(values, float)
+        return bounds.types.LayerNorms(v, v, v, v, v, np.ones(2), np.ones(2))
+
+    w = norms(2, 3)
+    fn = bounds.BOUNDS["neyshabur_2018"].fn
+    assert fn(task, margins, w, w, margin=np.float32(1)).excess == pytest.approx(
+        8.485, abs=1e-3
+    )
+    fn = bounds.BOUNDS["bartlett_2017"].fn
+    assert fn(task, margins, w, w, margin=np.float32(1)).excess == pytest.approx(
+        8.485, abs=1e-3
+    )
+    fn = bounds.BOUNDS["neyshabur_2019"].fn
+    found = fn(task, margins, w, norms(1, 1), norms(1, 2), margin=np.float32(1))
+    assert found.excess == pytest.approx(3)
+
+
+@pytest.mark.parametrize("name", bounds.BOUNDS)
+def test_excess_falls_as_one_over_margin_and_root_m(name):
+    net = network(depth=1)
+    assert evaluate(net, name, 1.4).excess == pytest.approx(
+        evaluate(net, name).excess / 2
+    )
+    groups, _ = measured(net)
+    stacked = jax.tree.map(lambda leaf: np.asarray(leaf)[None], groups)
+    more = stacked | {"task": stacked["task"].replace(size=4 * stacked["task"].size)}
+    few, many = (
+        bounds.evaluate(g, [name], margin=0.7)[name].excess[0] for g in (stacked, more)
+    )
+    assert many == pytest.approx(few / 2)
+
+
+@pytest.mark.parametrize("name", bounds.BOUNDS)
+def test_excess_scales_as_the_input_does(name):
+    net = network(depth=1)
+    scaled = net.replace(sample=net.sample.replace(inputs=3 * net.sample.inputs))
+    assert evaluate(scaled, name).excess == pytest.approx(
+        3 * evaluate(net, name).excess
+    )
+
+
+def test_values_far_beyond_one_neither_overflow_nor_clip():
+    net = network(depth=4)
+    far = net.replace(params=jax.tree.map(lambda w: 1e20 * w, net.params))
+    w, _, distances, b, m = quantities(far)
+    found = evaluate(far, "neyshabur_2018")
+    expected = oracles.excess_neyshabur_2018(
+        w, distances["from_init"], b, 0.7, m, 5, 12
+    )
+    assert 1e90 < found.excess == pytest.approx(expected, rel=RTOL)
+
+
+def test_weights_that_have_not_moved_have_a_finite_logarithm():
+    net = network()
+    still = evaluate(net.replace(init=net.params), "bartlett_2017")
+    assert still.excess < 1e-300 and np.isfinite(still.log_complexity)
+    dead = net.replace(params=jax.tree.map(lambda w: 0 * w, net.params))
+    assert np.isfinite(evaluate(dead, "neyshabur_2018").log_complexity)
+
+
+def test_a_bound_of_two_matrices_is_not_available_for_three():
+    groups, _ = measured(network(depth=2))
+    stacked = jax.tree.map(lambda leaf: np.asarray(leaf)[None], groups)
+    reason = bounds.evaluate(stacked, ["neyshabur_2019"], margin=1.0)["neyshabur_2019"]
+    assert isinstance(reason, str) and "2 weight matrices" in reason and "3" in reason
+
+
+def test_what_was_not_measured_is_the_reason():
+    groups, missing = measured(network(init=False))
+    stacked = jax.tree.map(lambda leaf: np.asarray(leaf)[None], groups)
+    found = bounds.evaluate(stacked, ["bartlett_2017"], margin=1.0, missing=missing)
+    assert "initial" in found["bartlett_2017"]
+
+
+def test_an_unknown_convention_is_refused():
+    for field in dataclasses.fields(Convention):
+        with pytest.raises(ValueError, match=field.name):
+            Convention(**{field.name: "nonsense"})

@@ -1,0 +1,113 @@
+import jax
+import numpy as np
+import pytest
+
+from bounds.measuring import spectral_norm as module
+from bounds.measuring.spectral_norm import spectral_norm
+from tests import oracles
+
+
+def gaussian(rows, columns, seed=0):
+    return np.random.default_rng(seed).standard_normal((rows, columns))
+
+
+def orthogonal(n):
+    return np.linalg.qr(gaussian(n, n))[0]
+
+
+def with_spectrum(values, seed=0):
+    n = len(values)
+    u, v = (
+        np.linalg.qr(gaussian(n, n, seed))[0],
+        np.linalg.qr(gaussian(n, n, seed + 1))[0],
+    )
+    return u @ np.diag(values) @ v
+
+
+MATRICES = {
+    "random": gaussian(120, 90),
+    "rank one": np.outer(gaussian(40, 1), gaussian(60, 1)),
+    "orthogonal": orthogonal(64),
+    "repeated": with_spectrum([3.0] * 20 + [1.0] * 30),
+    "clustered": with_spectrum(1 + 1e-5 * np.linspace(0, 1, 80)),
+    "slowly decaying": with_spectrum(1 / np.sqrt(1 + np.arange(100) / 50)),
+    "tall": gaussian(300, 4),
+    "wide": gaussian(4, 300),
+    "one column": gaussian(50, 1),
+    "one entry": np.array([[-2.5]]),
+    "badly scaled": gaussian(50, 50) * 10.0 ** np.linspace(-12, 12, 50),
+    "tiny": gaussian(30, 30) * 1e-150,
+    "huge": gaussian(30, 30) * 1e150,
+    "one outlier": gaussian(200, 200)
+    + 50 * np.outer(gaussian(200, 1), gaussian(200, 1)),
+    "diagonal": np.diag(np.arange(1.0, 40.0)),
+}
+
+
+def enclosure(a, **options):
+    with jax.enable_x64(True):
+        found = jax.jit(lambda a: spectral_norm(a, **options))(a)
+        return float(found.lower), float(found.upper)
+
+
+@pytest.mark.parametrize("name", MATRICES)
+def test_the_interval_holds_the_singular_value_and_is_narrow(name):
+    a = MATRICES[name]
+    lower, upper = enclosure(a)
+    # The SVD's own error is a few units of the last place of the largest singular value.
+    svd = oracles.spectral(a)
+    assert lower <= svd * (1 + 1e-13) and svd * (1 - 1e-13) <= upper
+    assert upper <= lower * (1 + module.RELATIVE_WIDTH)
+
+
+@pytest.mark.parametrize("width", [1e-2, 1e-6])
+def test_a_wanted_width_is_reached(width):
+    lower, upper = enclosure(MATRICES["random"], relative_width=width)
+    assert lower <= oracles.spectral(MATRICES["random"]) <= upper <= lower * (1 + width)
+
+
+def test_zero():
+    lower, upper = enclosure(np.zeros((5, 7)))
+    assert lower == 0 and upper < 1e-290
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_matrix_that_is_not_finite_is_not_certified(bad):
+    a = np.ones((4, 4))
+    a[1, 2] = bad
+    assert enclosure(a) == (0.0, np.inf)
+
+
+def test_in_float32_the_interval_is_wider_but_holds():
+    for name in ("random", "repeated", "orthogonal", "one outlier"):
+        a = MATRICES[name].astype(np.float32)
+        found = jax.jit(spectral_norm)(a)
+        assert found.upper.dtype == np.float32
+        assert float(found.lower) <= oracles.spectral(a) <= float(found.upper)
+        assert float(found.upper) <= 1.01 * float(found.lower)
+
+
+def test_a_certificate_that_lanczos_would_get_wrong_is_refused(monkeypatch):
+    """The upper end rests on the factorisation, not on Lanczos: spoil Lanczos."""
+    a = with_spectrum([10.0] + [1.0] * 40)
+
+    def blind(gram, start, steps):
+        """A unit vector orthogonal to the top eigenvector: a lower end of 1, not 10."""
+        return np.linalg.eigh(np.asarray(a.T @ a))[1][:, -5]
+
+    monkeypatch.setattr(module, "_top_ritz_vector", blind)
+    lower, upper = enclosure(a)
+    assert lower == pytest.approx(1.0) and upper >= 10
+
+
+def test_mapped_over_a_stack_as_one_by_one():
+    stack = np.stack([gaussian(30, 20, seed) for seed in range(5)])
+    with jax.enable_x64(True):
+        together = jax.device_get(jax.jit(jax.vmap(spectral_norm))(stack))
+    for a, lower, upper in zip(stack, together.lower, together.upper, strict=True):
+        assert lower <= oracles.spectral(a) <= upper
+
+
+def test_a_stack_is_refused():
+    with pytest.raises(AssertionError):
+        spectral_norm(np.ones((2, 3, 3)))

@@ -1,0 +1,28 @@
+"""Eight CPU devices, strict JAX, and a compilation cache beside the tests."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_debug_key_reuse", True)
+jax.config.update(
+    "jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".jax_cache")
+)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+MNIST_SAMPLE = Path(__file__).parent / "data" / "mnist"
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def mnist_sample():
+    """2400 training and 600 test digits of MNIST, in IDX format."""
+    return MNIST_SAMPLE

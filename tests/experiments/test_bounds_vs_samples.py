@@ -1,0 +1,507 @@
+"""The program as it is run: through `run`, and through `python -m`."""
+
+import dataclasses
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import bounds_vs_samples, run_folder, sweep, tables
+from experiments.presets import BOUNDS_VS_SAMPLES
+from experiments.refusals import Refusal
+from nets import training
+from nets.runs import make_layout
+from tests import oracles
+
+ROOT = Path(__file__).parents[2]
+TINY = dataclasses.replace(
+    BOUNDS_VS_SAMPLES["demo"],
+    dim=10,
+    radii=(1.0, 2.0),
+    width=30,
+    n_test=500,
+    sizes=(32, 64),
+    seeds=2,
+    margin=1.0,
+    threshold=0.1,
+    save_weights=True,
+)
+TINY_FLAGS = [
+    "--dim=10", "--radii=1,2", "--width=30", "--n_test=500", "--sizes=32,64", "--seeds=2",
+    "--margin=1", "--threshold=0.1", "--save_weights",
+]  # fmt: skip
+TABLES = ("results", "epochs", "layers", "bounds")
+
+
+def run(config, out, **options):
+    layout = make_layout(jax.devices()[:2])
+    return bounds_vs_samples.run(config, out, layout=layout, **options)
+
+
+def read(folder, table):
+    return run_folder.read_table(Path(folder) / f"{table}.csv")
+
+
+def content(folder):
+    """All tables, but for the seconds."""
+    return {
+        name: [
+            {k: v for k, v in row.items() if k != "seconds"}
+            for row in read(folder, name)
+        ]
+        for name in TABLES
+    }
+
+
+def program(*flags, **options):
+    command = [sys.executable, "-m", "experiments.bounds_vs_samples", *flags]
+    environment = {
+        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+    }
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, **environment}, **options,
+    )  # fmt: skip
+
+
+def finish(process):
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    run(TINY, out)
+    return out
+
+
+def test_the_folder_holds_what_was_promised(folder):
+    names = {p.name for p in folder.iterdir()}
+    expected = {
+        "config.json",
+        "versions.json",
+        "summary.json",
+        "report.md",
+        "report.html",
+    }
+    expected |= {f"{t}.csv" for t in TABLES} | {
+        "figures",
+        "samples",
+        "weights",
+        "measured",
+    }
+    assert names == expected
+    assert not [p for p in folder.rglob(".*")]  # nothing half-written
+    runs = {f"m{m}_seed{s}_draw{d}" for m in (32, 64) for s in (0, 1) for d in (0, 1)}
+    for place in ("samples", "weights", "measured"):
+        assert {p.stem for p in (folder / place).iterdir()} == runs
+    assert len(read(folder, "results")) == 8
+    assert len(read(folder, "layers")) == 16
+    assert len(read(folder, "bounds")) == 8 * 6 * 2
+    for name, columns in (
+        ("results", tables.RESULTS + tables.SETTINGS),
+        ("epochs", tables.EPOCHS),
+        ("layers", tables.LAYERS),
+        ("bounds", tables.BOUNDS),
+    ):
+        assert tuple(read(folder, name)[0]) == columns
+
+
+def test_results_agree_with_the_saved_weights(folder):
+    """Every number of a row, recomputed in float64 from weights and data."""
+    source = bounds_vs_samples.DATASETS["hypersphere"](TINY)
+    row = read(folder, "results")[5]
+    assert row["run"] == "m64_seed0_draw1"
+    saved = run_folder.read_tensors(folder / "weights" / f"{row['run']}.safetensors")
+    other = run_folder.read_tensors(folder / "weights" / "m64_seed0_draw0.safetensors")
+    kernels = [f"{i}/kernel" for i in range(2)]
+    w, z, o = (
+        [tensors[f"{when}/{k}"].astype(float) for k in kernels]
+        for tensors, when in ((saved, "final"), (saved, "init"), (other, "final"))
+    )
+    biases = [saved[f"final/{i}/bias"].astype(float) for i in range(2)]
+    draw = source.draw(0, 64, 1)
+
+    def margins(inputs, labels):
+        logits = [oracles.forward(w, biases, x) for x in inputs]
+        return [oracles.margin(f, y) for f, y in zip(logits, labels, strict=True)]
+
+    train = margins(draw.inputs, draw.labels)
+    test = margins(source.test.inputs, source.test.labels)
+    expected = {
+        "train_error": oracles.margin_error(train, 0),
+        "train_margin_error": np.mean(np.array(train) < 1.0),
+        "test_error": oracles.margin_error(test, 0),
+        "margin_median": np.median(train),
+        "margin_q10": sorted(train)[5],
+        "input_norm_max": 2.0,
+        "distance_from_init": oracles.frobenius(np.concatenate([np.ravel(a - b) for a, b in zip(w, z, strict=True)])),
+        "distance_between_draws": oracles.frobenius(np.concatenate([np.ravel(a - b) for a, b in zip(w, o, strict=True)])),
+        "spectral_product": np.prod([oracles.spectral(a) for a in w]),
+        "frobenius_norm": oracles.frobenius(np.concatenate([np.ravel(a) for a in w])),
+    }  # fmt: skip
+    for name, value in expected.items():
+        assert float(row[name]) == pytest.approx(value, rel=3e-4, abs=1e-9), name
+    assert row["converged"] == "true" and row["diverged"] == "false"
+    assert (
+        float(row["test_error_low"])
+        < float(row["test_error"])
+        < float(row["test_error_high"])
+    )
+    assert int(row["steps"]) == 64 * int(row["epochs"])
+
+    bound = next(
+        b for b in read(folder, "bounds")
+        if (b["run"], b["bound"], b["margin_rule"]) == (row["run"], "bartlett_2017", "median")
+    )  # fmt: skip
+    moved = [a - b for a, b in zip(w, z, strict=True)]
+    excess = oracles.excess_bartlett_2017(w, moved, 1.0, np.median(train), 64)
+    assert float(bound["excess"]) == pytest.approx(excess, rel=1e-3)
+    assert float(bound["empirical"]) == pytest.approx(0.5)
+    assert float(bound["value"]) == pytest.approx(excess + 0.5, rel=1e-3)
+
+
+def test_epochs_end_where_the_results_say(folder):
+    epochs = read(folder, "epochs")
+    for row in read(folder, "results"):
+        own = [e for e in epochs if e["run"] == row["run"]]
+        assert [int(e["epoch"]) for e in own] == list(range(1, int(row["epochs"]) + 1))
+        errors = [float(e["train_margin_error"]) for e in own]
+        assert (
+            errors[-1]
+            == float(row["train_margin_error"])
+            <= 0.1
+            < min(errors[:-1] + [1])
+        )
+
+
+def test_draws_share_the_initial_weights_and_sizes_too(folder):
+    load = run_folder.read_tensors
+    weights = {p.stem: load(p) for p in (folder / "weights").iterdir()}
+    first = weights["m32_seed0_draw0"]
+    for name in ("m32_seed0_draw1", "m64_seed0_draw0"):
+        np.testing.assert_array_equal(
+            weights[name]["init/0/kernel"], first["init/0/kernel"]
+        )
+        assert not np.array_equal(
+            weights[name]["final/0/kernel"], first["final/0/kernel"]
+        )
+    other = weights["m32_seed1_draw0"]["init/0/kernel"]
+    assert not np.array_equal(other, first["init/0/kernel"])
+
+
+def test_a_run_is_the_same_whatever_runs_beside_it(folder, tmp_path):
+    alone = tmp_path / "alone"
+    bounds_vs_samples.run(
+        dataclasses.replace(TINY, sizes=(32,), seeds=1),
+        alone,
+        layout=make_layout(jax.devices()[:1]),
+    )
+    for table, rows in content(alone).items():
+        key = "run" if table == "epochs" else "m"
+        among = [
+            r for r in content(folder)[table] if r[key] in {row[key] for row in rows}
+        ]
+        among = [r for r in among if "seed0" in r["run"]]
+        assert rows == among
+
+
+def test_summary_and_report(folder):
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["runs"] == {
+        "total": 8,
+        "used": 8,
+        "not_converged": [],
+        "diverged": [],
+    }
+    own = [r for r in read(folder, "results") if r["seed"] == "1"]
+    means = [
+        np.log(np.mean([float(r["distance_from_init"]) for r in own if r["m"] == m]))
+        for m in ("32", "64")
+    ]
+    slopes = summary["slopes"]["distance_from_init"]
+    expected = oracles.slope(list(np.log([32, 64])), means)
+    assert slopes["per_seed"][1] == pytest.approx(expected)
+    html = (folder / "report.html").read_text()
+    assert html.count("data:image/png;base64,") == 4 and "http" not in html
+    for path in (folder / "figures").iterdir():
+        assert path.read_bytes()[:4] == b"\x89PNG"
+    for line in re.findall(r"\]\((.*?)\)", (folder / "report.md").read_text()):
+        assert (folder / line).exists()
+
+
+def test_a_finished_folder_is_shown_not_run_again(folder, capsys, monkeypatch):
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
+    monkeypatch.setattr(sweep.Sweep, "train", None)  # would raise
+    run(TINY, folder, resume=True)
+    assert {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()} == before
+    assert "8 of 8 runs" in capsys.readouterr().out
+
+
+def test_redraw_measures_the_saved_weights_again(folder, tmp_path):
+    before = content(folder)
+    (folder / "bounds.csv").write_text("spoilt")
+    for path in (folder / "figures").iterdir():
+        path.unlink()
+    run(TINY, folder, redraw=True)
+    assert content(folder) == before and len(list((folder / "figures").iterdir())) == 4
+
+
+def test_redraw_without_weights_uses_what_was_measured(tmp_path):
+    config = dataclasses.replace(TINY, save_weights=False, sizes=(32,), seeds=1)
+    run(config, tmp_path / "a")
+    assert not (tmp_path / "a" / "weights").exists()
+    before = content(tmp_path / "a")
+    fewer = dataclasses.replace(
+        config, bounds=("bartlett_2017",), input_norm="included"
+    )
+    run(fewer, tmp_path / "a", redraw=True)
+    after = content(tmp_path / "a")
+    assert after["results"] == before["results"] and len(after["bounds"]) == 4
+    kept = next(b for b in before["bounds"] if b["bound"] == "bartlett_2017")
+    ratio = float(after["bounds"][0]["excess"]) / float(kept["excess"])
+    assert ratio == pytest.approx(2.0)  # B = 2, the outer radius
+
+
+def test_runs_that_do_not_converge_are_marked_and_left_out(tmp_path):
+    config = dataclasses.replace(TINY, max_epochs=1, margin=50.0, save_weights=False)
+    run(config, tmp_path / "a")
+    rows = read(tmp_path / "a", "results")
+    assert {r["converged"] for r in rows} == {r["diverged"] for r in rows} == {"false"}
+    summary = json.loads((tmp_path / "a" / "summary.json").read_text())
+    assert summary["runs"]["used"] == 0 and len(summary["runs"]["not_converged"]) == 8
+    assert "8 ran into --max_epochs" in (tmp_path / "a" / "report.md").read_text()
+
+
+def test_runs_that_diverge_are_marked_and_left_out(tmp_path):
+    config = dataclasses.replace(TINY, loss="squared", learning_rate=1e6, sizes=(32,))
+    run(config, tmp_path / "a")
+    assert {r["diverged"] for r in read(tmp_path / "a", "results")} == {"true"}
+    assert {b["status"] for b in read(tmp_path / "a", "bounds")} == {
+        "not available: the run diverged"
+    }
+    summary = json.loads((tmp_path / "a" / "summary.json").read_text())
+    assert len(summary["runs"]["diverged"]) == 4
+
+
+def test_one_draw_has_no_distance_between_draws(tmp_path):
+    run(
+        dataclasses.replace(TINY, draws=1, sizes=(32,), label_noise=0.5), tmp_path / "a"
+    )
+    rows = read(tmp_path / "a", "results")
+    assert {r["distance_between_draws"] for r in rows} == {""}
+    assert all(0.2 < float(r["test_error_noisy"]) < 0.8 for r in rows)
+    status = {b["bound"]: b["status"] for b in read(tmp_path / "a", "bounds")}
+    assert (
+        status["bartlett_2017_between_draws"]
+        == "not available: there is no second draw"
+    )
+    assert status["bartlett_2017"] == "up to constants"
+
+
+def test_real_digits_with_each_loss(tmp_path, mnist_sample):
+    for loss in ("softmax", "squared"):
+        config = dataclasses.replace(
+            BOUNDS_VS_SAMPLES["paper"], data_dir=str(mnist_sample), width=40, depth=2,
+            sizes=(100, 400), seeds=1, draws=2, draw_rule="disjoint", batch_size=10,
+            loss=loss, margin=2.0, shuffle=True, learning_rate=0.1, loss_target=0.03,
+        )  # fmt: skip
+        out = tmp_path / loss
+        run(config, out)
+        rows = read(out, "results")
+        assert all(r["converged"] == "true" for r in rows)
+        errors = [float(r["test_error"]) for r in rows]
+        assert np.mean(errors[2:]) < np.mean(errors[:2]) < 0.5
+        if loss == "squared":
+            ends = {e["run"]: float(e["loss"]) for e in read(out, "epochs")}
+            assert max(ends.values()) <= 0.03
+        status = {b["bound"]: b["status"] for b in read(out, "bounds")}
+        assert status["neyshabur_2019"].startswith("not available: speaks of 2")
+        indices = np.load(out / "samples" / "m400_seed0_draw0.npz")["indices"]
+        assert len(set(indices)) == 400
+
+
+def test_through_the_command_line(folder, tmp_path):
+    out = tmp_path / "cli"
+    code, printed, errors = finish(program(*TINY_FLAGS, f"--out={out}", "--devices=2"))
+    assert code == 0, errors
+    assert errors == ""  # no progress, no warnings where there is no terminal
+    assert "8 of 8 runs" in printed and "neyshabur_2018_between_draws" in printed
+    assert content(out) == content(folder)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_killed_and_resumed_as_if_nothing_had_happened(tmp_path, shuffle):
+    """Killed while one run is finished and others are half-way."""
+    flags = [
+        "--dataset=hypersphere", "--dim=10", "--width=200", "--n_test=200", "--draws=1",
+        "--sizes=32,2048", "--seeds=2", "--margin=1000", "--max_epochs=60",
+        f"--shuffle={str(shuffle).lower()}", "--devices=2", "--checkpoint_seconds=0.3",
+    ]  # fmt: skip
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    code, _, errors = finish(program(*flags, f"--out={whole}"))
+    assert code == 0, errors
+
+    process = program(*flags, f"--out={broken}")
+    deadline = time.monotonic() + 120
+    unfinished = broken / "checkpoints" / "unfinished"
+    while process.poll() is None and time.monotonic() < deadline:
+        if any(p.name.isdigit() and int(p.name) >= 1 for p in unfinished.glob("*")):
+            break
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    finish(process)
+    assert any(unfinished.iterdir()) and not (broken / "results.csv").exists()
+
+    code, _, errors = finish(program(f"--out={broken}", "--resume", "--devices=2"))
+    assert code == 0, errors
+    assert content(broken) == content(whole)
+    assert not (broken / "checkpoints").exists()
+
+
+def test_a_checkpoint_before_the_first_epoch_can_be_stored(tmp_path):
+    from experiments import checkpoints
+
+    trees = {"a": {"checks": np.zeros((0, 3), np.float32), "x": np.arange(3.0)}}
+    for _ in range(2):
+        checkpoints.save(tmp_path / "c", trees)
+    found = checkpoints.restore(tmp_path / "c", lambda name: {"checks": 0, "x": 0})
+    jax.tree.map(np.testing.assert_array_equal, found, trees)
+    assert [p.name for p in (tmp_path / "c").iterdir()] == ["1"]
+    assert checkpoints.restore(tmp_path / "nowhere", None) == {}
+
+
+def test_one_program_trains_all_sizes(tmp_path, monkeypatch):
+    compiled = []
+    original = training.advance
+    monkeypatch.setattr(
+        training, "advance", lambda *args: compiled.append(1) or original(*args)
+    )
+    run(TINY, tmp_path / "a")
+    assert len(compiled) == 1
+
+
+BAD = [
+    (["--dataset=cifar"], "--dataset=cifar", "hypersphere, mnist, fashion_mnist"),
+    (["--bounds=rademacher"], "--bounds=rademacher", "bartlett_2017"),
+    (["--sizes=0,16"], "--sizes=0,16", ">= 1"),
+    (["--sizes=16,16"], "--sizes=16,16", "each once"),
+    (["--sizes=16,x"], "--sizes=16,x", "separated by commas"),
+    (["--margin=0"], "--margin=0", "> 0"),
+    (["--margin=inf"], "--margin=inf", "finite"),
+    (["--learning_rate=nan"], "--learning_rate=nan", "finite"),
+    (["--learning_rate=-1"], "--learning_rate=-1", "> 0"),
+    (["--threshold=1.5"], "--threshold=1.5", "[0, 1]"),
+    (["--label_noise=-0.1"], "--label_noise=-0.1", "[0, 1]"),
+    (["--width=0"], "--width=0", ">= 1"),
+    (["--seeds=0"], "--seeds=0", ">= 1"),
+    (["--batch_size=0"], "--batch_size=0", ">= 1"),
+    (["--batch_size=64", "--sizes=32"], "--batch_size=64", "smallest of --sizes"),
+    (["--radii=1,1"], "--radii=1.0,1.0", "different"),
+    (["--biases=false"], "--biases=false", "homogeneous"),
+    (["--seed=-1"], "--seed=-1", ">= 0"),
+    (["--dataset=mnist", "--data_dir=/nowhere"], "/nowhere", "no such folder"),
+    (["--resume"], "--out", "no such folder"),
+    (["--width=abc"], "width", "abc"),
+    (["--nonsense=1"], "nonsense", ""),
+    (["stray"], "stray", "--name=value"),
+]
+
+
+@pytest.mark.parametrize("batch", range(0, len(BAD), 8))
+def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, batch):
+    cases = BAD[batch : batch + 8]
+    for index, (flags, names, remedy) in enumerate(cases):
+        out = tmp_path / str(index)
+        code, printed, errors = finish(program(*flags, f"--out={out}"))
+        assert code == 2, (flags, errors)
+        assert errors.count("\n") == 1 and "Traceback" not in errors, errors
+        assert names in errors and remedy in errors, errors
+        assert printed == ""
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_existing_folder_is_refused_and_untouched(folder):
+    before = content(folder)
+    with pytest.raises(Refusal, match="--resume"):
+        run(TINY, folder)
+    assert content(folder) == before
+
+
+def test_resuming_with_other_settings_says_which(folder):
+    process = program(f"--out={folder}", "--resume", "--width=31", "--margin=1")
+    code, _, errors = finish(process)
+    assert (
+        code == 2 and "--width=31 here, 30 there" in errors and "margin" not in errors
+    )
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    code, _, errors = finish(program(f"--out={tmp_path}", "--resume"))
+    assert code == 2 and str(tmp_path) in errors and errors.count("\n") == 1
+
+
+def test_other_data_are_refused(tmp_path, mnist_sample):
+    config = dataclasses.replace(
+        BOUNDS_VS_SAMPLES["paper"], data_dir=str(mnist_sample), width=20, depth=1,
+        sizes=(50,), seeds=1, draws=1, draw_rule="without_replacement", batch_size=10,
+        margin=1.0, threshold=0.5,
+    )  # fmt: skip
+    run(config, tmp_path / "a")
+    other = tmp_path / "other"
+    other.mkdir()
+    for path in mnist_sample.iterdir():
+        (other / path.name).write_bytes(path.read_bytes())
+    from experiments.data import idx
+    from tests.experiments.test_idx import idx_bytes
+
+    name = idx.FILES["test_labels"]
+    labels = idx.read(other / f"{name}.gz").copy()
+    (other / f"{name}.gz").unlink()
+    labels[0] = (labels[0] + 1) % 10
+    (other / name).write_bytes(idx_bytes(labels))
+    with pytest.raises(Refusal, match="other data"):
+        run(
+            dataclasses.replace(config, data_dir=str(other)),
+            tmp_path / "a",
+            resume=True,
+        )
+
+
+def test_a_place_where_nothing_can_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Refusal, match="cannot be made"):
+        run(TINY, tmp_path / "file" / "out")
+
+
+def test_a_full_disk_is_one_line_and_the_run_goes_on_later(tmp_path):
+    """A file system too small for the weights, where one may be mounted."""
+    code = (
+        "import errno, sys\n"
+        "from experiments import run_folder\n"
+        "def full(path, arrays):\n"
+        "    raise OSError(errno.ENOSPC, 'No space left on device')\n"
+        "run_folder.write_tensors = full\n"
+        "from experiments import bounds_vs_samples, command_line, presets\n"
+        "command_line.main(presets.BoundsVsSamples, presets.BOUNDS_VS_SAMPLES, "
+        "bounds_vs_samples.run)\n"
+    )
+    out = tmp_path / "a"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *TINY_FLAGS, f"--out={out}", "--devices=2"],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "disk is full" in done.stderr and done.stderr.count("\n") == 1
+    code, printed, errors = finish(program(f"--out={out}", "--resume", "--devices=2"))
+    assert code == 0 and "8 of 8 runs" in printed, errors

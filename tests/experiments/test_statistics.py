@@ -1,0 +1,80 @@
+import math
+
+import numpy as np
+import pytest
+
+from experiments.statistics import binomial_interval, slope, slope_over_size, t_interval
+from tests import oracles
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 20), (3, 20), (20, 20), (7, 400)])
+def test_binomial_limits_leave_their_tails(k, n):
+    low, high = binomial_interval(k, n)
+    if k > 0:
+        assert oracles.binomial_tail_at_least(k, n, low) == pytest.approx(
+            0.025, rel=1e-6
+        )
+    else:
+        assert low == 0
+    if k < n:
+        at_most_k = 1 - oracles.binomial_tail_at_least(k + 1, n, high)
+        assert at_most_k == pytest.approx(0.025, rel=1e-6)
+    else:
+        assert high == 1
+
+
+def test_t_interval_of_a_textbook_sample():
+    # n = 4, mean 5, s = 2.5820; t(0.975, 3) = 3.1824
+    low, high = t_interval([2.0, 4.0, 6.0, 8.0])
+    assert (low + high) / 2 == pytest.approx(5)
+    assert (high - low) / 2 == pytest.approx(3.1824 * 2.581989 / 2, rel=1e-4)
+    assert t_interval([1.0]) == (None, None)
+
+
+def test_slope_by_the_normal_equations(rng):
+    x, y = rng.standard_normal(9), rng.standard_normal(9)
+    assert slope(x, y) == pytest.approx(oracles.slope(list(x), list(y)))
+    assert slope([1.0, 1.0], [1.0, 2.0]) is None
+
+
+def test_exact_power_laws_are_found():
+    exponents = {0: -0.5, 1: 0.3, 2: 1.0}
+    points = [(m, s, 3 * m**a) for m in (10, 100, 1000) for s, a in exponents.items()]
+    found = slope_over_size(points)
+    np.testing.assert_allclose(found.per_seed, list(exponents.values()), atol=1e-12)
+    assert found.pooled == pytest.approx(np.mean(list(exponents.values())))
+    assert (found.low, found.high) == pytest.approx(t_interval(found.per_seed))
+    assert found.seeds == 3 and found.zeros_replaced == 0
+
+
+def test_draws_of_a_size_are_averaged_before_the_logarithm():
+    points = [(10, 0, 1.0), (10, 0, 3.0), (100, 0, 2.0)]
+    assert slope_over_size(points).per_seed == [pytest.approx(0)]
+
+
+def test_a_zero_is_replaced_and_counted_or_left_out_and_counted():
+    points = [(10, 0, 0.1), (100, 0, 0.01), (1000, 0, 0.0)]
+    found = slope_over_size(points, floor=0.001)
+    assert found.zeros_replaced == 1 and found.per_seed == [pytest.approx(-1)]
+    assert slope_over_size(points).per_seed == [pytest.approx(-1)]
+    assert slope_over_size(points).zeros_replaced == 1
+
+
+def test_one_size_has_no_slope():
+    found = slope_over_size([(10, 0, 1.0), (10, 1, 2.0)])
+    assert found.per_seed == [None, None] and found.pooled is None and found.low is None
+
+
+@pytest.mark.slow
+def test_the_t_interval_over_seeds_covers(rng):
+    """95% intervals over 4 seeds hold the true exponent 95% of the time."""
+    sizes, truth, held, trials = [128, 512, 2048], 0.4, 0, 2000
+    for _ in range(trials):
+        points = [
+            (m, s, m ** (truth + 0.05 * u) * math.exp(0.1 * rng.standard_normal()))
+            for s, u in enumerate(rng.standard_normal(4))
+            for m in sizes
+        ]
+        found = slope_over_size(points)
+        held += found.low <= truth <= found.high
+    assert abs(held / trials - 0.95) < 4 * math.sqrt(0.95 * 0.05 / trials)

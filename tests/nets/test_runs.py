@@ -1,0 +1,131 @@
+import jax
+import numpy as np
+import pytest
+
+from nets import runs, training
+from nets.mlp import MLP
+from nets.training import Outcome
+from tests.nets.test_training import FEATURES, data, plan
+
+JOBS = [(m, seed) for m in (20, 37, 64) for seed in range(4)]
+
+
+def start(p, job):
+    m, seed = job
+    params = training.init_params(p, jax.random.key(seed), FEATURES)
+    state = training.init_state(p, params, jax.random.key(1000 * m + seed))
+    return state, training.pad_sample(*data(m, seed), 64)
+
+
+def train(p, jobs, layout, begin=start):
+    """job -> (last state, checks)."""
+    ends, checks = {}, {}
+    for tick in runs.train_many(p, jobs, lambda job: begin(p, job), layout):
+        for job, new in tick.checks.items():
+            checks.setdefault(job, []).append(new)
+        ends |= {job: finished.state for job, finished in tick.finished.items()}
+    return {job: (ends[job], np.concatenate(checks[job])) for job in ends}
+
+
+def layout(devices, lanes=1, vectorized=False):
+    return runs.make_layout(jax.devices()[:devices], lanes, vectorized)
+
+
+def assert_same(found, expected, exactly=True):
+    assert found.keys() == expected.keys()
+    for job in found:
+        compare = (
+            np.testing.assert_array_equal
+            if exactly
+            else lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-5)
+        )
+        jax.tree.map(compare, found[job], expected[job])
+
+
+@pytest.fixture(scope="module")
+def p():
+    return plan(shuffle=True, batch_size=2, margin=0.5, threshold=0.15, max_epochs=300)
+
+
+@pytest.fixture(scope="module")
+def together(p):
+    return train(p, JOBS, layout(8))
+
+
+def test_every_job_ends_and_says_how(p, together):
+    assert set(together) == set(JOBS)
+    for state, checks in together.values():
+        assert state["outcome"] == Outcome.CONVERGED
+        assert len(checks) == state["epoch"]
+        assert checks[-1, 0] <= p.threshold < checks[:-1, 0].min(initial=1)
+
+
+def test_a_seed_alone_is_the_seed_in_a_batch(p, together):
+    for job in (JOBS[0], JOBS[-1]):
+        assert_same(train(p, [job], layout(1)), {job: together[job]})
+
+
+def test_eight_devices_give_what_one_gives(p, together):
+    assert_same(train(p, JOBS, layout(1)), together)
+
+
+def test_several_lanes_a_device_and_another_order_give_the_same(p, together):
+    assert_same(train(p, JOBS[::-1], layout(2, lanes=3)), together)
+
+
+def test_vectorised_lanes_give_the_same_to_rounding(p, together):
+    found = train(p, JOBS, layout(2, lanes=4, vectorized=True))
+    assert {j: f[0]["epoch"] for j, f in found.items()} == {
+        j: t[0]["epoch"] for j, t in together.items()
+    }
+    assert_same(found, together, exactly=False)
+
+
+def test_half_way_states_go_on_as_if_nothing_had_happened():
+    p, job = plan(shuffle=True, margin=1e9, max_epochs=9), JOBS[-1]
+    uninterrupted = train(p, [job], layout(1))
+    first = next(runs.train_many(p, [job], lambda job: start(p, job), layout(1)))
+    states = first.states()
+    assert first.running == [job] and not first.finished
+
+    def resumed(p, job):
+        return training.unpack(states[job]), start(p, job)[1]
+
+    state, checks = train(p, [job], layout(1), resumed)[job]
+    expected_state, expected_checks = uninterrupted[job]
+    jax.tree.map(np.testing.assert_array_equal, state, expected_state)
+    checks = np.concatenate([first.checks[job], checks])
+    np.testing.assert_array_equal(checks, expected_checks)
+
+
+def test_the_program_holds_no_collective(p):
+    where = layout(8)
+    lanes = runs._Lanes(where, *start(p, JOBS[0]))
+    text = runs._compiled(p, where, lanes).as_text()
+    assert "while" in text
+    collectives = ("all-reduce", "all-gather", "all-to-all", "collective-permute")
+    assert not [name for name in collectives if name in text]
+
+
+def test_no_jobs_no_ticks(p):
+    assert list(runs.train_many(p, [], None, layout(1))) == []
+
+
+def test_one_program_serves_all_sizes(p):
+    where = layout(1)
+    lanes = runs._Lanes(where, *start(p, JOBS[0]))
+    program = runs._compiled(p, where, lanes)  # compiled: other shapes would be refused
+    for job in (JOBS[0], JOBS[-1]):
+        lanes.fill(0, job, *start(p, job))
+        budget = np.int32(1000)
+        lanes.states, records = program(budget, budget, lanes.states, lanes.samples)
+        assert records.count[0] > 0
+
+
+def test_stack_repeats_the_last_to_fill_the_lanes():
+    stacked = runs.stack([{"a": np.ones(2)}, {"a": np.zeros(2)}], 4)
+    np.testing.assert_array_equal(stacked["a"], [[1, 1], [0, 0], [0, 0], [0, 0]])
+
+
+def test_a_plan_is_compiled_in():
+    assert hash(plan()) == hash(plan(model=MLP(8, 1, 3, True)))

@@ -1,0 +1,43 @@
+"""Imports run one way: nets -> bounds -> experiments."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FORBIDDEN = {
+    "nets": {"bounds", "experiments", "tests"},
+    "bounds": {"experiments", "tests"},
+    "experiments": {"tests"},
+}
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module.split(".")[0]
+
+
+@pytest.mark.parametrize("room", FORBIDDEN)
+def test_a_room_imports_only_from_rooms_before_it(room):
+    files = sorted((ROOT / room).rglob("*.py"))
+    assert files
+    for path in files:
+        assert not FORBIDDEN[room] & set(imported(path)), path
+
+
+def test_nets_and_bounds_touch_no_files_and_no_flags():
+    for room in ("nets", "bounds"):
+        for path in (ROOT / room).rglob("*.py"):
+            assert not {"absl", "pathlib", "os", "csv", "json"} & set(imported(path)), (
+                path
+            )
+            assert "open(" not in path.read_text(), path
+
+
+def test_the_oracles_import_nothing_of_ours():
+    names = set(imported(ROOT / "tests" / "oracles.py"))
+    assert names <= {"math", "numpy"}
