@@ -131,9 +131,10 @@ def _spectral_norm(matrix, relative_width):
 
     def upper_end(lower, width):
         c = jnp.square(lower * (1 + width))
-        shifted = c * jnp.eye(n, dtype=dtype) - gram
+        shifted = jnp.fill_diagonal(-gram, c - jnp.diag(gram), inplace=False)
         factor = jax.lax.linalg.cholesky(shifted, symmetrize_input=False)
-        proved = jnp.all(jnp.isfinite(factor)) & (c > 0)
+        # A factorisation that breaks down comes back as not a number throughout.
+        proved = jnp.all(jnp.diag(factor) > 0) & (c > 0)
         gn = _g(n + 1, u)
         allowance = (
             _g(k, u) * frobenius_squared
