@@ -91,7 +91,10 @@ def _draw(axes, panel, xlabel):
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     if panel.level is not None:
         axes.axhline(panel.level, color="#333333", lw=0.8)
-    axes.legend()
+    if len(panel.curves) > 4:  # too many to stand among the lines
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.3))
+    else:
+        axes.legend()
 
 
 def draw(path, panels, xlabel="training-set size m", columns=2):

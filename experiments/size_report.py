@@ -188,18 +188,17 @@ def _label(name):
 def _draw(config, points, summary, folder):
     """The figures: (file name, caption), as written."""
     is_paper = config.dataset == "mnist" and config.depth == 5
-    target = [f"{bound}/target" for bound in config.bounds]
-    median = [f"{bound}/median" for bound in config.bounds]
+    plain = [bound for bound in config.bounds if _is_plain(bound)]
+    target = [f"{bound}/target" for bound in plain]
+    median = [f"{bound}/median" for bound in plain]
     seeds = config.seeds
     note = (
         f"Mean over {seeds} seeds, band: 95% t-interval." if seeds > 1 else "One seed."
     )
     if is_paper:
         note += " Dashed: the paper's poster, 5 hidden layers of 1024."
-    names = ["test_error", *(f"{b}/target" for b in config.bounds if _is_plain(b))]
-    figures.draw(
-        folder.figures / "relative.png", [_relative(summary, names)], columns=1
-    )
+    relative = _relative(summary, ["test_error", *target])
+    figures.draw(folder.figures / "relative.png", [relative], columns=1)
     yield (
         "relative.png",
         "Test error and bounds, each divided by its value at the smallest training set: a "
@@ -242,6 +241,16 @@ def _draw(config, points, summary, folder):
         "median_margin.png",
         f"The same bounds when gamma is the median training margin. {note}",
     )
+
+    panels = [
+        _panel(f"at {name}", summary, [f"{b}/{rule}" for b in config.bounds])
+        for rule, name in (
+            ("target", f"margin {config.margin:g}"),
+            ("median", "the median"),
+        )
+    ]
+    figures.draw(folder.figures / "all_bounds.png", panels)
+    yield "all_bounds.png", f"All bounds that were evaluated. {note}"
 
 
 def _slopes_table(summary):

@@ -233,7 +233,7 @@ def test_summary_and_report(folder):
     expected = oracles.slope(list(np.log([32, 64])), means)
     assert slopes["per_seed"][1] == pytest.approx(expected)
     html = (folder / "report.html").read_text()
-    assert html.count("data:image/png;base64,") == 4 and "http" not in html
+    assert html.count("data:image/png;base64,") == 5 and "http" not in html
     for path in (folder / "figures").iterdir():
         assert path.read_bytes()[:4] == b"\x89PNG"
     for line in re.findall(r"\]\((.*?)\)", (folder / "report.md").read_text()):
@@ -254,7 +254,7 @@ def test_redraw_measures_the_saved_weights_again(folder, tmp_path):
     for path in (folder / "figures").iterdir():
         path.unlink()
     run(TINY, folder, redraw=True)
-    assert content(folder) == before and len(list((folder / "figures").iterdir())) == 4
+    assert content(folder) == before and len(list((folder / "figures").iterdir())) == 5
 
 
 def test_redraw_without_weights_uses_what_was_measured(tmp_path):
