@@ -4,7 +4,7 @@ import dataclasses
 import math
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 
 def binomial_interval(errors, n, confidence=0.95):
@@ -19,8 +19,8 @@ def binomial_interval(errors, n, confidence=0.95):
       `(low, high)`.
     """
     tail = (1 - confidence) / 2
-    low = stats.beta.ppf(tail, errors, n - errors + 1) if errors > 0 else 0.0
-    high = stats.beta.ppf(1 - tail, errors + 1, n - errors) if errors < n else 1.0
+    low = special.betaincinv(errors, n - errors + 1, tail) if errors > 0 else 0.0
+    high = special.betaincinv(errors + 1, n - errors, 1 - tail) if errors < n else 1.0
     return float(low), float(high)
 
 
@@ -29,9 +29,8 @@ def t_interval(values, confidence=0.95):
     n = len(values)
     if n < 2:
         return None, None
-    half = (
-        stats.t.ppf((1 + confidence) / 2, n - 1) * np.std(values, ddof=1) / math.sqrt(n)
-    )
+    quantile = special.stdtrit(n - 1, (1 + confidence) / 2)
+    half = quantile * np.std(values, ddof=1) / math.sqrt(n)
     mean = float(np.mean(values))
     return mean - float(half), mean + float(half)
 

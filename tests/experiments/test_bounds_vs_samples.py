@@ -345,7 +345,7 @@ def test_killed_and_resumed_as_if_nothing_had_happened(tmp_path, shuffle):
     """Killed while one run is finished and others are half-way."""
     flags = [
         "--dataset=hypersphere", "--dim=10", "--width=200", "--n_test=200", "--draws=1",
-        "--sizes=32,2048", "--seeds=2", "--margin=1000", "--max_epochs=60",
+        "--sizes=32,2048", "--seeds=2", "--margin=1000", "--max_epochs=400",
         f"--shuffle={str(shuffle).lower()}", "--devices=2", "--checkpoint_seconds=0.3",
     ]  # fmt: skip
     whole, broken = tmp_path / "whole", tmp_path / "broken"
@@ -391,44 +391,71 @@ def test_one_program_trains_all_sizes(tmp_path, monkeypatch):
     assert len(compiled) == 1
 
 
-BAD = [
-    (["--dataset=cifar"], "--dataset=cifar", "hypersphere, mnist, fashion_mnist"),
-    (["--bounds=rademacher"], "--bounds=rademacher", "bartlett_2017"),
-    (["--sizes=0,16"], "--sizes=0,16", ">= 1"),
-    (["--sizes=16,16"], "--sizes=16,16", "each once"),
-    (["--sizes=16,x"], "--sizes=16,x", "separated by commas"),
-    (["--margin=0"], "--margin=0", "> 0"),
-    (["--margin=inf"], "--margin=inf", "finite"),
-    (["--learning_rate=nan"], "--learning_rate=nan", "finite"),
-    (["--learning_rate=-1"], "--learning_rate=-1", "> 0"),
-    (["--threshold=1.5"], "--threshold=1.5", "[0, 1]"),
-    (["--label_noise=-0.1"], "--label_noise=-0.1", "[0, 1]"),
-    (["--width=0"], "--width=0", ">= 1"),
-    (["--seeds=0"], "--seeds=0", ">= 1"),
-    (["--batch_size=0"], "--batch_size=0", ">= 1"),
-    (["--batch_size=64", "--sizes=32"], "--batch_size=64", "smallest of --sizes"),
-    (["--radii=1,1"], "--radii=1.0,1.0", "different"),
-    (["--biases=false"], "--biases=false", "homogeneous"),
-    (["--seed=-1"], "--seed=-1", ">= 0"),
-    (["--dataset=mnist", "--data_dir=/nowhere"], "/nowhere", "no such folder"),
-    (["--resume"], "--out", "no such folder"),
-    (["--width=abc"], "width", "abc"),
-    (["--nonsense=1"], "nonsense", ""),
-    (["stray"], "stray", "--name=value"),
+BAD_SETTINGS = [
+    ({"dataset": "cifar"}, "--dataset=cifar", "hypersphere, mnist, fashion_mnist"),
+    ({"bounds": ("rademacher",)}, "--bounds=rademacher", "bartlett_2017"),
+    ({"bounds": ()}, "--bounds=", "bartlett_2017"),
+    ({"sizes": (0, 16)}, "--sizes=0,16", ">= 1"),
+    ({"sizes": (16, 16)}, "--sizes=16,16", "each once"),
+    ({"sizes": ()}, "--sizes=", ">= 1"),
+    ({"margin": 0.0}, "--margin=0.0", "> 0"),
+    ({"margin": float("inf")}, "--margin=inf", "finite"),
+    ({"learning_rate": float("nan")}, "--learning_rate=nan", "finite"),
+    ({"learning_rate": -1.0}, "--learning_rate=-1.0", "> 0"),
+    ({"threshold": 1.5}, "--threshold=1.5", "[0, 1]"),
+    ({"threshold": float("nan")}, "--threshold=nan", "[0, 1]"),
+    ({"label_noise": -0.1}, "--label_noise=-0.1", "[0, 1]"),
+    ({"width": 0}, "--width=0", ">= 1"),
+    ({"depth": 0}, "--depth=0", ">= 1"),
+    ({"seeds": 0}, "--seeds=0", ">= 1"),
+    ({"draws": 0}, "--draws=0", ">= 1"),
+    ({"batch_size": 0}, "--batch_size=0", ">= 1"),
+    ({"batch_size": 64, "sizes": (32,)}, "--batch_size=64", "smallest of --sizes"),
+    ({"radii": (1.0, 1.0)}, "--radii=1.0,1.0", "different"),
+    ({"radii": (1.0,)}, "--radii=1.0", "two different"),
+    ({"biases": False}, "--biases=false", "homogeneous"),
+    ({"seed": -1}, "--seed=-1", ">= 0"),
+    ({"loss": "hinge"}, "--loss=hinge", "sigmoid, softmax, squared"),
+    ({"norm_21": "both"}, "--norm_21=both", "bartlett, transposed"),
+    ({"dataset": "mnist", "data_dir": "/nowhere"}, "/nowhere", "no such folder"),
 ]
 
 
-@pytest.mark.parametrize("batch", range(0, len(BAD), 8))
-def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, batch):
-    cases = BAD[batch : batch + 8]
-    for index, (flags, names, remedy) in enumerate(cases):
-        out = tmp_path / str(index)
-        code, printed, errors = finish(program(*flags, f"--out={out}"))
-        assert code == 2, (flags, errors)
-        assert errors.count("\n") == 1 and "Traceback" not in errors, errors
-        assert names in errors and remedy in errors, errors
-        assert printed == ""
+@pytest.mark.parametrize(("changes", "names", "remedy"), BAD_SETTINGS)
+def test_a_bad_setting_is_refused_before_anything_is_made(
+    tmp_path, changes, names, remedy
+):
+    with pytest.raises(Refusal) as caught:
+        run(dataclasses.replace(TINY, **changes), tmp_path / "a")
+    message = str(caught.value)
+    assert names in message and remedy in message and "\n" not in message
     assert not list(tmp_path.iterdir())
+
+
+BAD_COMMANDS = [
+    (["--sizes=16,x"], "--sizes=16,x", "separated by commas"),
+    (["--margin=-1"], "--margin=-1", "> 0"),
+    (["--width=abc"], "width", "abc"),
+    (["--nonsense=1"], "nonsense", ""),
+    (["stray"], "stray", "--name=value"),
+    (["--resume"], "--out", "no such folder"),
+    (["--preset=large"], "preset", "demo"),
+    (["--devices=0"], "--devices=0", ">= 1"),
+]
+
+
+@pytest.mark.parametrize(("flags", "names", "remedy"), BAD_COMMANDS)
+def test_a_bad_command_is_one_line_and_exit_code_2(tmp_path, flags, names, remedy):
+    code, printed, errors = finish(program(*flags, f"--out={tmp_path / 'a'}"))
+    assert code == 2, errors
+    assert errors.count("\n") == 1 and "Traceback" not in errors, errors
+    assert names in errors and remedy in errors, errors
+    assert printed == "" and not list(tmp_path.iterdir())
+
+
+def test_without_out_the_way_is_shown():
+    code, _, errors = finish(program())
+    assert code == 2 and "--out" in errors and errors.count("\n") == 1
 
 
 def test_an_existing_folder_is_refused_and_untouched(folder):
