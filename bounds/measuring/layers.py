@@ -4,6 +4,7 @@ Five times the same norms, of five matrices a layer: W, Z, W - Z, W - 0, and W m
 weights of another draw. Differences are taken in the wider precision where there is one.
 """
 
+import jax
 import jax.numpy as jnp
 
 from bounds.measuring.network import Unavailable
@@ -12,14 +13,28 @@ from bounds.types import LayerNorms
 from nets.kernels import weight_matrices
 
 
+def _spectral_norms(matrices):
+    """Enclosures of matrices `[in, out]`: ends `[L]`. One loop serves all of a shape."""
+    found = {}
+    for shape in dict.fromkeys(a.shape for a in matrices):
+        places = [i for i, a in enumerate(matrices) if a.shape == shape]
+        enclosures = jax.lax.map(
+            spectral_norm, jnp.stack([matrices[i] for i in places])
+        )
+        for index, place in enumerate(places):
+            found[place] = jax.tree.map(lambda end, i=index: end[i], enclosures)
+    ordered = [found[place] for place in range(len(matrices))]
+    return jax.tree.map(lambda *ends: jnp.stack(ends), *ordered)
+
+
 def layer_norms(matrices):
     """The norms of matrices `[in, out]`, one a layer: `LayerNorms`."""
-    enclosures = [spectral_norm(a) for a in matrices]
+    spectral = _spectral_norms(matrices)
     columns = [jnp.sqrt(jnp.sum(jnp.square(a), axis=0)) for a in matrices]
     rows = [jnp.sqrt(jnp.sum(jnp.square(a), axis=1)) for a in matrices]
     return LayerNorms(
-        spectral_lower=jnp.stack([e.lower for e in enclosures]),
-        spectral_upper=jnp.stack([e.upper for e in enclosures]),
+        spectral_lower=spectral.lower,
+        spectral_upper=spectral.upper,
         frobenius=jnp.stack([jnp.sqrt(jnp.sum(jnp.square(a))) for a in matrices]),
         norm_21=jnp.stack([jnp.sum(c) for c in columns]),
         norm_21_transposed=jnp.stack([jnp.sum(r) for r in rows]),
