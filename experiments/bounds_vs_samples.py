@@ -62,11 +62,12 @@ def run(
             raise Refusal(f"--out={out}: not finished; use --resume")
         folder.record_settings(config, source.sha256)
     if redraw or not folder.is_finished:
-        if not redraw:
-            sweep.keep_samples()
-            sweep.train(layout, Progress(), checkpoint_seconds)
-        if not redraw or sweep.has_weights:
-            measurement.measure(sweep, layout, again=redraw)
+        with Progress() as progress:
+            if not redraw:
+                sweep.keep_samples()
+                sweep.train(layout, progress, checkpoint_seconds)
+            if not redraw or sweep.has_weights:
+                measurement.measure(sweep, layout, progress, again=redraw)
         if config.save_weights and not redraw:
             sweep.save_weights()
         write_tables(sweep)

@@ -59,18 +59,20 @@ def _history(sweep, run):
     return {name: before[name] for name in HISTORY}
 
 
-def measure(sweep, layout, again=False):
+def measure(sweep, layout, progress, again=False):
     """Measures the trained runs of a sweep that are not measured yet.
 
     Args:
       sweep: an `experiments.sweep.Sweep`, trained.
       layout: a `nets.runs.Layout`.
+      progress: told how it goes (`experiments.progress.Progress`).
       again: measure all of them.
     """
     config, folder = sweep.config, sweep.folder
     waiting = [r for r in sweep.runs if again or not measured_path(folder, r).exists()]
     if not waiting:
         return
+    progress.begin_measuring(len(sweep.runs), len(waiting))
     groups = list(dict.fromkeys([*TABLE_GROUPS, *bounds.needs(config.bounds)]))
     if config.draws > 1 and "from_other" not in groups:
         groups.append("from_other")
@@ -109,6 +111,7 @@ def measure(sweep, layout, again=False):
                 history = _history(sweep, run)
                 path = measured_path(folder, run)
                 run_folder.write_arrays(path, _trimmed(_flatten(mine)) | history)
+            progress.measured(len(batch))
 
 
 def read(folder, run):

@@ -18,12 +18,12 @@ def _clock(seconds):
 
 
 class Progress:
-    """Shows how training goes on a terminal; says nothing where there is none."""
+    """Shows how a sweep goes on a terminal; says nothing where there is none."""
 
     def __init__(self):
         console = Console(file=sys.stderr)
         self._bar = Bar(
-            TextColumn("training"),
+            TextColumn("{task.description:>9}"),
             BarColumn(bar_width=24),
             TextColumn("{task.completed}/{task.total} runs"),
             TextColumn("{task.fields[now]}"),
@@ -33,20 +33,27 @@ class Progress:
             disable=not console.is_terminal,
         )
 
-    def begin(self, runs, waiting):
+    def __enter__(self):
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_):
+        self._bar.stop()
+
+    def _begin(self, name, total, waiting):
+        self._began = time.monotonic()
+        done = total - waiting
+        self._task = self._bar.add_task(
+            name, total=total, completed=done, now="compiling", eta="?"
+        )
+
+    def begin_training(self, runs, waiting):
         """`runs` are all there are, `waiting` those not trained yet."""
         self._epochs, self._needed = {}, {}
-        self._waiting, self._began = {run: None for run in waiting}, time.monotonic()
-        self._task = self._bar.add_task(
-            "training",
-            total=len(runs),
-            completed=len(runs) - len(waiting),
-            now="",
-            eta="?",
-        )
-        self._bar.start()
+        self._waiting = dict.fromkeys(waiting)
+        self._begin("training", len(runs), len(waiting))
 
-    def update(self, tick):
+    def trained(self, tick):
         """Takes in a `nets.runs.Tick`."""
         for run, checks in tick.checks.items():
             self._epochs[run] = self._epochs.get(run, 0) + len(checks)
@@ -84,5 +91,14 @@ class Progress:
         )
         return left * (time.monotonic() - self._began) / done
 
-    def end(self):
-        self._bar.stop()
+    def begin_measuring(self, total, waiting):
+        """`waiting` of `total` runs are not measured yet."""
+        self._begin("measuring", total, waiting)
+        self._left_to_measure = self._to_measure = waiting
+
+    def measured(self, count):
+        """`count` more runs were measured."""
+        self._left_to_measure -= count
+        done = self._to_measure - self._left_to_measure
+        eta = self._left_to_measure * (time.monotonic() - self._began) / done
+        self._bar.update(self._task, advance=count, now="", eta=_clock(eta))

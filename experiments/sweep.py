@@ -167,7 +167,7 @@ class Sweep:
         }
         checks = {name: [stored["checks"]] for name, stored in half_way.items()}
         before = {name: float(stored["seconds"]) for name, stored in half_way.items()}
-        progress.begin(self.runs, waiting)
+        progress.begin_training(self.runs, waiting)
 
         def start(run):
             if run.name in half_way:
@@ -189,7 +189,7 @@ class Sweep:
                 self._store(
                     run, finished.state, np.concatenate(checks[run.name]), seconds
                 )
-            progress.update(tick)
+            progress.trained(tick)
             if tick.running and time.monotonic() - saved > checkpoint_seconds:
                 states = tick.states()
                 checkpoints.save(
@@ -205,7 +205,6 @@ class Sweep:
                 )
                 saved = time.monotonic()
         checkpoints.clear(self.folder.checkpoints)
-        progress.end()
 
     def save_weights(self):
         """Writes `weights/<run>.safetensors`: `init/0/kernel`, ..., `final/0/kernel`, ..."""
