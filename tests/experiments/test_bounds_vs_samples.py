@@ -2,13 +2,9 @@
 
 import dataclasses
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -16,66 +12,19 @@ import pytest
 
 from experiments import bounds_vs_samples, run_folder, sweep, tables
 from experiments.presets import BOUNDS_VS_SAMPLES
-from experiments.refusals import Refusal
 from nets import training
 from nets.runs import make_layout
 from tests import oracles
-
-ROOT = Path(__file__).parents[2]
-TINY = dataclasses.replace(
-    BOUNDS_VS_SAMPLES["demo"],
-    dim=10,
-    radii=(1.0, 2.0),
-    width=30,
-    n_test=500,
-    sizes=(32, 64),
-    seeds=2,
-    margin=1.0,
-    threshold=0.1,
-    save_weights=True,
+from tests.experiments.tiny import (
+    TABLES,
+    TINY,
+    TINY_FLAGS,
+    content,
+    finish,
+    program,
+    read,
+    run,
 )
-TINY_FLAGS = [
-    "--dim=10", "--radii=1,2", "--width=30", "--n_test=500", "--sizes=32,64", "--seeds=2",
-    "--margin=1", "--threshold=0.1", "--save_weights",
-]  # fmt: skip
-TABLES = ("results", "epochs", "layers", "bounds")
-
-
-def run(config, out, **options):
-    layout = make_layout(jax.devices()[:2])
-    return bounds_vs_samples.run(config, out, layout=layout, **options)
-
-
-def read(folder, table):
-    return run_folder.read_table(Path(folder) / f"{table}.csv")
-
-
-def content(folder):
-    """All tables, but for the seconds."""
-    return {
-        name: [
-            {k: v for k, v in row.items() if k != "seconds"}
-            for row in read(folder, name)
-        ]
-        for name in TABLES
-    }
-
-
-def program(*flags, **options):
-    command = [sys.executable, "-m", "experiments.bounds_vs_samples", *flags]
-    environment = {
-        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
-    }
-    return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, **environment}, **options,
-    )  # fmt: skip
-
-
-def finish(process):
-    out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
 
 
 @pytest.fixture(scope="module")
@@ -389,146 +338,3 @@ def test_one_program_trains_all_sizes(tmp_path, monkeypatch):
     )
     run(TINY, tmp_path / "a")
     assert len(compiled) == 1
-
-
-BAD_SETTINGS = [
-    ({"dataset": "cifar"}, "--dataset=cifar", "hypersphere, mnist, fashion_mnist"),
-    ({"bounds": ("rademacher",)}, "--bounds=rademacher", "bartlett_2017"),
-    ({"bounds": ()}, "--bounds=", "bartlett_2017"),
-    ({"sizes": (0, 16)}, "--sizes=0,16", ">= 1"),
-    ({"sizes": (16, 16)}, "--sizes=16,16", "each once"),
-    ({"sizes": ()}, "--sizes=", ">= 1"),
-    ({"margin": 0.0}, "--margin=0.0", "> 0"),
-    ({"margin": float("inf")}, "--margin=inf", "finite"),
-    ({"learning_rate": float("nan")}, "--learning_rate=nan", "finite"),
-    ({"learning_rate": -1.0}, "--learning_rate=-1.0", "> 0"),
-    ({"threshold": 1.5}, "--threshold=1.5", "[0, 1]"),
-    ({"threshold": float("nan")}, "--threshold=nan", "[0, 1]"),
-    ({"label_noise": -0.1}, "--label_noise=-0.1", "[0, 1]"),
-    ({"width": 0}, "--width=0", ">= 1"),
-    ({"depth": 0}, "--depth=0", ">= 1"),
-    ({"seeds": 0}, "--seeds=0", ">= 1"),
-    ({"draws": 0}, "--draws=0", ">= 1"),
-    ({"batch_size": 0}, "--batch_size=0", ">= 1"),
-    ({"batch_size": 64, "sizes": (32,)}, "--batch_size=64", "smallest of --sizes"),
-    ({"radii": (1.0, 1.0)}, "--radii=1.0,1.0", "different"),
-    ({"radii": (1.0,)}, "--radii=1.0", "two different"),
-    ({"biases": False}, "--biases=false", "homogeneous"),
-    ({"seed": -1}, "--seed=-1", ">= 0"),
-    ({"loss": "hinge"}, "--loss=hinge", "sigmoid, softmax, squared"),
-    ({"norm_21": "both"}, "--norm_21=both", "bartlett, transposed"),
-    ({"dataset": "mnist", "data_dir": "/nowhere"}, "/nowhere", "no such folder"),
-]
-
-
-@pytest.mark.parametrize(("changes", "names", "remedy"), BAD_SETTINGS)
-def test_a_bad_setting_is_refused_before_anything_is_made(
-    tmp_path, changes, names, remedy
-):
-    with pytest.raises(Refusal) as caught:
-        run(dataclasses.replace(TINY, **changes), tmp_path / "a")
-    message = str(caught.value)
-    assert names in message and remedy in message and "\n" not in message
-    assert not list(tmp_path.iterdir())
-
-
-BAD_COMMANDS = [
-    (["--sizes=16,x"], "--sizes=16,x", "separated by commas"),
-    (["--margin=-1"], "--margin=-1", "> 0"),
-    (["--width=abc"], "width", "abc"),
-    (["--nonsense=1"], "nonsense", ""),
-    (["stray"], "stray", "--name=value"),
-    (["--resume"], "--out", "no such folder"),
-    (["--preset=large"], "preset", "demo"),
-    (["--devices=0"], "--devices=0", ">= 1"),
-]
-
-
-@pytest.mark.parametrize(("flags", "names", "remedy"), BAD_COMMANDS)
-def test_a_bad_command_is_one_line_and_exit_code_2(tmp_path, flags, names, remedy):
-    code, printed, errors = finish(program(*flags, f"--out={tmp_path / 'a'}"))
-    assert code == 2, errors
-    assert errors.count("\n") == 1 and "Traceback" not in errors, errors
-    assert names in errors and remedy in errors, errors
-    assert printed == "" and not list(tmp_path.iterdir())
-
-
-def test_without_out_the_way_is_shown():
-    code, _, errors = finish(program())
-    assert code == 2 and "--out" in errors and errors.count("\n") == 1
-
-
-def test_an_existing_folder_is_refused_and_untouched(folder):
-    before = content(folder)
-    with pytest.raises(Refusal, match="--resume"):
-        run(TINY, folder)
-    assert content(folder) == before
-
-
-def test_resuming_with_other_settings_says_which(folder):
-    process = program(f"--out={folder}", "--resume", "--width=31", "--margin=1")
-    code, _, errors = finish(process)
-    assert (
-        code == 2 and "--width=31 here, 30 there" in errors and "margin" not in errors
-    )
-
-
-def test_a_folder_that_is_no_run_is_refused(tmp_path):
-    code, _, errors = finish(program(f"--out={tmp_path}", "--resume"))
-    assert code == 2 and str(tmp_path) in errors and errors.count("\n") == 1
-
-
-def test_other_data_are_refused(tmp_path, mnist_sample):
-    config = dataclasses.replace(
-        BOUNDS_VS_SAMPLES["paper"], data_dir=str(mnist_sample), width=20, depth=1,
-        sizes=(50,), seeds=1, draws=1, draw_rule="without_replacement", batch_size=10,
-        margin=1.0, threshold=0.5,
-    )  # fmt: skip
-    run(config, tmp_path / "a")
-    other = tmp_path / "other"
-    other.mkdir()
-    for path in mnist_sample.iterdir():
-        (other / path.name).write_bytes(path.read_bytes())
-    from experiments.data import idx
-    from tests.experiments.test_idx import idx_bytes
-
-    name = idx.FILES["test_labels"]
-    labels = idx.read(other / f"{name}.gz").copy()
-    (other / f"{name}.gz").unlink()
-    labels[0] = (labels[0] + 1) % 10
-    (other / name).write_bytes(idx_bytes(labels))
-    with pytest.raises(Refusal, match="other data"):
-        run(
-            dataclasses.replace(config, data_dir=str(other)),
-            tmp_path / "a",
-            resume=True,
-        )
-
-
-def test_a_place_where_nothing_can_be_written_is_refused(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(Refusal, match="cannot be made"):
-        run(TINY, tmp_path / "file" / "out")
-
-
-def test_a_full_disk_is_one_line_and_the_run_goes_on_later(tmp_path):
-    """A file system too small for the weights, where one may be mounted."""
-    code = (
-        "import errno, sys\n"
-        "from experiments import run_folder\n"
-        "def full(path, arrays):\n"
-        "    raise OSError(errno.ENOSPC, 'No space left on device')\n"
-        "run_folder.write_tensors = full\n"
-        "from experiments import bounds_vs_samples, command_line, presets\n"
-        "command_line.main(presets.BoundsVsSamples, presets.BOUNDS_VS_SAMPLES, "
-        "bounds_vs_samples.run)\n"
-    )
-    out = tmp_path / "a"
-    done = subprocess.run(
-        [sys.executable, "-c", code, *TINY_FLAGS, f"--out={out}", "--devices=2"],
-        cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 2, done.stderr
-    assert "disk is full" in done.stderr and done.stderr.count("\n") == 1
-    code, printed, errors = finish(program(f"--out={out}", "--resume", "--devices=2"))
-    assert code == 0 and "8 of 8 runs" in printed, errors

@@ -1,0 +1,69 @@
+"""A run small enough for tests, and how to run it: by `run` and by `python -m`."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+
+from experiments import bounds_vs_samples, run_folder
+from experiments.presets import BOUNDS_VS_SAMPLES
+from nets.runs import make_layout
+
+ROOT = Path(__file__).parents[2]
+TINY = dataclasses.replace(
+    BOUNDS_VS_SAMPLES["demo"],
+    dim=10,
+    radii=(1.0, 2.0),
+    width=30,
+    n_test=500,
+    sizes=(32, 64),
+    seeds=2,
+    margin=1.0,
+    threshold=0.1,
+    save_weights=True,
+)
+TINY_FLAGS = [
+    "--dim=10", "--radii=1,2", "--width=30", "--n_test=500", "--sizes=32,64", "--seeds=2",
+    "--margin=1", "--threshold=0.1", "--save_weights",
+]  # fmt: skip
+TABLES = ("results", "epochs", "layers", "bounds")
+
+
+def run(config, out, **options):
+    layout = make_layout(jax.devices()[:2])
+    return bounds_vs_samples.run(config, out, layout=layout, **options)
+
+
+def read(folder, table):
+    return run_folder.read_table(Path(folder) / f"{table}.csv")
+
+
+def content(folder):
+    """All tables, but for the seconds."""
+    return {
+        name: [
+            {k: v for k, v in row.items() if k != "seconds"}
+            for row in read(folder, name)
+        ]
+        for name in TABLES
+    }
+
+
+def program(*flags, **options):
+    command = [sys.executable, "-m", "experiments.bounds_vs_samples", *flags]
+    environment = {
+        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+    }
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, **environment}, **options,
+    )  # fmt: skip
+
+
+def finish(process):
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
