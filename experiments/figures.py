@@ -7,7 +7,13 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
-from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, StrMethodFormatter
+from matplotlib.ticker import (
+    AutoLocator,
+    LogLocator,
+    NullFormatter,
+    NullLocator,
+    StrMethodFormatter,
+)
 
 from experiments.run_folder import whole
 
@@ -87,24 +93,26 @@ def _draw(axes, panel, xlabel):
     axes.yaxis.set_minor_formatter(NullFormatter())
     values = [y for curve in panel.curves for y in curve.y if y > 0]
     if values and max(values) < 100 * min(values):
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        narrow = max(values) < 4 * min(values)
+        locator = AutoLocator() if narrow else LogLocator(subs=(1, 2, 5))
+        axes.yaxis.set_major_locator(locator)
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     if panel.level is not None:
         axes.axhline(panel.level, color="#333333", lw=0.8)
     if len(panel.curves) > 4:  # too many to stand among the lines
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.3))
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     else:
         axes.legend()
 
 
-def draw(path, panels, xlabel="training-set size m", columns=2):
-    """Writes panels as one PNG."""
+def draw(path, panels, xlabel="training-set size m", columns=2, width=4.4):
+    """Writes panels as one PNG, `width` inches a panel."""
     rows = -(-len(panels) // columns)
     with plt.rc_context(STYLE):
         figure, grid = plt.subplots(
             rows,
             columns,
-            figsize=(4.4 * columns, 3.3 * rows),
+            figsize=(width * columns, 3.3 * rows),
             squeeze=False,
             layout="constrained",
         )

@@ -20,6 +20,7 @@ img{max-width:100%;height:auto}figure{margin:1.5rem 0}figcaption{color:#555;font
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums}
 th,td{padding:.25rem .7rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
 th{border-bottom:2px solid #888}th:first-child,td:first-child{text-align:left}
+.text td,.text th{text-align:left;white-space:normal}
 code{background:#f3f3f3;padding:.1rem .3rem;border-radius:3px}
 """
 
@@ -40,11 +41,12 @@ class Text:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Columns and rows of strings, the first column a label."""
+    """Columns and rows of strings, the first column a label; `is_text` if none are numbers."""
 
     columns: tuple
     rows: list
     title: str = ""
+    is_text: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +86,8 @@ def _html(block):
             for row in block.rows
         )
         title = f"<p>{html.escape(block.title)}</p>" if block.title else ""
-        return f'{title}<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
+        kind = "text" if block.is_text else "numbers"
+        return f'{title}<div class="wide"><table class="{kind}"><tr>{head}</tr>{body}</table></div>'
     data = base64.b64encode(block.path.read_bytes()).decode()
     caption = html.escape(block.caption)
     return (

@@ -249,7 +249,7 @@ def _draw(config, points, summary, folder):
             ("median", "the median"),
         )
     ]
-    figures.draw(folder.figures / "all_bounds.png", panels)
+    figures.draw(folder.figures / "all_bounds.png", panels, columns=1, width=7.5)
     yield "all_bounds.png", f"All bounds that were evaluated. {note}"
 
 
@@ -338,7 +338,9 @@ def write(config, folder):
         report.Heading("Settings"),
         report.Table(
             ("setting", "value"),
-            [[n, ", ".join(map(str, v)) if isinstance(v, list) else str(v)] for n, v in shown.items()],
+            [[n, ", ".join(map(str, v)) if isinstance(v, list) else str(v)]
+             for n, v in shown.items()],
+            is_text=True,
         ),
         report.Heading("Made with"),
         report.Table(
@@ -346,6 +348,7 @@ def write(config, folder):
             [["commit", str(versions["commit"])], ["device", versions["device"]],
              ["machine", versions["machine"]], ["python", versions["python"]],
              *([n, v] for n, v in versions["packages"].items())],
+            is_text=True,
         ),
     ]  # fmt: skip
     report.write(folder.path, TITLE, blocks)
