@@ -13,7 +13,7 @@ from experiments.progress import Progress
 from experiments.refusals import Refusal
 from experiments.run_folder import RunFolder, write_table
 from experiments.settings import check
-from experiments.sweep import CHECKPOINT_SECONDS, Sweep
+from experiments.sweep import CHECKPOINT_SECONDS, Sweep, plan_of
 from nets.runs import make_layout
 
 
@@ -49,30 +49,28 @@ def run(
             "cannot tell concentric spheres apart (its test error is 1/2); use --biases"
         )
     source = DATASETS[config.dataset](config)
+    plan_of(config, source)  # refuses what cannot be trained, before a folder is made
     if resume or redraw:
-        folder = RunFolder.resume(out, source.sha256)
+        folder = RunFolder.resume(out, config, source.sha256, redraw)
     else:
-        Sweep(
-            config, source, None
-        )  # refuses what cannot be trained, before a folder is made
         folder = RunFolder.create(out, config, source.sha256)
     sweep, layout = Sweep(config, source, folder), layout or make_layout()
     if redraw:
-        if not folder.is_finished:
+        if not sweep.is_measured:
             raise Refusal(f"--out={out}: not finished; use --resume")
+        folder.reopen()
         folder.record_settings(config, source.sha256)
-    if redraw or not folder.is_finished:
+    if not folder.is_finished:
         with Progress() as progress:
-            if not redraw:
-                sweep.keep_samples()
-                sweep.train(layout, progress, checkpoint_seconds)
+            sweep.keep_samples()
+            sweep.train(layout, progress, checkpoint_seconds)
             if not redraw or sweep.has_weights:
                 measurement.measure(sweep, layout, progress, again=redraw)
         if config.save_weights and not redraw:
             sweep.save_weights()
         write_tables(sweep)
-        size_report.write(config, folder)
-        sweep.forget_checkpoints()
+        size_report.write(config, folder, len(source.test.labels))
+    sweep.forget_checkpoints()
     size_report.show(folder)
     return folder
 
@@ -80,7 +78,7 @@ def run(
 def write_tables(sweep):
     """The four tables of the run folder."""
     config, path, runs = sweep.config, sweep.folder.path, sweep.runs
-    measured = [measurement.read(sweep.folder, run) for run in runs]
+    measured = [measurement.read(sweep, run) for run in runs]
     results = tables.results(config, runs, measured)
     write_table(path / "results.csv", tables.RESULTS + tables.SETTINGS, results)
     write_table(path / "epochs.csv", tables.EPOCHS, tables.epochs(runs, measured))

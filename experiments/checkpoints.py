@@ -23,6 +23,10 @@ def _complete(folder):
     return sorted(found, key=lambda path: int(path.name))
 
 
+def _remove(checkpoint):
+    shutil.rmtree(checkpoint.rename(checkpoint.with_name(f"old-{checkpoint.name}")))
+
+
 def _storable(name, array):
     """Orbax stores no empty arrays: of such a float32 array the shape is stored."""
     return (name, array) if array.size else (f"{_EMPTY}{name}", np.asarray(array.shape))
@@ -52,7 +56,7 @@ def save(folder, trees):
     number = int(before[-1].name) + 1 if before else 0
     _orbax().save(Path(folder).absolute() / str(number), flat)
     for path in before:
-        shutil.rmtree(path)
+        _remove(path)
 
 
 def restore(folder, like):
@@ -78,5 +82,7 @@ def restore(folder, like):
 
 
 def clear(folder):
-    """Removes a folder of checkpoints."""
+    """Removes a folder of checkpoints; a kill on the way leaves none that looks whole."""
+    for path in _complete(folder):
+        _remove(path)
     shutil.rmtree(folder, ignore_errors=True)

@@ -59,28 +59,20 @@ def _given(kind):
 
 
 def _settings(kind, presets):
-    """The settings of this call: from preset and flags, or from the folder to resume."""
+    """The settings of this call: from preset and flags, or from the folder to resume.
+
+    What is not typed is taken from the folder; whether what is typed agrees with it, the
+    program checks (`RunFolder.resume`).
+    """
     values, given = flags.FLAGS, _given(kind)
-    asked = dict(given)
-    if values["preset"].present:
-        asked = settings.to_json(presets[values.preset]) | given
     if not (values.resume or values.redraw):
         return dataclasses.replace(presets[values.preset], **given)
+    asked = {}
+    if values["preset"].present:
+        names = settings.names(kind, compared=True)
+        asked = {name: getattr(presets[values.preset], name) for name in names}
     stored = run_folder.stored_settings(values.out, kind)
-    free = set(settings.names(kind, compared=False))
-    if values.redraw:
-        free |= set(settings.names(kind, measuring=True))
-    wanted = dataclasses.replace(
-        stored, **{n: tuple(v) if isinstance(v, list) else v for n, v in asked.items()}
-    )
-    settings.check(wanted)
-    differ = settings.differences(wanted, stored, [n for n in asked if n not in free])
-    if differ:
-        raise Refusal(
-            f"--out={values.out}: made with other settings ({differ}); use another --out"
-        )
-    changeable = {n: getattr(wanted, n) for n in given if n in free}
-    return dataclasses.replace(stored, **changeable)
+    return dataclasses.replace(stored, **asked | given)
 
 
 def _parse(argv):
@@ -126,9 +118,7 @@ def main(kind, presets, run):
         except Refusal as refusal:
             _say(str(refusal))
         except KeyboardInterrupt:
-            _say(
-                f"interrupted; --out={flags.FLAGS.out} --resume goes on from its last checkpoint"
-            )
+            _say(f"interrupted; --out={flags.FLAGS.out} --resume goes on")
         except Exception as error:
             if not _is_disk_full(error):
                 raise

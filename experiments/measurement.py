@@ -46,13 +46,9 @@ def _trimmed(arrays):
     }
 
 
-def measured_path(folder, run):
-    return folder.measured / f"{run.name}.npz"
-
-
 def _history(sweep, run):
     """How a run went: kept with its fresh weights, later with what was measured before."""
-    path = measured_path(sweep.folder, run)
+    path = sweep.measured_path(run)
     if sweep.trained_path(run).exists():
         return sweep.load_history(run)
     before = run_folder.read_arrays(path)
@@ -68,8 +64,8 @@ def measure(sweep, layout, progress, again=False):
       progress: told how it goes (`experiments.progress.Progress`).
       again: measure all of them.
     """
-    config, folder = sweep.config, sweep.folder
-    waiting = [r for r in sweep.runs if again or not measured_path(folder, r).exists()]
+    config = sweep.config
+    waiting = [r for r in sweep.runs if again or not sweep.measured_path(r).exists()]
     if not waiting:
         return
     progress.begin_measuring(len(sweep.runs), len(waiting))
@@ -109,14 +105,14 @@ def measure(sweep, layout, progress, again=False):
             for lane, run in enumerate(batch):
                 mine = jax.tree.map(lambda leaf, lane=lane: leaf[lane], found)
                 history = _history(sweep, run)
-                path = measured_path(folder, run)
+                path = sweep.measured_path(run)
                 run_folder.write_arrays(path, _trimmed(_flatten(mine)) | history)
             progress.measured(len(batch))
 
 
-def read(folder, run):
+def read(sweep, run):
     """What was measured of a run: a flat dict of arrays."""
-    return run_folder.read_arrays(measured_path(folder, run))
+    return run_folder.read_arrays(sweep.measured_path(run))
 
 
 def groups_of(measured):
@@ -143,6 +139,8 @@ def groups_of(measured):
         if all(n in arrays for arrays in measured for n in names):
             columns = [[arrays[n] for arrays in measured] for n in names]
             found[name] = kind(*(_stack_padded(column) for column in columns))
+    if "layers" in found:  # W - 0 is W
+        found.setdefault("from_origin", found["layers"])
     return found
 
 

@@ -9,9 +9,9 @@ from experiments.settings import (
     at_least_1,
     distinct_sizes,
     fraction,
-    not_negative,
     one_of,
     positive,
+    seed_number,
     setting,
 )
 from nets.losses import LOSSES
@@ -31,7 +31,7 @@ class BoundsVsSamples:
         "hypersphere: radius of class 0 and of class 1",
         (
             lambda r: (
-                len(r) == 2 and min(r) > 0 and max(r) < float("inf") and r[0] != r[1]
+                len(r) == 2 and all(0 < v < float("inf") for v in r) and r[0] != r[1]
             ),
             "two different finite numbers > 0",
         ),
@@ -101,7 +101,7 @@ class BoundsVsSamples:
         measuring=True,
     )
     save_weights: bool = setting("keep weights/*.safetensors, initial and learned")
-    seed: int = setting("decides every random number", not_negative)
+    seed: int = setting("decides every random number", seed_number)
 
     @property
     def convention(self):
@@ -114,7 +114,9 @@ class BoundsVsSamples:
 
 
 # Nagarajan & Kolter (2019), Section 2 and Figure 1.
-#   make paper DATA=<folder of MNIST>     or, a slice of it on two cores:
+#   python -m experiments.bounds_vs_samples --preset=paper --data_dir=<folder of MNIST> \
+#     --out=runs/paper
+# or, a slice of it on two cores:
 #   python -m experiments.bounds_vs_samples --preset=paper --data_dir=<folder of MNIST> \
 #     --sizes=128,256,512,1024,2048 --width=256 --out=runs/mnist              2 minutes
 # Expected (the paper's poster): test error .25 at m=128, .018 at m=32768, slope -0.5; both

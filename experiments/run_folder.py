@@ -101,17 +101,20 @@ def versions():
     """What produced the numbers: commit, packages, device."""
 
     def git(*args):
-        done = subprocess.run(
-            ["git", "-C", Path(__file__).parent, *args], capture_output=True, text=True
-        )
+        """What git prints, or None: no git, or no checkout."""
+        command = ["git", "-C", Path(__file__).parent, *args]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True)
+        except OSError:
+            return None
         return done.stdout.strip() if done.returncode == 0 else None
+
+    changes = git("status", "--porcelain", "--untracked-files=no")
 
     device = jax.devices()[0]
     return {
         "commit": git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(
-            git("status", "--porcelain", "--untracked-files=no")
-        ),
+        "uncommitted_changes": None if changes is None else bool(changes),
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "device": f"{jax.device_count()} x {device.device_kind} ({device.platform})",
@@ -174,21 +177,30 @@ class RunFolder:
             write_json(aside / "versions.json", versions())
             os.rename(aside, out)
         except OSError as error:
+            raise Refusal(
+                f"--out={out}: cannot be made ({error.strerror}); "
+                "name a place you may write to"
+            ) from error
+        finally:
             if aside:
                 shutil.rmtree(aside, ignore_errors=True)
-            raise Refusal(
-                f"--out={out}: cannot be made ({error.strerror}); name a place you may write to"
-            ) from error
         return cls(out)
 
     @classmethod
-    def resume(cls, out, fingerprint):
+    def resume(cls, out, config, fingerprint, redraw=False):
         """An existing folder.
 
         Raises:
-          Refusal: it was made from other data, or cannot be written to.
+          Refusal: it was made with other settings (`redraw` may change those that decide
+            how runs are measured) or from other data, or cannot be written to.
         """
-        folder = cls(out)
+        folder, kind = cls(out), type(config)
+        names = settings.names(kind, compared=True, measuring=False if redraw else None)
+        differ = settings.differences(config, stored_settings(out, kind), names)
+        if differ:
+            raise Refusal(
+                f"--out={out}: made with other settings ({differ}); use another --out"
+            )
         stored = json.loads((folder.path / "config.json").read_text())
         if stored["data_sha256"] != fingerprint:
             raise Refusal(
@@ -213,5 +225,14 @@ class RunFolder:
         )
 
     @property
+    def _last(self):
+        """What is written last: once it is there, the folder is whole."""
+        return self.path / "report.html"
+
+    @property
     def is_finished(self):
-        return (self.path / "report.html").exists()
+        return self._last.exists()
+
+    def reopen(self):
+        """Marks the folder as not finished, before anything in it changes."""
+        self._last.unlink(missing_ok=True)

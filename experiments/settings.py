@@ -33,8 +33,14 @@ def one_of(*choices):
     return lambda value: value in choices, f"one of {', '.join(choices)}"
 
 
-at_least_1 = (lambda value: value >= 1, "a whole number >= 1")
-not_negative = (lambda value: value >= 0, "a whole number >= 0")
+at_least_1 = (
+    lambda value: 1 <= value < 2**31,
+    "a whole number >= 1, and below 2^31",
+)
+seed_number = (
+    lambda value: 0 <= value < 2**32,
+    "a whole number >= 0, and below 2^32",
+)
 positive = (lambda value: math.isfinite(value) and value > 0, "a finite number > 0")
 fraction = (lambda value: 0 <= value <= 1, "a number in [0, 1]")
 distinct_sizes = (

@@ -93,19 +93,18 @@ def _direction(slope, falls, rises):
     return rises if slope["low"] > 0 else "not decided (the interval holds 0)"
 
 
-def summarise(config, points):
-    """The content of summary.json."""
+def summarise(config, points, n_test):
+    """The content of summary.json; `n_test` test points were counted."""
     names = [n for n in LABELS if points.quantity(n)]
     for rule in ("target", "median"):
         names += [
             f"{b}/{rule}" for b in config.bounds if points.quantity(f"{b}/{rule}")
         ]
-    n_test = float(config.n_test if config.dataset == "hypersphere" else 10_000)
     slopes, sizes = {}, {}
     for name in names:
         own = points.quantity(name)
-        floor = 0.5 / n_test if name in ERRORS else None
-        slopes[name] = dataclasses.asdict(slope_over_size(own, floor))
+        resolution = 1 / n_test if name in ERRORS else None
+        slopes[name] = dataclasses.asdict(slope_over_size(own, resolution))
         sizes[name] = _by_size(own)
     verdicts = {
         name: _direction(slopes[name], "falls with m", "rises with m")
@@ -127,8 +126,8 @@ def summarise(config, points):
 
 def _curve(label, by_size, slope=None):
     sizes = list(by_size)
-    if slope and slope["pooled"] is not None:
-        label += rf"  ($m^{{{slope['pooled']:+.2f}}}$)"
+    if slope and slope["mean"] is not None:
+        label += rf"  ($m^{{{slope['mean']:+.2f}}}$)"
     lows = [by_size[m]["low"] for m in sizes]
     has_interval = None not in lows
     # On a log axis an interval that reaches 0 is cut at a tenth of the mean.
@@ -261,10 +260,11 @@ def _slopes_table(summary):
             [
                 _label(name) if not rule else label,
                 rule,
-                "" if s["pooled"] is None else f"{s['pooled']:+.3f}",
+                "" if s["mean"] is None else f"{s['mean']:+.3f}",
                 report.interval(s["low"], s["high"], 3),
                 str(s["seeds"]),
                 str(s["zeros_replaced"] or ""),
+                str(s["left_out"] or ""),
                 summary["verdicts"].get(name, ""),
             ]
         )
@@ -275,6 +275,7 @@ def _slopes_table(summary):
         "95% interval",
         "seeds",
         "zeros",
+        "left out",
         "verdict",
     )
     return report.Table(columns, rows, "Growth with m: the exponent a of m^a")
@@ -308,10 +309,10 @@ def _runs_line(summary):
     return line
 
 
-def write(config, folder):
+def write(config, folder, n_test):
     """Writes summary.json, the figures and the report of a folder that has its tables."""
     points = Points(folder)
-    summary = summarise(config, points)
+    summary = summarise(config, points, n_test)
     write_json(folder.path / "summary.json", summary)
     drawn = []
     if points.used:

@@ -49,61 +49,67 @@ class Slope:
 
     Attributes:
       per_seed: one least-squares slope of log quantity over log m a seed, None for a seed
-        with runs of fewer than two sizes; several draws of a size are averaged first.
+        with points at fewer than two sizes; several draws of a size are averaged first.
+      mean: of the seeds' slopes.
+      low, high: its 95% t-interval, None with fewer than two seeds.
+      seeds: how many slopes these rest on.
       pooled: the slope through all points.
-      low, high: 95% t-interval over the seeds' slopes, None with fewer than two seeds.
-      seeds: how many slopes the interval rests on.
-      zeros_replaced: points where the quantity was 0 and `floor` was taken instead.
-      floor: half of the smallest value that the quantity could have shown, or None.
+      zeros_replaced: (size, seed) points where the quantity was 0 and half of the smallest
+        value it could have shown was taken instead.
+      left_out: points without a logarithm, and with nothing to stand for them.
     """
 
     per_seed: list
-    pooled: float | None
+    mean: float | None
     low: float | None
     high: float | None
     seeds: int
+    pooled: float | None
     zeros_replaced: int
-    floor: float | None
+    left_out: int
 
 
-def slope_over_size(points, floor=None):
+def slope_over_size(points, resolution=None):
     """The log-log slope of a quantity over training-set size.
 
     Args:
-      points: `(size, seed, value)` a run, value >= 0 and finite. A value of 0 has no
-        logarithm: `floor` stands for it, and the count is reported.
-      floor: half of the smallest positive value possible, for error rates 1 / (2 n). None
-        leaves such points out, reported all the same.
+      points: `(size, seed, value)` a run, value finite. Draws of a (size, seed) are
+        averaged. A mean of 0 has no logarithm: with a `resolution`, half of the smallest
+        mean above 0 stands for it; what is not positive otherwise is left out. Both are
+        counted.
+      resolution: the smallest value above 0 that ONE run can show: 1 / n for an error
+        rate on n points.
 
     Returns:
       A `Slope`.
     """
-    cells, zeros = {}, 0
+    cells, zeros, left_out = {}, 0, 0
     for size, seed, value in points:
         cells.setdefault((size, seed), []).append(value)
-    means = {}
+    logs = {}
     for cell, values in cells.items():
         mean = float(np.mean(values))
-        if mean == 0:
+        if mean == 0 and resolution is not None:
             zeros += 1
-            if floor is None:
-                continue
-            mean = floor
-        means[cell] = math.log(mean)
-    seeds = sorted({seed for _, seed in cells})
+            mean = resolution / len(values) / 2
+        if mean > 0:
+            logs[cell] = math.log(mean)
+        else:
+            left_out += 1
     per_seed = []
-    for seed in seeds:
-        own = [(math.log(size), y) for (size, s), y in means.items() if s == seed]
+    for seed in sorted({seed for _, seed in cells}):
+        own = [(math.log(size), y) for (size, s), y in logs.items() if s == seed]
         per_seed.append(slope(*zip(*own, strict=True)) if own else None)
     found = [s for s in per_seed if s is not None]
     low, high = t_interval(found)
-    pooled = [(math.log(size), y) for (size, _), y in means.items()]
+    pooled = [(math.log(size), y) for (size, _), y in logs.items()]
     return Slope(
         per_seed=per_seed,
-        pooled=slope(*zip(*pooled, strict=True)) if pooled else None,
+        mean=float(np.mean(found)) if found else None,
         low=low,
         high=high,
         seeds=len(found),
+        pooled=slope(*zip(*pooled, strict=True)) if pooled else None,
         zeros_replaced=zeros,
-        floor=floor,
+        left_out=left_out,
     )

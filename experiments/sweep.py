@@ -108,6 +108,14 @@ class Sweep:
         """The run of the next draw: the same size and initial weights, other data."""
         return dataclasses.replace(run, draw=(run.draw + 1) % self.config.draws)
 
+    def measured_path(self, run):
+        return self.folder.measured / f"{run.name}.npz"
+
+    @property
+    def is_measured(self):
+        """Whether every run is: tables and report need no more."""
+        return all(self.measured_path(run).exists() for run in self.runs)
+
     def weights_path(self, run):
         return self.folder.weights / f"{run.name}.safetensors"
 
@@ -148,7 +156,7 @@ class Sweep:
             path = self.folder.samples / f"{run.name}.npz"
             if not path.exists():
                 draw = self.source.draw(run.seed, run.size, run.draw)
-                run_folder.write_arrays(path, draw.record)
+                run_folder.write_arrays(path, {**draw.record, "labels": draw.labels})
 
     def train(self, layout, progress, checkpoint_seconds=CHECKPOINT_SECONDS):
         """Trains what is not trained yet, from the last checkpoint where there is one.
@@ -158,7 +166,10 @@ class Sweep:
           progress: told of every tick (`experiments.progress.Progress`).
           checkpoint_seconds: how long between checkpoints of the runs under way.
         """
-        waiting = [run for run in self.runs if not self.trained_path(run).exists()]
+        done = (self.trained_path, self.measured_path)
+        waiting = [r for r in self.runs if not any(path(r).exists() for path in done)]
+        if not waiting:
+            return
         template = self._template()
         like = {"state": template, "checks": 0, "seconds": 0}
         half_way = checkpoints.restore(self.folder.checkpoints, lambda name: like)
@@ -171,9 +182,8 @@ class Sweep:
 
         def start(run):
             if run.name in half_way:
-                state = training.unpack(
-                    jax.tree.map(jnp.asarray, half_way[run.name]["state"])
-                )
+                stored = half_way.pop(run.name)["state"]
+                state = training.unpack(jax.tree.map(jnp.asarray, stored))
             else:
                 state = self._new_state(run)
             return state, self.sample(run)
@@ -192,17 +202,16 @@ class Sweep:
             progress.trained(tick)
             if tick.running and time.monotonic() - saved > checkpoint_seconds:
                 states = tick.states()
-                checkpoints.save(
-                    self.folder.checkpoints,
-                    {
-                        run.name: {
-                            "state": states[run],
-                            "checks": np.concatenate(checks[run.name]),
-                            "seconds": before.get(run.name, 0.0) + tick.seconds[run],
-                        }
-                        for run in tick.running
-                    },
-                )
+                under_way = {
+                    run.name: {
+                        "state": states[run],
+                        "checks": np.concatenate(checks[run.name]),
+                        "seconds": before.get(run.name, 0.0) + tick.seconds[run],
+                    }
+                    for run in tick.running
+                }
+                # With fewer lanes than before, some still wait for theirs, half-way.
+                checkpoints.save(self.folder.checkpoints, half_way | under_way)
                 saved = time.monotonic()
         checkpoints.clear(self.folder.checkpoints)
 

@@ -13,14 +13,19 @@ from bounds.types import LayerNorms
 from nets.kernels import weight_matrices
 
 
+def _enclose(matrix):
+    # Weights are float32, and a device may read a subnormal one as zero: twice in W - Z.
+    subnormal = float(jnp.finfo(jnp.float32).tiny)
+    return spectral_norm(matrix, entry_error=2 * subnormal)
+
+
 def _spectral_norms(matrices):
     """Enclosures of matrices `[in, out]`: ends `[L]`. One loop serves all of a shape."""
     found = {}
     for shape in dict.fromkeys(a.shape for a in matrices):
         places = [i for i, a in enumerate(matrices) if a.shape == shape]
-        enclosures = jax.lax.map(
-            spectral_norm, jnp.stack([matrices[i] for i in places])
-        )
+        stacked = jnp.stack([matrices[i] for i in places])
+        enclosures = jax.lax.map(_enclose, stacked)
         for index, place in enumerate(places):
             found[place] = jax.tree.map(lambda end, i=index: end[i], enclosures)
     ordered = [found[place] for place in range(len(matrices))]

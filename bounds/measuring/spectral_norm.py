@@ -11,6 +11,8 @@ then sigma(A)^2 <= c, and rounding is paid for in full:
   3. If Cholesky of B^ runs to completion, R'R = B^ + E with |E| <= g(n+1) |R|'|R|, so
      ||E||_2 <= g(n+1) ||R||_F^2 <= g(n+1) / (1 - g(n+1)) tr(B^)  (Higham 2002, Thm 10.3;
      Rump 2006 uses the same shift).
+  (4. Entries that were rounded once, as a difference of weights is, move sigma by at most
+  u ||A||_F.)
   As R'R >= 0:  sigma^2 <= c + g(k) ||A||_F^2 + u (c + max diag G^)
                                + g(n+1) / (1 - g(n+1)) tr(B^).
 
@@ -18,6 +20,8 @@ The allowance is of the order n^2 u: about 1e-10 of sigma^2 for n = 1024 in floa
 float64 is missing (see `jax.enable_x64`) the same holds with float32's u; the interval is
 then as wide as that u makes it. The arithmetic must be IEEE: a TPU's is not.
 """
+
+import math
 
 import chex
 import jax
@@ -39,25 +43,32 @@ class Enclosure:
 
 
 def _g(count, unit_roundoff):
-    return count * unit_roundoff / (1 - count * unit_roundoff)
+    """Higham's gamma; infinite where so many operations are covered by no bound."""
+    total = count * unit_roundoff
+    return total / (1 - total) if total < 1 else math.inf
 
 
 def _top_ritz_vector(gram, start, steps):
     """Lanczos with full re-orthogonalisation: the top Ritz vector `[n]` of `gram`."""
-    tiny = jnp.finfo(gram.dtype).tiny
+    info = jnp.finfo(gram.dtype)
 
-    def unit(v):
+    def unit(v, noise):
+        """v over its norm, and its norm; zeros if it is no more than noise."""
         norm = jnp.linalg.norm(v)
-        return jnp.where(norm > tiny, v / jnp.maximum(norm, tiny), 0.0), norm
+        is_vector = norm > jnp.maximum(noise, info.tiny)
+        return jnp.where(is_vector, v / norm, 0.0), jnp.where(is_vector, norm, 0.0)
 
     def step(i, carry):
         basis, diagonal, off_diagonal, v = carry
         basis = basis.at[i].set(v)
         w = gram @ v
         diagonal = diagonal.at[i].set(v @ w)
+        # The Krylov space may be exhausted (few different singular values): what is left
+        # of w is then rounding, and must not become a direction of its own.
+        noise = 100 * info.eps * jnp.linalg.norm(w)
         for _ in range(2):  # twice is enough (Kahan)
             w = w - basis.T @ (basis @ w)
-        v, norm = unit(w)
+        v, norm = unit(w, noise)
         return basis, diagonal, off_diagonal.at[i].set(norm), v
 
     zeros = jnp.zeros((steps,), gram.dtype)
@@ -65,7 +76,7 @@ def _top_ritz_vector(gram, start, steps):
         jnp.zeros((steps, gram.shape[0]), gram.dtype),
         zeros,
         zeros,
-        unit(start)[0],
+        unit(start, 0.0)[0],
     )
     basis, diagonal, off_diagonal, _ = jax.lax.fori_loop(0, steps, step, carry)
     off = jnp.diag(off_diagonal[:-1], 1)
@@ -87,12 +98,14 @@ def _gram(a):
     return gram
 
 
-def spectral_norm(matrix, relative_width=RELATIVE_WIDTH):
+def spectral_norm(matrix, relative_width=RELATIVE_WIDTH, entry_error=0.0):
     """An interval that holds the largest singular value of a matrix.
 
     Args:
       matrix: `[in, out]`, floating point. Work is done in the widest float there is:
         call it under `jax.enable_x64(True)`.
+      entry_error: how far an entry may be from what it stands for, besides being rounded
+        to float64 once.
       relative_width: the interval's wanted width over its lower end. A spectrum whose top
         Lanczos cannot tell apart after several restarts gets a wider one, never a wrong
         one.
@@ -101,12 +114,16 @@ def spectral_norm(matrix, relative_width=RELATIVE_WIDTH):
       An `Enclosure` of scalars. A matrix that is not finite has the enclosure [0, inf].
     """
     chex.assert_rank(matrix, 2)
-    # A device may read subnormal entries as zeros: one smallest normal number an entry
-    # covers them.
-    subnormal = jnp.finfo(matrix.dtype).tiny * float(matrix.size) ** 0.5
+    # A device may read subnormal entries as zeros.
+    entry_error = entry_error + jnp.finfo(matrix.dtype).tiny
     with jax.default_matmul_precision("highest"):
-        enclosure = _spectral_norm(matrix.astype(float), relative_width)
-    return enclosure.replace(upper=enclosure.upper + subnormal)
+        found = _spectral_norm(matrix.astype(float), relative_width)
+    error = entry_error * float(matrix.size) ** 0.5
+    lower, upper = found.lower - error, found.upper + error
+    return Enclosure(
+        lower=jnp.where(lower > 0, lower, 0.0),
+        upper=jnp.where(jnp.isnan(upper), jnp.inf, upper),
+    )
 
 
 def _spectral_norm(matrix, relative_width):
@@ -126,7 +143,8 @@ def _spectral_norm(matrix, relative_width):
 
     def lower_end(v):
         norm = jnp.linalg.norm(a @ v) / jnp.maximum(jnp.linalg.norm(v), tiny)
-        slack = _g(2 * (k + n) + 8, u) * norm + _g(n, u) * jnp.sqrt(frobenius_squared)
+        slack = _g(2 * (k + n) + 8, u) * norm
+        slack += (_g(n, u) + u) * jnp.sqrt(frobenius_squared)
         return jnp.maximum(norm - slack, 0.0)
 
     def upper_end(lower, width):
@@ -141,7 +159,8 @@ def _spectral_norm(matrix, relative_width):
             + u * (c + largest_diagonal)
             + gn / (1 - gn) * jnp.maximum(jnp.trace(shifted), 0.0) * (1 + _g(n, u))
         )
-        return jnp.where(proved, jnp.sqrt(c + allowance) * (1 + 8 * u), jnp.inf)
+        upper = jnp.sqrt(c + allowance) + u * jnp.sqrt(frobenius_squared)
+        return jnp.where(proved, upper * (1 + 8 * u), jnp.inf)
 
     def unproved(carry):
         attempt, _, _, upper = carry

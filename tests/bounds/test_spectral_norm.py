@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from bounds.measuring import spectral_norm as module
+from bounds.measuring.layers import layer_norms
 from bounds.measuring.spectral_norm import spectral_norm
 from tests import oracles
 
@@ -24,6 +25,16 @@ def with_spectrum(values, seed=0):
     return u @ np.diag(values) @ v
 
 
+def hadamard(n):
+    return np.array([[1.0]]) if n == 1 else np.kron(hadamard(n // 2), [[1, 1], [1, -1]])
+
+
+def in_few_columns(rows, columns, moved):
+    a = np.zeros((rows, columns))
+    a[:, :moved] = gaussian(rows, moved)
+    return a
+
+
 MATRICES = {
     "random": gaussian(120, 90),
     "rank one": np.outer(gaussian(40, 1), gaussian(60, 1)),
@@ -41,6 +52,16 @@ MATRICES = {
     "one outlier": gaussian(200, 200)
     + 50 * np.outer(gaussian(200, 1), gaussian(200, 1)),
     "diagonal": np.diag(np.arange(1.0, 40.0)),
+    # Few different singular values: the Krylov space is exhausted after as many steps.
+    "two values": np.diag([2.0] + [1.0] * 63),
+    "two values, rotated": hadamard(64)
+    @ np.diag([3.0] + [1.0] * 63)
+    @ hadamard(64)
+    / 64,
+    "identity and ones": np.eye(80) + 0.5 * np.ones((80, 80)) / 80,
+    "repeated blocks": np.kron(np.eye(16), gaussian(4, 4)),
+    "few columns moved": in_few_columns(100, 128, 5),
+    "one column moved": in_few_columns(100, 128, 1),
 }
 
 
@@ -64,6 +85,56 @@ def test_the_interval_holds_the_singular_value_and_is_narrow(name):
 def test_a_wanted_width_is_reached(width):
     lower, upper = enclosure(MATRICES["random"], relative_width=width)
     assert lower <= oracles.spectral(MATRICES["random"]) <= upper <= lower * (1 + width)
+
+
+EXACT = {
+    # matrices whose norm is known to the last place
+    "identity": (np.eye(50), 1.0),
+    "hadamard": (hadamard(64), 8.0),
+    "ones": (np.ones((30, 40)), np.sqrt(np.float64(1200))),
+    "diagonal": (np.diag([7.0] * 5 + [1.0] * 60), 7.0),
+    "permuted": (3 * np.eye(40)[::-1], 3.0),
+    "block": (np.kron(np.eye(20), [[3.0, 4.0], [4.0, -3.0]]), 5.0),
+}
+
+
+@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("scale", [1.0, 0.3, 1e100])
+def test_at_no_width_at_all_the_rounding_allowance_alone_must_hold(name, scale):
+    """With a certificate at the lower end itself nothing but the allowance is between."""
+    matrix, norm = EXACT[name]
+    lower, upper = enclosure(matrix * scale, relative_width=1e-15)
+    # The scaled entries are rounded: the norm is known to half a unit of the last place
+    # an entry.
+    slack = 0.0 if scale == 1.0 else 1.2e-16 * np.linalg.norm(matrix) * scale
+    assert lower <= norm * scale + slack and norm * scale - slack <= upper
+    assert lower < upper <= lower * (1 + 1e-11)
+
+
+def test_the_allowance_is_needed_and_is_there():
+    """A plain Cholesky test at the computed norm proves less than it seems."""
+    for seed in range(20):
+        a = gaussian(12, 9, seed)
+        lower, upper = enclosure(a, relative_width=1e-16)
+        assert upper - lower >= 2 * 9 * np.finfo(float).eps / 2 * lower
+        assert lower <= oracles.spectral(a) * (1 + 1e-15)
+        assert oracles.spectral(a) * (1 - 1e-15) <= upper
+
+
+def test_subnormal_entries_may_be_read_as_zeros_and_are_covered():
+    a = np.full((30, 30), 1e-40, np.float32)
+    lower, upper = enclosure(a)
+    assert lower <= 3e-39 <= upper < 1e-35
+    with jax.enable_x64(True):
+        found = jax.jit(lambda a: layer_norms([a.astype(float)]))(a)
+    lower, upper = float(found.spectral_lower[0]), float(found.spectral_upper[0])
+    assert lower <= 3e-39 <= upper
+
+
+def test_where_no_bound_covers_the_rounding_nothing_is_claimed():
+    a = np.ones((4097, 4096), np.float32)
+    found = jax.jit(spectral_norm)(a)
+    assert float(found.lower) <= np.sqrt(4097 * 4096.0) <= float(found.upper)
 
 
 def test_zero():

@@ -41,6 +41,9 @@ BAD_SETTINGS = [
     ({"batch_size": 0}, "--batch_size=0", ">= 1"),
     ({"batch_size": 64, "sizes": (32,)}, "--batch_size=64", "smallest of --sizes"),
     ({"radii": (1.0, 1.0)}, "--radii=1.0,1.0", "different"),
+    ({"radii": (1.0, float("nan"))}, "--radii=1.0,nan", "finite"),
+    ({"max_epochs": 2**31}, "--max_epochs=2147483648", "below 2^31"),
+    ({"seed": 2**32}, "--seed=4294967296", "below 2^32"),
     ({"radii": (1.0,)}, "--radii=1.0", "two different"),
     ({"biases": False}, "--biases=false", "homogeneous"),
     ({"seed": -1}, "--seed=-1", ">= 0"),
@@ -100,6 +103,14 @@ def test_resuming_with_other_settings_says_which(folder):
     assert (
         code == 2 and "--width=31 here, 30 there" in errors and "margin" not in errors
     )
+    config = dataclasses.replace(TINY, sizes=(32,), seeds=1, draws=1, learning_rate=0.3)
+    with pytest.raises(Refusal, match=r"--learning_rate=0\.3 here, 0\.2 there"):
+        run(config, folder, resume=True)
+    with pytest.raises(Refusal, match="--bounds"):
+        fewer = dataclasses.replace(
+            config, learning_rate=0.2, bounds=("bartlett_2017",)
+        )
+        run(fewer, folder, resume=True)
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
@@ -138,7 +149,7 @@ def test_a_place_where_nothing_can_be_written_is_refused(tmp_path):
 
 
 def test_a_full_disk_is_one_line_and_the_run_goes_on_later(tmp_path):
-    """A file system too small for the weights, where one may be mounted."""
+    """The first weights that are to be written find no room."""
     code = (
         "import errno, sys\n"
         "from experiments import run_folder\n"

@@ -10,8 +10,9 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import bounds_vs_samples, run_folder, sweep, tables
+from experiments import bounds_vs_samples, checkpoints, run_folder, sweep, tables
 from experiments.presets import BOUNDS_VS_SAMPLES
+from experiments.progress import Progress
 from nets import training
 from nets.runs import make_layout
 from tests import oracles
@@ -182,7 +183,7 @@ def test_summary_and_report(folder):
     expected = oracles.slope(list(np.log([32, 64])), means)
     assert slopes["per_seed"][1] == pytest.approx(expected)
     html = (folder / "report.html").read_text()
-    assert html.count("data:image/png;base64,") == 5 and "http" not in html
+    assert html.count("data:image/png;base64,") == 5 and "://" not in html
     for path in (folder / "figures").iterdir():
         assert path.read_bytes()[:4] == b"\x89PNG"
     for line in re.findall(r"\]\((.*?)\)", (folder / "report.md").read_text()):
@@ -289,28 +290,57 @@ def test_through_the_command_line(folder, tmp_path):
     assert content(out) == content(folder)
 
 
-@pytest.mark.parametrize("shuffle", [False, True])
-def test_killed_and_resumed_as_if_nothing_had_happened(tmp_path, shuffle):
-    """Killed while one run is finished and others are half-way."""
-    flags = [
-        "--dataset=hypersphere", "--dim=10", "--width=200", "--n_test=200", "--draws=1",
-        "--sizes=32,2048", "--seeds=2", "--margin=1000", "--max_epochs=400",
-        f"--shuffle={str(shuffle).lower()}", "--devices=2", "--checkpoint_seconds=0.3",
-    ]  # fmt: skip
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    code, _, errors = finish(program(*flags, f"--out={whole}"))
-    assert code == 0, errors
-
-    process = program(*flags, f"--out={broken}")
+def killed(out, when, *flags):
+    """Starts the program and kills it as soon as `when()` holds."""
+    process = program(f"--out={out}", "--checkpoint_seconds=0.2", *flags)
     deadline = time.monotonic() + 120
-    unfinished = broken / "checkpoints" / "unfinished"
-    while process.poll() is None and time.monotonic() < deadline:
-        if any(p.name.isdigit() and int(p.name) >= 1 for p in unfinished.glob("*")):
-            break
-        time.sleep(0.02)
+    while process.poll() is None and time.monotonic() < deadline and not when():
+        time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     finish(process)
-    assert any(unfinished.iterdir()) and not (broken / "results.csv").exists()
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_killed_twice_and_resumed_as_if_nothing_had_happened(tmp_path, shuffle):
+    """Killed when some runs are finished and two half-way; resumed on one device, where
+    one of the two has to wait; killed again; resumed on two."""
+    flags = [
+        "--dataset=hypersphere", "--dim=10", "--width=200", "--n_test=200", "--draws=1",
+        "--sizes=32,1500,2048", "--seeds=2", "--margin=1000", "--max_epochs=300",
+        f"--shuffle={str(shuffle).lower()}",
+    ]  # fmt: skip
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    code, _, errors = finish(program(*flags, f"--out={whole}", "--devices=2"))
+    assert code == 0, errors
+
+    trained = broken / "checkpoints" / "trained"
+    unfinished = broken / "checkpoints" / "unfinished"
+
+    def number():
+        """Of the newest whole checkpoint."""
+        names = [p.name for p in unfinished.glob("*")]
+        return max((int(name) for name in names if name.isdigit()), default=-1)
+
+    def half_way():
+        like = {"state": {}, "checks": 0, "seconds": 0}
+        return set(checkpoints.restore(unfinished, lambda name: like))
+
+    first = [trained / f"m2048_seed{s}_draw0.safetensors" for s in (0, 1)]
+    second = {f"m1500_seed{s}_draw0" for s in (0, 1)}
+    seen = []
+
+    def second_pair_is_saved():
+        if all(path.exists() for path in first):
+            seen.append(number())
+            return seen[-1] > seen[0]
+
+    killed(broken, second_pair_is_saved, *flags, "--devices=2")
+    assert {p.stem for p in trained.glob("*")} == {p.stem for p in first}
+    assert half_way() == second and not (broken / "results.csv").exists()
+
+    last = number()
+    killed(broken, lambda: number() > last, "--resume", "--devices=1")
+    assert half_way() == second  # the one that waits is not forgotten
 
     code, _, errors = finish(program(f"--out={broken}", "--resume", "--devices=2"))
     assert code == 0, errors
@@ -318,9 +348,61 @@ def test_killed_and_resumed_as_if_nothing_had_happened(tmp_path, shuffle):
     assert not (broken / "checkpoints").exists()
 
 
-def test_a_checkpoint_before_the_first_epoch_can_be_stored(tmp_path):
-    from experiments import checkpoints
+def test_killed_while_checkpoints_are_removed(tmp_path):
+    """All trained, and what is left of the checkpoint is not one any more."""
+    config = dataclasses.replace(TINY, sizes=(32,), seeds=1, save_weights=False)
+    source = bounds_vs_samples.DATASETS["hypersphere"](config)
+    begun = run_folder.RunFolder.create(tmp_path / "a", config, source.sha256)
+    layout = make_layout(jax.devices()[:1])
+    sweep.Sweep(config, source, begun).train(layout, Progress())
+    (begun.checkpoints / "3").mkdir(parents=True)
+    run(config, tmp_path / "a", resume=True)
+    assert len(read(tmp_path / "a", "results")) == 2
 
+
+def test_killed_while_it_is_drawn_again(tmp_path, monkeypatch):
+    """The folder is unfinished then, and is brought to the new settings by --resume."""
+    config = dataclasses.replace(TINY, sizes=(32,), seeds=1, save_weights=False)
+    run(config, tmp_path / "a")
+    fewer = dataclasses.replace(config, bounds=("bartlett_2017",))
+    with monkeypatch.context() as patch:
+        patch.setattr(bounds_vs_samples, "write_tables", None)
+        with pytest.raises(TypeError):
+            run(fewer, tmp_path / "a", redraw=True)
+    assert not (tmp_path / "a" / "report.html").exists()
+    monkeypatch.setattr(sweep, "train_many", None)  # would raise
+    run(fewer, tmp_path / "a", resume=True)
+    assert {b["bound"] for b in read(tmp_path / "a", "bounds")} == {"bartlett_2017"}
+
+
+def test_negative_margins_are_left_out_of_slopes_not_fatal(tmp_path):
+    config = dataclasses.replace(
+        TINY, threshold=1.0, label_noise=1.0, learning_rate=1e-4, sizes=(32, 64, 96)
+    )
+    run(config, tmp_path / "a")
+    rows = read(tmp_path / "a", "results")
+    negative = [r for r in rows if float(r["margin_median"]) <= 0]
+    assert negative
+    reasons = {
+        b["status"]
+        for b in read(tmp_path / "a", "bounds")
+        if b["run"] == negative[0]["run"] and b["margin_rule"] == "median"
+    }
+    assert reasons == {"not available: the margin is not positive"}
+    summary = json.loads((tmp_path / "a" / "summary.json").read_text())
+    assert summary["slopes"]["margin_median"]["left_out"] > 0
+
+
+def test_without_git_the_commit_is_not_known(monkeypatch):
+    def no_git(*args, **kwargs):
+        raise FileNotFoundError("git")
+
+    monkeypatch.setattr(run_folder.subprocess, "run", no_git)
+    found = run_folder.versions()
+    assert found["commit"] is None and found["uncommitted_changes"] is None
+
+
+def test_a_checkpoint_before_the_first_epoch_can_be_stored(tmp_path):
     trees = {"a": {"checks": np.zeros((0, 3), np.float32), "x": np.arange(3.0)}}
     for _ in range(2):
         checkpoints.save(tmp_path / "c", trees)

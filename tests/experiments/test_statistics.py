@@ -42,7 +42,8 @@ def test_exact_power_laws_are_found():
     points = [(m, s, 3 * m**a) for m in (10, 100, 1000) for s, a in exponents.items()]
     found = slope_over_size(points)
     np.testing.assert_allclose(found.per_seed, list(exponents.values()), atol=1e-12)
-    assert found.pooled == pytest.approx(np.mean(list(exponents.values())))
+    assert found.mean == pytest.approx(np.mean(list(exponents.values())))
+    assert found.pooled == pytest.approx(found.mean)
     assert (found.low, found.high) == pytest.approx(t_interval(found.per_seed))
     assert found.seeds == 3 and found.zeros_replaced == 0
 
@@ -52,12 +53,30 @@ def test_draws_of_a_size_are_averaged_before_the_logarithm():
     assert slope_over_size(points).per_seed == [pytest.approx(0)]
 
 
-def test_a_zero_is_replaced_and_counted_or_left_out_and_counted():
+def test_a_zero_is_replaced_by_half_of_what_could_have_been_seen():
+    # One run a cell, n = 500: half an error is 0.001.
     points = [(10, 0, 0.1), (100, 0, 0.01), (1000, 0, 0.0)]
-    found = slope_over_size(points, floor=0.001)
+    found = slope_over_size(points, resolution=1 / 500)
+    assert found.zeros_replaced == 1 and found.left_out == 0
+    assert found.per_seed == [pytest.approx(-1)]
+    # Two draws a cell: their mean can be as small as 1 / (2 n).
+    pairs = [(m, 0, v) for m, _, v in points for _ in range(2)]
+    found = slope_over_size(pairs, resolution=1 / 250)
     assert found.zeros_replaced == 1 and found.per_seed == [pytest.approx(-1)]
-    assert slope_over_size(points).per_seed == [pytest.approx(-1)]
-    assert slope_over_size(points).zeros_replaced == 1
+
+
+def test_what_has_no_logarithm_is_left_out_and_counted():
+    points = [(10, 0, 0.1), (100, 0, 0.01), (1000, 0, 0.0), (10_000, 0, -3.0)]
+    found = slope_over_size(points)
+    assert found.per_seed == [pytest.approx(-1)]
+    assert found.left_out == 2 and found.zeros_replaced == 0
+
+
+def test_with_runs_left_out_the_interval_is_around_the_mean():
+    points = [(m, s, float(m) ** (s + 1)) for m in (10, 100, 1000) for s in (0, 1)]
+    found = slope_over_size(points[:-1])
+    assert found.mean == pytest.approx(1.5) != found.pooled
+    assert (found.low + found.high) / 2 == pytest.approx(found.mean)
 
 
 def test_one_size_has_no_slope():
