@@ -1,0 +1,124 @@
+"""Lower bounds on eps_unif-alg: the published table, exact limits, and their coverage."""
+
+import numpy as np
+import pytest
+
+from bounds.uniform_convergence import (
+    binomial_upper,
+    generalization_upper_bound,
+    uniform_convergence_lower_bound,
+)
+from tests import oracles
+
+
+@pytest.mark.parametrize(
+    ("delta", "runs"), [(0.25, 5), (0.1, 2), (0.05, 2), (0.025, 1), (0.01, 1)]
+)
+def test_the_least_number_of_draws_that_supports_a_claim(delta, runs):
+    """All R draws must show it, and (2 delta)^R <= 0.05."""
+    assert (2 * delta) ** runs <= 0.05 + 1e-12 < 1.0001 * (2 * delta) ** (runs - 1)
+    for r, possible in ((runs, True), (runs - 1, False)):
+        if r:
+            claim = uniform_convergence_lower_bound(
+                [1.0] * r, [0.01] * r, None, delta=delta
+            )
+            assert (claim.bound is not None) == possible
+            assert (claim.runs_needed, claim.runs) == (runs, r)
+            assert claim.bound is None or claim.bound == pytest.approx(0.99)
+
+
+@pytest.mark.parametrize(
+    ("delta", "runs"), [(0.25, 11), (0.1, 29), (0.05, 59), (0.01, 299)]
+)
+def test_the_least_number_of_draws_for_the_generalization_gap(delta, runs):
+    for r, possible in ((runs, True), (runs - 1, False)):
+        claim = generalization_upper_bound([0.0] * r, [0.02] * r, None, delta=delta)
+        assert (claim.bound is not None) == possible and claim.runs_needed == runs
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 30), (4, 30), (29, 30), (30, 30)])
+def test_upper_limits_are_exact(k, n):
+    (limit,) = binomial_upper([k], n, 0.05)
+    if k == n:
+        assert limit == 1
+    else:
+        at_most_k = 1 - oracles.binomial_tail_at_least(k + 1, n, limit)
+        assert at_most_k == pytest.approx(0.05, rel=1e-6)
+
+
+def test_the_order_statistic_is_the_one_of_the_binomial_tail():
+    runs, delta = 40, 0.1
+    j = next(
+        j for j in range(1, runs + 1)
+        if oracles.binomial_tail_at_least(j, runs, 2 * delta) <= 0.05
+    )  # fmt: skip
+    gaps = np.linspace(0, 1, runs)
+    claim = uniform_convergence_lower_bound(gaps, np.zeros(runs), None, delta=delta)
+    assert claim.bound == pytest.approx(np.sort(gaps)[::-1][j - 1])
+
+
+def test_confidence_and_sampling_cost_something():
+    exact = uniform_convergence_lower_bound([1.0] * 20, [0.01] * 20, None)
+    sampled = uniform_convergence_lower_bound([1.0] * 20, [10] * 20, 1000)
+    surer = uniform_convergence_lower_bound(
+        [1.0] * 20, [10] * 20, 1000, confidence=0.999
+    )
+    assert 0.9 < surer.bound < sampled.bound < exact.bound
+
+
+def test_a_fixed_classifier_gets_nothing():
+    """It errs on S' as on fresh data: uniform convergence holds for one hypothesis."""
+    rng = np.random.default_rng(0)
+    risk, m, n, runs = 0.2, 500, 4000, 40
+    claim = uniform_convergence_lower_bound(
+        rng.binomial(m, risk, runs) / m, rng.binomial(n, risk, runs), n
+    )
+    assert claim.bound < 0.06
+
+
+@pytest.mark.parametrize("law", ["continuous", "two atoms"])
+@pytest.mark.parametrize(
+    ("runs", "delta"), [(5, 0.25), (12, 0.25), (40, 0.1), (60, 0.05)]
+)
+def test_the_claim_holds_as_often_as_stated(law, runs, delta):
+    """With exact risk 0, G = e' has a known quantile q = sup{v : Pr[G >= v] > 2 delta}."""
+    rng = np.random.default_rng(runs)
+    trials, wrong = 4000, 0
+    if law == "continuous":
+        q = 1 - 2 * delta  # G uniform on [0, 1]
+        draws = rng.random((trials, runs))
+    else:
+        q = 0.1  # Pr[G = 0.9] = 2 delta exactly: just not enough for 0.9
+        draws = np.where(rng.random((trials, runs)) < 2 * delta, 0.9, 0.1)
+    for gaps in draws:
+        claim = uniform_convergence_lower_bound(gaps, np.zeros(runs), None, delta=delta)
+        wrong += claim.bound > q + 1e-12
+    # Not more often than 5%, but for four standard errors of the simulation.
+    assert wrong / trials <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / trials)
+
+
+def test_the_claim_holds_as_often_as_stated_with_a_shared_test_set():
+    rng = np.random.default_rng(1)
+    runs, n, delta, trials, wrong = 12, 300, 0.25, 2000, 0
+    risks = np.linspace(0.05, 0.3, runs)
+    for _ in range(trials):
+        # e' = risk + U, so that G = U is uniform; one set of test points for all runs.
+        gaps, points = rng.random(runs), rng.random(n)
+        errors = (points[None] < risks[:, None]).sum(axis=1)
+        claim = uniform_convergence_lower_bound(risks + gaps, errors, n, delta=delta)
+        wrong += claim.bound > 1 - 2 * delta
+    assert wrong / trials <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / trials)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"delta": 0.5}, {"delta": 0.0}, {"confidence": 1.0}, {"confidence": 0.0}],
+)
+def test_what_cannot_be_asked_is_refused(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        uniform_convergence_lower_bound([1.0], [0.0], None, **options)
+
+
+def test_lengths_must_agree():
+    with pytest.raises(ValueError, match="R the same"):
+        uniform_convergence_lower_bound([1.0, 1.0], [0.0], None)
