@@ -107,11 +107,6 @@ class BoundsVsSamples:
     def convention(self):
         return Convention(self.depth_factor, self.input_norm, self.norm_21)
 
-    @property
-    def features_constant(self):
-        """Whether two spheres are to be told apart by a net without biases."""
-        return self.dataset == "hypersphere" and not self.biases
-
 
 # Nagarajan & Kolter (2019), Section 2 and Figure 1.
 #   python -m experiments.bounds_vs_samples --preset=paper --data_dir=<folder of MNIST> \

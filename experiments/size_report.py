@@ -25,10 +25,6 @@ LABELS = {
 ERRORS = ("test_error", "test_error_noisy")
 
 
-def _number(text):
-    return float(text) if text else None
-
-
 class Points:
     """What the averages rest on: the runs that reached the margin, and who was left out."""
 

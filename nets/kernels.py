@@ -32,11 +32,6 @@ def weight_matrices(params):
     return [layer["kernel"] for layer in layers(params)]
 
 
-def difference(params, reference):
-    """`params - reference`, leaf by leaf: both trees of one network."""
-    return jax.tree.map(lambda w, z: w - z, params, reference)
-
-
 def to_arrays(params):
     """`params` as a flat dict `{"0/kernel": ..., "0/bias": ...}`, layer 0 the input's."""
     return {

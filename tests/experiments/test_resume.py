@@ -1,0 +1,109 @@
+"""Killed at any moment: nothing is lost, and the tables come out the same."""
+
+import dataclasses
+import signal
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import bounds_vs_samples, checkpoints, run_folder, sweep
+from experiments.progress import Progress
+from nets.runs import make_layout
+from tests.experiments.tiny import TINY, content, finish, program, read, run
+
+
+def killed(out, when, *flags):
+    """Starts the program and kills it as soon as `when()` holds."""
+    process = program(f"--out={out}", "--checkpoint_seconds=0.2", *flags)
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline and not when():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    finish(process)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_killed_twice_and_resumed_as_if_nothing_had_happened(tmp_path, shuffle):
+    """Killed when some runs are finished and two half-way; resumed on one device, where
+    one of the two has to wait; killed again; resumed on two."""
+    flags = [
+        "--dataset=hypersphere", "--dim=10", "--width=200", "--n_test=200", "--draws=1",
+        "--sizes=32,1500,2048", "--seeds=2", "--margin=1000", "--max_epochs=300",
+        f"--shuffle={str(shuffle).lower()}",
+    ]  # fmt: skip
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    code, _, errors = finish(program(*flags, f"--out={whole}", "--devices=2"))
+    assert code == 0, errors
+
+    trained = broken / "checkpoints" / "trained"
+    unfinished = broken / "checkpoints" / "unfinished"
+
+    def number():
+        """Of the newest whole checkpoint."""
+        names = [p.name for p in unfinished.glob("*")]
+        return max((int(name) for name in names if name.isdigit()), default=-1)
+
+    def half_way():
+        like = {"state": {}, "checks": 0, "seconds": 0}
+        return set(checkpoints.restore(unfinished, lambda name: like))
+
+    first = [trained / f"m2048_seed{s}_draw0.safetensors" for s in (0, 1)]
+    second = {f"m1500_seed{s}_draw0" for s in (0, 1)}
+    seen = []
+
+    def second_pair_is_saved():
+        if all(path.exists() for path in first):
+            seen.append(number())
+            return seen[-1] > seen[0]
+
+    killed(broken, second_pair_is_saved, *flags, "--devices=2")
+    assert {p.stem for p in trained.glob("*")} == {p.stem for p in first}
+    assert half_way() == second and not (broken / "results.csv").exists()
+
+    last = number()
+    killed(broken, lambda: number() > last, "--resume", "--devices=1")
+    assert half_way() == second  # the one that waits is not forgotten
+
+    code, _, errors = finish(program(f"--out={broken}", "--resume", "--devices=2"))
+    assert code == 0, errors
+    assert content(broken) == content(whole)
+    assert not (broken / "checkpoints").exists()
+
+
+def test_killed_while_checkpoints_are_removed(tmp_path):
+    """All trained, and what is left of the checkpoint is not one any more."""
+    config = dataclasses.replace(TINY, sizes=(32,), seeds=1, save_weights=False)
+    source = bounds_vs_samples.DATASETS["hypersphere"](config)
+    begun = run_folder.RunFolder.create(tmp_path / "a", config, source.sha256)
+    layout = make_layout(jax.devices()[:1])
+    sweep.Sweep(config, source, begun).train(layout, Progress())
+    (begun.checkpoints / "3").mkdir(parents=True)
+    run(config, tmp_path / "a", resume=True)
+    assert len(read(tmp_path / "a", "results")) == 2
+
+
+def test_killed_while_it_is_drawn_again(tmp_path, monkeypatch):
+    """The folder is unfinished then, and is brought to the new settings by --resume."""
+    config = dataclasses.replace(TINY, sizes=(32,), seeds=1, save_weights=False)
+    run(config, tmp_path / "a")
+    fewer = dataclasses.replace(config, bounds=("bartlett_2017",))
+    with monkeypatch.context() as patch:
+        patch.setattr(bounds_vs_samples, "write_tables", None)
+        with pytest.raises(TypeError):
+            run(fewer, tmp_path / "a", redraw=True)
+    assert not (tmp_path / "a" / "report.html").exists()
+    monkeypatch.setattr(sweep, "train_many", None)  # would raise
+    run(fewer, tmp_path / "a", resume=True)
+    assert {b["bound"] for b in read(tmp_path / "a", "bounds")} == {"bartlett_2017"}
+
+
+def test_a_checkpoint_before_the_first_epoch_can_be_stored(tmp_path):
+    trees = {"a": {"checks": np.zeros((0, 3), np.float32), "x": np.arange(3.0)}}
+    for _ in range(2):
+        checkpoints.save(tmp_path / "c", trees)
+    found = checkpoints.restore(tmp_path / "c", lambda name: {"checks": 0, "x": 0})
+    jax.tree.map(np.testing.assert_array_equal, found, trees)
+    assert [p.name for p in (tmp_path / "c").iterdir()] == ["1"]
+    assert checkpoints.restore(tmp_path / "nowhere", None) == {}
