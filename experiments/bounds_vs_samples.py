@@ -13,7 +13,8 @@ from experiments.progress import Progress
 from experiments.refusals import Refusal
 from experiments.run_folder import RunFolder, write_table
 from experiments.settings import check
-from experiments.sweep import CHECKPOINT_SECONDS, Sweep, plan_of
+from experiments.size_sweep import SizeSweep, plan_of
+from experiments.sweep import CHECKPOINT_SECONDS
 from nets.runs import make_layout
 
 
@@ -54,7 +55,7 @@ def run(
         folder = RunFolder.resume(out, config, source.sha256, redraw)
     else:
         folder = RunFolder.create(out, config, source.sha256)
-    sweep, layout = Sweep(config, source, folder), layout or make_layout()
+    sweep, layout = SizeSweep(config, source, folder), layout or make_layout()
     if redraw:
         if not sweep.is_measured:
             raise Refusal(f"--out={out}: not finished; use --resume")

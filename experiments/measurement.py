@@ -59,7 +59,7 @@ def measure(sweep, layout, progress, again=False):
     """Measures the trained runs of a sweep that are not measured yet.
 
     Args:
-      sweep: an `experiments.sweep.Sweep`, trained.
+      sweep: an `experiments.size_sweep.SizeSweep`, trained.
       layout: a `nets.runs.Layout`.
       progress: told how it goes (`experiments.progress.Progress`).
       again: measure all of them.
@@ -75,10 +75,10 @@ def measure(sweep, layout, progress, again=False):
     tests = _test_samples(sweep.source)
 
     def measure_one(tests, params, init, other, sample):
-        network = bounds.Network(sweep.plan.model, params, sample, init, other)
+        network = bounds.Network(sweep.one_plan.model, params, sample, init, other)
         found, _ = bounds.measure(network, groups)
         return found | {
-            name: margins_of(sweep.plan.model, params, test)
+            name: margins_of(sweep.one_plan.model, params, test)
             for name, test in tests.items()
         }
 
@@ -92,7 +92,7 @@ def measure(sweep, layout, progress, again=False):
                 other = [sweep.load_params(sweep.partner(run)) for run in batch]
                 other = stack(other, layout.lanes)
             with jax.enable_x64(False):  # random draws are made in float32
-                init = [sweep.init_params(run.seed) for run in batch]
+                init = [sweep.initial(run) for run in batch]
                 samples = [sweep.sample(run) for run in batch]
             found = program(
                 tests,

@@ -14,7 +14,6 @@ from experiments.settings import (
     seed_number,
     setting,
 )
-from nets.losses import LOSSES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +57,7 @@ class BoundsVsSamples:
     learning_rate: float = setting("of SGD", positive)
     loss: str = setting(
         "'sigmoid' (one logistic loss a class, averaged: the authors'), 'softmax', 'squared'",
-        one_of(*LOSSES),
+        one_of("sigmoid", "softmax", "squared"),
     )
     margin: float = setting("gamma*, the margin to train to", positive)
     threshold: float = setting(

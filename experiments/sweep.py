@@ -1,10 +1,10 @@
-"""Training every (size, seed, draw) of an experiment into a run folder, resumably.
+"""Training the runs of an experiment into a run folder, resumably.
 
 A finished run is one file, `checkpoints/trained/<run>.safetensors`: the learned weights,
 the check of every epoch, and how it ended. Those under way are in one checkpoint.
 """
 
-import dataclasses
+import functools
 import time
 
 import jax
@@ -12,101 +12,69 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import checkpoints, run_folder
-from experiments.refusals import Refusal
-from experiments.seeding import Purpose, key_for
 from nets import kernels, training
-from nets.mlp import MLP
 from nets.runs import train_many
 
 CHECKPOINT_SECONDS = 20.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """One training: a size, a seed (which decides the initial weights) and a draw."""
-
-    size: int
-    seed: int
-    draw: int
-
-    @property
-    def name(self):
-        return f"m{self.size}_seed{self.seed}_draw{self.draw}"
-
 
 # How a run went: arrays kept beside its weights, and then beside its measurements.
 HISTORY = ("outcome", "epochs", "seconds", "checks")
 
 
-def runs_of(config):
-    """Every run of an experiment, in the order of its tables."""
-    return [
-        Run(size, seed, draw)
-        for size in sorted(config.sizes)
-        for seed in range(config.seeds)
-        for draw in range(config.draws)
-    ]
-
-
-def plan_of(config, source):
-    """The training `Plan` of an experiment."""
-    if config.batch_size > min(config.sizes):
-        raise Refusal(
-            f"--batch_size={config.batch_size}: larger than the smallest of --sizes, "
-            f"{min(config.sizes)}; no batch would be complete"
-        )
-    return training.Plan(
-        model=MLP(config.width, config.depth, source.classes, config.biases),
-        loss=config.loss,
-        learning_rate=config.learning_rate,
-        batch_size=config.batch_size,
-        shuffle=config.shuffle,
-        margin=config.margin,
-        threshold=config.threshold,
-        loss_target=config.loss_target if config.loss == "squared" else None,
-        max_epochs=config.max_epochs,
-    )
-
-
 class Sweep:
-    """The runs of an experiment: their plan, their data, their place on disk."""
+    """The runs of an experiment: how they are trained, and their place on disk.
 
-    def __init__(self, config, source, folder):
-        self.config, self.source, self.folder = config, source, folder
-        self.plan = plan_of(config, source)
-        self.runs = runs_of(config)
-        self._init = jax.jit(
-            lambda key: training.init_params(self.plan, key, source.features)
-        )
-        # Every run of an experiment has room for the largest set: one program serves all.
-        self.rows = max(config.sizes)
+    A subclass says what the runs are, by the first six methods.
 
-    def init_params(self, seed):
-        """The initial weights of a seed, the same for all its sizes and draws."""
-        return self._init(key_for(self.config.seed, Purpose.INIT, seed))
+    Attributes:
+      folder: the `RunFolder`.
+      runs: the runs, hashable, each with a `name` and a `size` m, in the order of tables.
+    """
+
+    def __init__(self, folder, runs):
+        self.folder, self.runs = folder, runs
+
+    def plan(self, run):
+        """The training `Plan` of a run."""
+        raise NotImplementedError
+
+    def features(self, run):
+        """What `training.init_params` must know of an input of a run."""
+        raise NotImplementedError
+
+    def initial(self, run):
+        """The parameters that a run starts from."""
+        raise NotImplementedError
+
+    def order_key(self, run):
+        """The key that decides the order of a run's examples."""
+        raise NotImplementedError
 
     def sample(self, run):
-        """The training `Sample` of a run, padded to the rows of the largest."""
-        draw = self.source.draw(run.seed, run.size, run.draw)
-        return training.pad_sample(draw.inputs, draw.labels, self.rows)
+        """The training `Sample` of a run; of one shape for all runs of one plan."""
+        raise NotImplementedError
 
-    def _template(self):
+    def draw(self, run):
+        """The training set of a run: an `experiments.data.Draw`."""
+        raise NotImplementedError
+
+    @functools.cache  # noqa: B019  (a sweep lives as long as its program)
+    def _template_of(self, plan, features):
         def fresh(key):
-            params = training.init_params(self.plan, key, self.source.features)
-            return training.pack(training.init_state(self.plan, params, key))
+            params = training.init_params(plan, key, features)
+            return training.pack(training.init_state(plan, params, key))
 
         return jax.eval_shape(fresh, jax.random.key(0))
 
+    def _template(self, run):
+        return self._template_of(self.plan(run), self.features(run))
+
     def _new_state(self, run):
-        order = key_for(self.config.seed, Purpose.ORDER, run.seed, run.size, run.draw)
-        return training.init_state(self.plan, self.init_params(run.seed), order)
+        key = self.order_key(run)
+        return training.init_state(self.plan(run), self.initial(run), key)
 
     def trained_path(self, run):
         return self.folder.trained / f"{run.name}.safetensors"
-
-    def partner(self, run):
-        """The run of the next draw: the same size and initial weights, other data."""
-        return dataclasses.replace(run, draw=(run.draw + 1) % self.config.draws)
 
     def measured_path(self, run):
         return self.folder.measured / f"{run.name}.npz"
@@ -134,7 +102,7 @@ class Sweep:
         final = {
             n.removeprefix("final/"): a for n, a in arrays.items() if "final/" in n
         }
-        return kernels.from_arrays(final, self._template()["params"])
+        return kernels.from_arrays(final, self._template(run)["params"])
 
     def load_history(self, run):
         """How a run that has just been trained went: the arrays `HISTORY`."""
@@ -155,7 +123,7 @@ class Sweep:
         for run in self.runs:
             path = self.folder.samples / f"{run.name}.npz"
             if not path.exists():
-                draw = self.source.draw(run.seed, run.size, run.draw)
+                draw = self.draw(run)
                 run_folder.write_arrays(path, {**draw.record, "labels": draw.labels})
 
     def train(self, layout, progress, checkpoint_seconds=CHECKPOINT_SECONDS):
@@ -170,55 +138,67 @@ class Sweep:
         waiting = [r for r in self.runs if not any(path(r).exists() for path in done)]
         if not waiting:
             return
-        template = self._template()
-        like = {"state": template, "checks": 0, "seconds": 0}
-        half_way = checkpoints.restore(self.folder.checkpoints, lambda name: like)
-        half_way = {
-            n: v for n, v in half_way.items() if n in {run.name for run in waiting}
-        }
-        checks = {name: [stored["checks"]] for name, stored in half_way.items()}
-        before = {name: float(stored["seconds"]) for name, stored in half_way.items()}
+        by_name = {run.name: run for run in waiting}
+
+        def like(name):
+            state = self._template(by_name[name]) if name in by_name else {}
+            return {"state": state, "checks": 0, "seconds": 0}
+
+        half_way = checkpoints.restore(self.folder.checkpoints, like)
+        half_way = {n: v for n, v in half_way.items() if n in by_name}
         progress.begin_training(self.runs, waiting)
+        # Runs of one plan share a compiled program. Begun ones first, then the longest:
+        # short runs fill the lanes at the end.
+        order = sorted(waiting, key=lambda run: (run.name not in half_way, -run.size))
+        for plan in dict.fromkeys(map(self.plan, order)):
+            group = [run for run in order if self.plan(run) == plan]
+            self._train_group(
+                plan, group, half_way, layout, progress, checkpoint_seconds
+            )
+        checkpoints.clear(self.folder.checkpoints)
+
+    def _train_group(self, plan, group, half_way, layout, progress, interval):
+        """Trains runs of one plan; takes what it starts from out of `half_way`."""
+        checks, before = {}, {}
 
         def start(run):
-            if run.name in half_way:
-                stored = half_way.pop(run.name)["state"]
-                state = training.unpack(jax.tree.map(jnp.asarray, stored))
-            else:
-                state = self._new_state(run)
-            return state, self.sample(run)
+            if run.name not in half_way:
+                checks[run.name], before[run.name] = [], 0.0
+                return self._new_state(run), self.sample(run)
+            stored = half_way.pop(run.name)
+            checks[run.name] = [stored["checks"]]
+            before[run.name] = float(stored["seconds"])
+            state = jax.tree.map(jnp.asarray, stored["state"])
+            return training.unpack(state), self.sample(run)
 
-        # Begun ones first, then the longest: short runs fill the lanes at the end.
-        order = sorted(waiting, key=lambda run: (run.name not in half_way, -run.size))
         saved = time.monotonic()
-        for tick in train_many(self.plan, order, start, layout):
+        for tick in train_many(plan, group, start, layout):
             for run, new in tick.checks.items():
-                checks.setdefault(run.name, []).append(new)
+                checks[run.name].append(new)
             for run, finished in tick.finished.items():
-                seconds = before.get(run.name, 0.0) + finished.seconds
+                seconds = before[run.name] + finished.seconds
                 self._store(
                     run, finished.state, np.concatenate(checks[run.name]), seconds
                 )
             progress.trained(tick)
-            if tick.running and time.monotonic() - saved > checkpoint_seconds:
+            if tick.running and time.monotonic() - saved > interval:
                 states = tick.states()
                 under_way = {
                     run.name: {
                         "state": states[run],
                         "checks": np.concatenate(checks[run.name]),
-                        "seconds": before.get(run.name, 0.0) + tick.seconds[run],
+                        "seconds": before[run.name] + tick.seconds[run],
                     }
                     for run in tick.running
                 }
                 # With fewer lanes than before, some still wait for theirs, half-way.
                 checkpoints.save(self.folder.checkpoints, half_way | under_way)
                 saved = time.monotonic()
-        checkpoints.clear(self.folder.checkpoints)
 
     def save_weights(self):
         """Writes `weights/<run>.safetensors`: `init/0/kernel`, ..., `final/0/kernel`, ..."""
         for run in self.runs:
-            init = kernels.to_arrays(self.init_params(run.seed))
+            init = kernels.to_arrays(self.initial(run))
             final = kernels.to_arrays(self.load_params(run))
             run_folder.write_tensors(
                 self.weights_path(run),

@@ -132,8 +132,9 @@ class Tick:
 
     Attributes:
       finished: job -> `Finished`.
-      checks: job -> float32 `[epochs, 3]`, the epochs completed in this call, of every job
-        that was in a lane: margin error, error, loss.
+      checks: job -> float32 `[epochs, 3 + watched]`, the epochs completed in this call, of
+        every job that was in a lane: margin error, error, loss, and the error on each
+        watched sample in the order of their names.
       running: the jobs that go on.
       seconds: job -> seconds in a lane so far, of the jobs that go on.
       states: call it for job -> packed `TrainState` on the host, of the jobs that go on;
@@ -251,9 +252,10 @@ def train_many(
         budget = int(np.clip(budget, 16, 2**28))
 
         checks, finished = {}, {}
+        watched = records.checks.watched
         columns = [
             getattr(records.checks, n) for n in ("margin_error", "error", "loss")
-        ]
+        ] + [watched[n] for n in sorted(watched)]
         for lane, job in list(lanes.jobs.items()):
             seconds[job] += elapsed
             count = records.count[lane]

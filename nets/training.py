@@ -10,6 +10,7 @@ import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
 
@@ -65,14 +66,18 @@ class Sample:
     """A training set, padded: rows from `size` on are never looked at.
 
     Attributes:
-      inputs: `[M, D]`, M a multiple of `CHECK_BLOCK` (see `pad_sample`).
+      inputs: `[M, D]`, M a multiple of `CHECK_BLOCK` (see `pad_sample`), or any tree of
+        arrays `[M, ...]` that the model reads.
       labels: `[M]` int32.
       size: `[]` int32, m.
+      watched: name -> another `Sample`, not trained on, whose error is recorded at the end
+        of every epoch.
     """
 
-    inputs: chex.Array
+    inputs: chex.ArrayTree
     labels: chex.Array
     size: chex.Array
+    watched: dict[str, "Sample"] = struct.field(default_factory=dict)
 
 
 @struct.dataclass
@@ -98,11 +103,15 @@ class TrainState:
 
 @struct.dataclass
 class Check:
-    """The training set at the end of an epoch: fractions of m, and the mean loss."""
+    """The training set at the end of an epoch: fractions of m, and the mean loss.
+
+    `watched` has the error on each watched sample.
+    """
 
     margin_error: chex.Array
     error: chex.Array
     loss: chex.Array
+    watched: dict[str, chex.Array] = struct.field(default_factory=dict)
 
 
 @struct.dataclass
@@ -122,16 +131,40 @@ def pad_sample(inputs, labels, rows):
     """A `Sample` of `len(labels)` examples in at least `rows` rows, zeros behind them."""
     size = len(labels)
     behind = -(-max(rows, size) // CHECK_BLOCK) * CHECK_BLOCK - size
+
+    def pad(leaf):
+        leaf = np.asarray(leaf)
+        if np.issubdtype(leaf.dtype, np.floating):
+            leaf = leaf.astype(np.float32)
+        return jnp.pad(leaf, [(0, behind)] + [(0, 0)] * (leaf.ndim - 1))
+
     return Sample(
-        inputs=jnp.pad(jnp.asarray(inputs, jnp.float32), ((0, behind), (0, 0))),
-        labels=jnp.pad(jnp.asarray(labels, jnp.int32), (0, behind)),
+        inputs=jax.tree.map(pad, inputs),
+        labels=pad(np.asarray(labels, np.int32)),
         size=jnp.asarray(size, jnp.int32),
     )
 
 
+def rows_of(sample, start, count):
+    """Inputs and labels of `count` rows of a sample from row `start` on."""
+    return jax.tree.map(
+        lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, count),
+        (sample.inputs, sample.labels),
+    )
+
+
 def init_params(plan, key, features):
-    """The initial parameters for inputs `[features]`: a function of `key` alone."""
-    return plan.model.init(key, jnp.zeros((1, features)))["params"]
+    """The initial parameters: a function of `key` alone.
+
+    Args:
+      plan: a `Plan`.
+      key: typed key.
+      features: D, or the shapes (`jax.ShapeDtypeStruct`) of an example that is no vector.
+    """
+    if isinstance(features, int):
+        features = jax.ShapeDtypeStruct((features,), jnp.float32)
+    one = jax.tree.map(lambda leaf: jnp.zeros((1, *leaf.shape), leaf.dtype), features)
+    return plan.model.init(key, one)["params"]
 
 
 def init_state(plan, params, key):
@@ -156,7 +189,7 @@ def init_state(plan, params, key):
 
 
 def logits_of(model, params, inputs):
-    """Logits `[N, C]` of `inputs` `[N, D]`."""
+    """Logits `[N, C]` of N inputs."""
     return model.apply({"params": params}, inputs)
 
 
@@ -169,7 +202,8 @@ def check(plan, params, sample, blocks):
       plan: a `Plan`.
       params: the network's.
       sample: a `Sample`.
-      blocks: `[]`, how many blocks of `CHECK_BLOCK` rows to visit: 0 costs nothing.
+      blocks: `[]`, how many blocks of `CHECK_BLOCK` rows to visit: 0 costs nothing, and
+        then watched samples are not visited either.
 
     Returns:
       A `Check`.
@@ -177,8 +211,7 @@ def check(plan, params, sample, blocks):
 
     def visit(block, totals):
         start = block * CHECK_BLOCK
-        inputs = jax.lax.dynamic_slice_in_dim(sample.inputs, start, CHECK_BLOCK)
-        labels = jax.lax.dynamic_slice_in_dim(sample.labels, start, CHECK_BLOCK)
+        inputs, labels = rows_of(sample, start, CHECK_BLOCK)
         counts = start + jnp.arange(CHECK_BLOCK) < sample.size
         logits = logits_of(plan.model, params, inputs)
         m = jax.vmap(margins.margin)(logits, labels)
@@ -191,7 +224,15 @@ def check(plan, params, sample, blocks):
 
     none = jnp.zeros((), jnp.int32)
     totals = jax.lax.fori_loop(0, blocks, visit, Check(none, none, jnp.zeros(())))
-    return jax.tree.map(lambda total: total / sample.size, totals)
+    fractions = jax.tree.map(lambda total: total / sample.size, totals)
+
+    def error_on(other):
+        all_blocks = -(-other.size // CHECK_BLOCK)
+        return check(plan, params, other, jnp.where(blocks > 0, all_blocks, 0)).error
+
+    return fractions.replace(
+        watched={n: error_on(s) for n, s in sample.watched.items()}
+    )
 
 
 def take_step(plan, params, optimizer_state, inputs, labels):
@@ -247,11 +288,10 @@ def train_segment(plan, state, sample, limit):
         start = position * plan.batch_size
         if plan.shuffle:
             index = jax.lax.dynamic_slice_in_dim(order, start, plan.batch_size)
-            return sample.inputs[index], sample.labels[index]
-        return tuple(
-            jax.lax.dynamic_slice_in_dim(x, start, plan.batch_size)
-            for x in (sample.inputs, sample.labels)
-        )
+            return jax.tree.map(
+                lambda leaf: leaf[index], (sample.inputs, sample.labels)
+            )
+        return rows_of(sample, start, plan.batch_size)
 
     def step(done, carry):
         return take_step(plan, *carry, *batch_at(state.batch + done))
@@ -291,7 +331,8 @@ def advance(plan, state, sample, budget, segment):
     Returns:
       `(state, records)`, records the `Records` of the epochs completed.
     """
-    nothing = Check(*(jnp.zeros((RECORDS,)) for _ in range(3)))
+    empty = jnp.zeros((RECORDS,))
+    nothing = Check(empty, empty, empty, dict.fromkeys(sample.watched, empty))
     records = Records(nothing, jnp.zeros((), jnp.int32))
 
     def goes_on(carry):

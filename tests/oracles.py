@@ -47,6 +47,12 @@ def squared_loss(logits, label):
     )
 
 
+def linear_loss(logits, label):
+    """Mean of the other classes' logits minus the label's."""
+    others = [z for k, z in enumerate(logits) if k != label]
+    return sum(others) / len(others) - logits[label]
+
+
 def spectral(a):
     return float(np.linalg.svd(np.asarray(a, float), compute_uv=False)[0])
 

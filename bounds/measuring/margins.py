@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from bounds.types import Margins
 from nets.margins import margin
-from nets.training import CHECK_BLOCK, logits_of
+from nets.training import CHECK_BLOCK, logits_of, rows_of
 
 
 def margins_of(model, params, sample):
@@ -22,8 +22,7 @@ def margins_of(model, params, sample):
 
     def visit(block, found):
         start = block * CHECK_BLOCK
-        inputs = jax.lax.dynamic_slice_in_dim(sample.inputs, start, CHECK_BLOCK)
-        labels = jax.lax.dynamic_slice_in_dim(sample.labels, start, CHECK_BLOCK)
+        inputs, labels = rows_of(sample, start, CHECK_BLOCK)
         values = jax.vmap(margin)(logits_of(model, params, inputs), labels)
         return jax.lax.dynamic_update_slice_in_dim(found, values, start, 0)
 

@@ -8,7 +8,13 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import bounds_vs_samples, checkpoints, run_folder, sweep
+from experiments import (
+    bounds_vs_samples,
+    checkpoints,
+    run_folder,
+    size_sweep,
+    sweep,
+)
 from experiments.progress import Progress
 from nets.runs import make_layout
 from tests.experiments.tiny import TINY, content, finish, program, read, run
@@ -78,7 +84,7 @@ def test_killed_while_checkpoints_are_removed(tmp_path):
     source = bounds_vs_samples.DATASETS["hypersphere"](config)
     begun = run_folder.RunFolder.create(tmp_path / "a", config, source.sha256)
     layout = make_layout(jax.devices()[:1])
-    sweep.Sweep(config, source, begun).train(layout, Progress())
+    size_sweep.SizeSweep(config, source, begun).train(layout, Progress())
     (begun.checkpoints / "3").mkdir(parents=True)
     run(config, tmp_path / "a", resume=True)
     assert len(read(tmp_path / "a", "results")) == 2

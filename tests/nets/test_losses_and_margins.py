@@ -10,6 +10,7 @@ ORACLES = {
     "sigmoid": oracles.sigmoid_loss,
     "softmax": oracles.softmax_loss,
     "squared": oracles.squared_loss,
+    "linear": oracles.linear_loss,
 }
 
 
