@@ -13,9 +13,11 @@ from experiments.sweep import CHECKPOINT_SECONDS
 flags.disclaim_key_flags()
 
 
-def _define(kind, presets):
+def _define(kind, presets, chooses):
+    sets = presets.values() if chooses else [presets]
+    names = list(dict.fromkeys(name for chosen in sets for name in chosen))
     flags.DEFINE_enum(
-        "preset", "demo", list(presets), "named settings; other flags override it"
+        "preset", "demo", names, "named settings; other flags override it"
     )
     flags.DEFINE_string(
         "out", None, "the run folder; it must not exist, but for --resume"
@@ -58,6 +60,25 @@ def _given(kind):
     return given
 
 
+def _presets(presets, chooses):
+    """The presets to choose from: those of the value of the flag `chooses`, if any."""
+    if not chooses:
+        return presets
+    flag = flags.FLAGS[chooses]
+    value = flag.value if flag.present else next(iter(presets))
+    if value not in presets:
+        raise Refusal(f"--{chooses}={value}: must be one of {', '.join(presets)}")
+    return presets[value]
+
+
+def _preset(presets):
+    """The settings that `--preset` names."""
+    name = flags.FLAGS.preset
+    if name not in presets:
+        raise Refusal(f"--preset={name}: not here; there are {', '.join(presets)}")
+    return presets[name]
+
+
 def _settings(kind, presets):
     """The settings of this call: from preset and flags, or from the folder to resume.
 
@@ -66,11 +87,11 @@ def _settings(kind, presets):
     """
     values, given = flags.FLAGS, _given(kind)
     if not (values.resume or values.redraw):
-        return dataclasses.replace(presets[values.preset], **given)
+        return dataclasses.replace(_preset(presets), **given)
     asked = {}
     if values["preset"].present:
         names = settings.names(kind, compared=True)
-        asked = {name: getattr(presets[values.preset], name) for name in names}
+        asked = {name: getattr(_preset(presets), name) for name in names}
     stored = run_folder.stored_settings(values.out, kind)
     return dataclasses.replace(stored, **asked | given)
 
@@ -87,13 +108,14 @@ def _say(line):
     sys.exit(2)
 
 
-def main(kind, presets, run):
+def main(kind, presets, run, chooses=None):
     """Runs a program: `run(config, out, resume=, redraw=)` with settings from the flags.
 
     Args:
       kind: a settings dataclass.
-      presets: name -> an instance of it.
+      presets: name -> an instance of it; or a dict of such dicts, by the setting `chooses`.
       run: the program; it takes `checkpoint_seconds` as well.
+      chooses: the setting that decides which presets there are; the first is the default.
     """
 
     def program(argv):
@@ -107,7 +129,7 @@ def main(kind, presets, run):
             if values.resume and values.redraw:
                 raise Refusal("--resume and --redraw: give one of them")
             devices.use_cores(values.devices)
-            config = _settings(kind, presets)
+            config = _settings(kind, _presets(presets, chooses))
             run(
                 config,
                 values.out,
@@ -127,7 +149,7 @@ def main(kind, presets, run):
                 "--resume"
             )
 
-    _define(kind, presets)
+    _define(kind, presets, chooses)
     app.run(program, flags_parser=_parse)
 
 

@@ -1,5 +1,6 @@
 """Figures: curves over training-set size with intervals over seeds."""
 
+import contextlib
 import dataclasses
 
 import matplotlib
@@ -105,21 +106,36 @@ def _draw(axes, panel, xlabel):
         axes.legend()
 
 
-def draw(path, panels, xlabel="training-set size m", columns=2, width=4.4):
-    """Writes panels as one PNG, `width` inches a panel."""
-    rows = -(-len(panels) // columns)
+@contextlib.contextmanager
+def canvas(path, rows, columns, width=4.4, height=3.3, **options):
+    """Axes `[rows, columns]` of one PNG, which is written when the block ends.
+
+    Args:
+      path: the file.
+      rows, columns: of panels, each `width` x `height` inches.
+      **options: for `plt.subplots`.
+    """
     with plt.rc_context(STYLE):
         figure, grid = plt.subplots(
             rows,
             columns,
-            figsize=(width * columns, 3.3 * rows),
+            figsize=(width * columns, height * rows),
             squeeze=False,
             layout="constrained",
+            **options,
         )
+        try:
+            yield grid
+            with whole(path) as aside:
+                figure.savefig(aside, format="png")
+        finally:
+            plt.close(figure)
+
+
+def draw(path, panels, xlabel="training-set size m", columns=2, width=4.4):
+    """Writes panels as one PNG, `width` inches a panel."""
+    with canvas(path, -(-len(panels) // columns), columns, width) as grid:
         for axes, panel in zip(grid.flat, panels, strict=False):
             _draw(axes, panel, xlabel)
         for axes in grid.flat[len(panels) :]:
             axes.remove()
-        with whole(path) as aside:
-            figure.savefig(aside, format="png")
-        plt.close(figure)

@@ -13,6 +13,7 @@ from experiments.settings import (
     positive,
     seed_number,
     setting,
+    two_radii,
 )
 
 
@@ -28,12 +29,7 @@ class BoundsVsSamples:
     dim: int = setting("hypersphere: dimensions of the input", at_least_1)
     radii: tuple[float, ...] = setting(
         "hypersphere: radius of class 0 and of class 1",
-        (
-            lambda r: (
-                len(r) == 2 and all(0 < v < float("inf") for v in r) and r[0] != r[1]
-            ),
-            "two different finite numbers > 0",
-        ),
+        two_radii,
     )
     n_test: int = setting(
         "hypersphere: fresh test points (image sets are tested on their test set)",

@@ -6,6 +6,7 @@ Blocks: `Heading`, `Text`, `Table`, `Figure`.
 import base64
 import dataclasses
 import html
+import json
 from pathlib import Path
 
 from rich.console import Console
@@ -107,6 +108,28 @@ def write(folder, title, blocks):
             f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}'
             f"</title><style>{_STYLE}</style><body>\n{body}\n</body></html>\n"
         )
+
+
+def provenance(folder):
+    """The blocks that end a report: the settings of a run folder, and what made it."""
+    stored = json.loads((folder / "config.json").read_text())["settings"]
+    made = json.loads((folder / "versions.json").read_text())
+    settings = [
+        [name, ", ".join(map(str, v)) if isinstance(v, list) else str(v)]
+        for name, v in stored.items()
+        if name != "data_dir" and v is not None
+    ]
+    origin = [
+        ["commit", str(made["commit"])], ["device", made["device"]],
+        ["machine", made["machine"]], ["python", made["python"]],
+        *([name, version] for name, version in made["packages"].items()),
+    ]  # fmt: skip
+    return [
+        Heading("Settings"),
+        Table(("setting", "value"), settings, is_text=True),
+        Heading("Made with"),
+        Table(("what", "which"), origin, is_text=True),
+    ]
 
 
 def show(table):

@@ -18,6 +18,8 @@ class Purpose(enum.IntEnum):
     ORDER = 2
     TEST = 3
     LABEL_NOISE = 4
+    WATCH = 5
+    TWO_SAMPLE = 6
 
 
 def key_for(seed, purpose, *numbers):

@@ -43,6 +43,12 @@ seed_number = (
 )
 positive = (lambda value: math.isfinite(value) and value > 0, "a finite number > 0")
 fraction = (lambda value: 0 <= value <= 1, "a number in [0, 1]")
+inside_unit_interval = (lambda value: 0 < value < 1, "a number in (0, 1)")
+whole_number = (lambda value: 0 <= value < 2**31, "a whole number >= 0, and below 2^31")
+two_radii = (
+    lambda r: len(r) == 2 and all(0 < v < float("inf") for v in r) and r[0] != r[1],
+    "two different finite numbers > 0",
+)
 distinct_sizes = (
     lambda values: values and min(values) >= 1 and len(set(values)) == len(values),
     "whole numbers >= 1, each once, separated by commas",
@@ -50,14 +56,15 @@ distinct_sizes = (
 
 
 def element_type(annotation):
-    """`int` for `tuple[int, ...]`, None for a scalar annotation."""
+    """`int` for `tuple[int, ...]` (or None), None for a scalar annotation."""
+    annotation = scalar_type(annotation)
     if typing.get_origin(annotation) is tuple:
         return typing.get_args(annotation)[0]
     return None
 
 
 def scalar_type(annotation):
-    """`str` for `str | None`; other scalar annotations as they are."""
+    """`str` for `str | None`; other annotations as they are."""
     if isinstance(annotation, types.UnionType):
         return next(a for a in typing.get_args(annotation) if a is not type(None))
     return annotation
@@ -101,7 +108,7 @@ def from_json(kind, stored):
     return kind(
         **{
             field.name: tuple(stored[field.name])
-            if element_type(field.type)
+            if element_type(field.type) and stored[field.name] is not None
             else stored[field.name]
             for field in dataclasses.fields(kind)
         }

@@ -316,9 +316,6 @@ def write(config, folder, n_test):
             report.Figure(folder.figures / name, caption)
             for name, caption in _draw(config, points, summary, folder)
         ]
-    versions = json.loads((folder.path / "versions.json").read_text())
-    stored = json.loads((folder.path / "config.json").read_text())["settings"]
-    shown = {n: v for n, v in stored.items() if n != "data_dir"}
     blocks = [
         report.Text(
             "Networks of every size, seed and draw were trained to one margin on m examples. "
@@ -332,22 +329,8 @@ def write(config, folder, n_test):
         _slopes_table(summary),
         report.Heading("Values"),
         _sizes_table(summary),
-        report.Heading("Settings"),
-        report.Table(
-            ("setting", "value"),
-            [[n, ", ".join(map(str, v)) if isinstance(v, list) else str(v)]
-             for n, v in shown.items()],
-            is_text=True,
-        ),
-        report.Heading("Made with"),
-        report.Table(
-            ("what", "which"),
-            [["commit", str(versions["commit"])], ["device", versions["device"]],
-             ["machine", versions["machine"]], ["python", versions["python"]],
-             *([n, v] for n, v in versions["packages"].items())],
-            is_text=True,
-        ),
-    ]  # fmt: skip
+        *report.provenance(folder.path),
+    ]
     report.write(folder.path, TITLE, blocks)
 
 

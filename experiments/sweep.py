@@ -39,7 +39,7 @@ class Sweep:
         raise NotImplementedError
 
     def features(self, run):
-        """What `training.init_params` must know of an input of a run."""
+        """What `training.init_params` must know of an input of a run; hashable."""
         raise NotImplementedError
 
     def initial(self, run):
@@ -51,7 +51,7 @@ class Sweep:
         raise NotImplementedError
 
     def sample(self, run):
-        """The training `Sample` of a run; of one shape for all runs of one plan."""
+        """The training `Sample` of a run; of one shape for all runs of one plan and features."""
         raise NotImplementedError
 
     def draw(self, run):
@@ -147,13 +147,14 @@ class Sweep:
         half_way = checkpoints.restore(self.folder.checkpoints, like)
         half_way = {n: v for n, v in half_way.items() if n in by_name}
         progress.begin_training(self.runs, waiting)
-        # Runs of one plan share a compiled program. Begun ones first, then the longest:
+        # Runs of one kind share a compiled program. Begun ones first, then the longest:
         # short runs fill the lanes at the end.
         order = sorted(waiting, key=lambda run: (run.name not in half_way, -run.size))
-        for plan in dict.fromkeys(map(self.plan, order)):
-            group = [run for run in order if self.plan(run) == plan]
+        kinds = {run: (self.plan(run), self.features(run)) for run in order}
+        for kind in dict.fromkeys(kinds.values()):
+            group = [run for run in order if kinds[run] == kind]
             self._train_group(
-                plan, group, half_way, layout, progress, checkpoint_seconds
+                kind[0], group, half_way, layout, progress, checkpoint_seconds
             )
         checkpoints.clear(self.folder.checkpoints)
 

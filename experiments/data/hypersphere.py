@@ -45,6 +45,25 @@ def points(key, count, dim, radii):
     return np.concatenate(inputs)[:count], np.concatenate(labels)[:count]
 
 
+def radial_flip(inputs, labels, radii):
+    """S': every point to the other sphere, with that sphere's label.
+
+    It preserves the law of (x, y) whatever the law of the directions, as long as labels
+    are fair coins independent of them.
+
+    Args:
+      inputs: `[N, D]`, each on the sphere of its label.
+      labels: `[N]`.
+      radii: `[2]`.
+
+    Returns:
+      `(inputs, labels)`.
+    """
+    radii = np.asarray(radii, np.float32)
+    flipped = 1 - labels
+    return inputs * (radii[flipped] / radii[labels])[:, None], flipped
+
+
 class Hypersphere:
     """A `Source`; every draw is fresh."""
 

@@ -1,0 +1,1 @@
+"""What `experiments.uc_failure` is made of."""

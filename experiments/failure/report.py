@@ -1,0 +1,475 @@
+"""What `uc_failure` says: summary.json, figures, report."""
+
+import json
+
+import numpy as np
+
+from experiments import report, settings
+from experiments.failure import figures, slices, tables
+from experiments.run_folder import write_json
+from experiments.statistics import t_interval
+
+TITLE = "Where uniform convergence fails: {}"
+ABOUT = {
+    "linear": (
+        "A linear classifier learned by one gradient step in D noise dimensions. S' negates "
+        "the noise of every training example: as likely a training set as S."
+    ),
+    "hypersphere": (
+        "A ReLU network that tells two concentric spheres apart. S' moves every training "
+        "point to the other sphere, with that sphere's label: as likely a training set as S."
+    ),
+    "exponential": (
+        "The infinitely wide network with exponential activations, in closed form. S' flips "
+        "the signal and the label of every training example: as likely a training set as S."
+    ),
+    "digits": (
+        "A ReLU network that tells the radii of MNIST images apart: image and radius are "
+        "independent. S' moves every training image to the other radius, with its label: as "
+        "likely a training set as S. The risk is exact: every image at both radii."
+    ),
+}
+CLAIM = (
+    "A two-sided uniform convergence bound, whatever its hypothesis class, must hold on S' too: "
+    "it is at least |error on S' - risk|. 'least two-sided bound' is a lower bound on "
+    "eps_unif-alg(m, delta) at delta = {delta:g} that holds with confidence {confidence:g} "
+    "over the runs and test points; a run is a training set with its initial weights, and S' "
+    "leaves the weights alone. 'gap' is the largest risk minus training error of the runs "
+    "(95% upper limits where the risk is not exact)."
+)
+UNITS = {"exponential": "log margin y (log h+ - log h-)"}
+
+
+def _seeds_note(config):
+    return f"Mean over {config.seeds} runs" + (
+        ", band: 95% t-interval." if config.seeds > 1 else "."
+    )
+
+
+def _axis(config, entries):
+    """What runs along x: sizes, unless something else varies."""
+    name = (config.vary or "").partition("=")[0]
+    if not name:
+        return "training-set size m", [e["m"] for e in entries], True
+    texts = [e["variant"].partition("=")[2] for e in entries]
+    if name == "radii":
+        inner_outer = [[float(v) for v in text.split(":")] for text in texts]
+        return "ratio of the radii", [max(p) / min(p) for p in inner_outer], True
+    return name, [float(text) for text in texts], True
+
+
+def trend(sweep, rows):
+    """How the error on S' goes along the sweep: one entry a line of points.
+
+    The line is over variants at one size, or over sizes where nothing varies; its ends are
+    compared run by run (the seeds are the same).
+    """
+    config = sweep.config
+    if config.vary is None and len(config.sizes) < 2:
+        return []
+    by = {(r["variant"], r["m"], r["seed"]): r["sprime_error"] for r in rows}
+    variants, sizes = list(sweep.configs), sorted(config.sizes)
+    if config.vary is None:
+        lines = [("", [("", m) for m in sizes])]
+    else:
+        lines = [(f"m={m}", [(v, m) for v in variants]) for m in sizes]
+    found = []
+    for label, cells in lines:
+        ends = [
+            np.array([by[(*cell, seed)] for seed in range(config.seeds)])
+            for cell in (cells[0], cells[-1])
+        ]
+        low, high = t_interval(list(ends[1] - ends[0]))
+        direction = "not decided"
+        if low is not None:
+            direction = "falls" if high < 0 else "rises" if low > 0 else "not decided"
+        found.append(
+            {
+                "line": label,
+                "along": config.vary or f"m={settings.shown(tuple(sizes))}",
+                "first": float(ends[0].mean()),
+                "last": float(ends[1].mean()),
+                "difference_low": low,
+                "difference_high": high,
+                "direction": direction,
+                "expected": config.expected,
+                "as_expected": config.expected and direction == config.expected,
+            }
+        )
+    return found
+
+
+def _gibbs_means(rows):
+    """m -> sigma -> means over the runs."""
+    found = {}
+    for m in sorted({r["m"] for r in rows}):
+        for sigma in sorted({r["sigma"] for r in rows}):
+            own = [r for r in rows if (r["m"], r["sigma"]) == (m, sigma)]
+            found.setdefault(m, {})[sigma] = {
+                name: float(np.mean([r[name] for r in own]))
+                for name in tables.GIBBS[tables.GIBBS.index("sigma") + 1 :]
+            }
+    return found
+
+
+def summarise(sweep, results, theory, gibbs, two_samples):
+    """The content of summary.json.
+
+    Args:
+      sweep: a `FailureSweep`.
+      results, theory, gibbs: rows of the tables.
+      two_samples: variant -> size -> `bounds.two_sample.TwoSample`.
+    """
+    points = []
+    for variant in sweep.configs:
+        for size in sorted(sweep.config.sizes):
+            own = [r for r in results if (r["variant"], r["m"]) == (variant, size)]
+            found = two_samples[variant][size]
+            entry = tables.point(sweep, size, variant, own, found)
+            points.append(entry | {"verdict": tables.verdict(entry)})
+    quantities = []
+    for key in dict.fromkeys((r["variant"], r["m"], r["quantity"]) for r in theory):
+        own = [r for r in theory if (r["variant"], r["m"], r["quantity"]) == key]
+        values = [r["observed"] for r in own]
+        low, high = t_interval(values)
+        quantities.append(
+            dict(zip(("variant", "m", "quantity"), key, strict=True))
+            | {"predicted": own[0]["predicted"], "observed": float(np.mean(values)),
+               "low": low, "high": high}
+        )  # fmt: skip
+    return {
+        "example": sweep.config.example,
+        "points": points,
+        "trend": trend(sweep, results),
+        "theory": quantities,
+        "pac_bayes": [
+            {"m": m, "sigma": sigma} | means
+            for m, by_sigma in _gibbs_means(gibbs).items()
+            for sigma, means in by_sigma.items()
+        ],
+    }
+
+
+def _title(run):
+    return f"m = {run.size}" + (f", {run.variant}" if run.variant else "")
+
+
+def _few(items, count):
+    """At most `count` of them, the ends included."""
+    if len(items) <= count:
+        return items
+    index = np.unique(np.linspace(0, len(items) - 1, count).round().astype(int))
+    return [items[i] for i in index]
+
+
+def _draw(sweep, summary, measured, epochs, folder):
+    """The figures: (file name, caption), as written."""
+    config, entries = sweep.config, summary["points"]
+    runs = dict(zip(sweep.runs, measured, strict=True))
+    cells = list(dict.fromkeys((run.variant, run.size) for run in runs))
+
+    predicted = [
+        sweep.examples[e["variant"]].expected(e["m"]).get("risk") for e in entries
+    ]
+    predicted = None if None in predicted else predicted
+    axis = _axis(config, entries)
+    figures.errors(folder.figures / "errors.png", entries, axis, predicted)
+    yield (
+        "errors.png",
+        f"Errors on S', on fresh examples and on S. {_seeds_note(config)} Bars: the least "
+        "value that any two-sided uniform convergence bound can have, where the runs "
+        "support a claim.",
+    )
+
+    if epochs and config.watch:
+        histories = {}
+        for variant, size in _few(cells, 8):
+            own = [r for r in runs if (r.variant, r.size) == (variant, size)][:8]
+            histories[_title(own[0])] = [
+                {
+                    "epoch": [row["epoch"] for row in epochs if row["run"] == run.name],
+                    **{
+                        name: [
+                            row[f"{name}_error"]
+                            for row in epochs
+                            if row["run"] == run.name
+                        ]
+                        for name in figures.SETS
+                    },
+                }
+                for run in own
+            ]
+        figures.by_epoch(folder.figures / "epochs.png", histories)
+        yield (
+            "epochs.png",
+            f"The same errors while training; S' and fresh: {config.watch} examples. A line "
+            "a run.",
+        )
+
+    groups = {}
+    for variant, size in _few(cells, 8):
+        own = [r for r in runs if (r.variant, r.size) == (variant, size)]
+        groups[_title(own[0])] = {
+            shown: np.concatenate([runs[r][f"{name}/margins"] for r in own])
+            for shown, name in (
+                ("train", "train"),
+                ("sprime", "sprime"),
+                ("test", "fresh"),
+            )
+        }
+    gamma = config.margin if config.example in ("hypersphere", "digits") else None
+    unit = UNITS.get(config.example, "margin")
+    figures.margins(folder.figures / "margins.png", groups, gamma, unit)
+    yield (
+        "margins.png",
+        "Margins of the examples of all runs; left of 0 is misclassified."
+        + (" Dotted: the margin trained to." if gamma else ""),
+    )
+
+    if config.radii:
+        chosen = [cells[0]] if len(cells) == 1 else [cells[0], cells[-1]]
+        for index, (variant, size) in enumerate(chosen):
+            run = next(
+                r for r in runs if (r.variant, r.size, r.seed) == (variant, size, 0)
+            )
+            radii = sweep.configs[variant].radii
+            rows = {
+                title: {
+                    part: runs[run][f"slices/{name}/{part}"]
+                    for part in ("values", "points")
+                }
+                for title, name in (
+                    ("training points", "train"),
+                    ("fresh points", "fresh"),
+                )
+                if f"slices/{name}/values" in runs[run]
+            }
+            file = f"slices_{index}.png"
+            figures.slices(
+                folder.figures / file, rows, radii, slices.REACH * max(radii)
+            )
+            yield (
+                file,
+                f"{_title(run)}, seed 0: planes through two training points (top) and two "
+                "fresh ones (bottom), a circle of class 0 and a square of class 1. Blue: "
+                "called class 0. Dashed: the spheres. At training points the boundary bulges "
+                "around the other sphere's side.",
+            )
+
+    by_m = {}
+    for row in summary["pac_bayes"]:
+        by_m.setdefault(row["m"], {})[row["sigma"]] = row
+    if by_m and config.vary is None:
+        m = max(by_m)
+        figures.pac_bayes(folder.figures / "pac_bayes.png", by_m[m], m)
+        yield (
+            "pac_bayes.png",
+            "Gaussian posteriors N(w, sigma^2 I), prior N(0, sigma^2 I): noise that makes "
+            "KL/m small has destroyed the classifier before.",
+        )
+
+
+def _interval(cell, digits=3):
+    text = f"{cell['mean']:.{digits}f}"
+    if cell["low"] is None:
+        return text
+    return (
+        f"{text} [{max(cell['low'], 0):.{digits}f}, {min(cell['high'], 1):.{digits}f}]"
+    )
+
+
+def points_table(summary):
+    rows = []
+    for e in summary["points"]:
+        label = f"m={e['m']}" + (f" {e['variant']}" if e["variant"] else "")
+        bound, gap = e["eps_unif_alg_lower_bound"], e["eps_gen_upper_bound"]
+        rows.append([
+            label, str(e["runs"]), _interval(e["train_error"]), _interval(e["test_error"]),
+            _interval(e["sprime_error"]),
+            "no claim" if bound is None else f">= {bound:.3f}",
+            "no claim" if gap is None else f"<= {gap:.3f}",
+            f"{e['largest_gap']:.3f}", e["verdict"],
+        ])  # fmt: skip
+    columns = (
+        "", "runs", "error on S", "test error", "error on S'", "eps_unif-alg", "eps_gen",
+        "gap", "uniform convergence is",
+    )  # fmt: skip
+    return report.Table(columns, rows)
+
+
+def claim_line(summary):
+    """The strongest claim, or why there is none; what the other side lacks."""
+    points = summary["points"]
+    claimed = [e for e in points if e["eps_unif_alg_lower_bound"] is not None]
+    if not claimed:
+        return f"{points[0]['eps_unif_alg_reason']}."
+    best = max(claimed, key=lambda e: e["eps_unif_alg_lower_bound"])
+    where = f"m={best['m']}" + (f", {best['variant']}" if best["variant"] else "")
+    line = (
+        f"With confidence {best['confidence']:g}: at {where}, every two-sided uniform "
+        f"convergence bound is at least {best['eps_unif_alg_lower_bound']:.3f} "
+        f"(delta = {best['delta']:g}), while no run's gap exceeds {best['largest_gap']:.3f}."
+    )
+    if best["eps_gen_reason"]:
+        line += f" On eps_gen: {best['eps_gen_reason']}."
+    return line
+
+
+def _theory_table(summary):
+    rows = [
+        [
+            f"m={q['m']}" + (f" {q['variant']}" if q["variant"] else ""),
+            q["quantity"].replace("_", " "),
+            report.number(q["predicted"]),
+            report.number(q["observed"]),
+            "" if q["low"] is None
+            else f"[{report.number(q['low'])}, {report.number(q['high'])}]",
+        ]
+        for q in summary["theory"]
+    ]  # fmt: skip
+    return report.Table(("", "quantity", "predicted", "observed", "95% interval"), rows)
+
+
+def _fresh_table(summary):
+    rows = []
+    for e in summary["points"]:
+        found = e["fresh_against_prediction"]
+        if found:
+            rows.append([
+                f"m={e['m']}" + (f" {e['variant']}" if e["variant"] else ""),
+                f"{found['predicted']:.5f}", f"{found['found']:.5f}",
+                f"[{found['low']:.5f}, {found['high']:.5f}]", str(found["n"]),
+                "yes" if found["inside"] else "no",
+            ])  # fmt: skip
+    columns = ("", "test error predicted", "on fresh points", "95% interval", "points",
+               "inside")  # fmt: skip
+    return report.Table(columns, rows, "Test error by fresh points against theory")
+
+
+def _gibbs_table(summary):
+    columns = ("", "sigma", "error on S", "error on S'", "risk", "KL/m", "the guarantee",
+               "at least")  # fmt: skip
+    rows = [
+        [f"m={r['m']}", f"{r['sigma']:g}"]
+        + [
+            report.number(r[n])
+            for n in (
+                "train_error",
+                "sprime_error",
+                "risk",
+                "kl_over_m",
+                "guarantee",
+                "least",
+            )
+        ]
+        for r in summary["pac_bayes"]
+    ]
+    return report.Table(columns, rows)
+
+
+def _trend_table(summary):
+    rows = [
+        [
+            t["line"] or "all", t["along"], f"{t['first']:.3f}", f"{t['last']:.3f}",
+            report.interval(t["difference_low"], t["difference_high"], 3),
+            t["direction"], t["expected"] or "",
+            "" if t["as_expected"] is None else "yes" if t["as_expected"] else "no",
+        ]
+        for t in summary["trend"]
+    ]  # fmt: skip
+    columns = ("", "along", "error on S', first", "last", "difference [95%]", "it",
+               "expected", "as expected")  # fmt: skip
+    return report.Table(columns, rows, is_text=True)
+
+
+def _twin_table(summary):
+    rows = [
+        [
+            f"m={e['m']}" + (f" {e['variant']}" if e["variant"] else ""),
+            *(report.number(e["sprime_p_values"][n])
+              for n in ("labels", "energy", "coordinates", "all")),
+        ]
+        for e in summary["points"]
+    ]  # fmt: skip
+    return report.Table(("p-values", "labels", "energy", "coordinates", "all"), rows)
+
+
+def _pac_bayes_text(summary):
+    """What the table of Gibbs posteriors says, in words that depend on it."""
+    m = max(r["m"] for r in summary["pac_bayes"])
+    rows = [r for r in summary["pac_bayes"] if r["m"] == m]
+    cheap = [r for r in rows if r["kl_over_m"] < 1]
+    text = (
+        "Posteriors N(w, sigma^2 I) around the learned weights, prior N(0, sigma^2 I). A "
+        "guarantee |R_D(Q) - R_S(Q)| <= b(Q) for all Q at once holds on S' as well: b is at "
+        "least the difference between risk and error on S', with probability 1 - delta, "
+        "whatever the prior."
+    )
+    if cheap:
+        r = min(cheap, key=lambda r: r["risk"])
+        text += (
+            f" At m = {m} the smallest risk among noise levels with KL/m < 1 is "
+            f"{r['risk']:.3f} (sigma = {r['sigma']:g}), against "
+            f"{min(r['risk'] for r in rows):.3f} at sigma = {rows[0]['sigma']:g}."
+        )
+    return text
+
+
+def write(sweep, measured, results, epochs, theory, gibbs, two_samples):
+    """Writes summary.json, the figures and the report."""
+    folder, config = sweep.folder, sweep.config
+    summary = summarise(sweep, results, theory, gibbs, two_samples)
+    write_json(folder.path / "summary.json", summary)
+    drawn = [
+        report.Figure(folder.figures / name, caption)
+        for name, caption in _draw(sweep, summary, measured, epochs, folder)
+    ]
+    late = {r["run"] for r in results if not r["converged"]}
+    blocks = [
+        report.Text(ABOUT[config.example]),
+        report.Text(claim_line(summary)),
+        points_table(summary),
+        report.Text(CLAIM.format(delta=config.delta, confidence=config.confidence)),
+        report.Text(
+            f"{len(results) - len(late)} of {len(results)} runs reached the margin; claims "
+            "and averages rest on all runs, as they were."
+        ),
+        *drawn,
+    ]
+    if summary["trend"]:
+        blocks += [report.Heading("Along the sweep"), _trend_table(summary)]
+    if summary["theory"]:
+        blocks += [
+            report.Heading("Theory and observation"),
+            _theory_table(summary),
+            _fresh_table(summary),
+        ]
+    if summary["pac_bayes"]:
+        blocks += [
+            report.Heading("Two-sided PAC-Bayes"),
+            report.Text(_pac_bayes_text(summary)),
+            _gibbs_table(summary),
+        ]
+    blocks += [
+        report.Heading("Is S' distributed as S?"),
+        report.Text(
+            "By construction, yes; these two-sample tests on independent training sets would "
+            "tell if the map were wrong (p < 0.001 withdraws every claim)."
+        ),
+        _twin_table(summary),
+        *report.provenance(folder.path),
+    ]
+    report.write(folder.path, TITLE.format(config.example), blocks)
+
+
+def show(folder):
+    """Prints what a finished folder found."""
+    summary = json.loads((folder.path / "summary.json").read_text())
+    report.show(points_table(summary))
+    print()
+    for build, key in ((_fresh_table, "theory"), (_trend_table, "trend")):
+        if summary[key]:
+            report.show(build(summary))
+            print()
+    print(claim_line(summary))
+    print(f"Figures and report: {folder.path / 'report.html'}")
