@@ -140,3 +140,39 @@ def slope(x, y):
 
 def binomial_tail_at_least(k, n, p):
     return sum(math.comb(n, j) * p**j * (1 - p) ** (n - j) for j in range(k, n + 1))
+
+
+def exponential_log_margin(inputs, labels, scale, x, label):
+    """y (log h_+ - log h_-), h_c(x) = sum_{i: y_i = c} exp(scale ||x + x_i||^2 / 2)."""
+    terms = {0: [], 1: []}
+    for one, y in zip(inputs, labels, strict=True):
+        distance = sum((float(a) + float(b)) ** 2 for a, b in zip(x, one, strict=True))
+        terms[int(y)].append(scale * distance / 2)
+
+    def log_sum(exponents):
+        if not exponents:
+            return -math.inf
+        top = max(exponents)
+        return top + math.log(sum(math.exp(e - top) for e in exponents))
+
+    lead = log_sum(terms[1]) - log_sum(terms[0])
+    return lead if label == 1 else -lead
+
+
+def energy_distance(x, y):
+    """2 E||X - Y|| - E||X - X'|| - E||Y - Y'|| of two empirical laws, by loops."""
+
+    def mean_distance(a, b):
+        return sum(math.dist(p, q) for p in a for q in b) / (len(a) * len(b))
+
+    return 2 * mean_distance(x, y) - mean_distance(x, x) - mean_distance(y, y)
+
+
+def normal_cdf(z):
+    return (1 + math.erf(z / math.sqrt(2))) / 2
+
+
+def gibbs_error(margins, norms, sigma):
+    """Mean over examples of Pr[N(margin, (sigma norm)^2) < 0]."""
+    pairs = list(zip(margins, norms, strict=True))
+    return sum(normal_cdf(-m / (sigma * n)) for m, n in pairs) / len(pairs)

@@ -14,6 +14,11 @@ SETS = {
 INNER, OUTER = "#cfe3f2", "#f7d9c4"  # what a slice is coloured where f says class 0, 1
 
 
+def _columns(panels):
+    """At most four, and no row nearly empty."""
+    return 3 if panels in (5, 6) else min(panels, 4)
+
+
 def _ticks(axes, values, is_log):
     if is_log:
         axes.set_xscale("log")
@@ -83,7 +88,7 @@ def by_epoch(path, histories):
       histories: title -> list of runs, each a dict of columns: `epoch`, and an error for
         each of `SETS`.
     """
-    columns = min(len(histories), 4)
+    columns = _columns(len(histories))
     with canvas(path, -(-len(histories) // columns), columns, 3.6, 3.2) as grid:
         for axes, (title, runs) in zip(grid.flat, histories.items(), strict=False):
             for number, run in enumerate(runs):
@@ -107,7 +112,7 @@ def margins(path, groups, gamma, unit):
       gamma: the margin trained to, or None.
       unit: of the margins.
     """
-    columns = min(len(groups), 4)
+    columns = _columns(len(groups))
     with canvas(path, -(-len(groups) // columns), columns, 3.8, 3.0) as grid:
         for axes, (title, sets) in zip(grid.flat, groups.items(), strict=False):
             pooled = np.concatenate([v[np.isfinite(v)] for v in sets.values()])
@@ -155,13 +160,15 @@ def slices(path, rows, radii, reach):
                 for radius in radii:
                     axes.plot(radius * np.cos(turn), radius * np.sin(turn),
                               color="#555555", lw=0.9, ls="--")  # fmt: skip
-                for point, colour, marker in zip(
-                    points, COLOURS[:2], "os", strict=True
-                ):
+                for label, (point, marker) in enumerate(zip(points, "os", strict=True)):
+                    colour, other = COLOURS[label], COLOURS[1 - label]
                     axes.plot(*point, marker, color=colour, mec="white", ms=8)
+                    moved = point * radii[1 - label] / radii[label]
+                    axes.plot(*moved, "so"[label], color=other, mfc="none", ms=7)
                 axes.set(xticks=[], yticks=[], aspect="equal")
                 axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
                 axes.grid(False)
+                axes.spines[:].set_visible(False)
             axes_row[0].set_ylabel(title)
 
 

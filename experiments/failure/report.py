@@ -251,9 +251,8 @@ def _draw(sweep, summary, measured, epochs, folder):
             yield (
                 file,
                 f"{_title(run)}, seed 0: planes through two training points (top) and two "
-                "fresh ones (bottom), a circle of class 0 and a square of class 1. Blue: "
-                "called class 0. Dashed: the spheres. At training points the boundary bulges "
-                "around the other sphere's side.",
+                "fresh ones (bottom), a circle of class 0 and a square of class 1; hollow: "
+                "the same points in S'. Dashed: the spheres. Blue region: called class 0.",
             )
 
     by_m = {}
@@ -292,7 +291,7 @@ def points_table(summary):
         ])  # fmt: skip
     columns = (
         "", "runs", "error on S", "test error", "error on S'", "eps_unif-alg", "eps_gen",
-        "gap", "uniform convergence is",
+        "gap", "uniform convergence",
     )  # fmt: skip
     return report.Table(columns, rows)
 

@@ -1,4 +1,4 @@
-"""Two-sample tests of S' against S, on sets of their own."""
+"""Two-sample tests of S' against S, on training sets that no run sees."""
 
 import jax
 import jax.numpy as jnp
@@ -9,51 +9,60 @@ from experiments.seeding import Purpose, host_generator, key_for
 
 EXAMPLES = 512  # of S, and of S'
 COORDINATES = 512  # looked at, at most, beside the norm
-
-
-def _views(example, inputs, chosen):
-    """`[N, K + 1]`: the chosen coordinates and the norm of every input."""
-
-    def view(one):
-        x = example.expand(one) if example.expand else one
-        return jnp.append(x[chosen], jnp.linalg.norm(x))
-
-    return np.asarray(jax.jit(lambda all_of: jax.lax.map(view, all_of))(inputs))
+UNSEEN = 2**30  # seeds from here on are no run's
 
 
 def tests(sweep):
     """variant -> size -> `TwoSample` of examples of S and, of other draws, of S'."""
     key = key_for(sweep.config.seed, Purpose.TWO_SAMPLE)
-    found = {}
-    for variant, example in sweep.examples.items():
-        features = _features(example)
-        rng = host_generator(key)
-        chosen = rng.permutation(features)[:COORDINATES]
-        for size in sorted(sweep.config.sizes):
-            found.setdefault(variant, {})[size] = test(example, size, chosen)
-    return found
+    return {
+        variant: {
+            size: test(example, size, host_generator(key))
+            for size in sorted(sweep.config.sizes)
+        }
+        for variant, example in sweep.examples.items()
+    }
 
 
-def _features(example):
-    if example.expand:
-        return example.model.features
-    return example.features
-
-
-def test(example, size, chosen):
+def test(example, size, rng):
     """`TwoSample` of one example at one training-set size.
 
-    Examples are taken from training sets that no run sees, until there are enough.
+    Args:
+      example: an `experiments.examples.Example`.
+      size: m.
+      rng: numpy generator: which coordinates are looked at.
     """
     sides = []
-    per_side = -(-EXAMPLES // size)
     for side in range(2):
-        inputs, labels = [], []
-        for number in range(per_side):
-            draw = example.draw(2**30 + 2 * number + side, size)
-            pair = draw.inputs, draw.labels
-            one, y = example.sprime(*pair) if side else pair
-            inputs.append(_views(example, one, chosen))
-            labels.append(y)
-        sides += [np.concatenate(inputs)[:EXAMPLES], np.concatenate(labels)[:EXAMPLES]]
-    return two_sample.compare(*sides)
+        draws = [
+            example.draw(UNSEEN + 2 * number + side, size)
+            for number in range(-(-EXAMPLES // size))
+        ]
+        inputs, labels = jax.tree.map(
+            lambda *parts: np.concatenate(parts)[:EXAMPLES],
+            *((draw.inputs, draw.labels) for draw in draws),
+        )
+        sides.append(example.sprime(inputs, labels) if side else (inputs, labels))
+    first, second = _views(example, [inputs for inputs, _ in sides], rng)
+    return two_sample.compare_sets(first, sides[0][1], second, sides[1][1])
+
+
+def _views(example, both, rng):
+    """`[N, K]` of each: chosen coordinates of every input, and its norm."""
+    if example.expand is None:
+        chosen = rng.permutation(both[0].shape[1])[:COORDINATES]
+        return [
+            np.append(x[:, chosen], np.linalg.norm(x, axis=1)[:, None], axis=1)
+            for x in both
+        ]
+    chosen = rng.permutation(example.model.features)[:COORDINATES]
+
+    @jax.jit
+    def views(kept):  # inputs are made one at a time
+        def view(one):
+            x = example.expand(one)
+            return jnp.append(x[chosen], jnp.linalg.norm(x))
+
+        return jax.lax.map(view, kept)
+
+    return [np.asarray(views(kept)) for kept in both]

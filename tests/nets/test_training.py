@@ -179,3 +179,50 @@ def test_shuffling_visits_every_example_once_and_anew():
         state = begin(p).replace(key=jax.random.key(seed))
         orders.append(whole(p, training.pad_sample(inputs, labels, 0), state)[0].params)
     assert not np.array_equal(*(o["Dense_0"]["kernel"] for o in orders))
+
+
+def test_watched_samples_are_checked_every_epoch_and_change_nothing():
+    p, (inputs, labels) = plan(max_epochs=6, margin=1e9), data(40)
+    sample = training.pad_sample(inputs, labels, 0)
+    others = {
+        name: training.pad_sample(*data(m, seed), 0)
+        for name, m, seed in (("b", 200, 1), ("a", 30, 2))
+    }
+    alone, _ = whole(p, sample)
+    state, records = whole(p, sample.replace(watched=others))
+    for a, b in zip(*map(jax.tree.leaves, (alone.params, state.params)), strict=True):
+        np.testing.assert_array_equal(a, b)
+    watched = records.checks.watched
+    assert sorted(watched) == ["a", "b"] and records.count == 6
+    for name, (m, seed) in {"a": (30, 2), "b": (200, 1)}.items():
+        x, y = data(m, seed)
+        for epochs in (1, 6):
+            end, _ = whole(plan(max_epochs=epochs, margin=1e9), sample)
+            margins = [
+                oracles.margin(oracles.forward(*unflattened(end.params), one), label)
+                for one, label in zip(x, y, strict=True)
+            ]
+            expected = np.mean([v <= 0 for v in margins])
+            assert watched[name][epochs - 1] == pytest.approx(expected, abs=1e-6)
+
+
+def test_inputs_may_be_a_tree():
+    """A model that reads a dict of arrays trains as one that reads their concatenation."""
+
+    class Joined(MLP):
+        def __call__(self, x):
+            return super().__call__(jnp.concatenate([x["head"], x["tail"]], axis=-1))
+
+    inputs, labels = data(40)
+    tree = {"head": inputs[:, :2], "tail": inputs[:, 2:]}
+    shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), tree)
+    ends = []
+    for model, x, features in (
+        (MLP(8, 1, 3, True), inputs, FEATURES), (Joined(8, 1, 3, True), tree, shapes),
+    ):  # fmt: skip
+        p = plan(model=model, shuffle=True, batch_size=4)
+        params = training.init_params(p, jax.random.key(0), features)
+        state = training.init_state(p, params, jax.random.key(1))
+        ends.append(whole(p, training.pad_sample(x, labels, 0), state)[0].params)
+    for a, b in zip(*map(jax.tree.leaves, ends), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)

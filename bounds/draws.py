@@ -1,0 +1,142 @@
+"""R independent draws of any learning problem, given as three pure functions.
+
+  sampler(key, n) -> (inputs, labels)      n independent examples, [n, ...] and [n]
+  learner(key, inputs, labels) -> h        h(inputs) -> predicted labels [n]
+  sprime(inputs, labels) -> (inputs, labels)   the map S -> S'
+
+What is claimed from them holds if S' is distributed as S: `ask` tests it as well.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bounds import two_sample
+from bounds.uniform_convergence import (
+    Claim,
+    generalization_upper_bound,
+    uniform_convergence_lower_bound,
+)
+from nets.runs import make_layout, map_lanes
+
+SUSPICIOUS = 0.001  # a p-value below it withdraws the claim
+
+
+@dataclasses.dataclass(frozen=True)
+class Errors:
+    """Errors of h_S over R independent draws.
+
+    Attributes:
+      train, sprime: `[R]`, on S and on S'.
+      test: `[R]`, on `n_test` fresh examples that all draws share.
+      n_test: how many.
+    """
+
+    train: np.ndarray
+    sprime: np.ndarray
+    test: np.ndarray
+    n_test: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """How vacuous two-sided uniform convergence must be.
+
+    Attributes:
+      eps_unif_alg: a lower bound on eps_unif-alg(m, delta): a `Claim`.
+      eps_gen: an upper bound on eps_gen(m, delta): a `Claim`.
+      errors: what they rest on.
+      same_distribution: tests of S' against S; where they fail nothing is claimed.
+    """
+
+    eps_unif_alg: Claim
+    eps_gen: Claim
+    errors: Errors
+    same_distribution: two_sample.TwoSample
+
+
+def observe(sampler, learner, sprime, *, m, runs, n_test, key, layout=None):
+    """Draws R training sets, learns from each, and counts errors.
+
+    Args:
+      sampler, learner, sprime: see the module; traced once, mapped over the draws.
+      m: training-set size.
+      runs: R.
+      n_test: fresh examples.
+      key: typed key; each draw has its own, and so does the test set.
+      layout: a `nets.runs.Layout`; the default for this machine if not given.
+
+    Returns:
+      `Errors`.
+    """
+    layout = layout or make_layout()
+    test_key, runs_key = jax.random.split(key)
+    test = sampler(test_key, n_test)
+
+    def one(test, index):
+        draw_key, learn_key = jax.random.split(jax.random.fold_in(runs_key, index))
+        train = sampler(draw_key, m)
+        h = learner(learn_key, *train)
+        return [jnp.mean(h(x) != y) for x, y in (train, sprime(*train), test)]
+
+    program = map_lanes(layout, one, shared=1)
+    lanes, found = layout.lanes, []
+    for first in range(0, runs, lanes):
+        index = np.minimum(np.arange(first, first + lanes), runs - 1)
+        found.append(np.stack(jax.device_get(program(test, index)), axis=1))
+    return Errors(*np.concatenate(found)[:runs].astype(np.float64).T, n_test)
+
+
+def same_distribution(sampler, sprime, *, m, key, examples=512):
+    """`TwoSample` tests of S' against S, on training sets drawn for the purpose.
+
+    Args:
+      sampler, sprime: see the module.
+      m: training-set size, >= 2.
+      key: typed key.
+      examples: how many of each to compare.
+    """
+    sides = []
+    for side in range(2):
+        parts = []
+        for number in range(-(-examples // m)):
+            own = jax.random.fold_in(jax.random.fold_in(key, side), number)
+            parts.append(sampler(own, m))
+            if side:
+                parts[-1] = sprime(*parts[-1])
+        inputs, labels = (
+            np.concatenate([np.asarray(p[i]) for p in parts]) for i in (0, 1)
+        )
+        sides.append((inputs.reshape(len(inputs), -1)[:examples], labels[:examples]))
+    return two_sample.compare_sets(*sides[0], *sides[1])
+
+
+def ask(
+    sampler, learner, sprime, *, m, runs, n_test, key, delta=0.05, confidence=0.95,
+    layout=None,
+):  # fmt: skip
+    """How vacuous must every two-sided uniform convergence bound be for this learner?
+
+    Args:
+      sampler, learner, sprime, m, runs, n_test, key, layout: as for `observe`.
+      delta: of eps(m, delta), in (0, 1/2).
+      confidence: of each claim.
+
+    Returns:
+      An `Answer`. Its claims have a bound of None where the draws support none: too few
+      (`runs_needed` says how many), or S' is not distributed as S.
+    """
+    own, check = jax.random.split(key)
+    errors = observe(
+        sampler, learner, sprime, m=m, runs=runs, n_test=n_test, key=own, layout=layout
+    )
+    counts = np.rint(errors.test * n_test)
+    chosen = {"delta": delta, "confidence": confidence}
+    below = uniform_convergence_lower_bound(errors.sprime, counts, n_test, **chosen)
+    above = generalization_upper_bound(errors.train, counts, n_test, **chosen)
+    found = same_distribution(sampler, sprime, m=m, key=check)
+    if found.p_value < SUSPICIOUS:
+        below = dataclasses.replace(below, bound=None)
+    return Answer(below, above, errors, found)

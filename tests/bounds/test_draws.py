@@ -1,0 +1,116 @@
+"""The estimator for anyone's problem, on problems whose answer is known."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bounds.draws import ask, observe, same_distribution
+
+DIM = 3000
+
+
+def signal_and_noise(key, n):
+    """The linear problem for m = 20."""
+    a, b = jax.random.split(key)
+    y = jax.random.bernoulli(a, shape=(n,))
+    signal = (2 * y - 1.0)[:, None] * 2 / jnp.sqrt(20.0)
+    return jnp.concatenate(
+        [signal, jnp.sqrt(32 / DIM) * jax.random.normal(b, (n, DIM))], 1
+    ), y
+
+
+def sum_of_examples(key, x, y):
+    w = (2 * y - 1.0) @ x
+    return lambda new: new @ w > 0
+
+
+def negate_noise(x, y):
+    return jnp.concatenate([x[:, :1], -x[:, 1:]], axis=1), y
+
+
+def options(**changes):
+    return {"m": 20, "runs": 8, "n_test": 1000, "key": jax.random.key(0)} | changes
+
+
+def test_the_linear_example_is_vacuous():
+    answer = ask(signal_and_noise, sum_of_examples, negate_noise, **options())
+    assert (answer.errors.train == 0).all() and (answer.errors.sprime == 1).all()
+    assert (
+        0.8 < answer.eps_unif_alg.bound < 1 and answer.same_distribution.p_value > 0.01
+    )
+    risk = answer.errors.test.max()
+    assert answer.eps_unif_alg.bound < 1 - risk + 0.05
+    assert answer.eps_gen.bound is None and answer.eps_gen.runs_needed > 8
+
+
+def test_errors_are_those_of_a_plain_loop():
+    found = observe(signal_and_noise, sum_of_examples, negate_noise, **options(runs=3))
+    test_key, runs_key = jax.random.split(jax.random.key(0))
+    test_x, test_y = map(np.asarray, signal_and_noise(test_key, 1000))
+    for run in range(3):
+        draw_key, _ = jax.random.split(jax.random.fold_in(runs_key, run))
+        x, y = map(np.asarray, signal_and_noise(draw_key, 20))
+        w = sum(
+            (2 * label - 1.0) * one
+            for one, label in zip(x.astype(float), y, strict=True)
+        )
+        turned = np.concatenate([x[:, :1], -x[:, 1:]], axis=1)
+        for errors, points, labels in (
+            (found.train, x, y), (found.sprime, turned, y), (found.test, test_x, test_y),
+        ):  # fmt: skip
+            assert errors[run] == pytest.approx(
+                np.mean((points @ w > 0) != labels), abs=2e-3
+            )
+
+
+def test_a_fixed_classifier_gets_next_to_nothing():
+    def fixed(key, x, y):
+        return lambda new: new[:, 0] > 0.1 * new[:, 1]
+
+    answer = ask(signal_and_noise, fixed, negate_noise, **options(m=500))
+    assert answer.eps_unif_alg.bound < 0.03
+
+
+def test_thresholds_on_a_line_get_next_to_nothing():
+    """Uniform convergence holds: VC dimension 1, m large; S' is mirrored, twice."""
+
+    def sampler(key, n):
+        a, b = jax.random.split(key)
+        x = jax.random.uniform(a, (n, 1), minval=-1.0)
+        return x, (x[:, 0] > 0) ^ jax.random.bernoulli(b, 0.1, (n,))
+
+    def learner(key, x, y):
+        order = jnp.argsort(x[:, 0])
+        sign = jnp.where(y[order], 1, -1)
+        best = jnp.argmin(jnp.cumsum(sign))  # as many 0s as can be below it
+        return lambda new: new[:, 0] > x[order][best, 0]
+
+    answer = ask(
+        sampler, learner, lambda x, y: (-x, ~y), m=4000, runs=6, n_test=4000,
+        key=jax.random.key(1),
+    )  # fmt: skip
+    assert answer.errors.test.max() < 0.15 and answer.eps_unif_alg.bound < 0.03
+
+
+def test_a_wrong_map_gets_no_claim():
+    answer = ask(signal_and_noise, sum_of_examples, lambda x, y: (-x, y), **options())
+    assert answer.same_distribution.p_value < 0.001
+    assert answer.eps_unif_alg.bound is None
+
+
+def test_examples_that_are_not_independent_get_no_claim():
+    """Each example alone is distributed as it should be, but S' repeats it."""
+
+    def repeated(x, y):
+        return jnp.repeat(x[::2], 2, axis=0), jnp.repeat(y[::2], 2)
+
+    found = same_distribution(signal_and_noise, repeated, m=20, key=jax.random.key(2))
+    assert found.p_value < 0.001
+
+
+def test_too_few_draws_get_no_claim_and_hear_how_many_they_need():
+    answer = ask(signal_and_noise, sum_of_examples, negate_noise, **options(runs=1))
+    assert answer.eps_unif_alg.bound is None and answer.eps_unif_alg.runs_needed == 2
+    enough = ask(signal_and_noise, sum_of_examples, negate_noise, **options(runs=2))
+    assert enough.eps_unif_alg.bound > 0.7
