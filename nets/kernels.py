@@ -3,6 +3,7 @@
 import re
 
 import jax
+import jax.numpy as jnp
 from flax import traverse_util
 
 
@@ -14,8 +15,8 @@ def layers(params):
         `<Kind>_<number>`.
 
     Returns:
-      A list of dicts, each with `kernel` `[in, out]` and, if the layer has one, `bias`
-      `[out]`; entry 0 is the layer next to the input.
+      A list of dicts, each with `kernel` `[in, out]` (or `part_<k>`, see
+      `nets.linear`) and, if the layer has one, `bias` `[out]`; entry 0 is the layer next to the input.
     """
     found = {}
     for path, leaf in traverse_util.flatten_dict(params).items():
@@ -29,7 +30,16 @@ def layers(params):
 
 def weight_matrices(params):
     """The weight matrices W_1..W_L `[in, out]` of `params`, the input's first."""
-    return [layer["kernel"] for layer in layers(params)]
+    return [
+        layer["kernel"] if "kernel" in layer else _joined(layer)
+        for layer in layers(params)
+    ]
+
+
+def _joined(layer):
+    """The matrix of a layer whose input has parts (`nets.linear`): theirs, stacked."""
+    parts = sorted(layer, key=lambda name: int(name.removeprefix("part_")))
+    return jnp.concatenate([layer[name] for name in parts])
 
 
 def to_arrays(params):

@@ -41,7 +41,7 @@ KEPT = Kept(
 
 @dataclasses.dataclass(frozen=True)
 class Expand:
-    """Makes x = (x1, x2) `[SIGNAL + dim]` of its `Kept`.
+    """Makes the two parts of x, `[SIGNAL]` and `[dim]`, of its `Kept`.
 
     Attributes:
       dim: D, dimensions of the noise.
@@ -52,12 +52,9 @@ class Expand:
     def __call__(self, kept):
         key = jax.random.wrap_key_data(kept.key)
         noise = jax.random.normal(key, (self.dim,), jnp.float32)
-        noise *= kept.noise_sign * np.float32(np.sqrt(NOISE / self.dim))
+        scale = np.float32(np.sqrt(NOISE / self.dim))
         signal = 2 * kept.signal / np.float32(np.sqrt(SIGNAL))
-        # Written in place, not concatenated: XLA would fuse the noise into every use of
-        # the input, and make it once for each.
-        x = jnp.zeros(SIGNAL + self.dim).at[:SIGNAL].set(signal)
-        return x.at[SIGNAL:].set(noise)
+        return jnp.full((SIGNAL,), signal), kept.noise_sign * scale * noise
 
 
 def direction(size):

@@ -32,7 +32,7 @@ class LinearExample:
     def __init__(self, config):
         self._dim, self._seed, self._n_test = config.dim, config.seed, config.n_test
         self.expand = linear.Expand(config.dim)
-        self.model = Linear(linear.SIGNAL + config.dim, self.expand)
+        self.model = Linear((linear.SIGNAL, config.dim), self.expand)
         self.features = linear.KEPT
 
     def draw(self, seed, size):
@@ -47,9 +47,11 @@ class LinearExample:
 
     def _parts(self, params, size):
         """2 u.w1, the signal in y h(x); ||w2||; ||w||^2."""
-        w = np.asarray(params["kernel"], np.float64)[:, 0]
-        signal = 2 * linear.direction(size) @ w[: linear.SIGNAL]
-        return float(signal), float(np.linalg.norm(w[linear.SIGNAL :])), float(w @ w)
+        w1, w2 = (
+            np.asarray(params[name], np.float64)[:, 0] for name in ("part_0", "part_1")
+        )
+        signal = 2 * linear.direction(size) @ w1
+        return float(signal), float(np.linalg.norm(w2)), float(w1 @ w1 + w2 @ w2)
 
     def risk(self, params, size):
         """y h(x) ~ N(2 u.w1, ||w2||^2 32 / D) on a fresh example."""

@@ -30,10 +30,12 @@ def examine(example, params, sample):
 
     def of_inputs(inputs, labels):
         found = jax.vmap(margin)(logits_of(model, params, inputs), labels)
-        return found, jnp.sqrt(jax.vmap(jnp.dot)(inputs, inputs))
+        squares = [jax.vmap(jnp.dot)(part, part) for part in jax.tree.leaves(inputs)]
+        return found, jnp.sqrt(sum(squares))
 
     def of_one(kept, label):
-        return jax.tree.map(lambda a: a[0], of_inputs(expand(kept)[None], label[None]))
+        one = jax.tree.map(lambda a: a[None], (expand(kept), label))
+        return jax.tree.map(lambda a: a[0], of_inputs(*one))
 
     def visit(block, found):
         start = block * CHECK_BLOCK

@@ -301,7 +301,7 @@ def claim_line(summary):
     points = summary["points"]
     claimed = [e for e in points if e["eps_unif_alg_lower_bound"] is not None]
     if not claimed:
-        return f"{points[0]['eps_unif_alg_reason']}."
+        return f"No claim on eps_unif-alg: {points[0]['eps_unif_alg_reason']}."
     best = max(claimed, key=lambda e: e["eps_unif_alg_lower_bound"])
     where = f"m={best['m']}" + (f", {best['variant']}" if best["variant"] else "")
     line = (
@@ -310,7 +310,7 @@ def claim_line(summary):
         f"(delta = {best['delta']:g}), while no run's gap exceeds {best['largest_gap']:.3f}."
     )
     if best["eps_gen_reason"]:
-        line += f" On eps_gen: {best['eps_gen_reason']}."
+        line += f" An upper bound on eps_gen {best['eps_gen_reason']}."
     return line
 
 

@@ -55,12 +55,12 @@ def _views(example, both, rng):
             np.append(x[:, chosen], np.linalg.norm(x, axis=1)[:, None], axis=1)
             for x in both
         ]
-    chosen = rng.permutation(example.model.features)[:COORDINATES]
+    chosen = rng.permutation(sum(example.model.features))[:COORDINATES]
 
     @jax.jit
     def views(kept):  # inputs are made one at a time
         def view(one):
-            x = example.expand(one)
+            x = jnp.concatenate(example.expand(one))
             return jnp.append(x[chosen], jnp.linalg.norm(x))
 
         return jax.lax.map(view, kept)

@@ -109,7 +109,9 @@ def test_the_linear_learner_is_its_closed_form():
 
     def points(d):
         inputs = [
-            np.asarray(expand(jax.tree.map(lambda a, i=i: a[i], d.inputs)), float)
+            np.concatenate(expand(jax.tree.map(lambda a, i=i: a[i], d.inputs))).astype(
+                float
+            )
             for i in range(len(d.labels))
         ]
         return inputs, [2 * int(y) - 1 for y in d.labels]
@@ -139,7 +141,8 @@ def test_what_is_measured_of_the_linear_example(folders):
         x, w = {}, 0
         for name, d in (("train", draw), ("sprime", prime), ("fresh", fresh)):
             signs = 2 * d.labels.astype(float) - 1
-            x[name] = np.asarray(jax.vmap(expand)(d.inputs), float), signs
+            parts = jax.vmap(expand)(d.inputs)
+            x[name] = np.concatenate(parts, axis=1).astype(float), signs
         for one, sign in zip(*x["train"], strict=True):
             w = w + sign * one
         for name, (inputs, signs) in x.items():

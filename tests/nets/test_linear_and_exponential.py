@@ -32,7 +32,7 @@ def test_one_epoch_is_one_gradient_step_on_the_sum(rng, expand):
     kept = rng.standard_normal(50).astype(np.float32)
     inputs = kept[:, None] * np.arange(1.0, 4.0, dtype=np.float32)
     labels = rng.integers(2, size=50)
-    plan = linear_plan(Linear(3, expand))
+    plan = linear_plan(Linear((3,), expand))
     features = jax.ShapeDtypeStruct((), jnp.float32) if expand else 3
     params = training.init_params(plan, jax.random.key(0), features)
     sample = training.pad_sample(kept if expand else inputs, labels, 0)
@@ -48,8 +48,8 @@ def test_one_epoch_is_one_gradient_step_on_the_sum(rng, expand):
 
 def test_margins_of_a_linear_classifier_are_y_h(rng):
     kernel, x = rng.standard_normal((4, 1)), rng.standard_normal((6, 4))
-    logits = Linear(4).apply(
-        {"params": {"kernel": jnp.asarray(kernel)}}, jnp.asarray(x)
+    logits = Linear((4,)).apply(
+        {"params": {"part_0": jnp.asarray(kernel)}}, jnp.asarray(x)
     )
     for one, (no, yes) in zip(x, logits, strict=True):
         h = sum(one * kernel[:, 0])
@@ -101,3 +101,24 @@ def test_a_class_without_examples_never_wins(rng):
     learned = training.pad_sample(inputs, np.ones(9, int), 0)
     no, yes = Exponential(1.0).apply({"params": learned}, jnp.asarray(inputs)).T
     assert (no == -np.inf).all() and np.isfinite(yes).all()
+
+
+def test_parts_of_an_input_are_one_input(rng):
+    x, y = rng.standard_normal((30, 5)).astype(np.float32), rng.integers(2, size=30)
+    ends = []
+    for features, inputs, like in (
+        ((5,), x, 5),
+        ((2, 3), (x[:, :2], x[:, 2:]), tuple(
+            jax.ShapeDtypeStruct((k,), jnp.float32) for k in (2, 3)
+        )),
+    ):  # fmt: skip
+        plan = linear_plan(Linear(features))
+        params = training.init_params(plan, jax.random.key(0), like)
+        state = training.init_state(plan, params, jax.random.key(0))
+        sample = training.pad_sample(inputs, y, 0)
+        state, _ = jax.jit(training.advance, static_argnums=0)(
+            plan, state, sample, 99, 99
+        )
+        ends.append(kernels.weight_matrices(state.params))
+    np.testing.assert_allclose(ends[0][0], ends[1][0], rtol=1e-6)
+    assert len(ends[0]) == len(ends[1]) == 1
