@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEMO := runs/demo
+FAILURE := runs/uc_failure
 
 .PHONY: demo test slow bench lint clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo   train, bound and plot: the paper's effect in about a minute"
+	@echo "make demo   both experiments of the paper, in small, in two minutes"
 	@echo "make test   the tests and the linter"
 	@echo "make slow   the tests that take minutes"
 	@echo "make bench  speed, as ratios against PyTorch and numpy (installs PyTorch)"
@@ -35,6 +36,8 @@ $(VENV)/.installed-bench: $(VENV)/.installed
 demo: $(VENV)/.installed
 	$(BIN)/python -m experiments.bounds_vs_samples --preset=demo --out=$(DEMO) \
 	  $(if $(wildcard $(DEMO)/config.json),--resume)
+	$(BIN)/python -m experiments.uc_failure --preset=demo --out=$(FAILURE) \
+	  $(if $(wildcard $(FAILURE)/config.json),--resume)
 
 test: $(VENV)/.installed-test lint
 	$(BIN)/python -m pytest -n 2

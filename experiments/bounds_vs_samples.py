@@ -6,14 +6,15 @@ trained to one margin, then measured, and the bounds evaluated on each.
   python -m experiments.bounds_vs_samples --preset=demo --out=runs/demo
 """
 
-from experiments import command_line, measurement, presets, size_report, tables
+from experiments import command_line
 from experiments.data import DATASETS
-from experiments.presets import BoundsVsSamples
 from experiments.progress import Progress
 from experiments.refusals import Refusal
 from experiments.run_folder import RunFolder, write_table
 from experiments.settings import check
-from experiments.size_sweep import SizeSweep, plan_of
+from experiments.size import measuring, presets, report, tables
+from experiments.size.presets import BoundsVsSamples
+from experiments.size.sweep import SizeSweep, plan_of
 from experiments.sweep import CHECKPOINT_SECONDS
 from nets.runs import make_layout
 
@@ -66,20 +67,20 @@ def run(
             sweep.keep_samples()
             sweep.train(layout, progress, checkpoint_seconds)
             if not redraw or sweep.has_weights:
-                measurement.measure(sweep, layout, progress, again=redraw)
+                measuring.measure(sweep, layout, progress, again=redraw)
         if config.save_weights and not redraw:
             sweep.save_weights()
         write_tables(sweep)
-        size_report.write(config, folder, len(source.test.labels))
+        report.write(config, folder, len(source.test.labels))
     sweep.forget_checkpoints()
-    size_report.show(folder)
+    report.show(folder)
     return folder
 
 
 def write_tables(sweep):
     """The four tables of the run folder."""
     config, path, runs = sweep.config, sweep.folder.path, sweep.runs
-    measured = [measurement.read(sweep, run) for run in runs]
+    measured = [measuring.read(sweep, run) for run in runs]
     results = tables.results(config, runs, measured)
     write_table(path / "results.csv", tables.RESULTS + tables.SETTINGS, results)
     write_table(path / "epochs.csv", tables.EPOCHS, tables.epochs(runs, measured))

@@ -14,20 +14,22 @@ PAIRS = 4
 def basis(a, b):
     """An orthonormal basis `[2, D]` of the plane through 0 and two points `[D]`.
 
-    The first vector points to `a`; the second is what of `b` is orthogonal to it.
+    The first vector points to `a`; the second is what of `b` is orthogonal to it (any
+    direction orthogonal to it if the points lie on one line through 0).
     """
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    first = a / np.linalg.norm(a)
-    second = b - (b @ first) * first
-    second -= (second @ first) * first  # once more: the first time leaves rounding
-    return np.stack([first, second / np.linalg.norm(second)])
+    q, r = np.linalg.qr(np.stack([a, b], axis=1).astype(np.float64))
+    return (q * np.where(np.diag(r) < 0, -1, 1)).T
 
 
 def pairs(labels):
-    """Index pairs `[PAIRS, 2]`, each of a point of class 0 and one of class 1."""
+    """Index pairs `[PAIRS, 2]`, each of a point of class 0 and one of class 1.
+
+    The first of one and the last of the other class: where a set holds every direction in
+    both classes in the same order, a pair has two directions.
+    """
     zeros, ones = np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)
     count = min(PAIRS, len(zeros), len(ones))
-    return np.stack([zeros[:count], ones[:count]], axis=1)
+    return np.stack([zeros[:count], ones[len(ones) - count :]], axis=1)
 
 
 def through(model, params, inputs, labels, outer):

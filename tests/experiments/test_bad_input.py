@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from experiments.data import idx
-from experiments.presets import BOUNDS_VS_SAMPLES
 from experiments.refusals import Refusal
+from experiments.size.presets import BOUNDS_VS_SAMPLES
 from tests.experiments.test_idx import idx_bytes
 from tests.experiments.tiny import ROOT, TINY, TINY_FLAGS, content, finish, program, run
 
@@ -156,7 +156,8 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_later(tmp_path):
         "def full(path, arrays):\n"
         "    raise OSError(errno.ENOSPC, 'No space left on device')\n"
         "run_folder.write_tensors = full\n"
-        "from experiments import bounds_vs_samples, command_line, presets\n"
+        "from experiments import bounds_vs_samples, command_line\n"
+        "from experiments.size import presets\n"
         "command_line.main(presets.BoundsVsSamples, presets.BOUNDS_VS_SAMPLES, "
         "bounds_vs_samples.run)\n"
     )

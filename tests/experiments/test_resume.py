@@ -12,10 +12,12 @@ from experiments import (
     bounds_vs_samples,
     checkpoints,
     run_folder,
-    size_sweep,
     sweep,
+    uc_failure,
 )
+from experiments.failure.presets import PRESETS as UC_FAILURE
 from experiments.progress import Progress
+from experiments.size.sweep import SizeSweep
 from nets.runs import make_layout
 from tests.experiments.tiny import TINY, content, finish, program, read, run
 
@@ -84,7 +86,7 @@ def test_killed_while_checkpoints_are_removed(tmp_path):
     source = bounds_vs_samples.DATASETS["hypersphere"](config)
     begun = run_folder.RunFolder.create(tmp_path / "a", config, source.sha256)
     layout = make_layout(jax.devices()[:1])
-    size_sweep.SizeSweep(config, source, begun).train(layout, Progress())
+    SizeSweep(config, source, begun).train(layout, Progress())
     (begun.checkpoints / "3").mkdir(parents=True)
     run(config, tmp_path / "a", resume=True)
     assert len(read(tmp_path / "a", "results")) == 2
@@ -113,3 +115,47 @@ def test_a_checkpoint_before_the_first_epoch_can_be_stored(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, found, trees)
     assert [p.name for p in (tmp_path / "c").iterdir()] == ["1"]
     assert checkpoints.restore(tmp_path / "nowhere", None) == {}
+
+
+class Interruption(Exception):
+    """Stands for a kill between two ticks."""
+
+
+@pytest.mark.parametrize("vary", [None, "width=20,30"])
+def test_uc_failure_is_interrupted_and_goes_on(tmp_path, monkeypatch, vary):
+    """With one kind of runs, and with two: each has its own compiled program."""
+    config = dataclasses.replace(
+        UC_FAILURE["hypersphere"]["demo"], dim=20, width=30, sizes=(64, 512), seeds=2,
+        n_test=100, watch=16, margin=50.0, max_epochs=60, vary=vary,
+    )  # fmt: skip
+    layout = make_layout(jax.devices()[:2])
+    uc_failure.run(config, tmp_path / "whole", layout=layout)
+
+    ticks = []
+
+    def interrupt(self, tick):
+        ticks.append(tick)
+        if len(ticks) == 2:
+            raise Interruption
+
+    for _ in range(2):
+        with monkeypatch.context() as patched:
+            patched.setattr(Progress, "trained", interrupt)
+            ticks.clear()
+            with pytest.raises(Interruption):
+                uc_failure.run(
+                    config, tmp_path / "broken", layout=layout, checkpoint_seconds=0,
+                    resume=(tmp_path / "broken").exists(),
+                )  # fmt: skip
+    assert not (tmp_path / "broken" / "results.csv").exists()
+    uc_failure.run(config, tmp_path / "broken", layout=layout, resume=True)
+    for table in ("results", "epochs"):
+        whole, broken = (
+            [
+                {k: v for k, v in row.items() if k != "seconds"}
+                for row in read(tmp_path / name, table)
+            ]
+            for name in ("whole", "broken")
+        )
+        assert whole == broken
+    assert not (tmp_path / "broken" / "checkpoints").exists()

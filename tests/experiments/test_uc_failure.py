@@ -260,6 +260,31 @@ def test_planes_are_orthonormal_and_hold_their_points(rng):
     np.testing.assert_allclose(axes @ axes.T, np.eye(2), atol=1e-10)
     for point in (a, a + 1e-3 * b):
         np.testing.assert_allclose((point @ axes.T) @ axes, point, atol=1e-9)
+    assert axes[0] @ a == pytest.approx(np.linalg.norm(a)) and axes[1] @ b > 0
+    line = slices.basis(a, -2 * a)  # on one line: still a plane
+    np.testing.assert_allclose(line @ line.T, np.eye(2), atol=1e-10)
+
+
+def test_a_slice_is_the_network_on_the_plane(folders):
+    """Along the axis through the first training point of class 0, by loops."""
+    config, out = tiny("hypersphere", save_weights=True), folders["hypersphere"]
+    found = sweep.FailureSweep(config)
+    run_ = found.runs[0]
+    a = read_arrays(out / "measured" / f"{run_.name}.npz")
+    values, points = a["slices/train/values"], a["slices/train/points"]
+    assert values.shape == (4, slices.GRID, slices.GRID) and points.shape == (4, 2, 2)
+    norms = np.linalg.norm(points, axis=2)
+    np.testing.assert_allclose(norms, np.tile([1.0, 1.2], (4, 1)), rtol=1e-5)
+    assert abs(points[:, 0, 1]).max() < 1e-6  # the first point lies on the first axis
+    # The network says at the grid point next to a training point what it says of it.
+    axis = np.linspace(-slices.REACH * 1.2, slices.REACH * 1.2, slices.GRID)
+    draw = found.draw(run_)
+    first = np.flatnonzero(draw.labels == 0)[:4]
+    for pair, index in enumerate(first):
+        column, row = (np.abs(axis - c).argmin() for c in points[pair, 0])
+        lead = -a["train/margins"][index]  # f_1 - f_0 of a point of class 0
+        slope = np.abs(np.gradient(values[pair])).max()
+        assert abs(values[pair, row, column] - lead) <= 1.5 * slope
 
 
 def test_a_second_call_shows_and_redraw_may_change_delta(folders, tmp_path, capsys):

@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 
 from experiments import bounds_vs_samples, run_folder
-from experiments.presets import BOUNDS_VS_SAMPLES
+from experiments.size.presets import BOUNDS_VS_SAMPLES
 from nets.runs import make_layout
 
 ROOT = Path(__file__).parents[2]

@@ -59,7 +59,7 @@ def measure(sweep, layout, progress, again=False):
     """Measures the trained runs of a sweep that are not measured yet.
 
     Args:
-      sweep: an `experiments.size_sweep.SizeSweep`, trained.
+      sweep: an `experiments.size.sweep.SizeSweep`, trained.
       layout: a `nets.runs.Layout`.
       progress: told how it goes (`experiments.progress.Progress`).
       again: measure all of them.

@@ -7,8 +7,8 @@ import numpy as np
 
 from bounds import BOUNDS
 from experiments import figures, report
-from experiments.published import poster
 from experiments.run_folder import read_table, write_json
+from experiments.size.published import poster
 from experiments.statistics import slope_over_size, t_interval
 
 TITLE = "Test error and generalization bounds against training-set size"

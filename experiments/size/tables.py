@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 import bounds
-from experiments import measurement
+from experiments.size import measuring
 from experiments.statistics import binomial_interval
 from nets.training import Outcome
 
@@ -172,7 +172,7 @@ def bound_values(config, runs, measured):
     The rule `target` evaluates a bound at gamma*, `median` at the median training margin.
     A bound that is not available has its reason in `status` and no numbers.
     """
-    groups = measurement.groups_of(measured)
+    groups = measuring.groups_of(measured)
     missing = {"from_other": "there is no second draw"} if config.draws == 1 else {}
     median = np.asarray([np.median(a["margins/sorted"]) for a in measured])
     broken = [int(a["outcome"]) == Outcome.DIVERGED for a in measured]

@@ -1,0 +1,1 @@
+"""What `experiments.bounds_vs_samples` is made of."""
