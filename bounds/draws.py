@@ -2,7 +2,7 @@
 
   sampler(key, n) -> (inputs, labels)      n independent examples, [n, ...] and [n]
   learner(key, inputs, labels) -> h        h(inputs) -> predicted labels [n]
-  sprime(inputs, labels) -> (inputs, labels)   the map S -> S'
+  sprime(inputs, labels) -> (inputs, labels)   the map S -> S', on each example by itself
 
 What is claimed from them holds if S' is distributed as S: `ask` tests it as well.
 """
@@ -20,8 +20,6 @@ from bounds.uniform_convergence import (
     uniform_convergence_lower_bound,
 )
 from nets.runs import make_layout, map_lanes
-
-SUSPICIOUS = 0.001  # a p-value below it withdraws the claim
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,13 +46,16 @@ class Answer:
       eps_unif_alg: a lower bound on eps_unif-alg(m, delta): a `Claim`.
       eps_gen: an upper bound on eps_gen(m, delta): a `Claim`.
       errors: what they rest on.
-      same_distribution: tests of S' against S; where they fail nothing is claimed.
+      same_distribution: tests of S' against S.
+      example_by_example: whether the map acts on each example by itself. Where not, or
+        where the tests fail, there is no claim on eps_unif-alg.
     """
 
     eps_unif_alg: Claim
     eps_gen: Claim
     errors: Errors
     same_distribution: two_sample.TwoSample
+    example_by_example: bool
 
 
 def observe(sampler, learner, sprime, *, m, runs, n_test, key, layout=None):
@@ -106,11 +107,13 @@ def same_distribution(sampler, sprime, *, m, key, examples=512):
             parts.append(sampler(own, m))
             if side:
                 parts[-1] = sprime(*parts[-1])
-        inputs, labels = (
-            np.concatenate([np.asarray(p[i]) for p in parts]) for i in (0, 1)
-        )
-        sides.append((inputs.reshape(len(inputs), -1)[:examples], labels[:examples]))
-    return two_sample.compare_sets(*sides[0], *sides[1])
+        sides += [
+            np.concatenate([np.asarray(part[i]) for part in parts])[:examples]
+            for i in (0, 1)
+        ]
+    x, x_labels, y, y_labels = sides
+    x, y = (points.reshape(len(points), -1) for points in (x, y))
+    return two_sample.compare(x, x_labels, y, y_labels)
 
 
 def ask(
@@ -126,9 +129,10 @@ def ask(
 
     Returns:
       An `Answer`. Its claims have a bound of None where the draws support none: too few
-      (`runs_needed` says how many), or S' is not distributed as S.
+      (`runs_needed` says how many); that on eps_unif-alg also where S' is not distributed
+      as S, or its map does not act on each example by itself.
     """
-    own, check = jax.random.split(key)
+    own, check, order = jax.random.split(key, 3)
     errors = observe(
         sampler, learner, sprime, m=m, runs=runs, n_test=n_test, key=own, layout=layout
     )
@@ -137,6 +141,7 @@ def ask(
     below = uniform_convergence_lower_bound(errors.sprime, counts, n_test, **chosen)
     above = generalization_upper_bound(errors.train, counts, n_test, **chosen)
     found = same_distribution(sampler, sprime, m=m, key=check)
-    if found.p_value < SUSPICIOUS:
+    each = two_sample.acts_on_each(sprime, *sampler(order, m))
+    if found.is_suspicious or not each:
         below = dataclasses.replace(below, bound=None)
-    return Answer(below, above, errors, found)
+    return Answer(below, above, errors, found, each)

@@ -25,6 +25,42 @@ def error(margins, norms, sigma):
     return float(np.mean(special.ndtr(-ratios)))
 
 
+def gaussian_risk(signal, noise_norm, signal_square, variance, dim, sigma):
+    """The exact Gibbs risk of N(w, sigma^2 I) on Gaussian noise.
+
+    x = (x1, x2) with y h_w(x) = signal + w2.x2, x2 ~ N(0, variance I) in `dim` dimensions.
+    Along w2, x2 has one Gaussian coordinate t; the others enter through their length only,
+    variance times a chi-squared variable of dim - 1 degrees.
+
+    Args:
+      signal: y w1.x1, the same for all x.
+      noise_norm: ||w2||.
+      signal_square: ||x1||^2.
+      variance: of each coordinate of x2.
+      dim: D >= 2.
+      sigma: standard deviation of every weight.
+
+    Returns:
+      E Phi(-(signal + ||w2|| t) / (sigma ||x||)), by quadrature.
+    """
+    u, u_weights = np.polynomial.legendre.leggauss(64)
+    length = variance * special.chdtri(dim - 1, (1 - u) / 2)  # its quantiles
+    spread = np.sqrt(variance)
+    # The integrand steps down around the t at which h is 0, over a width of sigma ||x||.
+    step = -signal / noise_norm
+    width = 8 * sigma * np.sqrt(signal_square + dim * variance) / noise_norm
+    ends = np.clip([-np.inf, step - width, step, step + width, np.inf], -9 * spread,
+                   9 * spread)  # fmt: skip
+    v, v_weights = np.polynomial.legendre.leggauss(96)
+    half = np.diff(ends)[:, None] / 2
+    t = (ends[:-1, None] + half * (1 + v)).ravel()
+    t_weights = (half * v_weights).ravel() * np.exp(-((t / spread) ** 2) / 2)
+    t_weights /= spread * np.sqrt(2 * np.pi)
+    norms = np.sqrt(signal_square + t[:, None] ** 2 + length[None])
+    errors = special.ndtr(-(signal + noise_norm * t)[:, None] / (sigma * norms))
+    return float(t_weights @ errors @ (u_weights / 2))
+
+
 def kl_from_origin(squared_norm, sigma):
     """KL(N(w, sigma^2 I) || N(0, sigma^2 I)) = ||w||^2 / (2 sigma^2), in nats."""
     return squared_norm / (2 * sigma**2)
@@ -46,7 +82,7 @@ class TwoSided:
 
     Attributes:
       sigma: the noise level.
-      train_error, sprime_error, risk: of the Gibbs classifier.
+      train_error, sprime_error, risk: of the Gibbs classifier; the risk is exact.
       kl_over_m: KL(Q || P) / m, P = N(0, sigma^2 I).
       guarantee: `pinsker_gap`.
       least: |error on S' - risk|. Any guarantee |R_D(Q) - R_S(Q)| <= b(Q) that holds with
@@ -63,24 +99,25 @@ class TwoSided:
     least: float
 
 
-def two_sided(sets, squared_norm, m, sigma, delta):
+def two_sided(train, sprime, risk, squared_norm, m, sigma, delta):
     """`TwoSided` of one linear classifier.
 
     Args:
-      sets: (margins, norms) of S, of S' and of fresh examples.
+      train, sprime: (margins, norms) of S and of S'.
+      risk: of the Gibbs classifier, exact.
       squared_norm: ||w||^2.
       m: training-set size.
       sigma: noise level.
       delta: of the guarantee.
     """
-    train, sprime, risk = (error(*one, sigma) for one in sets)
+    on_train, on_sprime = error(*train, sigma), error(*sprime, sigma)
     kl = kl_from_origin(squared_norm, sigma)
     return TwoSided(
         sigma=sigma,
-        train_error=train,
-        sprime_error=sprime,
+        train_error=on_train,
+        sprime_error=on_sprime,
         risk=risk,
         kl_over_m=kl / m,
         guarantee=pinsker_gap(kl, m, delta),
-        least=abs(sprime - risk),
+        least=abs(on_sprime - risk),
     )

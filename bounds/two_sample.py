@@ -1,16 +1,23 @@
 """Do two sets of examples come from one distribution? Tests that a wrong S' map fails.
 
 The lower bound of `bounds.uniform_convergence` rests on S' being distributed as S. These
-tests compare examples (x, y) of independent sets: they can refute that, never prove it.
+tests compare independent examples (x, y), class by class: they can refute it, never prove
+it. That S' has independent examples follows where the map acts on each example by itself;
+`acts_on_each` checks that it does.
 """
 
 import dataclasses
 
+import jax
 import numpy as np
 from scipy import stats
 
-PERMUTATIONS = 999
+SUSPICIOUS = (
+    0.001  # a p-value below it withdraws what rests on S' being distributed as S
+)
+PERMUTATIONS = 4999  # so that three tests together can get below it
 DIGITS = 5  # values are compared to this relative precision: rounding is no difference
+FEWEST = 10  # examples of a class on either side, for it to be compared
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,9 +25,10 @@ class TwoSample:
     """p-values of three tests, each valid by itself.
 
     Attributes:
-      labels: exact test of equal class probabilities.
-      energy: permutation test on the energy distance, class by class (Szekely & Rizzo).
-      coordinates: Kolmogorov-Smirnov on every coordinate and on the norm, class by class.
+      labels: of equal class probabilities: Fisher's exact test, chi-squared if C > 2.
+      energy: permutation test on the energy distance within classes (Szekely & Rizzo).
+      coordinates: exact Kolmogorov-Smirnov on every coordinate and the norm, within
+        classes (Bonferroni).
     """
 
     labels: float
@@ -32,6 +40,36 @@ class TwoSample:
         """Of all three together (Bonferroni)."""
         return min(1.0, 3 * min(self.labels, self.energy, self.coordinates))
 
+    @property
+    def is_suspicious(self):
+        return self.p_value < SUSPICIOUS
+
+
+def acts_on_each(sprime, inputs, labels, seed=0):
+    """Whether a map S -> S' acts on each example by itself, wherever in the set it stands.
+
+    Then examples of S' are independent as those of S are. The map is applied to the set,
+    and to a random half of it in another order.
+
+    Args:
+      sprime: `(inputs, labels) -> (inputs, labels)`.
+      inputs, labels: of a set; trees of arrays with a leading axis.
+      seed: of the half.
+    """
+    half = np.random.default_rng(seed).permutation(len(labels))[
+        : (len(labels) + 1) // 2
+    ]
+
+    def of_half(trees):
+        return jax.tree.map(lambda leaf: leaf[half], trees)
+
+    first = of_half(tuple(sprime(inputs, labels)))
+    second = tuple(sprime(*of_half((inputs, labels))))
+    return all(
+        np.shape(a) == np.shape(b) and np.allclose(a, b, rtol=1e-5, atol=1e-6)
+        for a, b in zip(*map(jax.tree.leaves, (first, second)), strict=True)
+    )
+
 
 def _distances(points):
     squares = np.sum(np.square(points), axis=1)
@@ -39,27 +77,32 @@ def _distances(points):
     return np.sqrt(np.maximum(squares[:, None] + squares[None] - 2 * products, 0))
 
 
-def energy_test(x, y, rng, permutations=PERMUTATIONS):
-    """Permutation test of equal laws on the energy distance.
+def energy_test(groups, rng, permutations=PERMUTATIONS):
+    """Permutation test of equal laws on the energy distance, within classes.
 
-    The statistic is 2 E||X - Y|| - E||X - X'|| - E||Y - Y'|| of the empirical laws, which is
-    0 in the limit only for equal laws.
+    The statistic is the sum over classes of n m / (n + m) times 2 E||X - Y|| - E||X - X'|| -
+    E||Y - Y'|| of the empirical laws, which vanishes in the limit only for equal laws.
 
     Args:
-      x, y: `[N, K]` and `[M, K]`, independent samples.
+      groups: pairs `[N, K]`, `[M, K]`, the independent samples of each class.
       rng: numpy generator, for the permutations.
-      permutations: how many.
+      permutations: how many; examples change sides within their class only.
 
     Returns:
       The p-value, at least 1 / (permutations + 1); exact under exchangeability.
     """
-    n, m = len(x), len(y)
-    distances = _distances(np.concatenate([x, y]).astype(np.float64))
-    signs = np.concatenate([np.full(n, 1 / n), np.full(m, -1 / m)])
-    shuffled = np.stack([signs] + [rng.permutation(signs) for _ in range(permutations)])
-    statistics = -np.einsum("pi,pi->p", shuffled @ distances, shuffled)
+    totals = np.zeros(permutations + 1)
+    for x, y in groups:
+        n, m = len(x), len(y)
+        distances = _distances(np.concatenate([x, y]).astype(np.float64))
+        signs = np.concatenate([np.full(n, 1 / n), np.full(m, -1 / m)])
+        shuffled = np.stack(
+            [signs] + [rng.permutation(signs) for _ in range(permutations)]
+        )
+        found = np.einsum("pi,pi->p", shuffled @ distances, shuffled)
+        totals -= n * m / (n + m) * found
     # A tie counts against us; rounding must not break one.
-    extreme = statistics[1:] >= statistics[0] - 1e-12 * np.abs(statistics[0])
+    extreme = totals[1:] >= totals[0] - 1e-12 * np.abs(totals[0])
     return float((1 + extreme.sum()) / (permutations + 1))
 
 
@@ -67,7 +110,7 @@ def coordinate_test(x, y):
     """Kolmogorov-Smirnov on every column of `[N, K]` and `[M, K]`, and on the row norms.
 
     Returns:
-      The smallest p-value times the number of comparisons (Bonferroni).
+      The smallest exact p-value times the number of comparisons (Bonferroni).
     """
 
     def view(points):
@@ -77,20 +120,20 @@ def coordinate_test(x, y):
     a, b = view(x.astype(np.float64)), view(y.astype(np.float64))
     scale = np.maximum(np.abs(a).max(axis=0), np.abs(b).max(axis=0)) + 1e-300
     a, b = np.round(a / scale, DIGITS), np.round(b / scale, DIGITS)
-    effective = len(a) * len(b) / (len(a) + len(b))
-    p_value = stats.kstwo.sf(_largest_distance(a, b), np.round(effective))
-    return float(min(1.0, a.shape[1] * p_value))
+    column = np.argmax(_distances_of_distributions(a, b))
+    smallest = stats.ks_2samp(a[:, column], b[:, column], method="exact").pvalue
+    return float(min(1.0, a.shape[1] * smallest))
 
 
-def _largest_distance(a, b):
-    """Between the empirical distribution functions of two arrays, over all columns."""
+def _distances_of_distributions(a, b):
+    """The largest distance of the empirical distribution functions, column by column."""
     pooled = np.concatenate([a, b])
     order = np.argsort(pooled, axis=0)
     values = np.take_along_axis(pooled, order, axis=0)
     steps = np.where(order < len(a), 1 / len(a), -1 / len(b))
     # Where a value repeats, only the last of them counts.
     last = np.append(values[1:] > values[:-1], np.ones((1, a.shape[1]), bool), axis=0)
-    return float(np.max(np.abs(np.cumsum(steps, axis=0)) * last))
+    return np.max(np.abs(np.cumsum(steps, axis=0)) * last, axis=0)
 
 
 def compare(x, x_labels, y, y_labels, seed=0):
@@ -102,60 +145,28 @@ def compare(x, x_labels, y, y_labels, seed=0):
       seed: of the permutations.
 
     Returns:
-      A `TwoSample`.
+      A `TwoSample`; a class with fewer than `FEWEST` examples on a side enters the test of
+      the labels only.
 
     Raises:
       ValueError: fewer than two examples in a set.
     """
     if min(len(x), len(y)) < 2:
         raise ValueError(f"{len(x)} and {len(y)} examples: two of each are needed")
-    rng = np.random.default_rng(seed)
     classes = np.union1d(x_labels, y_labels)
-    counts = [[np.sum(own == c) for c in classes] for own in (x_labels, y_labels)]
-    energy, coordinates = [], []
-    for c in classes:
-        own = x[x_labels == c], y[y_labels == c]
-        if min(map(len, own)) >= 2:
-            energy.append(energy_test(*own, rng))
-            coordinates.append(coordinate_test(*own))
-    labels = 1.0
+    sides = [(x[x_labels == c], y[y_labels == c]) for c in classes]
+    groups = [pair for pair in sides if min(map(len, pair)) >= FEWEST]
+    energy = coordinates = labels = 1.0
+    if groups:
+        energy = energy_test(groups, np.random.default_rng(seed))
+        coordinates = min(1.0, len(groups) * min(coordinate_test(*g) for g in groups))
     if len(classes) > 1:
-        labels = _equal_counts(np.array(counts))
-    return TwoSample(
-        labels=labels,
-        energy=min([1.0] + [len(energy) * p for p in energy]),
-        coordinates=min([1.0] + [len(energy) * p for p in coordinates]),
-    )
+        labels = _equal_counts(np.array([list(map(len, pair)) for pair in sides]).T)
+    return TwoSample(labels=labels, energy=energy, coordinates=coordinates)
 
 
 def _equal_counts(counts):
-    """Class counts `[2, C]` of two sets: Fisher's exact test, chi-squared if C > 2."""
+    """Of class counts `[2, C]` of two sets."""
     if counts.shape[1] == 2:
         return float(stats.fisher_exact(counts).pvalue)
     return float(stats.chi2_contingency(counts).pvalue)
-
-
-def compare_sets(x, x_labels, y, y_labels, seed=0):
-    """As `compare`, of sets whose examples must be independent of each other as well.
-
-    Examples are compared one by one and in pairs of neighbours; the smaller p-values count,
-    doubled. A map that repeats examples passes the first comparison and fails the second.
-    Arguments as for `compare`.
-    """
-    single = compare(x, x_labels, y, y_labels, seed)
-    classes = 1 + int(max(x_labels.max(), y_labels.max()))
-    pairs = compare(*_pairs(x, x_labels, classes), *_pairs(y, y_labels, classes), seed)
-    return TwoSample(
-        *(
-            min(1.0, 2 * min(getattr(single, f.name), getattr(pairs, f.name)))
-            for f in dataclasses.fields(TwoSample)
-        )
-    )
-
-
-def _pairs(inputs, labels, classes):
-    """Neighbours side by side; the label of a pair says both."""
-    count = len(labels) // 2
-    both = inputs[: 2 * count].reshape(count, -1)
-    first, second = labels[: 2 * count : 2], labels[1 : 2 * count : 2]
-    return both, classes * first.astype(int) + second

@@ -16,6 +16,8 @@ import dataclasses
 import numpy as np
 from scipy import special
 
+ROUNDING = 1e-9  # relative, of a failure probability: 1 - 0.95 is not 0.05
+
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
@@ -61,16 +63,17 @@ def _tail(successes, n, p):
 def _rank(runs, probability, failure):
     """The least j with Pr[Bin(runs, probability) >= j] <= failure, or None."""
     for j in range(1, runs + 1):
-        if _tail(j, runs, probability) <= failure:
+        if _tail(j, runs, probability) <= failure * (1 + ROUNDING):
             return j
     return None
 
 
 def _runs_needed(probability, failure):
     """The least R with probability^R <= failure: all draws must then show it."""
-    if probability <= 0:
-        return 1
-    return max(1, int(np.ceil(np.log(failure) / np.log(probability) - 1e-12)))
+    runs = max(1, int(np.log(failure) / np.log(probability)) - 1)
+    while _rank(runs, probability, failure) is None:
+        runs += 1
+    return runs
 
 
 def risk_limits(test_errors, n_test, failure):

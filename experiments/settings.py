@@ -43,7 +43,6 @@ seed_number = (
 )
 positive = (lambda value: math.isfinite(value) and value > 0, "a finite number > 0")
 fraction = (lambda value: 0 <= value <= 1, "a number in [0, 1]")
-inside_unit_interval = (lambda value: 0 < value < 1, "a number in (0, 1)")
 whole_number = (lambda value: 0 <= value < 2**31, "a whole number >= 0, and below 2^31")
 two_radii = (
     lambda r: len(r) == 2 and all(0 < v < float("inf") for v in r) and r[0] != r[1],

@@ -55,7 +55,8 @@ def run(
         with Progress() as progress:
             sweep.keep_samples()
             sweep.train(layout, progress, checkpoint_seconds)
-            measuring.measure(sweep, layout, progress)
+            again = redraw and (sweep.has_weights or not sweep.is_trained)
+            measuring.measure(sweep, layout, progress, again)
         if config.save_weights and sweep.is_trained and not redraw:
             sweep.save_weights()
         write(sweep)

@@ -10,6 +10,7 @@ import types
 import numpy as np
 from scipy import special
 
+from bounds import gibbs
 from experiments.data import linear
 from experiments.seeding import Purpose, key_for
 from nets.linear import Linear
@@ -59,6 +60,13 @@ class LinearExample:
         spread = noise * np.sqrt(linear.NOISE / self._dim)
         return float(special.ndtr(-signal / spread))
 
+    def gibbs_risk(self, signal, norm_w2, size, sigma):
+        """The exact risk of N(w, sigma^2 I), from what `observed` says of w."""
+        variance = linear.NOISE / self._dim
+        return gibbs.gaussian_risk(
+            signal, norm_w2, 4 / size, variance, self._dim, sigma
+        )
+
     def expected(self, size):
         """The mean of every quantity, or its limit as D grows."""
         noise = linear.NOISE
@@ -72,10 +80,11 @@ class LinearExample:
         }
 
     def observed(self, params, margins, size):
-        signal, _, squared_norm = self._parts(params, size)
+        signal, norm, squared_norm = self._parts(params, size)
         return {
             "signal": signal,
             "squared_norm": squared_norm,
+            "norm_w2": norm,
             "train_margin": float(np.mean(margins["train"])),
             "sprime_margin": float(np.mean(margins["sprime"])),
             "margin_deviation": float(np.std(margins["train"])),

@@ -115,9 +115,13 @@ def margins(path, groups, gamma, unit):
     columns = _columns(len(groups))
     with canvas(path, -(-len(groups) // columns), columns, 3.8, 3.0) as grid:
         for axes, (title, sets) in zip(grid.flat, groups.items(), strict=False):
+            axes.set(title=title, xlabel=unit, yticks=[])
             pooled = np.concatenate([v[np.isfinite(v)] for v in sets.values()])
+            if not len(pooled):
+                axes.text(0.5, 0.5, "no finite margin", ha="center")
+                continue
             low, high = np.quantile(pooled, [0.002, 0.998])
-            edges = np.linspace(low, high, 61)
+            edges = np.linspace(low, max(high, low + 1e-6 * (1 + abs(low))), 61)
             for name, (label, colour, _) in SETS.items():
                 axes.hist(sets[name], edges, density=True, histtype="stepfilled",
                           color=colour, alpha=0.25)  # fmt: skip
@@ -126,7 +130,6 @@ def margins(path, groups, gamma, unit):
             axes.axvline(0, color="#333333", lw=0.8)
             if gamma is not None:
                 axes.axvline(gamma, color="#333333", lw=0.8, ls=":")
-            axes.set(title=title, xlabel=unit, yticks=[])
         grid[0, 0].set_ylabel("density")
         for axes in grid.flat[len(groups) :]:
             axes.remove()

@@ -59,7 +59,7 @@ def examine(example, params, sample):
     return jnp.where(jnp.isnan(margins), -jnp.inf, margins), norms
 
 
-def _closed_form_history(example, config, margins):
+def _closed_form_history(config, margins):
     """How a run 'went' whose learner is a formula: one step, from 0."""
     reached = np.mean(margins < config.margin) <= config.threshold
     outcome = Outcome.CONVERGED if reached else Outcome.EXHAUSTED
@@ -91,7 +91,7 @@ def measure(sweep, layout, progress, again=False):
         runs = [run for run in waiting if sweep.fresh_of(run) == (variant, size)]
         for first in range(0, len(runs), layout.lanes):
             batch = runs[first : first + layout.lanes]
-            _measure_batch(sweep, batch, program, fresh, layout, again)
+            _measure_batch(sweep, batch, program, fresh, layout)
             progress.measured(len(batch))
 
 
@@ -108,7 +108,7 @@ def _program(example, layout):
         return map_lanes(layout, examine_one, shared=1)
 
 
-def _measure_batch(sweep, batch, program, fresh, layout, again):
+def _measure_batch(sweep, batch, program, fresh, layout):
     example = sweep.example(batch[0])
     draws = [sweep.draw(run) for run in batch]
     primes = [sweep.sprime(run, d) for run, d in zip(batch, draws, strict=True)]
@@ -121,9 +121,8 @@ def _measure_batch(sweep, batch, program, fresh, layout, again):
         if example.float64:
             fresh, lanes = _widened((fresh, lanes))
         found = jax.device_get(program(fresh, *lanes))
-    sizes = {"train": batch[0].size, "sprime": batch[0].size, "fresh": int(fresh.size)}
     for lane, run in enumerate(batch):
-        sizes |= {"train": run.size, "sprime": run.size}
+        sizes = {"train": run.size, "sprime": run.size, "fresh": int(fresh.size)}
         arrays = {
             f"{name}/{what}": np.asarray(values[lane][: sizes[name]])
             for name in SETS
@@ -144,7 +143,7 @@ def _measure_batch(sweep, batch, program, fresh, layout, again):
         history = (
             _history(sweep, run)
             if example.is_trained
-            else _closed_form_history(example, sweep.config, margins["train"])
+            else _closed_form_history(sweep.configs[run.variant], margins["train"])
         )
         path = sweep.measured_path(run)
         run_folder.write_arrays(path, arrays | extra | history)

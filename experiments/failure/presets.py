@@ -10,7 +10,6 @@ from experiments.settings import (
     check,
     distinct_sizes,
     fraction,
-    inside_unit_interval,
     one_of,
     positive,
     seed_number,
@@ -78,16 +77,18 @@ class UcFailure:
     )
     posterior_noise: tuple[float, ...] | None = setting(
         "linear: standard deviations of the Gaussian posteriors of the PAC-Bayes table",
-        (lambda v: v and all(0 < x < float("inf") for x in v), "finite numbers > 0"),
+        (lambda v: v and all(1e-6 <= x <= 1e6 for x in v), "numbers in [1e-6, 1e6]"),
         measuring=True,
     )
     delta: float = setting(
         "of eps_unif-alg(m, delta)",
-        (lambda v: 0 < v < 0.5, "a number in (0, 1/2)"),
+        (lambda v: 1e-6 <= v < 0.5, "a number in [1e-6, 1/2)"),
         measuring=True,
     )
     confidence: float = setting(
-        "at which the lower bound on it holds", inside_unit_interval, measuring=True
+        "at which the lower bound on it holds",
+        (lambda v: 0 < v <= 1 - 1e-6, "a number in (0, 1 - 1e-6]"),
+        measuring=True,
     )
     save_weights: bool = setting("keep weights/*.safetensors, initial and learned")
     seed: int = setting("decides every random number", seed_number)
@@ -108,7 +109,7 @@ def variants(config):
       Refusal: `--vary` is not understood, names what the example has not, or spans a value
         that the setting must not have.
     """
-    if config.vary is None:
+    if not config.vary:
         return [("", config)]
     name, _, text = config.vary.partition("=")
     if name not in VARIABLE or getattr(config, name) is None:
@@ -126,7 +127,7 @@ def variants(config):
                 f"--vary={config.vary}: {part!r} is no value of --{name}; write e.g. "
                 "--vary=width=100,1000 or --vary=radii=1:1.1,1:2"
             ) from None
-        if part in found:
+        if value in [getattr(c, name) for c in found.values()]:
             raise Refusal(f"--vary={config.vary}: {part} twice; give every value once")
         found[part] = dataclasses.replace(config, vary=None, **{name: value})
         check(found[part])
@@ -162,6 +163,8 @@ def check_example(config):
                 f"--{name} is missing: example {config.example} needs it; start from one "
                 f"of its presets: {', '.join(PRESETS[config.example])}"
             )
+    if config.example == "hypersphere" and config.dim < 2:
+        raise Refusal(f"--dim={config.dim}: a sphere needs at least 2 dimensions")
 
 
 # Theory: signal 4, margins 36 on S and -28 on S', test error Phi(-sqrt(D/m) / 8).
@@ -297,22 +300,36 @@ _EXPONENTIAL = {
     ),
 }
 
+# Expected: failure shown where the radii are close, not shown at 1.2 and beyond.
 _DIGITS_DEMO = dataclasses.replace(
-    _SPHERES_DEMO, example="digits", dim=None, n_test=None
+    _SPHERES_DEMO,
+    example="digits",
+    dim=None,
+    n_test=None,
+    sizes=(512,),
+    vary="radii=1:1.05,1:1.1,1:1.2,1:1.5",
+    expected="falls",
+    max_epochs=500,
 )
 _DIGITS = {
     "demo": _DIGITS_DEMO,
+    # The transition in m.
     "notebook": dataclasses.replace(
-        _DIGITS_DEMO, width=10000, batch_size=64, sizes=(1024, 2048, 4096, 8192)
+        _DIGITS_DEMO,
+        radii=(1.0, 1.05),
+        vary=None,
+        sizes=(512, 1024, 2048, 4096, 8192),
+        max_epochs=1000,
     ),
+    # Wide, close and long; for a GPU.
     "paper": dataclasses.replace(
         _DIGITS_DEMO,
-        radii=(1.0, 1.1),
-        width=100000,
+        radii=(1.0, 1.05),
+        vary=None,
+        sizes=(1024, 2048, 4096, 8192, 16384, 32768),
+        width=10000,
         batch_size=64,
-        sizes=(2048, 4096, 8192, 16384, 32768),
-        learning_rate=0.1,
-        margin=10.0,
+        max_epochs=10000,
     ),
 }
 

@@ -31,6 +31,9 @@ def test(example, size, rng):
       example: an `experiments.examples.Example`.
       size: m.
       rng: numpy generator: which coordinates are looked at.
+
+    Raises:
+      ValueError: the example's map does not act on each example by itself.
     """
     sides = []
     for side in range(2):
@@ -43,8 +46,10 @@ def test(example, size, rng):
             *((draw.inputs, draw.labels) for draw in draws),
         )
         sides.append(example.sprime(inputs, labels) if side else (inputs, labels))
+    if not two_sample.acts_on_each(example.sprime, *sides[0]):
+        raise ValueError("S' must be made example by example")
     first, second = _views(example, [inputs for inputs, _ in sides], rng)
-    return two_sample.compare_sets(first, sides[0][1], second, sides[1][1])
+    return two_sample.compare(first, sides[0][1], second, sides[1][1])
 
 
 def _views(example, both, rng):

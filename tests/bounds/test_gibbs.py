@@ -49,19 +49,39 @@ def test_the_guarantee_bounds_the_gap_that_pinsker_allows():
     assert allowed <= found == pytest.approx(math.sqrt(c / 2))
 
 
+def test_the_risk_under_gaussian_noise_is_that_of_sampled_points(rng):
+    signal, w2, signal_square, variance, dim = 1.5, rng.standard_normal(7), 0.3, 0.4, 7
+    x2 = np.sqrt(variance) * rng.standard_normal((400000, dim))
+    margins, norms = signal + x2 @ w2, np.sqrt(signal_square + np.sum(x2**2, axis=1))
+    for sigma in (0.05, 0.8, 5.0):
+        found = gibbs.gaussian_risk(
+            signal, np.linalg.norm(w2), signal_square, variance, dim, sigma
+        )
+        sampled = gibbs.error(margins, norms, sigma)
+        assert abs(found - sampled) < 2.5e-3
+    no_noise = oracles.normal_cdf(-signal / (np.linalg.norm(w2) * math.sqrt(variance)))
+    small = gibbs.gaussian_risk(
+        signal, np.linalg.norm(w2), signal_square, variance, dim, 1e-5
+    )
+    assert small == pytest.approx(no_noise, abs=1e-8)
+    large = gibbs.gaussian_risk(
+        signal, np.linalg.norm(w2), signal_square, variance, dim, 1e5
+    )
+    assert large == pytest.approx(0.5, abs=1e-4)
+
+
 def test_the_table_of_the_linear_example():
-    """m = 64, D = 200 m in the limit: margins 36, -28 and N(4, 32^2 m / D)."""
-    rng, norm = np.random.default_rng(1), math.sqrt(32 + 4 / 64)
-    fresh = 4 + 32 * math.sqrt(1 / 200) * rng.standard_normal(200000)
-    sets = [
-        (m, np.full(len(m), norm)) for m in (np.full(9, 36.0), np.full(9, -28.0), fresh)
-    ]
-    for sigma, sprime, risk, kl_over_m in (
-        (0.5, 1, 0.135, 72), (1, 1, 0.256, 18), (2, 0.993, 0.365, 4.5), (4, 0.892, 0.43, 1.13),
+    """m = 64, D = 200 m: margins 36 on S and -28 on S', risks as once simulated."""
+    m, dim, norm = 64, 200 * 64, math.sqrt(32 + 4 / 64)
+    train, sprime = ((np.full(9, v), np.full(9, norm)) for v in (36.0, -28.0))
+    for sigma, on_sprime, risk, kl_over_m in (
+        (0.1, 1, 0.044, 1800), (0.5, 1, 0.135, 72), (1, 1, 0.256, 18),
+        (2, 0.993, 0.365, 4.5), (4, 0.892, 0.43, 1.13),
     ):  # fmt: skip
-        found = gibbs.two_sided(sets, 36 * 64, 64, sigma, 0.05)
-        assert found.sprime_error == pytest.approx(sprime, abs=1e-3)
-        assert found.risk == pytest.approx(risk, abs=5e-3)
+        exact = gibbs.gaussian_risk(4, math.sqrt(32 * m), 4 / m, 32 / dim, dim, sigma)
+        found = gibbs.two_sided(train, sprime, exact, 36 * m, m, sigma, 0.05)
+        assert found.sprime_error == pytest.approx(on_sprime, abs=1e-3)
+        assert found.risk == pytest.approx(risk, abs=2e-3)
         assert found.kl_over_m == pytest.approx(kl_over_m, rel=5e-3)
         assert found.least == pytest.approx(found.sprime_error - found.risk)
         assert found.guarantee >= found.least

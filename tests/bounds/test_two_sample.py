@@ -39,14 +39,19 @@ def test_the_statistic_is_the_energy_distance(rng):
         first = np.concatenate([np.full(4, True), np.full(3, False)])[order]
         a, b = pool[first].tolist(), pool[~first].tolist()
         extreme += oracles.energy_distance(a, b) >= observed - 1e-12
-    found = two_sample.energy_test(x, y, Fixed(), permutations=40)
+    found = two_sample.energy_test([(x, y)], Fixed(), permutations=40)
     assert found == pytest.approx(extreme / 41)
 
 
 def test_p_values_are_as_rare_as_they_say(rng):
     found = [
         two_sample.energy_test(
-            rng.standard_normal((15, 4)), rng.standard_normal((20, 4)), rng, 99
+            [
+                (rng.standard_normal((15, 4)), rng.standard_normal((20, 4))),
+                (rng.standard_normal((9, 4)) + 1, rng.standard_normal((12, 4)) + 1),
+            ],
+            rng,
+            99,
         )
         for _ in range(400)
     ]
@@ -92,20 +97,54 @@ def test_a_difference_that_no_single_coordinate_shows(rng):
     y = rng.choice([-1.0, 1.0], size=n)[:, None] * np.ones((1, 2))
     labels = np.zeros(n, int)
     found = two_sample.compare(x, labels, y, labels)
-    assert found.coordinates > 0.01 and found.energy <= 0.001
+    assert found.coordinates > 0.01 and found.labels == 1
+    assert found.is_suspicious  # by the energy test alone
 
 
 def test_kolmogorov_smirnov_is_scipys(rng):
-    """Column by column, with ties; the norm is a column too."""
+    """Column by column, exact, with ties; the norm is a column too."""
     x, y = rng.integers(8, size=(60, 5)), rng.integers(8, size=(45, 5)) + 1
     expected = min(
-        stats.ks_2samp(p, q, method="asymp").pvalue
+        stats.ks_2samp(p, q, method="exact").pvalue
         for p, q in zip(
             [*x.T, np.linalg.norm(x, axis=1)], [*y.T, np.linalg.norm(y, axis=1)],
             strict=True,
         )
     )  # fmt: skip
     assert two_sample.coordinate_test(x, y) == pytest.approx(6 * expected)
+
+
+@pytest.mark.parametrize("classes", [2, 10])
+def test_small_and_many_classes_are_no_difference(rng, classes):
+    """As rare as they say also with few examples a class and many coordinates."""
+    found = []
+    for _ in range(60):
+        x, y = (rng.standard_normal((80, 200)) for _ in range(2))
+        a, b = (np.where(rng.random(80) < 0.1, 0, rng.integers(classes, size=80))
+                for _ in range(2))  # fmt: skip
+        found.append(two_sample.compare(x, a, y, b))
+    for name in ("labels", "energy", "coordinates", "p_value"):
+        p = np.array([getattr(f, name) for f in found])
+        assert np.mean(p <= 0.05) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 60), name
+    assert not any(f.is_suspicious for f in found)
+
+
+MAPS = {
+    "turned around": (lambda x, y: (-x, 1 - y), True),
+    "from row 5 on": (lambda x, y: (x, np.where(np.arange(len(y)) < 5, y, 1 - y)), False),
+    "first half twice": (
+        lambda x, y: (np.concatenate([x[:20]] * 2), np.concatenate([y[:20]] * 2)), False,
+    ),
+    "neighbours' labels": (lambda x, y: (x, np.roll(y, 1)), False),
+    "centred": (lambda x, y: (x - x.mean(axis=0), y), False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_whether_a_map_acts_on_each_example(rng, name):
+    sprime, expected = MAPS[name]
+    x, y = rng.standard_normal((40, 3)), rng.integers(2, size=40)
+    assert two_sample.acts_on_each(sprime, x, y) == expected
 
 
 def test_rounding_is_no_difference(rng):

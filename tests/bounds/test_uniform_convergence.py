@@ -6,6 +6,7 @@ import pytest
 from bounds.uniform_convergence import (
     binomial_upper,
     generalization_upper_bound,
+    risk_limits,
     uniform_convergence_lower_bound,
 )
 from tests import oracles
@@ -108,6 +109,30 @@ def test_the_claim_holds_as_often_as_stated_with_a_shared_test_set():
         claim = uniform_convergence_lower_bound(risks + gaps, errors, n, delta=delta)
         wrong += claim.bound > 1 - 2 * delta
     assert wrong / trials <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / trials)
+
+
+def test_all_upper_limits_hold_at_once():
+    """Each run has test points of its own: without a union bound 64% of trials fail."""
+    rng = np.random.default_rng(2)
+    runs, n, risk, trials = 20, 60, 0.3, 3000
+    limits = [
+        risk_limits(rng.binomial(n, risk, runs), n, 0.05).min() for _ in range(trials)
+    ]
+    wrong = np.mean(np.array(limits) < risk)
+    assert 0.005 < wrong <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / trials)
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.9, 0.95, 0.99])
+@pytest.mark.parametrize("delta", [0.01, 0.025, 0.05, 0.1, 0.25, 0.4])
+@pytest.mark.parametrize("n_test", [None, 100])
+def test_the_runs_that_are_needed_are_enough_and_no_more(confidence, delta, n_test):
+    chosen = {"delta": delta, "confidence": confidence}
+    for bound in (uniform_convergence_lower_bound, generalization_upper_bound):
+        needed = bound([1.0], [0.0], n_test, **chosen).runs_needed
+        for runs in {needed, needed - 1} - {0}:
+            claim = bound([1.0] * runs, [0.0] * runs, n_test, **chosen)
+            assert (claim.bound is not None) == (runs == needed)
+            assert claim.runs_needed == needed
 
 
 @pytest.mark.parametrize(

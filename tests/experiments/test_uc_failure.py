@@ -2,22 +2,26 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 
 import jax
 import numpy as np
 import pytest
 
+from bounds.two_sample import TwoSample
+from bounds.uniform_convergence import uniform_convergence_lower_bound
 from experiments import uc_failure
 from experiments.data import exponential, linear
 from experiments.examples import EXAMPLES
-from experiments.failure import slices, sweep
+from experiments.failure import slices, sweep, tables
 from experiments.failure.presets import PRESETS, check_example, variants
 from experiments.refusals import Refusal
 from experiments.run_folder import read_arrays
 from experiments.settings import check
 from nets.runs import make_layout
 from tests import oracles
-from tests.experiments.tiny import read
+from tests.experiments.tiny import ROOT, read
 
 CHANGES = {
     "linear": {"dim": 400, "sizes": (8, 16), "seeds": 3, "n_test": 300},
@@ -27,7 +31,7 @@ CHANGES = {
         "margin": 1.0, "threshold": 0.05,
     },
     "digits": {
-        "sizes": (64,), "seeds": 2, "width": 30, "watch": 32, "margin": 0.5,
+        "sizes": (64,), "seeds": 2, "vary": None, "radii": (1.0, 1.2), "width": 30, "watch": 32, "margin": 0.5,
         "threshold": 0.1, "max_epochs": 200,
     },
 }  # fmt: skip
@@ -158,10 +162,14 @@ def test_what_is_measured_of_the_linear_example(folders):
     rows = read(out, "pac_bayes")
     for row in rows[:6]:
         a = read_arrays(out / "measured" / f"{row['run']}.npz")
-        expected = oracles.gibbs_error(
-            a["sprime/margins"], a["sprime/norms"], float(row["sigma"])
-        )
-        assert float(row["sprime_error"]) == pytest.approx(expected)
+        sigma = float(row["sigma"])
+        for name, column in (("train", "train_error"), ("sprime", "sprime_error")):
+            expected = oracles.gibbs_error(
+                a[f"{name}/margins"], a[f"{name}/norms"], sigma
+            )
+            assert float(row[column]) == pytest.approx(expected)
+        sampled = oracles.gibbs_error(a["fresh/margins"], a["fresh/norms"], sigma)
+        assert abs(float(row["risk"]) - sampled) < 0.1  # on 300 points
 
 
 def test_the_test_error_of_the_linear_example_is_the_predicted_one(tmp_path):
@@ -298,9 +306,103 @@ def test_a_second_call_shows_and_redraw_may_change_delta(folders, tmp_path, caps
     point = summary(out)["points"][0]
     assert point["delta"] == 0.25 and point["eps_unif_alg_lower_bound"] is None
     assert "needs 5 runs, there are 3" in point["eps_unif_alg_reason"]
-    assert "needs 5 runs" in capsys.readouterr().out
+    # For both sizes at once it takes one more than for each by itself.
+    assert "needs 6 runs" in capsys.readouterr().out
     with pytest.raises(Refusal, match="--dim"):
         run(dataclasses.replace(looser, dim=500), out, redraw=True)
+
+
+def test_claims_are_withdrawn_where_s_prime_is_not_distributed_as_s(folders):
+    config = tiny("hypersphere")
+    found = sweep.FailureSweep(config)
+    rows = tables.results(
+        found,
+        [
+            read_arrays(folders["hypersphere"] / "measured" / f"{run_.name}.npz")
+            for run_ in found.runs
+        ],
+    )
+    own = [row for row in rows if row["m"] == 64]
+    good = tables.point(found, 64, "", own, TwoSample(1.0, 0.5, 0.2))
+    bad = tables.point(found, 64, "", own, TwoSample(1.0, 0.5, 1e-5))
+    assert good["eps_unif_alg_lower_bound"] is not None
+    assert bad["eps_unif_alg_lower_bound"] is None
+    assert "not distributed" in bad["eps_unif_alg_reason"]
+    assert tables.verdict(bad) == "no claim"
+
+
+def test_the_best_of_many_points_is_claimed_jointly(folders):
+    """Its failure probability is shared among the points."""
+    for example in EXAMPLES:
+        config, found = tiny(example), summary(folders[example])["points"]
+        rows = read(folders[example], "results")
+        for point in found:
+            own = [r for r in rows if int(r["m"]) == point["m"]]
+            exact = own[0]["risk"] != ""
+            tests = [
+                float(r["risk"])
+                if exact
+                else round(float(r["test_error"]) * config.n_test)
+                for r in own
+            ]
+            claim = uniform_convergence_lower_bound(
+                [float(r["sprime_error"]) for r in own], tests,
+                None if exact else config.n_test, confidence=1 - 0.05 / len(found),
+            )  # fmt: skip
+            assert point["joint_eps_unif_alg_lower_bound"] == claim.bound
+
+
+def test_verdicts():
+    entry = {
+        "eps_unif_alg_lower_bound": 0.6,
+        "largest_gap": 0.3,
+        "eps_gen_upper_bound": None,
+    }
+    for changes, expected in (
+        ({}, "exceeds the gaps seen"),
+        ({"largest_gap": 0.7}, "failure not shown"),
+        ({"eps_gen_upper_bound": 0.5}, "exceeds eps_gen"),
+        ({"eps_gen_upper_bound": 0.7}, "failure not shown"),
+        ({"eps_unif_alg_lower_bound": 0.95}, "vacuous"),
+        ({"eps_unif_alg_lower_bound": -0.1, "largest_gap": -0.2}, "failure not shown"),
+        ({"eps_unif_alg_lower_bound": None}, "no claim"),
+    ):
+        assert tables.verdict(entry | changes) == expected
+
+
+@pytest.mark.parametrize(
+    ("example", "changes"),
+    [
+        ("hypersphere", {"learning_rate": 1e20, "sizes": (64,)}),  # diverges
+        ("hypersphere", {"sizes": (1,), "batch_size": 1, "n_test": 1, "dim": 2}),
+        ("exponential", {"sizes": (1,)}),
+    ],
+)
+def test_odd_runs_still_end_in_a_report(tmp_path, example, changes):
+    run(tiny(example, **changes), tmp_path / "a")
+    assert (tmp_path / "a" / "report.html").exists()
+
+
+def test_whether_a_varied_margin_was_reached(tmp_path):
+    config = tiny("exponential", sizes=(16,), seeds=1, vary="margin=1e-6,1e9")
+    run(config, tmp_path / "a")
+    rows = read(tmp_path / "a", "results")
+    assert [r["train_margin_error"] for r in rows] == ["0.0", "1.0"]
+    assert [r["converged"] for r in rows] == ["true", "false"]
+
+
+def test_the_noise_of_the_linear_example_has_a_symmetric_law():
+    """What JAX draws at -5.42 has no mirror; all other values come with theirs."""
+    expand = linear.Expand(10**6)
+    seen = []
+    for sign in (1.0, -1.0):
+        key = jax.random.key_data(jax.random.key(5))
+        kept = linear.Kept(key, np.float32(1), np.float32(sign))
+        seen.append(np.asarray(expand(kept)[1]))
+    np.testing.assert_array_equal(seen[0], -seen[1])
+    grid = np.float32(2) * (np.arange(1, 2**12) * 2**-12).astype(np.float32) - 1
+    values = jax.scipy.special.erfinv(grid)
+    np.testing.assert_array_equal(values, -values[::-1])
 
 
 def test_a_run_is_the_same_in_any_company(folders, tmp_path):
@@ -364,14 +466,17 @@ BAD = [
     ("hypersphere", {"n_test": None}, "--n_test is missing", "demo"),
     ("hypersphere", {"radii": (1.0, 1.0)}, "--radii=1.0,1.0", "different"),
     ("hypersphere", {"batch_size": 65}, "--batch_size=65", "--sizes"),
-    ("linear", {"delta": 0.5}, "--delta=0.5", "(0, 1/2)"),
-    ("linear", {"confidence": 1.0}, "--confidence=1.0", "(0, 1)"),
+    ("linear", {"delta": 0.5}, "--delta=0.5", "1/2)"),
+    ("linear", {"delta": 1e-17}, "--delta=1e-17", "1e-6"),
+    ("linear", {"confidence": 1.0}, "--confidence=1.0", "1 - 1e-6"),
+    ("hypersphere", {"dim": 1}, "--dim=1", "at least 2"),
+    ("linear", {"vary": "threshold=0.1,0.10"}, "0.10 twice", "once"),
     ("linear", {"vary": "seeds=1,2"}, "--vary=seeds=1,2", "dim"),
     ("linear", {"vary": "width=1,2"}, "--vary=width=1,2", "dim"),
     ("linear", {"vary": "dim=1,x"}, "'x'", "--dim"),
     ("linear", {"vary": "dim=10,10"}, "10 twice", "once"),
     ("linear", {"vary": "dim=0,10"}, "--dim=0", ">= 1"),
-    ("linear", {"posterior_noise": (0.0,)}, "--posterior_noise=0.0", "> 0"),
+    ("linear", {"posterior_noise": (0.0,)}, "--posterior_noise=0.0", "1e-6"),
     ("exponential", {"noise": "pink"}, "--noise=pink", "gaussian, cube"),
     ("exponential", {"scale": -1.0}, "--scale=-1.0", "> 0"),
     ("linear", {"example": "torus"}, "--example=torus", "digits"),
@@ -389,3 +494,36 @@ def test_bad_settings_are_refused_before_anything_is_made(
     message = str(caught.value)
     assert names in message and remedy in message and "\n" not in message, message
     assert not list(tmp_path.iterdir())
+
+
+def test_a_users_own_problem_in_the_readme():
+    """The block of the README runs as it stands, and its claim is strong."""
+    text = (ROOT / "README.md").read_text()
+    (block,) = [b for b in text.split("```python\n")[1:] if "bounds.draws" in b]
+    names = {}
+    exec(block.split("```")[0], names)
+    answer = names["answer"]
+    assert answer.eps_unif_alg.bound > 0.9 and answer.errors.test.max() < 0.05
+    assert answer.same_distribution.p_value > 0.001
+
+
+@pytest.mark.parametrize(
+    ("flags", "names", "remedy"),
+    [
+        (["--example=linear", "--preset=far_apart"], "--preset=far_apart", "notebook"),
+        (["--example=torus"], "--example=torus", "hypersphere"),
+        (["--example=linear", "--width=3"], "--width=3", "posterior_noise"),
+        (["--vary=width"], "--vary=width", "radii=1:1.1"),
+        (["--sizes=4,x"], "--sizes=4,x", "commas"),
+        (["--preset=tiny"], "preset", "demo"),
+    ],
+)
+def test_a_bad_command_is_one_line(tmp_path, flags, names, remedy):
+    command = [sys.executable, "-m", "experiments.uc_failure", *flags]
+    done = subprocess.run(
+        [*command, f"--out={tmp_path / 'a'}"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+    assert names in done.stderr and remedy in done.stderr, done.stderr
+    assert done.stdout == "" and not list(tmp_path.iterdir())
