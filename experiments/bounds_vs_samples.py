@@ -52,16 +52,12 @@ def run(
         )
     source = DATASETS[config.dataset](config)
     plan_of(config, source)  # refuses what cannot be trained, before a folder is made
-    if resume or redraw:
-        folder = RunFolder.resume(out, config, source.sha256, redraw)
-    else:
-        folder = RunFolder.create(out, config, source.sha256)
+    folder = RunFolder.open(out, config, source.sha256, resume=resume, redraw=redraw)
     sweep, layout = SizeSweep(config, source, folder), layout or make_layout()
     if redraw:
         if not sweep.is_measured:
             raise Refusal(f"--out={out}: not finished; use --resume")
-        folder.reopen()
-        folder.record_settings(config, source.sha256)
+        folder.reopen(config, source.sha256)
     if not folder.is_finished:
         with Progress() as progress:
             sweep.keep_samples()

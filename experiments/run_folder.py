@@ -213,6 +213,18 @@ class RunFolder:
             )
         return folder
 
+    @classmethod
+    def open(cls, out, config, fingerprint, *, resume, redraw):
+        """A new folder, or with `resume` or `redraw` an existing one, as above."""
+        if resume or redraw:
+            return cls.resume(out, config, fingerprint, redraw)
+        return cls.create(out, config, fingerprint)
+
+    def reopen(self, config, fingerprint):
+        """Marks the folder as not finished, and records settings that may have changed."""
+        self._last.unlink(missing_ok=True)
+        self.record_settings(config, fingerprint)
+
     def record_settings(self, config, fingerprint):
         """Replaces the settings: `--redraw` may change how runs are measured."""
         write_json(
@@ -232,7 +244,3 @@ class RunFolder:
     @property
     def is_finished(self):
         return self._last.exists()
-
-    def reopen(self):
-        """Marks the folder as not finished, before anything in it changes."""
-        self._last.unlink(missing_ok=True)

@@ -41,16 +41,12 @@ def run(
     check(config)
     check_example(config)
     sweep = FailureSweep(config)  # refuses what cannot be trained
-    if resume or redraw:
-        folder = RunFolder.resume(out, config, sweep.sha256, redraw)
-    else:
-        folder = RunFolder.create(out, config, sweep.sha256)
+    folder = RunFolder.open(out, config, sweep.sha256, resume=resume, redraw=redraw)
     sweep.folder, layout = folder, layout or make_layout()
     if redraw:
         if not sweep.is_measured:
             raise Refusal(f"--out={out}: not finished; use --resume")
-        folder.reopen()
-        folder.record_settings(config, sweep.sha256)
+        folder.reopen(config, sweep.sha256)
     if not folder.is_finished:
         with Progress() as progress:
             sweep.keep_samples()

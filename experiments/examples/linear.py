@@ -12,19 +12,16 @@ from scipy import special
 
 from bounds import gibbs
 from experiments.data import linear
+from experiments.examples.example import Example
 from experiments.seeding import Purpose, key_for
 from nets.linear import Linear
 
 
-class LinearExample:
+class LinearExample(Example):
     """An `Example`; its risk is exact in closed form given the weights."""
 
-    sha256 = None
-    is_trained = True
     loss = "linear"
     fresh_depends_on_size = True
-    fresh_is_everything = False
-    float64 = False
     # What an epoch at batch 1 needs to be the paper's gradient step.
     fixed = types.MappingProxyType(
         {"batch_size": 1, "learning_rate": 1.0, "max_epochs": 1}

@@ -8,7 +8,6 @@ is known exactly: every image at both radii.
 """
 
 import hashlib
-import types
 
 import jax
 import jax.numpy as jnp
@@ -16,20 +15,16 @@ import numpy as np
 
 from experiments.data import hypersphere, idx
 from experiments.data.source import Draw
+from experiments.examples.example import Example
 from experiments.refusals import Refusal
 from experiments.seeding import Purpose, host_generator, key_for
 from nets.mlp import MLP
 
 
-class _Spheres:
+class _Spheres(Example):
     """What both have in common: a one-hidden-layer network with biases."""
 
-    is_trained = True
     loss = "sigmoid"
-    expand = None
-    fresh_depends_on_size = False
-    float64 = False
-    fixed = types.MappingProxyType({})
 
     def __init__(self, config, features):
         self._config, self.features = config, features
@@ -38,21 +33,9 @@ class _Spheres:
     def sprime(self, inputs, labels):
         return hypersphere.radial_flip(inputs, labels, self._config.radii)
 
-    def risk(self, params, size):
-        return None
-
-    def expected(self, size):
-        return {}
-
-    def observed(self, params, margins, size):
-        return {}
-
 
 class HypersphereExample(_Spheres):
     """An `Example`."""
-
-    sha256 = None
-    fresh_is_everything = False
 
     def __init__(self, config):
         super().__init__(config, config.dim)

@@ -1,5 +1,7 @@
 """The figures of `uc_failure`."""
 
+import contextlib
+
 import numpy as np
 from matplotlib.ticker import NullLocator
 
@@ -12,6 +14,18 @@ SETS = {
     "train": ("S (training)", COLOURS[2], "^"),
 }
 INNER, OUTER = "#cfe3f2", "#f7d9c4"  # what a slice is coloured where f says class 0, 1
+
+
+@contextlib.contextmanager
+def _panels(path, count, width, height):
+    """`count` axes of one PNG, with the legend of the first below them all."""
+    columns = _columns(count)
+    with canvas(path, -(-count // columns), columns, width, height) as grid:
+        for axes in grid.flat[count:]:
+            axes.remove()
+        yield grid.flat[:count]
+        handles, labels = grid[0, 0].get_legend_handles_labels()
+        grid[0, 0].figure.legend(handles, labels, loc="outside lower center", ncols=3)
 
 
 def _columns(panels):
@@ -61,9 +75,8 @@ def errors(path, entries, axis, predicted=None):
     name, values, is_log = axis
     other = "variant" if name == "training-set size m" else "m"
     groups = list(dict.fromkeys(e[other] for e in entries))
-    columns = min(len(groups), 3)
-    with canvas(path, -(-len(groups) // columns), columns, 5.2, 3.8) as grid:
-        for axes, group in zip(grid.flat, groups, strict=False):
+    with _panels(path, len(groups), 5.2, 3.8) as panels:
+        for axes, group in zip(panels, groups, strict=True):
             chosen = [i for i, e in enumerate(entries) if e[other] == group]
             x = [values[i] for i in chosen]
             _ticks(axes, x, is_log)
@@ -74,10 +87,6 @@ def errors(path, entries, axis, predicted=None):
             axes.set_xlabel(name)
             if len(groups) > 1:
                 axes.set_title(str(group) if other == "variant" else f"m = {group}")
-        for axes in grid.flat[len(groups) :]:
-            axes.remove()
-        handles, labels = grid[0, 0].get_legend_handles_labels()
-        grid[0, 0].figure.legend(handles, labels, loc="outside lower center", ncols=3)
 
 
 def by_epoch(path, histories):
@@ -88,19 +97,14 @@ def by_epoch(path, histories):
       histories: title -> list of runs, each a dict of columns: `epoch`, and an error for
         each of `SETS`.
     """
-    columns = _columns(len(histories))
-    with canvas(path, -(-len(histories) // columns), columns, 3.6, 3.2) as grid:
-        for axes, (title, runs) in zip(grid.flat, histories.items(), strict=False):
+    with _panels(path, len(histories), 3.6, 3.2) as panels:
+        for axes, (title, runs) in zip(panels, histories.items(), strict=True):
             for number, run in enumerate(runs):
                 for name, (label, colour, _) in SETS.items():
                     axes.plot(run["epoch"], run[name], color=colour, lw=1, alpha=0.8,
                               label=None if number else label)  # fmt: skip
             axes.set(title=title, xlabel="epoch", ylim=(-0.03, 1.05))
-        grid[0, 0].set_ylabel("error")
-        for axes in grid.flat[len(histories) :]:
-            axes.remove()
-        handles, labels = grid[0, 0].get_legend_handles_labels()
-        grid[0, 0].figure.legend(handles, labels, loc="outside lower center", ncols=3)
+        panels[0].set_ylabel("error")
 
 
 def margins(path, groups, gamma, unit):
@@ -112,9 +116,8 @@ def margins(path, groups, gamma, unit):
       gamma: the margin trained to, or None.
       unit: of the margins.
     """
-    columns = _columns(len(groups))
-    with canvas(path, -(-len(groups) // columns), columns, 3.8, 3.0) as grid:
-        for axes, (title, sets) in zip(grid.flat, groups.items(), strict=False):
+    with _panels(path, len(groups), 3.8, 3.0) as panels:
+        for axes, (title, sets) in zip(panels, groups.items(), strict=True):
             axes.set(title=title, xlabel=unit, yticks=[])
             pooled = np.concatenate([v[np.isfinite(v)] for v in sets.values()])
             if not len(pooled):
@@ -130,11 +133,7 @@ def margins(path, groups, gamma, unit):
             axes.axvline(0, color="#333333", lw=0.8)
             if gamma is not None:
                 axes.axvline(gamma, color="#333333", lw=0.8, ls=":")
-        grid[0, 0].set_ylabel("density")
-        for axes in grid.flat[len(groups) :]:
-            axes.remove()
-        handles, labels = grid[0, 0].get_legend_handles_labels()
-        grid[0, 0].figure.legend(handles, labels, loc="outside lower center", ncols=3)
+        panels[0].set_ylabel("density")
 
 
 def slices(path, rows, radii, reach):

@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 
-from experiments import report, settings
-from experiments.failure import figures, slices, tables
+from experiments import report
+from experiments.failure import figures, slices
+from experiments.failure.summary import summarise
 from experiments.run_folder import write_json
-from experiments.statistics import t_interval
 
 TITLE = "Where uniform convergence fails: {}"
 ABOUT = {
@@ -58,102 +58,6 @@ def _axis(config, entries):
         inner_outer = [[float(v) for v in text.split(":")] for text in texts]
         return "ratio of the radii", [max(p) / min(p) for p in inner_outer], True
     return name, [float(text) for text in texts], True
-
-
-def trend(sweep, rows):
-    """How the error on S' goes along the sweep: one entry a line of points.
-
-    The line is over variants at one size, or over sizes where nothing varies; its ends are
-    compared run by run (the seeds are the same).
-    """
-    config = sweep.config
-    if not config.vary and len(config.sizes) < 2:
-        return []
-    by = {(r["variant"], r["m"], r["seed"]): r["sprime_error"] for r in rows}
-    variants, sizes = list(sweep.configs), sorted(config.sizes)
-    if not config.vary:
-        lines = [("", [("", m) for m in sizes])]
-    else:
-        lines = [(f"m={m}", [(v, m) for v in variants]) for m in sizes]
-    found = []
-    for label, cells in lines:
-        ends = [
-            np.array([by[(*cell, seed)] for seed in range(config.seeds)])
-            for cell in (cells[0], cells[-1])
-        ]
-        difference = ends[1] - ends[0]
-        low, high = t_interval(list(difference))
-        decided = low is not None and (high < 0 or low > 0)
-        if len(set(difference)) == 1:  # the interval is no interval; a sign test
-            decided = difference[0] != 0 and 2.0 ** (1 - config.seeds) <= 0.05
-        direction = "not decided"
-        if decided:
-            direction = "falls" if difference.mean() < 0 else "rises"
-        found.append(
-            {
-                "line": label,
-                "along": config.vary or f"m={settings.shown(tuple(sizes))}",
-                "first": float(ends[0].mean()),
-                "last": float(ends[1].mean()),
-                "difference_low": low,
-                "difference_high": high,
-                "direction": direction,
-                "expected": config.expected,
-                "as_expected": config.expected and direction == config.expected,
-            }
-        )
-    return found
-
-
-def _gibbs_means(rows):
-    """m -> sigma -> means over the runs."""
-    found = {}
-    for m in sorted({r["m"] for r in rows}):
-        for sigma in sorted({r["sigma"] for r in rows}):
-            own = [r for r in rows if (r["m"], r["sigma"]) == (m, sigma)]
-            found.setdefault(m, {})[sigma] = {
-                name: float(np.mean([r[name] for r in own]))
-                for name in tables.GIBBS[tables.GIBBS.index("sigma") + 1 :]
-            }
-    return found
-
-
-def summarise(sweep, results, theory, gibbs, two_samples):
-    """The content of summary.json.
-
-    Args:
-      sweep: a `FailureSweep`.
-      results, theory, gibbs: rows of the tables.
-      two_samples: variant -> size -> `bounds.two_sample.TwoSample`.
-    """
-    points = []
-    for variant in sweep.configs:
-        for size in sorted(sweep.config.sizes):
-            own = [r for r in results if (r["variant"], r["m"]) == (variant, size)]
-            found = two_samples[variant][size]
-            entry = tables.point(sweep, size, variant, own, found)
-            points.append(entry | {"verdict": tables.verdict(entry)})
-    quantities = []
-    for key in dict.fromkeys((r["variant"], r["m"], r["quantity"]) for r in theory):
-        own = [r for r in theory if (r["variant"], r["m"], r["quantity"]) == key]
-        values = [r["observed"] for r in own]
-        low, high = t_interval(values)
-        quantities.append(
-            dict(zip(("variant", "m", "quantity"), key, strict=True))
-            | {"predicted": own[0]["predicted"], "observed": float(np.mean(values)),
-               "low": low, "high": high}
-        )  # fmt: skip
-    return {
-        "example": sweep.config.example,
-        "points": points,
-        "trend": trend(sweep, results),
-        "theory": quantities,
-        "pac_bayes": [
-            {"m": m, "sigma": sigma} | means
-            for m, by_sigma in _gibbs_means(gibbs).items()
-            for sigma, means in by_sigma.items()
-        ],
-    }
 
 
 def _title(run):

@@ -1,15 +1,11 @@
-"""The tables of `uc_failure`, and what its runs support, from what was measured."""
+"""The tables of `uc_failure`, from what was measured."""
 
 import numpy as np
 
 from bounds import gibbs
-from bounds.uniform_convergence import (
-    generalization_upper_bound,
-    uniform_convergence_lower_bound,
-)
 from experiments import settings
 from experiments.failure.measuring import SETS
-from experiments.statistics import binomial_interval, t_interval
+from experiments.statistics import binomial_interval
 from nets.training import Outcome
 
 SETTINGS = (
@@ -31,7 +27,6 @@ GIBBS = (
     "run", "m", "seed", "variant", "sigma", "train_error", "sprime_error", "risk",
     "kl_over_m", "guarantee", "least",
 )  # fmt: skip
-ERRORS = ("train_error", "sprime_error", "test_error")
 
 
 def _wrong(measured, name):
@@ -133,106 +128,3 @@ def gibbs_rows(sweep, measured):
             )
             rows.append(_identity(run) | vars(found))
     return rows
-
-
-def _mean(values):
-    """Mean and t-interval over runs; no interval where the runs do not differ."""
-    low, high = t_interval(values) if len(set(values)) > 1 else (None, None)
-    return {"mean": float(np.mean(values)), "low": low, "high": high}
-
-
-def _claim(claim):
-    """A `Claim` as summary.json has it, with the reason where there is none."""
-    reason = None
-    if claim.bound is None:
-        reason = f"needs {claim.runs_needed} runs, there are {claim.runs}"
-    return claim.bound, reason
-
-
-def point(sweep, size, variant, rows, two_sample):
-    """What the runs of one size and variant say: an entry of summary.json.
-
-    `eps_unif_alg_lower_bound` holds with the confidence by itself; the `joint` one holds
-    together with those of all other points (Bonferroni).
-    """
-    points = len(sweep.configs) * len(sweep.config.sizes)
-    config, example = sweep.configs[variant], sweep.examples[variant]
-    exact = rows[0]["risk"] is not None
-    n = None if exact else config.n_test
-    tests = [r["risk"] if exact else round(r["test_error"] * n) for r in rows]
-    sprime, train = (
-        [r[name] for r in rows] for name in ("sprime_error", "train_error")
-    )
-    chosen = {"delta": config.delta, "confidence": config.confidence}
-    below = uniform_convergence_lower_bound(sprime, tests, n, **chosen)
-    above = generalization_upper_bound(train, tests, n, **chosen)
-    bound, reason = _claim(below)
-    gap, gap_reason = _claim(above)
-    joint, joint_reason = _claim(
-        uniform_convergence_lower_bound(
-            sprime, tests, n, delta=config.delta,
-            confidence=1 - (1 - config.confidence) / points,
-        )
-    )  # fmt: skip
-    if two_sample.is_suspicious:
-        bound = joint = None
-        reason = joint_reason = "S' is not distributed as S (two-sample tests)"
-    counted = (
-        sum(round(r["test_error"] * config.n_test) for r in rows)
-        if (config.n_test)
-        else None
-    )
-    predicted = example.expected(size).get("risk")
-    pooled = None
-    if counted is not None and predicted is not None:
-        total = config.n_test * len(rows)
-        low, high = binomial_interval(counted, total)
-        pooled = {
-            "predicted": predicted, "found": counted / total, "low": low, "high": high,
-            "n": total, "inside": low <= predicted <= high,
-        }  # fmt: skip
-    return {
-        "m": size,
-        "variant": variant,
-        "dim": config.dim,
-        "runs": len(rows),
-        "not_converged": [r["run"] for r in rows if not r["converged"]],
-        **{name: _mean([r[name] for r in rows]) for name in ERRORS},
-        "risk": _mean(tests) if exact else None,
-        "eps_unif_alg_lower_bound": bound,
-        "eps_unif_alg_reason": reason,
-        "joint_eps_unif_alg_lower_bound": joint,
-        "joint_eps_unif_alg_reason": joint_reason,
-        "eps_gen_upper_bound": gap,
-        "eps_gen_reason": gap_reason,
-        "largest_gap": _largest_gap(rows),
-        **chosen,
-        "sprime_p_values": vars(two_sample) | {"all": two_sample.p_value},
-        "fresh_against_prediction": pooled,
-    }
-
-
-def _largest_gap(rows):
-    """The largest risk minus training error seen: upper 95% limits where not exact."""
-    return max(
-        (r["risk"] if r["risk"] is not None else r["test_error_high"])
-        - r["train_error"]
-        for r in rows
-    )
-
-
-def verdict(entry):
-    """What the lower bound on eps_unif-alg of a point exceeds.
-
-    "vacuous" if it is at least 0.9; otherwise the upper bound on eps_gen where there is
-    one, or else the largest gap of the runs, which is descriptive only.
-    """
-    bound, gap = entry["eps_unif_alg_lower_bound"], entry["largest_gap"]
-    if bound is None:
-        return "no claim"
-    above = entry["eps_gen_upper_bound"]
-    if bound <= max(0.0, gap if above is None else above):
-        return "failure not shown"
-    if bound >= 0.9:
-        return "vacuous"
-    return "exceeds the gaps seen" if above is None else "exceeds eps_gen"

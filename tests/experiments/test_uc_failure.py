@@ -15,6 +15,7 @@ from experiments import uc_failure
 from experiments.data import exponential, linear
 from experiments.examples import EXAMPLES
 from experiments.failure import slices, sweep, tables
+from experiments.failure import summary as summary_of
 from experiments.failure.presets import PRESETS, check_example, variants
 from experiments.refusals import Refusal
 from experiments.run_folder import read_arrays
@@ -323,12 +324,12 @@ def test_claims_are_withdrawn_where_s_prime_is_not_distributed_as_s(folders):
         ],
     )
     own = [row for row in rows if row["m"] == 64]
-    good = tables.point(found, 64, "", own, TwoSample(1.0, 0.5, 0.2))
-    bad = tables.point(found, 64, "", own, TwoSample(1.0, 0.5, 1e-5))
+    good = summary_of.point(found, 64, "", own, TwoSample(1.0, 0.5, 0.2))
+    bad = summary_of.point(found, 64, "", own, TwoSample(1.0, 0.5, 1e-5))
     assert good["eps_unif_alg_lower_bound"] is not None
     assert bad["eps_unif_alg_lower_bound"] is None
     assert "not distributed" in bad["eps_unif_alg_reason"]
-    assert tables.verdict(bad) == "no claim"
+    assert summary_of.verdict(bad) == "no claim"
 
 
 def test_the_best_of_many_points_is_claimed_jointly(folders):
@@ -367,7 +368,7 @@ def test_verdicts():
         ({"eps_unif_alg_lower_bound": -0.1, "largest_gap": -0.2}, "failure not shown"),
         ({"eps_unif_alg_lower_bound": None}, "no claim"),
     ):
-        assert tables.verdict(entry | changes) == expected
+        assert summary_of.verdict(entry | changes) == expected
 
 
 @pytest.mark.parametrize(
