@@ -168,8 +168,8 @@ def check_example(config):
 
 
 # Theory: signal 4, margins 36 on S and -28 on S', test error Phi(-sqrt(D/m) / 8).
-#   python -m experiments.uc_failure --example=linear --preset=demo --out=runs/linear
-# Expected: error on S' near 1 as long as D > 4 m, test error .02 at D = 256 m.     1 minute
+#   python -m experiments.uc_failure --example=linear --preset=demo --out=runs/linear  1 minute
+# Expected: error on S' near 1 as long as D > 4 m, test error .02 at D = 256 m.
 _LINEAR_DEMO = UcFailure(
     example="linear",
     data_dir=None,
