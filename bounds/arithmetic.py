@@ -15,6 +15,15 @@ def log_product_without_each(logs):
     return jnp.sum(logs) - logs
 
 
+def log_grid_weight(k):
+    """ln p(k), p(k) = 2 / (3 (|k| + 1) (|k| + 2)): sums to 1 over all whole numbers.
+
+    The share of the failure probability that cell k of a grid gets, so that a quantity may
+    be rounded up to its cell after seeing the data.
+    """
+    return jnp.log(2 / 3) - jnp.log(jnp.abs(k) + 1) - jnp.log(jnp.abs(k) + 2)
+
+
 def margin_bound(log_numerator, task, margins, margin):
     """R_S(gamma) + numerator / (gamma sqrt(m)): the form in which margin bounds are plotted.
 

@@ -51,10 +51,11 @@ def measure(network, groups):
 
 
 @functools.partial(jax.jit, static_argnames=("fn", "keywords"))
-def _map_over_runs(fn, groups, margin, keywords):
-    return jax.vmap(
-        lambda groups, margin: fn(*groups, margin=margin, **dict(keywords))
-    )(groups, margin)
+def _map_over_runs(fn, groups, own, keywords):
+    """`own` are keywords that each run has its own value of: the margin, or none."""
+    return jax.vmap(lambda groups, own: fn(*groups, **own, **dict(keywords)))(
+        groups, own
+    )
 
 
 def evaluate(
@@ -105,12 +106,13 @@ def evaluate(
                         f"speaks of {spec.weight_matrices} weight matrices, not of {matrices}"
                     )
                     continue
+            own = {"margin": jnp.broadcast_to(jnp.asarray(margin, float), (runs,))}
             chosen = tuple((k, options[k]) for k in keywords if k in options)
             results[name] = jax.device_get(
                 _map_over_runs(
                     spec.fn,
                     jax.tree.map(jnp.asarray, [measured[g] for g in groups]),
-                    jnp.broadcast_to(jnp.asarray(margin, float), (runs,)),
+                    own if "margin" in keywords else {},
                     chosen,
                 )
             )

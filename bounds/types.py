@@ -70,6 +70,41 @@ class LayerNorms:
 
 
 @struct.dataclass
+class Peeling:
+    """Products over the layers of a network with its biases folded in, in logarithms.
+
+    Attributes:
+      log_frobenius: `[]`, ln prod_{l<L} ||W_l||_F * sum_k ||W_L[:, k]||_2.
+      log_l1: `[]`, ln prod_{l<L} max_j ||W_l[:, j]||_1 * sum_k ||W_L[:, k]||_1.
+      log_path: `[]`, ln of the l1 path norm: the sum over all paths from an input to an
+        output of the product of |weights|.
+      outputs: `[]`, columns k of W_L: C, or 1 where two classes made it their difference.
+      matrices: `[]`, L.
+    """
+
+    log_frobenius: chex.Array
+    log_l1: chex.Array
+    log_path: chex.Array
+    outputs: chex.Array
+    matrices: chex.Array
+
+
+@struct.dataclass
+class Inputs:
+    """Norms of the training inputs X `[m, D]`, with a constant 1 where there are biases.
+
+    Attributes:
+      frobenius: `[]`, ||X||_F.
+      largest_feature: `[]`, sqrt(max_j sum_i x_ij^2).
+      features: `[]`, D, the constant included.
+    """
+
+    frobenius: chex.Array
+    largest_feature: chex.Array
+    features: chex.Array
+
+
+@struct.dataclass
 class BoundValue:
     """What a bound says of one network.
 

@@ -90,6 +90,59 @@ def excess_neyshabur_2019(weights, initial, b, gamma, m):
     return b * frobenius(weights[1]) * first / (gamma * math.sqrt(m))
 
 
+def folded(weights, biases):
+    """Biases as weights of a constant 1: [[W, 0], [b, 1]], the last layer [[W], [b]]."""
+    found = []
+    for index, (w, b) in enumerate(zip(weights, biases, strict=True)):
+        rows = [[*map(float, row)] for row in w] + [[*map(float, b)]]
+        if index + 1 < len(weights):
+            rows = [row + [0.0] for row in rows[:-1]] + [rows[-1] + [1.0]]
+        found.append(np.array(rows))
+    return found
+
+
+def peeling_constants(weights, x, kind):
+    """(C, A) of the bounds by peeling, from matrices with biases folded in and X."""
+    *hidden, last = [np.asarray(w, float) for w in weights]
+    k, d, depth = last.shape[1], x.shape[1], len(weights)
+    if k == 2:
+        last = last[:, 1:] - last[:, :1]
+    columns = range(last.shape[1])
+    feature = math.sqrt(max(sum(float(v) ** 2 for v in x[:, j]) for j in range(d)))
+    log_k, factor = (0.0, 2) if k == 2 else (math.log(k), 4)
+    if kind == "frobenius":
+        c = sum(frobenius(last[:, j]) for j in columns)
+        for w in hidden:
+            c *= frobenius(w)
+        inner = 2 * ((depth - 1) * math.log(2) + log_k)
+        return c, factor * frobenius(x) * (1 + math.sqrt(inner))
+    if kind == "l1":
+        c = sum(abs(float(v)) for v in last.ravel())
+        for w in hidden:
+            c *= max(sum(abs(float(v)) for v in w[:, j]) for j in range(w.shape[1]))
+    else:
+        c = 0.0
+        for path in np.ndindex(*(w.shape[0] for w in weights), last.shape[1]):
+            product = 1.0
+            for w, i, j in zip([*hidden, last], path, path[1:], strict=False):
+                product *= abs(float(w[i, j]))
+            c += product
+    inner = 2 * (depth * math.log(2) + log_k + math.log(d))
+    return c, factor * feature * math.sqrt(inner)
+
+
+def peeling_bound(c, a, margins, delta):
+    """The least of ramp(gamma) + A 2^k / m + 3 sqrt(ln(2 / (delta p(k))) / (2 m))."""
+    m, best = len(margins), math.inf
+    for k in range(-150, 150):
+        gamma = c / 2.0**k
+        ramp = sum(min(1.0, max(0.0, 1 - v / gamma)) for v in margins) / m
+        p = 2 / (3 * (abs(k) + 1) * (abs(k) + 2))
+        deviation = 3 * math.sqrt(math.log(2 / (delta * p)) / (2 * m))
+        best = min(best, ramp + a * 2.0**k / m + deviation)
+    return best
+
+
 def margin_error(margins, gamma):
     return sum(1 for v in margins if v <= gamma) / len(margins)
 

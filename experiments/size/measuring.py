@@ -128,6 +128,8 @@ def groups_of(measured):
     kinds = {
         "task": bounds.types.Task,
         "margins": bounds.types.Margins,
+        "peeling": bounds.types.Peeling,
+        "inputs": bounds.types.Inputs,
         **dict.fromkeys(
             ("layers", "init", "from_init", "from_origin", "from_other"),
             bounds.types.LayerNorms,

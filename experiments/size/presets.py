@@ -3,6 +3,7 @@
 import dataclasses
 
 from bounds import BOUNDS, Convention
+from bounds.types import UP_TO_CONSTANTS
 from experiments.data import DATASETS
 from experiments.data.idx import DRAW_RULES
 from experiments.settings import (
@@ -103,6 +104,9 @@ class BoundsVsSamples:
         return Convention(self.depth_factor, self.input_norm, self.norm_21)
 
 
+# The bounds in the form that papers plot: what the presets evaluate.
+PLOTTED = tuple(n for n, spec in BOUNDS.items() if spec.status == UP_TO_CONSTANTS)
+
 # Nagarajan & Kolter (2019), Section 2 and Figure 1.
 #   python -m experiments.bounds_vs_samples --preset=paper --data_dir=<folder of MNIST> \
 #     --out=runs/paper
@@ -133,7 +137,7 @@ _PAPER = BoundsVsSamples(
     loss_target=0.05,
     label_noise=0.0,
     max_epochs=300,
-    bounds=tuple(BOUNDS),
+    bounds=PLOTTED,
     depth_factor="hidden",
     input_norm="included",
     norm_21="bartlett",

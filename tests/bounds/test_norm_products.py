@@ -1,0 +1,184 @@
+"""Certified bounds by peeling, against loops from the paper and against a known risk."""
+
+import functools
+import math
+
+import jax
+import numpy as np
+import pytest
+from scipy import special
+
+import bounds
+from bounds import arithmetic
+from nets import kernels, training
+from nets.mlp import MLP
+from tests import oracles
+from tests.bounds.test_measuring import measured, network
+
+NAMES = {
+    "golowich_2018_l1": "l1",
+    "golowich_2018_l1_path": "path",
+    "golowich_2018_frobenius": "frobenius",
+}
+
+
+def evaluate(groups, name, delta=0.05):
+    stacked = jax.tree.map(lambda leaf: np.asarray(leaf)[None], groups)
+    value = bounds.evaluate(stacked, [name], margin=1.0, delta=delta)[name]
+    return jax.tree.map(lambda leaf: float(leaf[0]), value)
+
+
+def two_classes(m=400, width=4, depth=1):
+    """A network of two classes with biases, its margins and inputs."""
+    model = MLP(width, depth, 2, True)
+    rng = np.random.default_rng(m)
+    x, y = rng.standard_normal((m, 3)).astype(np.float32), rng.integers(2, size=m)
+    params = model.init(jax.random.key(m), x[:1])["params"]
+    return bounds.Network(model, params, training.pad_sample(x, y, m))
+
+
+NETWORKS = {
+    "no biases, 3 classes, depth 1": lambda: network(1),
+    "no biases, 3 classes, depth 2": lambda: network(2),
+    "biases, 3 classes": lambda: network(1, biases=True),
+    "biases, 2 classes": two_classes,
+    "biases, 2 classes, deep": lambda: two_classes(200, 3, 3),
+    "linear, 2 classes": lambda: two_classes(3000, 4, 0),
+}
+
+
+def by_loops(net, kind, delta):
+    m = int(net.sample.size)
+    x = np.asarray(net.sample.inputs)[:m].astype(float)
+    labels = np.asarray(net.sample.labels)[:m]
+    layers = kernels.layers(net.params)
+    weights = [np.asarray(layer["kernel"], float) for layer in layers]
+    biases = [
+        np.asarray(layer.get("bias", np.zeros(layer["kernel"].shape[1])), float)
+        for layer in layers
+    ]
+    margins = [
+        oracles.margin(oracles.forward(weights, biases, one), label)
+        for one, label in zip(x, labels, strict=True)
+    ]
+    if "bias" in layers[0]:
+        weights = oracles.folded(weights, biases)
+        x = np.concatenate([x, np.ones((m, 1))], axis=1)
+    c, a = oracles.peeling_constants(weights, x, kind)
+    return oracles.peeling_bound(c, a, margins, delta), c, a, margins
+
+
+@functools.cache
+def case(which):
+    net = NETWORKS[which]()
+    return net, measured(net, ("task", "margins", "peeling", "inputs"))[0]
+
+
+@pytest.mark.parametrize("which", NETWORKS)
+@pytest.mark.parametrize("name", NAMES)
+def test_the_bound_is_its_formula(name, which):
+    net, groups = case(which)
+    for delta in (0.05, 1e-6):
+        expected, c, a, margins = by_loops(net, NAMES[name], delta)
+        found = evaluate(groups, name, delta)
+        assert found.value == pytest.approx(expected, rel=1e-5)
+        assert found.value == pytest.approx(found.empirical + found.excess)
+        median = sorted(margins)[(len(margins) - 1) // 2]
+        if median > 1e-3:
+            log_complexity = math.log(a * c / (median * len(margins)))
+            assert found.log_complexity == pytest.approx(log_complexity, rel=1e-4)
+
+
+def test_the_path_norm_is_below_the_product_of_l1_norms():
+    for which in NETWORKS:
+        groups = case(which)[1]
+        assert groups["peeling"].log_path <= groups["peeling"].log_l1 + 1e-9
+
+
+def test_folding_biases_in_changes_no_output():
+    net = two_classes(20, 5, 2)
+    layers = kernels.layers(net.params)
+    weights, biases = ([np.asarray(la[n]) for la in layers] for n in ("kernel", "bias"))
+    folded = oracles.folded(weights, biases)
+    for x in np.asarray(net.sample.inputs)[:5]:
+        expected = oracles.forward(weights, biases, x)
+        zeros = [np.zeros(w.shape[1]) for w in folded]
+        np.testing.assert_allclose(
+            oracles.forward(folded, zeros, [*x, 1.0]), expected, rtol=1e-5
+        )
+
+
+def test_the_grid_shares_out_the_failure_probability():
+    k = np.arange(-(10**6), 10**6 + 1)
+    with jax.enable_x64(True):
+        total = np.exp(arithmetic.log_grid_weight(jax.numpy.asarray(k, float))).sum()
+    assert 1 - 2e-6 < total <= 1 + 1e-12
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_laws_of_a_bound(name):
+    """Scaling the last layer changes nothing but the margin's unit; delta only adds."""
+    net, groups = case("linear, 2 classes")
+    value = evaluate(groups, name).value
+    assert evaluate(groups, name, 1e-4).value > value
+    scaled = jax.tree.map(lambda leaf: 1024 * leaf, net.params)
+    again = measured(
+        bounds.Network(net.model, scaled, net.sample),
+        ("task", "margins", "peeling", "inputs"),
+    )[0]
+    assert evaluate(again, name).value == pytest.approx(value, rel=1e-5)
+
+
+def test_enormous_norms_neither_overflow_nor_clip():
+    net = network(3)
+    huge = jax.tree.map(lambda leaf: 1e30 * leaf, net.params)
+    groups = measured(
+        bounds.Network(net.model, huge, net.sample), ("task", "peeling", "inputs")
+    )[0]
+    groups["margins"] = case("no biases, 3 classes, depth 1")[1]["margins"]
+    for name in NAMES:
+        found = evaluate(groups, name)
+        assert found.value > 1 and np.isfinite(found.value)
+        assert 200 < found.log_complexity < 2000
+
+
+def linear_run(rng, m, d):
+    """A mean classifier of a Gaussian mixture, as a network of two classes; its risk."""
+    mean = np.full(d, 1.4 / math.sqrt(d))
+    labels = rng.integers(2, size=m)
+    x = (2 * labels - 1)[:, None] * mean + 0.7 * rng.standard_normal((m, d))
+    w = np.mean((2 * labels - 1)[:, None] * x, axis=0)
+    margins = (2 * labels - 1) * (x @ w)
+    risk = special.ndtr(-(w @ mean) / (0.7 * np.linalg.norm(w)))
+    return x, w, margins, risk
+
+
+def groups_of(x, w, margins):
+    m, d = x.shape
+    log_l1, log_l2 = np.log(np.abs(w).sum()), np.log(np.linalg.norm(w))
+    return {
+        "task": bounds.types.Task(np.int32(m), np.int32(2), np.float64(1)),
+        "margins": bounds.types.Margins(np.sort(margins), np.int32(m)),
+        "peeling": bounds.types.Peeling(
+            log_l2, log_l1, log_l1, np.int32(1), np.int32(1)
+        ),
+        "inputs": bounds.types.Inputs(
+            np.linalg.norm(x), np.sqrt(np.max(np.sum(x**2, 0))), np.int32(d)
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_certified_and_not_vacuous_for_linear_models(name):
+    """Known risk: no more violations than delta allows; below 1; a planted error is caught."""
+    rng, delta, runs = np.random.default_rng(3), 0.2, 60
+    wrong = planted = 0
+    for _ in range(runs):
+        x, w, margins, risk = linear_run(rng, 2000, 3)
+        value = evaluate(groups_of(x, w, margins), name, delta)
+        assert value.value < 0.9
+        wrong += risk > value.value
+        # A copy that forgets complexity and deviation and keeps a ramp at a tiny gamma.
+        planted += risk > np.mean(margins <= 0) - 1e-3
+    allowed = delta * runs + 3 * math.sqrt(runs * delta * (1 - delta))
+    assert wrong <= allowed < planted
