@@ -1,10 +1,11 @@
 """R independent draws of any learning problem, given as three pure functions.
 
   sampler(key, n) -> (inputs, labels)      n independent examples, [n, ...] and [n]
-  learner(key, inputs, labels) -> h        h(inputs) -> predicted labels [n]
+  learner(key, inputs, labels) -> h        h(inputs) -> predicted labels [n], as the sampler's
   sprime(inputs, labels) -> (inputs, labels)   the map S -> S', on each example by itself
 
-What is claimed from them holds if S' is distributed as S: `ask` tests it as well.
+All are traced by JAX. What is claimed holds if S' is distributed as S: `ask` tests it, which
+can refute it but never prove it.
 """
 
 import dataclasses
@@ -29,12 +30,14 @@ class Errors:
     Attributes:
       train, sprime: `[R]`, on S and on S'.
       test: `[R]`, on `n_test` fresh examples that all draws share.
+      test_sprime: `[R]`, on S' of as many others: the same error, if S' is as it should be.
       n_test: how many.
     """
 
     train: np.ndarray
     sprime: np.ndarray
     test: np.ndarray
+    test_sprime: np.ndarray
     n_test: int
 
 
@@ -47,8 +50,8 @@ class Answer:
       eps_gen: an upper bound on eps_gen(m, delta): a `Claim`.
       errors: what they rest on.
       same_distribution: tests of S' against S.
-      example_by_example: whether the map acts on each example by itself. Where not, or
-        where the tests fail, there is no claim on eps_unif-alg.
+      example_by_example: whether the map acts on each example by itself.
+      reason: why there is no claim on eps_unif-alg; None where there is one.
     """
 
     eps_unif_alg: Claim
@@ -56,6 +59,7 @@ class Answer:
     errors: Errors
     same_distribution: two_sample.TwoSample
     example_by_example: bool
+    reason: str | None
 
 
 def observe(sampler, learner, sprime, *, m, runs, n_test, key, layout=None):
@@ -71,23 +75,52 @@ def observe(sampler, learner, sprime, *, m, runs, n_test, key, layout=None):
 
     Returns:
       `Errors`.
+
+    Raises:
+      ValueError: the sampler or S' returns another number of examples, or h no labels.
     """
     layout = layout or make_layout()
-    test_key, runs_key = jax.random.split(key)
-    test = sampler(test_key, n_test)
+    test_key, runs_key, other_key = jax.random.split(key, 3)
+    test = _checked("sampler", sampler(test_key, n_test), n_test)
+    turned = _checked("sprime", sprime(*sampler(other_key, n_test)), n_test)
 
     def one(test, index):
         draw_key, learn_key = jax.random.split(jax.random.fold_in(runs_key, index))
         train = sampler(draw_key, m)
         h = learner(learn_key, *train)
-        return [jnp.mean(h(x) != y) for x, y in (train, sprime(*train), test)]
+        sets = (train, _checked("sprime", sprime(*train), m), *test)
+        return [jnp.mean(_predicted(h, x, y) != y) for x, y in sets]
 
     program = map_lanes(layout, one, shared=1)
     lanes, found = layout.lanes, []
     for first in range(0, runs, lanes):
         index = np.minimum(np.arange(first, first + lanes), runs - 1)
-        found.append(np.stack(jax.device_get(program(test, index)), axis=1))
+        found.append(np.stack(jax.device_get(program((test, turned), index)), axis=1))
     return Errors(*np.concatenate(found)[:runs].astype(np.float64).T, n_test)
+
+
+def _checked(name, pair, count):
+    """`(inputs, labels)` of `count` examples, or a ValueError that says what came."""
+    inputs, labels = pair
+    if len(inputs) != count or jnp.shape(labels) != (count,):
+        raise ValueError(
+            f"{name} returned inputs {jnp.shape(inputs)} and labels {jnp.shape(labels)}; "
+            f"({count}, ...) and ({count},) are needed"
+        )
+    return inputs, labels
+
+
+def _predicted(h, inputs, labels):
+    """h(inputs), which must be labels as the sampler's are: of that shape and kind."""
+    found = jnp.asarray(h(inputs))
+    kinds = [jnp.asarray(a).dtype.kind for a in (found, labels)]
+    is_other = kinds[0] != kinds[1] and bool({"b", "f"} & set(kinds))
+    if found.shape != labels.shape or is_other:
+        raise ValueError(
+            f"h returned {found.dtype}{list(found.shape)}, the labels are "
+            f"{labels.dtype}{list(labels.shape)}; it must predict such labels"
+        )
+    return found
 
 
 def same_distribution(sampler, sprime, *, m, key, examples=512):
@@ -128,9 +161,9 @@ def ask(
       confidence: of each claim.
 
     Returns:
-      An `Answer`. Its claims have a bound of None where the draws support none: too few
-      (`runs_needed` says how many); that on eps_unif-alg also where S' is not distributed
-      as S, or its map does not act on each example by itself.
+      An `Answer`. Its claims have a bound of None where the draws support none; that on
+      eps_unif-alg also where S' is not distributed as S, or its map does not act on each
+      example by itself (`reason`).
     """
     own, check, order = jax.random.split(key, 3)
     errors = observe(
@@ -140,8 +173,20 @@ def ask(
     chosen = {"delta": delta, "confidence": confidence}
     below = uniform_convergence_lower_bound(errors.sprime, counts, n_test, **chosen)
     above = generalization_upper_bound(errors.train, counts, n_test, **chosen)
-    found = same_distribution(sampler, sprime, m=m, key=check)
+    found = dataclasses.replace(
+        same_distribution(sampler, sprime, m=m, key=check),
+        errors=two_sample.equal_errors(
+            counts, np.rint(errors.test_sprime * n_test), n_test
+        ),
+    )
     each = two_sample.acts_on_each(sprime, *sampler(order, m))
-    if found.is_suspicious or not each:
+    reason = None
+    if not each:
+        reason = "S' is not made example by example"
+    elif found.is_suspicious:
+        reason = f"S' is not distributed as S (p = {found.p_value:.2g})"
+    elif below.bound is None:
+        reason = f"needs {below.runs_needed} runs, there are {runs}"
+    if reason:
         below = dataclasses.replace(below, bound=None)
-    return Answer(below, above, errors, found, each)
+    return Answer(below, above, errors, found, each, reason)

@@ -108,7 +108,7 @@ def uniform_convergence_lower_bound(
       confidence: of the claim.
 
     Returns:
-      A `Claim`; its bound may be negative, which claims nothing.
+      A `Claim`; a bound of 0 claims nothing.
 
     Raises:
       ValueError: delta or confidence out of range, or lengths that differ.
@@ -128,7 +128,7 @@ def uniform_convergence_lower_bound(
     bound = None
     if j is not None:
         gaps = sprime_errors - risk_limits(test_errors, n_test, failure - for_order)
-        bound = float(np.sort(gaps)[::-1][j - 1])
+        bound = max(0.0, float(np.sort(gaps)[::-1][j - 1]))
     return Claim(bound, confidence, delta, runs, needed)
 
 

@@ -131,7 +131,7 @@ def stored_settings(out, kind):
     out = Path(out)
     if not out.is_dir():
         raise Refusal(
-            f"--out={out}: there is no such folder to go on with; start without --resume"
+            f"--out={out}: there is no such folder; it is made without --resume and --redraw"
         )
     try:
         stored = json.loads((out / "config.json").read_text())

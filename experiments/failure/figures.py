@@ -126,6 +126,8 @@ def margins(path, groups, gamma, unit):
             low, high = np.quantile(pooled, [0.002, 0.998])
             edges = np.linspace(low, max(high, low + 1e-6 * (1 + abs(low))), 61)
             for name, (label, colour, _) in SETS.items():
+                if not np.isfinite(sets[name]).any():
+                    continue
                 axes.hist(sets[name], edges, density=True, histtype="stepfilled",
                           color=colour, alpha=0.25)  # fmt: skip
                 axes.hist(sets[name], edges, density=True, histtype="step",

@@ -30,12 +30,15 @@ ABOUT = {
     ),
 }
 CLAIM = (
-    "A two-sided uniform convergence bound, whatever its hypothesis class, must hold on S' too: "
-    "it is at least |error on S' - risk|. 'least two-sided bound' is a lower bound on "
-    "eps_unif-alg(m, delta) at delta = {delta:g} that holds with confidence {confidence:g} "
-    "over the runs and test points, for each point by itself; a run is a training set with its initial weights, and S' "
-    "leaves the weights alone. 'gap' is the largest risk minus training error of the runs "
-    "(95% upper limits where the risk is not exact)."
+    "eps_unif-alg(m, delta) is the tightest two-sided uniform convergence bound there can be; "
+    "eps_gen(m, delta) the 1 - delta quantile of risk minus training error. A two-sided bound "
+    "must hold on S' too, so that it is at least |error on S' - risk|. The column eps_unif-alg "
+    "has a lower bound at delta = {delta:g} that holds with confidence {confidence:g} over runs "
+    "and test points, for each point by itself; a run is a training set with its initial "
+    "weights, and S' leaves the weights alone. 'gap' is the largest risk minus training error "
+    "among the runs, each at its upper 95% limit where the risk is not exact. In the last "
+    "column, 'vacuous' says that the lower bound is at least 0.9, 'exceeds the gaps' (or "
+    "eps_gen) that it is above that column. Brackets: 95% t-intervals over runs."
 )
 UNITS = {"exponential": "log margin y (log h+ - log h-)"}
 
@@ -169,13 +172,14 @@ def _draw(sweep, summary, measured, epochs, folder):
 
     by_m = {}
     for row in summary["pac_bayes"]:
-        by_m.setdefault(row["m"], {})[row["sigma"]] = row
-    if by_m and not config.vary:
-        m = max(by_m)
-        figures.pac_bayes(folder.figures / "pac_bayes.png", by_m[m], m)
+        by_m.setdefault((row["variant"], row["m"]), {})[row["sigma"]] = row
+    if by_m:
+        variant, m = list(by_m)[-1]
+        figures.pac_bayes(folder.figures / "pac_bayes.png", by_m[variant, m], m)
         yield (
             "pac_bayes.png",
-            "Gaussian posteriors N(w, sigma^2 I), prior N(0, sigma^2 I): noise that makes "
+            f"m = {m}{', ' if variant else ''}{variant}: Gaussian posteriors N(w, sigma^2 I), "
+            "prior N(0, sigma^2 I): noise that makes "
             "KL/m small has destroyed the classifier before.",
         )
 
@@ -191,20 +195,21 @@ def _interval(cell, digits=3):
 
 
 def points_table(summary):
-    rows = []
+    rows, has_risk = [], summary["points"][0]["risk"] is not None
     for e in summary["points"]:
         label = f"m={e['m']}" + (f" {e['variant']}" if e["variant"] else "")
         bound, gap = e["eps_unif_alg_lower_bound"], e["eps_gen_upper_bound"]
         rows.append([
             label, str(e["runs"]), _interval(e["train_error"]), _interval(e["test_error"]),
-            _interval(e["sprime_error"]),
+            *([_interval(e["risk"], 4)] if has_risk else []), _interval(e["sprime_error"]),
             "no claim" if bound is None else f">= {bound:.3f}",
             "no claim" if gap is None else f"<= {gap:.3f}",
             f"{e['largest_gap']:.3f}", e["verdict"],
         ])  # fmt: skip
     columns = (
-        "", "runs", "error on S", "test error", "error on S'", "eps_unif-alg", "eps_gen",
-        "gap", "uniform convergence",
+        "", "runs", "error on S", "test error", *(["risk, exact"] if has_risk else []),
+        "error on S'", "eps_unif-alg", "eps_gen",
+        "gap", "the lower bound",
     )  # fmt: skip
     return report.Table(columns, rows)
 
@@ -223,8 +228,8 @@ def claim_line(summary):
         line = (
             f"With confidence {best['confidence']:g}{everywhere}: at {_where(best)}, every "
             "two-sided uniform convergence bound is at least "
-            f"{best['joint_eps_unif_alg_lower_bound']:.3f} (delta = {best['delta']:g}). No "
-            f"run's gap was seen to exceed {best['largest_gap']:.3f} there."
+            f"{best['joint_eps_unif_alg_lower_bound']:.3f} (delta = {best['delta']:g}); the "
+            f"largest gap of a run there is at most {best['largest_gap']:.3f} (upper 95% limit)."
         )
     else:
         line = (
@@ -271,7 +276,7 @@ def _gibbs_table(summary):
     columns = ("", "sigma", "error on S", "error on S'", "risk", "KL/m", "the guarantee",
                "at least")  # fmt: skip
     rows = [
-        [f"m={r['m']}", f"{r['sigma']:g}"]
+        [_where(r), f"{r['sigma']:g}"]
         + [
             report.number(r[n])
             for n in (
@@ -298,7 +303,7 @@ def _trend_table(summary):
         ]
         for t in summary["trend"]
     ]  # fmt: skip
-    columns = ("", "along", "error on S', first", "last", "difference [95%]", "it",
+    columns = ("", "along", "error on S', first", "last", "difference [95%]", "direction",
                "expected", "as expected")  # fmt: skip
     return report.Table(columns, rows, is_text=True)
 
@@ -317,8 +322,12 @@ def _twin_table(summary):
 
 def _pac_bayes_text(summary):
     """What the table of Gibbs posteriors says, in words that depend on it."""
-    m = max(r["m"] for r in summary["pac_bayes"])
-    rows = [r for r in summary["pac_bayes"] if r["m"] == m]
+    last = summary["pac_bayes"][-1]
+    rows = [
+        r
+        for r in summary["pac_bayes"]
+        if (r["variant"], r["m"]) == (last["variant"], last["m"])
+    ]
     cheap = [r for r in rows if r["kl_over_m"] < 1]
     text = (
         "Posteriors N(w, sigma^2 I) around the learned weights, prior N(0, sigma^2 I). A "
@@ -329,7 +338,7 @@ def _pac_bayes_text(summary):
     if cheap:
         r = min(cheap, key=lambda r: r["risk"])
         text += (
-            f" Means over the runs; the statement holds for each. At m = {m} the smallest "
+            f" Means over the runs; the statement holds for each. At {_where(last)} the smallest "
             f"risk among noise levels with KL/m < 1 is "
             f"{r['risk']:.3f} (sigma = {r['sigma']:g}), against "
             f"{min(r['risk'] for r in rows):.3f} at sigma = {rows[0]['sigma']:g}."

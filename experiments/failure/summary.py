@@ -103,7 +103,7 @@ def verdict(entry):
     """What the lower bound on eps_unif-alg of a point exceeds.
 
     "vacuous" if it is at least 0.9; otherwise the upper bound on eps_gen where there is
-    one, or else the largest gap of the runs, which is descriptive only.
+    one, or else the largest gap of the runs (their upper limits), which is descriptive.
     """
     bound, gap = entry["eps_unif_alg_lower_bound"], entry["largest_gap"]
     if bound is None:
@@ -113,7 +113,7 @@ def verdict(entry):
         return "failure not shown"
     if bound >= 0.9:
         return "vacuous"
-    return "exceeds the gaps seen" if above is None else "exceeds eps_gen"
+    return "exceeds the gaps" if above is None else "exceeds eps_gen"
 
 
 def trend(sweep, rows):
@@ -142,7 +142,7 @@ def trend(sweep, rows):
         decided = low is not None and (high < 0 or low > 0)
         if len(set(difference)) == 1:  # the interval is no interval; a sign test
             decided = difference[0] != 0 and 2.0 ** (1 - config.seeds) <= 0.05
-        direction = "not decided"
+        direction = "not decided" if difference.any() else "constant"
         if decided:
             direction = "falls" if difference.mean() < 0 else "rises"
         found.append(
@@ -155,22 +155,24 @@ def trend(sweep, rows):
                 "difference_high": high,
                 "direction": direction,
                 "expected": config.expected,
-                "as_expected": config.expected and direction == config.expected,
+                "as_expected": direction == config.expected
+                if config.expected and decided
+                else None,
             }
         )
     return found
 
 
 def _gibbs_means(rows):
-    """m -> sigma -> means over the runs."""
-    found = {}
-    for m in sorted({r["m"] for r in rows}):
-        for sigma in sorted({r["sigma"] for r in rows}):
-            own = [r for r in rows if (r["m"], r["sigma"]) == (m, sigma)]
-            found.setdefault(m, {})[sigma] = {
-                name: float(np.mean([r[name] for r in own]))
-                for name in tables.GIBBS[tables.GIBBS.index("sigma") + 1 :]
-            }
+    """Means over the runs of every point and noise level."""
+    names = tables.GIBBS[tables.GIBBS.index("sigma") + 1 :]
+    found = []
+    for key in dict.fromkeys((r["variant"], r["m"], r["sigma"]) for r in rows):
+        own = [r for r in rows if (r["variant"], r["m"], r["sigma"]) == key]
+        found.append(
+            dict(zip(("variant", "m", "sigma"), key, strict=True))
+            | {name: float(np.mean([r[name] for r in own])) for name in names}
+        )
     return found
 
 
@@ -204,9 +206,5 @@ def summarise(sweep, results, theory, gibbs, two_samples):
         "points": points,
         "trend": trend(sweep, results),
         "theory": quantities,
-        "pac_bayes": [
-            {"m": m, "sigma": sigma} | means
-            for m, by_sigma in _gibbs_means(gibbs).items()
-            for sigma, means in by_sigma.items()
-        ],
+        "pac_bayes": _gibbs_means(gibbs),
     }

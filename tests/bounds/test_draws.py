@@ -45,7 +45,7 @@ def test_the_linear_example_is_vacuous():
 
 def test_errors_are_those_of_a_plain_loop():
     found = observe(signal_and_noise, sum_of_examples, negate_noise, **options(runs=3))
-    test_key, runs_key = jax.random.split(jax.random.key(0))
+    test_key, runs_key, _ = jax.random.split(jax.random.key(0), 3)
     test_x, test_y = map(np.asarray, signal_and_noise(test_key, 1000))
     for run in range(3):
         draw_key, _ = jax.random.split(jax.random.fold_in(runs_key, run))
@@ -138,3 +138,47 @@ def test_too_few_draws_get_no_claim_and_hear_how_many_they_need():
     assert answer.eps_unif_alg.bound is None and answer.eps_unif_alg.runs_needed == 2
     enough = ask(signal_and_noise, sum_of_examples, negate_noise, **options(runs=2))
     assert enough.eps_unif_alg.bound > 0.7
+
+
+def parity(key, n):
+    """y = [x_0 x_1 > 0] of 200 dimensions: no test of the examples sees a wrong label."""
+    x = jax.random.normal(key, (n, 200))
+    return x, x[:, 0] * x[:, 1] > 0
+
+
+@pytest.mark.parametrize(
+    "sprime", [lambda x, y: (x, ~y), lambda x, y: (x.at[:, 0].multiply(-1), y)]
+)
+def test_what_only_a_hypothesis_sees_gets_no_claim(sprime):
+    def learner(key, x, y):
+        return lambda new: new[:, 0] * new[:, 1] > 0
+
+    answer = ask(
+        parity, learner, sprime, m=30, runs=20, n_test=500, key=jax.random.key(0)
+    )
+    found = answer.same_distribution
+    assert min(found.labels, found.energy, found.coordinates) > 0.001
+    assert found.errors < 1e-6 and answer.eps_unif_alg.bound is None
+    assert "not distributed" in answer.reason
+
+
+@pytest.mark.parametrize(
+    ("h", "says"),
+    [
+        (lambda new: new @ jnp.ones(DIM + 1), "float32.* must predict such labels"),
+        (lambda new: new[:1, 0] > 0, "must predict such labels"),
+        (lambda new: jnp.sign(new[:, 0]).astype(int), "must predict such labels"),
+    ],
+)
+def test_predictions_that_are_no_labels_are_refused(h, says):
+    with pytest.raises(ValueError, match=says):
+        ask(signal_and_noise, lambda key, x, y: h, negate_noise, **options(runs=2))
+
+
+def test_another_number_of_examples_is_refused():
+    for sampler, sprime, name in (
+        (lambda key, n: signal_and_noise(key, n + 1), negate_noise, "sampler"),
+        (signal_and_noise, lambda x, y: (x[1:], y[1:]), "sprime"),
+    ):
+        with pytest.raises(ValueError, match=name):
+            ask(sampler, sum_of_examples, sprime, **options(runs=2))
