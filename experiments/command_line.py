@@ -79,7 +79,7 @@ def _preset(presets):
     return presets[name]
 
 
-def _settings(kind, presets):
+def _settings(kind, presets, combine):
     """The settings of this call: from preset and flags, or from the folder to resume.
 
     What is not typed is taken from the folder; whether what is typed agrees with it, the
@@ -87,7 +87,7 @@ def _settings(kind, presets):
     """
     values, given = flags.FLAGS, _given(kind)
     if not (values.resume or values.redraw):
-        return dataclasses.replace(_preset(presets), **given)
+        return combine(_preset(presets), given)
     asked = {}
     if values["preset"].present:
         names = settings.names(kind, compared=True)
@@ -108,7 +108,11 @@ def _say(line):
     sys.exit(2)
 
 
-def main(kind, presets, run, chooses=None):
+def _replace(settings, given):
+    return dataclasses.replace(settings, **given)
+
+
+def main(kind, presets, run, chooses=None, combine=_replace):
     """Runs a program: `run(config, out, resume=, redraw=)` with settings from the flags.
 
     Args:
@@ -116,6 +120,7 @@ def main(kind, presets, run, chooses=None):
       presets: name -> an instance of it; or a dict of such dicts, by the setting `chooses`.
       run: the program; it takes `checkpoint_seconds` as well.
       chooses: the setting that decides which presets there are; the first is the default.
+      combine: the settings of a preset and those typed, as a dict, made into one.
     """
 
     def program(argv):
@@ -129,7 +134,7 @@ def main(kind, presets, run, chooses=None):
             if values.resume and values.redraw:
                 raise Refusal("--resume and --redraw: give one of them")
             devices.use_cores(values.devices)
-            config = _settings(kind, _presets(presets, chooses))
+            config = _settings(kind, _presets(presets, chooses), combine)
             run(
                 config,
                 values.out,

@@ -8,7 +8,12 @@ convergence bound is vacuous, with a number and a confidence on how vacuous it m
 
 from experiments import command_line
 from experiments.failure import measuring, report, tables, twin
-from experiments.failure.presets import PRESETS, UcFailure, check_example
+from experiments.failure.presets import (
+    PRESETS,
+    UcFailure,
+    check_example,
+    combine,
+)
 from experiments.failure.sweep import FailureSweep
 from experiments.progress import Progress
 from experiments.refusals import Refusal
@@ -80,4 +85,4 @@ def write(sweep):
 
 
 if __name__ == "__main__":
-    command_line.main(UcFailure, PRESETS, run, chooses="example")
+    command_line.main(UcFailure, PRESETS, run, chooses="example", combine=combine)

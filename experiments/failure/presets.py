@@ -94,12 +94,28 @@ class UcFailure:
     seed: int = setting("decides every random number", seed_number)
 
 
-def _parse(name, text, kind):
+def combine(preset, typed):
+    """A preset with the settings that were typed; one that it sweeps is swept no more.
+
+    Raises:
+      Refusal: a setting and a sweep over it were both typed.
+    """
+    name = (typed.get("vary") or preset.vary or "").partition("=")[0]
+    if name in typed and typed.get("vary"):
+        raise Refusal(
+            f"--{name}={shown(typed[name])}: --vary={typed['vary']} sweeps it; give one of them"
+        )
+    if name in typed:
+        typed = {"vary": None, "expected": None} | typed
+    return dataclasses.replace(preset, **typed)
+
+
+def _parse(text, name):
     """One value of a varied setting: a number, or several joined by colons."""
-    if kind == "radii":
+    if name == "radii":
         return tuple(float(part) for part in text.split(":"))
     whole = {"dim", "width", "batch_size", "max_epochs"}
-    return int(text) if kind in whole else float(text)
+    return int(text) if name in whole else float(text)
 
 
 def variants(config):
@@ -121,7 +137,7 @@ def variants(config):
     found = {}
     for part in text.split(","):
         try:
-            value = _parse(name, part, name)
+            value = _parse(part, name)
         except ValueError:
             raise Refusal(
                 f"--vary={config.vary}: {part!r} is no value of --{name}; write e.g. "

@@ -16,7 +16,7 @@ from experiments.data import exponential, linear
 from experiments.examples import EXAMPLES
 from experiments.failure import slices, sweep, tables
 from experiments.failure import summary as summary_of
-from experiments.failure.presets import PRESETS, check_example, variants
+from experiments.failure.presets import PRESETS, check_example, combine, variants
 from experiments.refusals import Refusal
 from experiments.run_folder import read_arrays
 from experiments.settings import check
@@ -446,6 +446,17 @@ def test_presets_are_sound(example, preset):
     if config.expected:
         assert config.vary or len(config.sizes) > 1
     assert {"demo", "notebook", "paper"} <= set(PRESETS[example])
+
+
+def test_a_typed_setting_takes_the_place_of_the_presets_sweep():
+    preset = PRESETS["exponential"]["demo"]
+    assert preset.vary.startswith("dim=")
+    one = combine(preset, {"dim": 100})
+    assert (one.dim, one.vary) == (100, None)
+    assert combine(preset, {"seeds": 3}).vary == preset.vary
+    assert combine(preset, {"vary": "dim=5,6"}).vary == "dim=5,6"
+    with pytest.raises(Refusal, match="--dim=100: --vary=dim=5,6 sweeps it"):
+        combine(preset, {"dim": 100, "vary": "dim=5,6"})
 
 
 def test_the_presets_of_the_paper_and_its_notebook():
