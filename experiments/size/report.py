@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import numpy as np
 
@@ -52,14 +53,18 @@ class Points:
         ]
 
     def quantity(self, name):
-        """`(m, seed, value)` of a column of results.csv, or of `<bound>/<rule>` (excess)."""
+        """`(m, seed, value)` of a column of results.csv, or of `<bound>/<rule>`.
+
+        Of a bound the complexity is taken: its excess, before that can saturate.
+        """
         if "/" not in name:
             return self._of(self.used, name)
         bound, rule = name.split("/")
         rows = [
             r for r in self.bounds if (r["bound"], r["margin_rule"]) == (bound, rule)
         ]
-        return self._of(rows, "excess")
+        logs = self._of(rows, "log_complexity")
+        return [(m, seed, math.exp(value)) for m, seed, value in logs if value < 700]
 
     def layer(self, layer, column):
         return self._of([r for r in self.layers if int(r["layer"]) == layer], column)
@@ -321,7 +326,8 @@ def write(config, folder, n_test):
             "Networks of every size, seed and draw were trained to one margin on m examples. "
             "A bound that explains their generalization would fall with m as the test error "
             "does. What is plotted of a bound is its excess over the training margin error, "
-            "numerator / (gamma sqrt m), with constants and logarithms dropped."
+            "numerator / (gamma sqrt m), with constants and logarithms dropped; of a certified "
+            "bound its complexity at the median training margin. Values are in bounds.csv."
         ),
         report.Text(_runs_line(summary)),
         *drawn,
