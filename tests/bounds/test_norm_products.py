@@ -178,7 +178,7 @@ def test_certified_and_not_vacuous_for_linear_models(name):
         value = evaluate(groups_of(x, w, margins), name, delta)
         assert value.value < 0.9
         wrong += risk > value.value
-        # A copy that forgets complexity and deviation and keeps a ramp at a tiny gamma.
-        planted += risk > np.mean(margins <= 0) - 1e-3
+        # A copy that forgets complexity and deviation: the ramp loss at a tiny gamma.
+        planted += risk > np.mean(margins <= 0)
     allowed = delta * runs + 3 * math.sqrt(runs * delta * (1 - delta))
     assert wrong <= allowed < planted

@@ -1,0 +1,108 @@
+"""Presets, flags and refusals of `uc_failure`."""
+
+import subprocess
+import sys
+
+import pytest
+
+from experiments.failure.presets import PRESETS, check_example, combine, variants
+from experiments.refusals import Refusal
+from experiments.settings import check
+from tests.experiments.tiny import ROOT
+from tests.experiments.tiny_failure import run, tiny
+
+
+@pytest.mark.parametrize(
+    ("example", "preset"), [(e, p) for e in PRESETS for p in PRESETS[e]]
+)
+def test_presets_are_sound(example, preset):
+    config = PRESETS[example][preset]
+    check(config)
+    check_example(config)
+    assert config.example == example and variants(config)
+    if config.expected:
+        assert config.vary or len(config.sizes) > 1
+    assert {"demo", "notebook", "paper"} <= set(PRESETS[example])
+
+
+def test_a_typed_setting_takes_the_place_of_the_presets_sweep():
+    preset = PRESETS["exponential"]["demo"]
+    assert preset.vary.startswith("dim=")
+    one = combine(preset, {"dim": 100})
+    assert (one.dim, one.vary) == (100, None)
+    assert combine(preset, {"seeds": 3}).vary == preset.vary
+    assert combine(preset, {"vary": "dim=5,6"}).vary == "dim=5,6"
+    with pytest.raises(Refusal, match="--dim=100: --vary=dim=5,6 sweeps it"):
+        combine(preset, {"dim": 100, "vary": "dim=5,6"})
+
+
+def test_the_presets_of_the_paper_and_its_notebook():
+    paper, notebook = (
+        PRESETS["hypersphere"]["paper"],
+        PRESETS["hypersphere"]["notebook"],
+    )
+    assert (paper.dim, paper.radii, paper.width) == (1000, (1.0, 1.1), 100000)
+    assert (paper.learning_rate, paper.batch_size, paper.margin) == (0.1, 64, 10.0)
+    assert paper.sizes == (2048, 4096, 8192, 16384, 32768, 65536)
+    assert (notebook.dim, notebook.radii, notebook.width) == (500, (1.0, 1.2), 10000)
+    assert (notebook.learning_rate, notebook.batch_size) == (0.5, 64)
+    assert (notebook.margin, notebook.threshold) == (8.0, 0.01)
+    assert (notebook.sizes, notebook.n_test) == ((1024, 2048, 4096, 8192), 4096)
+
+
+BAD = [
+    ("linear", {"width": 10}, "--width=10", "dim, n_test"),
+    ("exponential", {"radii": (1.0, 2.0)}, "--radii=1.0,2.0", "scale"),
+    ("hypersphere", {"n_test": None}, "--n_test is missing", "demo"),
+    ("hypersphere", {"radii": (1.0, 1.0)}, "--radii=1.0,1.0", "different"),
+    ("hypersphere", {"batch_size": 65}, "--batch_size=65", "--sizes"),
+    ("linear", {"delta": 0.5}, "--delta=0.5", "1/2)"),
+    ("linear", {"delta": 1e-17}, "--delta=1e-17", "1e-6"),
+    ("linear", {"confidence": 1.0}, "--confidence=1.0", "1 - 1e-6"),
+    ("hypersphere", {"dim": 1}, "--dim=1", "at least 2"),
+    ("linear", {"vary": "threshold=0.1,0.10"}, "0.10 twice", "once"),
+    ("linear", {"vary": "seeds=1,2"}, "--vary=seeds=1,2", "dim"),
+    ("linear", {"vary": "width=1,2"}, "--vary=width=1,2", "dim"),
+    ("linear", {"vary": "dim=1,x"}, "'x'", "--dim"),
+    ("linear", {"vary": "dim=10,10"}, "10 twice", "once"),
+    ("linear", {"vary": "dim=0,10"}, "--dim=0", ">= 1"),
+    ("linear", {"posterior_noise": (0.0,)}, "--posterior_noise=0.0", "1e-6"),
+    ("exponential", {"noise": "pink"}, "--noise=pink", "gaussian, cube"),
+    ("exponential", {"scale": -1.0}, "--scale=-1.0", "> 0"),
+    ("linear", {"example": "torus"}, "--example=torus", "digits"),
+    ("hypersphere", {"watch": -1}, "--watch=-1", ">= 0"),
+    ("digits", {"data_dir": "/nowhere"}, "/nowhere", "no such folder"),
+]
+
+
+@pytest.mark.parametrize(("example", "changes", "names", "remedy"), BAD)
+def test_bad_settings_are_refused_before_anything_is_made(
+    tmp_path, example, changes, names, remedy
+):
+    with pytest.raises(Refusal) as caught:
+        run(tiny(example, **changes), tmp_path / "a")
+    message = str(caught.value)
+    assert names in message and remedy in message and "\n" not in message, message
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("flags", "names", "remedy"),
+    [
+        (["--example=linear", "--preset=far_apart"], "--preset=far_apart", "notebook"),
+        (["--example=torus"], "--example=torus", "hypersphere"),
+        (["--example=linear", "--width=3"], "--width=3", "posterior_noise"),
+        (["--vary=width"], "--vary=width", "radii=1:1.1"),
+        (["--sizes=4,x"], "--sizes=4,x", "commas"),
+        (["--preset=tiny"], "preset", "demo"),
+    ],
+)
+def test_a_bad_command_is_one_line(tmp_path, flags, names, remedy):
+    command = [sys.executable, "-m", "experiments.uc_failure", *flags]
+    done = subprocess.run(
+        [*command, f"--out={tmp_path / 'a'}"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+    assert names in done.stderr and remedy in done.stderr, done.stderr
+    assert done.stdout == "" and not list(tmp_path.iterdir())

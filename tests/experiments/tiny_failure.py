@@ -1,0 +1,31 @@
+"""Runs of `uc_failure` small enough for tests."""
+
+import dataclasses
+
+import jax
+
+from experiments import uc_failure
+from experiments.failure.presets import PRESETS
+from nets.runs import make_layout
+
+CHANGES = {
+    "linear": {"dim": 400, "sizes": (8, 16), "seeds": 3, "n_test": 300},
+    "exponential": {"dim": 30, "sizes": (8, 16), "seeds": 3, "n_test": 200, "vary": None},
+    "hypersphere": {
+        "dim": 30, "sizes": (64, 128), "seeds": 2, "width": 40, "n_test": 300, "watch": 32,
+        "margin": 1.0, "threshold": 0.05,
+    },
+    "digits": {
+        "sizes": (64,), "seeds": 2, "vary": None, "radii": (1.0, 1.2), "width": 30, "watch": 32, "margin": 0.5,
+        "threshold": 0.1, "max_epochs": 200,
+    },
+}  # fmt: skip
+
+
+def tiny(example, /, **changes):
+    preset = PRESETS[example]["demo"]
+    return dataclasses.replace(preset, **{**CHANGES[example], **changes})
+
+
+def run(config, out, **options):
+    return uc_failure.run(config, out, layout=make_layout(jax.devices()[:2]), **options)
