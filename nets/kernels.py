@@ -36,6 +36,14 @@ def weight_matrices(params):
     ]
 
 
+def map_last(params, function):
+    """`params` with a function applied to each array of the last layer."""
+    last = {id(leaf) for leaf in layers(params)[-1].values()}
+    return jax.tree.map(
+        lambda leaf: function(leaf) if id(leaf) in last else leaf, params
+    )
+
+
 def _joined(layer):
     """The matrix of a layer whose input has parts (`nets.linear`): theirs, stacked."""
     parts = sorted(layer, key=lambda name: int(name.removeprefix("part_")))

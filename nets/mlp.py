@@ -47,13 +47,35 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(self, x):
         """Logits `[..., C]` of inputs `[..., D]`."""
-        for layer, units in enumerate([self.width] * self.depth + [self.classes]):
-            if layer:
-                x = nn.relu(x)
-            x = nn.Dense(
-                units,
-                use_bias=self.biases,
-                kernel_init=GLOROT_UNIFORM,
-                bias_init=glorot_uniform_bias,
-            )(x)
-        return x
+        return _dense_layers(x, [self.width] * self.depth + [self.classes], self.biases)
+
+
+class Layers(nn.Module):
+    """Linear layers of any widths with ReLUs between them: networks made elsewhere.
+
+    Attributes:
+      units: outputs of each layer, the last C.
+      biases: whether layers have biases.
+    """
+
+    units: tuple[int, ...]
+    biases: bool = False
+
+    @nn.compact
+    def __call__(self, x):
+        """Logits `[..., C]` of inputs `[..., D]`."""
+        return _dense_layers(x, self.units, self.biases)
+
+
+def _dense_layers(x, units, biases):
+    """Inside a module's `__call__`: layers `Dense_0`, `Dense_1`, ... with ReLUs between."""
+    for layer, count in enumerate(units):
+        if layer:
+            x = nn.relu(x)
+        x = nn.Dense(
+            count,
+            use_bias=biases,
+            kernel_init=GLOROT_UNIFORM,
+            bias_init=glorot_uniform_bias,
+        )(x)
+    return x

@@ -1,0 +1,63 @@
+"""What a layer is as a linear map, biases aside: a matrix, or a convolution of an image.
+
+A network here is x -> A_1 x -> ReLU -> A_2 ... -> A_L: linear maps (with or without biases)
+and ReLUs between them. A model that is not made of dense layers alone says what its maps
+are by a method `operators()`, one entry a layer, the input's first.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from nets.kernels import layers
+
+
+@dataclasses.dataclass(frozen=True)
+class Dense:
+    """x -> x W; inputs `[positions, in]` are averaged over their positions first.
+
+    Attributes:
+      positions: of the image that it averages; 1 for a vector.
+    """
+
+    positions: int = 1
+
+    def matrix(self, kernel):
+        """The matrix `[positions * in, out]` of the map."""
+        return jnp.tile(kernel / self.positions, (self.positions, 1))
+
+    def apply(self, kernel, x):
+        return jnp.mean(x.reshape(self.positions, -1), axis=0) @ kernel
+
+
+@dataclasses.dataclass(frozen=True)
+class Convolution:
+    """Cross-correlation of an image with a kernel `[kh, kw, in, out]`, zeros around it.
+
+    Attributes:
+      image: height and width of its own input.
+      strides: of the output.
+    """
+
+    image: tuple[int, int]
+    strides: tuple[int, int]
+
+    def apply(self, kernel, x):
+        """`[H', W', out]` of `x`: `[H * W * in]` in any shape."""
+        x = x.reshape(1, *self.image, kernel.shape[2])
+        return jax.lax.conv_general_dilated(
+            x,
+            kernel,
+            self.strides,
+            "SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            precision=jax.lax.Precision.HIGHEST,
+        )[0]
+
+
+def operators(model, params):
+    """The linear maps of a network's layers: a list of `Dense` and `Convolution`."""
+    if hasattr(model, "operators"):
+        return model.operators()
+    return [Dense()] * len(layers(params))
