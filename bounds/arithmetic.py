@@ -1,13 +1,16 @@
-"""Arithmetic that several families of bounds share: logarithms that stay finite."""
+"""Arithmetic that several families of bounds share."""
 
+import jax
 import jax.numpy as jnp
+from jax.scipy.special import betainc, xlogy
 
 from bounds.types import BoundValue
 
 
 def log(x):
-    """ln x, and a large negative number instead of -inf at x = 0."""
-    return jnp.log(jnp.maximum(x, jnp.finfo(jnp.result_type(x, float)).tiny))
+    """ln x, finite: a large negative number at x = 0 and below, a large one at infinity."""
+    info = jnp.finfo(jnp.result_type(x, float))
+    return jnp.log(jnp.clip(x, info.tiny, info.max))
 
 
 def log_product_without_each(logs):
@@ -22,6 +25,119 @@ def log_grid_weight(k):
     be rounded up to its cell after seeing the data.
     """
     return jnp.log(2 / 3) - jnp.log(jnp.abs(k) + 1) - jnp.log(jnp.abs(k) + 2)
+
+
+def cell(log_value, log_base, log_ratio):
+    """The cell k of a grid base * ratio^k that a quantity is rounded up to: ceil.
+
+    A hair above the computed quotient, so that rounding cannot put a quantity below itself.
+    """
+    return jnp.ceil((log_value - log_base) / log_ratio + 1e-6)
+
+
+def margin_cells(margins):
+    """Margins gamma = 2^k to try, around the largest of the margins' sizes, `[128]`: (gamma, k).
+
+    Above it every example counts as lost, and only bounds above 1 are at their least there.
+    """
+    sizes = jnp.abs(margins.sorted.astype(float))
+    largest = jnp.max(jnp.where(jnp.isfinite(sizes), sizes, 0.0))
+    top = jnp.where(largest > 0, jnp.ceil(log(largest) / jnp.log(2.0)), 0.0)
+    k = jnp.clip(top, -900.0, 900.0) + 64.0 - jnp.arange(128)
+    return jnp.exp2(k), k
+
+
+def median_margin(margins):
+    """The (lower) median training margin `[]`."""
+    return margins.sorted[(margins.size - 1) // 2]
+
+
+def ramp(margins, gamma):
+    """The mean ramp loss `[]` at margin gamma: 1 below 0, 0 from gamma on, linear between."""
+    gamma = jnp.maximum(gamma, jnp.finfo(jnp.result_type(gamma, float)).tiny)
+    # Sorted and summed up once, a margin costs two searches.
+    values = margins.sorted.astype(float)
+    positive = jnp.where((values > 0) & (values < jnp.inf), values, 0.0)
+    sums = jnp.append(0.0, jnp.cumsum(positive))
+    below_0 = jnp.searchsorted(values, 0.0, side="right")
+    below = jnp.maximum(jnp.searchsorted(values, gamma), below_0)
+    below = jnp.minimum(below, margins.size)
+    return (below - (sums[below] - sums[below_0]) / gamma) / margins.size
+
+
+def least(bound_of, cells, log_complexity):
+    """The `BoundValue` of the cell with the least value.
+
+    Args:
+      bound_of: `(gamma, k)` of one cell to (empirical, excess).
+      cells: (gammas, ks), `[cells]` each; the price of each is in its excess.
+      log_complexity: `[]`, of the whole.
+    """
+    empirical, excess = jax.vmap(bound_of)(*cells)
+    best = jnp.argmin(empirical + excess)
+    return BoundValue(
+        value=(empirical + excess)[best],
+        empirical=empirical[best],
+        excess=excess[best],
+        log_complexity=log_complexity,
+    )
+
+
+_HALVINGS = 64  # of [0, 1]: below the resolution of float64
+
+
+def kl(q, p):
+    """kl(q || p) `[]` of two Bernoulli laws, nats; infinite where p cannot produce q."""
+    return xlogy(q, q) - xlogy(q, p) + xlogy(1 - q, 1 - q) - xlogy(1 - q, 1 - p)
+
+
+def kl_inverse(q, c):
+    """sup {p : kl(q || p) <= c} `[]`, from above.
+
+    Args:
+      q: `[]`, in [0, 1].
+      c: `[]`, >= 0.
+    """
+
+    def halve(_, ends):
+        low, high = ends
+        middle = (low + high) / 2
+        inside = kl(q, middle) <= c
+        return jnp.where(inside, middle, low), jnp.where(inside, high, middle)
+
+    q = jnp.asarray(q, float)
+    ends = jax.lax.fori_loop(0, _HALVINGS, halve, (q, jnp.ones_like(q)))
+    # What is not a number must not look like the least p.
+    return jnp.where(jnp.isnan(q) | jnp.isnan(c), jnp.nan, ends[1])
+
+
+def binomial_upper(wrong, size, delta):
+    """The exact upper limit `[]` of a probability: BetaInv(1 - delta; k + 1, n - k).
+
+    Clopper & Pearson (1934); 1 if all of the `size` = n trials are `wrong` = k.
+    """
+
+    def halve(_, ends):
+        low, high = ends
+        middle = (low + high) / 2
+        a, b = wrong + 1.0, jnp.maximum(size - wrong, 1) * 1.0
+        inside = betainc(a, b, middle) <= 1 - delta
+        return jnp.where(inside, middle, low), jnp.where(inside, high, middle)
+
+    ends = jnp.zeros(()), jnp.ones(())
+    found = jax.lax.fori_loop(0, _HALVINGS, halve, ends)[1]
+    return jnp.where(wrong >= size, 1.0, found)
+
+
+def measure(log_value):
+    """A heuristic measure as a `BoundValue`, from its natural logarithm `[]`."""
+    value = jnp.exp(log_value)
+    return BoundValue(value, jnp.zeros_like(value), value, log_value)
+
+
+def log_measure(value):
+    """A heuristic measure that is a logarithm itself, `[]`, as a `BoundValue`."""
+    return BoundValue(value, jnp.zeros_like(value), value, value)
 
 
 def margin_bound(log_numerator, task, margins, margin):

@@ -5,26 +5,29 @@ import inspect
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from bounds import registry
-from bounds.measuring import MEASURES
+from bounds import measuring, registry
+from bounds.measuring import layers
 from bounds.measuring.network import Unavailable
 from bounds.types import Convention
 
 
-def _parameters(spec):
+def asks_for(spec):
     """(groups, keywords) that a bound asks for; groups by the names they are measured as."""
     parameters = inspect.signature(spec.fn).parameters.values()
     groups = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     keywords = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
-    return [spec.reference if g == "reference" else g for g in groups], keywords
+    return [spec.bind.get(g, g) for g in groups], keywords
 
 
 def needs(names, bounds=registry.BOUNDS):
-    """The groups that the bounds `names` ask for, each once."""
-    return list(
-        dict.fromkeys(g for name in names for g in _parameters(bounds[name])[0])
-    )
+    """The groups that the bounds `names` ask for, each once.
+
+    The first is `architecture`: it says whether they speak of the network at all.
+    """
+    groups = [g for name in names for g in asks_for(bounds[name])[0]]
+    return list(dict.fromkeys(["architecture", *groups]))
 
 
 def measure(network, groups):
@@ -35,34 +38,62 @@ def measure(network, groups):
 
     Args:
       network: a `Network`.
-      groups: names in `MEASURES`.
+      groups: names in `measuring.GROUPS`.
 
     Returns:
       `(measured, missing)`: name -> group, and name -> why it cannot be had.
     """
-    measured, missing = {}, {}
+    measured_as = {name: layers.measured_as(network, name) for name in groups}
+    measured, missing, maps = {}, {}, {}
     once = functools.cache(lambda function: function(network))
-    for name in groups:
+    for name in dict.fromkeys(measured_as.values()):
         try:
-            measured[name] = once(MEASURES[name])
+            if name in layers.NORMS:
+                maps[name] = layers.maps(network, name)
+            else:
+                found = once(measuring.MEASURES[name])
+                measured[name] = found[name] if isinstance(found, dict) else found
         except Unavailable as reason:
             missing[name] = str(reason)
-    return measured, missing
-
-
-@functools.partial(jax.jit, static_argnames=("fn", "keywords"))
-def _map_over_runs(fn, groups, own, keywords):
-    """`own` are keywords that each run has its own value of: the margin, or none."""
-    return jax.vmap(lambda groups, own: fn(*groups, **own, **dict(keywords)))(
-        groups, own
+    measured |= layers.norms(maps)
+    return tuple(
+        {name: found[one] for name, one in measured_as.items() if one in found}
+        for found in (measured, missing)
     )
+
+
+@functools.partial(jax.jit, static_argnames="calls")
+def _map_over_runs(calls, groups, margin, delta):
+    """name -> `BoundValue` of all `calls` (name, fn, groups, keywords), in one program."""
+
+    def of_one_run(groups, margin):
+        found, given = {}, {"margin": margin, "delta": delta}
+        for name, fn, needed, keywords in calls:
+            options = dict(keywords)
+            options |= {k: v for k, v in given.items() if k in options}
+            found[name] = fn(*(groups[g] for g in needed), **options)
+        return found
+
+    return jax.vmap(of_one_run)(groups, margin)
+
+
+def _reason(spec, groups, measured, missing):
+    """Why a bound cannot be had of measured groups, or ''."""
+    if "architecture" in measured:
+        one = measured["architecture"]
+        matrices = one.parameters.shape[1]
+        reason = spec.unsuited(matrices, one.convolutions.any(), one.biases.any())
+        if reason:
+            return reason
+    absent = [g for g in groups if g not in measured]
+    return missing.get(absent[0], f"{absent[0]} was not measured") if absent else ""
 
 
 def evaluate(
     measured,
     names,
     *,
-    margin,
+    margin=None,
     delta=0.05,
     convention=Convention(),
     missing=None,
@@ -73,7 +104,7 @@ def evaluate(
     Args:
       measured: name -> group with a leading run axis R.
       names: of bounds.
-      margin: `[R]` or a number, gamma > 0.
+      margin: `[R]` or a number, gamma > 0; None: each run's median training margin.
       delta: the failure probability of bounds that have one.
       convention: a `Convention`.
       missing: name -> why a group could not be measured.
@@ -83,37 +114,34 @@ def evaluate(
       name -> `BoundValue` of `[R]` arrays, or the reason, a string, why it is not
       available.
     """
-    missing = missing or {}
-    options = {"delta": delta, "convention": convention}
-    results = {}
-    with jax.enable_x64(True):
-        for name in names:
-            spec = bounds[name]
-            groups, keywords = _parameters(spec)
-            reasons = [
-                missing.get(g, f"{g} was not measured")
-                for g in groups
-                if g not in measured
-            ]
-            if reasons:
-                results[name] = reasons[0]
-                continue
-            runs = jax.tree.leaves(measured[groups[0]])[0].shape[0]
-            if spec.weight_matrices and "layers" in measured:
-                matrices = measured["layers"].frobenius.shape[1]
-                if matrices != spec.weight_matrices:
-                    results[name] = (
-                        f"speaks of {spec.weight_matrices} weight matrices, not of {matrices}"
-                    )
-                    continue
-            own = {"margin": jnp.broadcast_to(jnp.asarray(margin, float), (runs,))}
+    options = {"margin": None, "delta": None, "convention": convention}
+    reasons, calls = {}, []
+    for name in names:
+        groups, keywords = asks_for(bounds[name])
+        reason = _reason(bounds[name], groups, measured, missing or {})
+        if reason:
+            reasons[name] = reason
+        else:
             chosen = tuple((k, options[k]) for k in keywords if k in options)
-            results[name] = jax.device_get(
-                _map_over_runs(
-                    spec.fn,
-                    jax.tree.map(jnp.asarray, [measured[g] for g in groups]),
-                    own if "margin" in keywords else {},
-                    chosen,
-                )
-            )
-    return results
+            calls.append((name, bounds[name].fn, tuple(groups), chosen))
+    if not calls:
+        return reasons
+    needed = {g: measured[g] for _, _, groups, _ in calls for g in groups}
+    runs = jax.tree.leaves(needed)[0].shape[0]
+    if margin is None:
+        margin = median_margins(measured["margins"]) if "margins" in measured else 1.0
+    with jax.enable_x64(True):
+        values = _map_over_runs(
+            tuple(calls),
+            jax.tree.map(jnp.asarray, needed),
+            jnp.broadcast_to(jnp.asarray(margin, float), (runs,)),
+            jnp.asarray(delta, float),
+        )
+    found = reasons | jax.device_get(values)
+    return {name: found[name] for name in names}
+
+
+def median_margins(margins):
+    """The median training margin of each run: `[R]`."""
+    known = zip(np.asarray(margins.sorted), np.asarray(margins.size), strict=True)
+    return np.stack([np.median(values[: int(size)]) for values, size in known])

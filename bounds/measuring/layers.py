@@ -1,16 +1,77 @@
-"""The groups `layers`, `init`, `from_init`, `from_origin`, `from_other`.
+"""The groups of `LayerNorms`: the same norms of W, Z, W - Z, ... in several forms.
 
-Five times the same norms, of five matrices a layer: W, Z, W - Z, W - 0, and W minus the
-weights of another draw. Differences are taken in the wider precision where there is one.
+`layers`, `init`, `from_init`, `from_origin` and `from_other` (W minus the weights of another draw)
+take each layer as the linear map it is; `folded...` with its bias; `kernels...` and `circular...`
+are the two readings of a convolution by the measures of Jiang et al. (2020). On a fully
+connected network without biases all forms are one. Differences are taken in the wider
+precision where there is one.
 """
 
 import jax
 import jax.numpy as jnp
 
+from bounds.groups import LayerNorms
+from bounds.measuring import linear_maps
 from bounds.measuring.network import Unavailable
 from bounds.measuring.spectral_norm import spectral_norm
-from bounds.types import LayerNorms
-from nets.kernels import weight_matrices
+from nets.operators import Dense, operators
+
+_FORMS = {
+    "": linear_maps.as_operators,
+    "folded": linear_maps.as_folded,
+    "kernels": linear_maps.as_kernels,
+    "circular": linear_maps.as_circular,
+}
+# name -> (form, of, minus)
+NORMS = {
+    "layers": ("", "params", None),
+    "init": ("", "init", None),
+    "from_init": ("", "params", "init"),
+    "from_origin": ("", "params", None),
+    "from_other": ("", "params", "other"),
+    "folded": ("folded", "params", None),
+    "folded_init": ("folded", "init", None),
+    "folded_from_init": ("folded", "params", "init"),
+    "kernels": ("kernels", "params", None),
+    "kernels_from_init": ("kernels", "params", "init"),
+    "circular": ("circular", "params", None),
+    "circular_from_init": ("circular", "params", "init"),
+}
+_WITHOUT = {
+    "init": "the initial weights are not given",
+    "other": "there is no second draw",
+}
+
+
+def measured_as(network, name):
+    """The group that is measured for `name`: forms that are one on a network coincide."""
+    if name not in NORMS:
+        return name
+    form, *what = NORMS[name]
+    maps = operators(network.model, network.params)
+    is_plain = all(op == Dense() for op in maps)
+    is_one = {
+        "folded": not linear_maps.has_biases(network.params),
+        "kernels": is_plain,
+        "circular": is_plain,
+    }
+    form = "" if is_one.get(form) else form
+    return next(n for n, recipe in NORMS.items() if recipe == (form, *what))
+
+
+def maps(network, name):
+    """The linear maps, one a layer, whose norms make the group `name`.
+
+    Raises:
+      Unavailable: the weights that it needs are not given.
+    """
+    form, *trees = NORMS[name]
+    for tree in trees:
+        if tree and getattr(network, tree) is None:
+            raise Unavailable(_WITHOUT[tree])
+    return _FORMS[form](
+        network.model, *(getattr(network, tree) for tree in trees if tree)
+    )
 
 
 def _enclose(matrix):
@@ -19,65 +80,53 @@ def _enclose(matrix):
     return spectral_norm(matrix, entry_error=2 * subnormal)
 
 
-def _spectral_norms(matrices):
-    """Enclosures of matrices `[in, out]`: ends `[L]`. One loop serves all of a shape."""
-    found = {}
-    for shape in dict.fromkeys(a.shape for a in matrices):
-        places = [i for i, a in enumerate(matrices) if a.shape == shape]
-        stacked = jnp.stack([matrices[i] for i in places])
+def _spectral_norms(maps):
+    """An enclosure each. One loop serves all matrices of a shape: they compile once."""
+    found, by_shape = {}, {}
+    for place, a in enumerate(maps):
+        if type(a) is linear_maps.Matrix:
+            by_shape.setdefault(a.shape, []).append(place)
+        else:
+            found[place] = a.spectral_norm()
+    for places in by_shape.values():
+        stacked = jnp.stack([maps[place].entries for place in places])
         enclosures = jax.lax.map(_enclose, stacked)
         for index, place in enumerate(places):
             found[place] = jax.tree.map(lambda end, i=index: end[i], enclosures)
-    ordered = [found[place] for place in range(len(matrices))]
-    return jax.tree.map(lambda *ends: jnp.stack(ends), *ordered)
+    return [found[place] for place in range(len(maps))]
 
 
-def layer_norms(matrices):
-    """The norms of matrices `[in, out]`, one a layer: `LayerNorms`."""
-    spectral = _spectral_norms(matrices)
-    columns = [jnp.sqrt(jnp.sum(jnp.square(a), axis=0)) for a in matrices]
-    rows = [jnp.sqrt(jnp.sum(jnp.square(a), axis=1)) for a in matrices]
+def _norms(maps, spectral):
+    columns, rows = (
+        [getattr(a, f"{w}_sums")(2) for a in maps] for w in ("column", "row")
+    )
     return LayerNorms(
-        spectral_lower=spectral.lower,
-        spectral_upper=spectral.upper,
-        frobenius=jnp.stack([jnp.sqrt(jnp.sum(jnp.square(a))) for a in matrices]),
-        norm_21=jnp.stack([jnp.sum(c) for c in columns]),
-        norm_21_transposed=jnp.stack([jnp.sum(r) for r in rows]),
-        fan_in=jnp.asarray([a.shape[0] for a in matrices]),
-        fan_out=jnp.asarray([a.shape[1] for a in matrices]),
+        spectral_lower=jnp.stack([e.lower for e in spectral]),
+        spectral_upper=jnp.stack([e.upper for e in spectral]),
+        frobenius=jnp.stack([jnp.sqrt(jnp.sum(c)) for c in columns]),
+        norm_21=jnp.stack([jnp.sum(jnp.sqrt(c)) for c in columns]),
+        norm_21_transposed=jnp.stack([jnp.sum(jnp.sqrt(r)) for r in rows]),
+        norm_1inf=jnp.stack([jnp.max(a.column_sums(1)) for a in maps]),
+        norm_3_15=jnp.stack(
+            [jnp.sum(a.column_sums(3) ** 0.5) ** (1 / 1.5) for a in maps]
+        ),
+        fan_in=jnp.asarray([a.shape[0] for a in maps]),
+        fan_out=jnp.asarray([a.shape[1] for a in maps]),
     )
 
 
-def _wide(params):
-    return [kernel.astype(float) for kernel in weight_matrices(params)]
+def norms(groups):
+    """The norms of several groups of linear maps at once.
 
+    Args:
+      groups: name -> linear maps, one a layer (`maps`).
 
-def _difference(params, reference):
-    pairs = zip(_wide(params), _wide(reference), strict=True)
-    return layer_norms([w - z for w, z in pairs])
-
-
-def layers(network):
-    """Norms of the learned weights W."""
-    return layer_norms(_wide(network.params))
-
-
-def init(network):
-    """Norms of the initial weights Z."""
-    if network.init is None:
-        raise Unavailable("the initial weights are not given")
-    return layer_norms(_wide(network.init))
-
-
-def from_init(network):
-    """Norms of W - Z, the distance from the initial weights."""
-    if network.init is None:
-        raise Unavailable("the initial weights are not given")
-    return _difference(network.params, network.init)
-
-
-def from_other(network):
-    """Norms of W minus the weights learned from another draw, from the same init."""
-    if network.other is None:
-        raise Unavailable("there is no second draw")
-    return _difference(network.params, network.other)
+    Returns:
+      name -> `LayerNorms`.
+    """
+    every = [a for group in groups.values() for a in group]
+    spectral = iter(_spectral_norms(every))
+    return {
+        name: _norms(group, [next(spectral) for _ in group])
+        for name, group in groups.items()
+    }

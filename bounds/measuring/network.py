@@ -21,6 +21,7 @@ class Network:
       sample: the training set.
       init: the parameters it started from, or None.
       other: the parameters learned from another draw from the same init, or None.
+      holdout: examples that no choice has seen, or None.
     """
 
     model: nn.Module = struct.field(pytree_node=False)
@@ -28,3 +29,4 @@ class Network:
     sample: Sample
     init: chex.ArrayTree | None = None
     other: chex.ArrayTree | None = None
+    holdout: Sample | None = None

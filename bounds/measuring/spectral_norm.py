@@ -16,30 +16,26 @@ then sigma(A)^2 <= c, and rounding is paid for in full:
   As R'R >= 0:  sigma^2 <= c + g(k) ||A||_F^2 + u (c + max diag G^)
                                + g(n+1) / (1 - g(n+1)) tr(B^).
 
-The allowance is of the order n^2 u: about 1e-10 of sigma^2 for n = 1024 in float64. Where
-float64 is missing (see `jax.enable_x64`) the same holds with float32's u; the interval is
-then as wide as that u makes it. The arithmetic must be IEEE: a TPU's is not.
+The allowance is of the order n^2 u: about 1e-10 of sigma^2 for n = 1024 in float64. In float32
+it would be 6 percent, and a TPU's float64 is not IEEE's: there Gram iteration serves, whose
+allowance is of the order u sqrt(n) (`bounds.measuring.gram_iteration`).
 """
 
+import functools
 import math
 
 import chex
 import jax
 import jax.numpy as jnp
-from flax import struct
+
+from bounds.measuring.enclosure import Enclosure
+from bounds.measuring.gram_iteration import gram_iteration
 
 RELATIVE_WIDTH = 1e-4
 _LANCZOS_STEPS = 24
 _GRAM_BLOCKS = 4
+_TPU_ROUNDOFFS = 4.0  # an operation of emulated floats may err by; not tried on a TPU
 _PATIENCE = 8  # restarts of Lanczos before a wider interval is accepted
-
-
-@struct.dataclass
-class Enclosure:
-    """lower <= ||A||_2 <= upper."""
-
-    lower: chex.Array
-    upper: chex.Array
 
 
 def _g(count, unit_roundoff):
@@ -98,17 +94,19 @@ def _gram(a):
     return gram
 
 
-def spectral_norm(matrix, relative_width=RELATIVE_WIDTH, entry_error=0.0):
+def spectral_norm(matrix, relative_width=RELATIVE_WIDTH, entry_error=0.0, method=None):
     """An interval that holds the largest singular value of a matrix.
 
     Args:
       matrix: `[in, out]`, floating point. Work is done in the widest float there is:
         call it under `jax.enable_x64(True)`.
-      entry_error: how far an entry may be from what it stands for, besides being rounded
-        to float64 once.
       relative_width: the interval's wanted width over its lower end. A spectrum whose top
         Lanczos cannot tell apart after several restarts gets a wider one, never a wrong
-        one.
+        one; so does float32, whose rounding has its price.
+      entry_error: how far an entry may be from what it stands for, besides being rounded
+        to float64 once.
+      method: 'cholesky' (the above) or 'gram' (`gram_iteration`); None: the former where
+        float64 is at hand and is IEEE's, the latter in float32 and on TPUs.
 
     Returns:
       An `Enclosure` of scalars. A matrix that is not finite has the enclosure [0, inf].
@@ -116,8 +114,23 @@ def spectral_norm(matrix, relative_width=RELATIVE_WIDTH, entry_error=0.0):
     chex.assert_rank(matrix, 2)
     # A device may read subnormal entries as zeros.
     entry_error = entry_error + jnp.finfo(matrix.dtype).tiny
-    with jax.default_matmul_precision("highest"):
-        found = _spectral_norm(matrix.astype(float), relative_width)
+    wide = matrix.astype(float)
+
+    def cholesky(a):
+        with jax.default_matmul_precision("highest"):
+            return _by_cholesky(a, relative_width)
+
+    def gram(a, roundoffs=1.0):
+        found = gram_iteration(a, relative_width, roundoffs)
+        # As for Cholesky: an entry that is a difference was rounded once.
+        once = jnp.finfo(a.dtype).eps / 2 * jnp.linalg.norm(a) * (1 + 1e-3)
+        return Enclosure(jnp.maximum(found.lower - once, 0.0), found.upper + once)
+
+    if method is None and wide.dtype == jnp.float64:
+        tpu = functools.partial(gram, roundoffs=_TPU_ROUNDOFFS)
+        found = jax.lax.platform_dependent(wide, tpu=tpu, default=cholesky)
+    else:
+        found = {"cholesky": cholesky, "gram": gram, None: gram}[method](wide)
     error = entry_error * float(matrix.size) ** 0.5
     lower, upper = found.lower - error, found.upper + error
     return Enclosure(
@@ -126,7 +139,7 @@ def spectral_norm(matrix, relative_width=RELATIVE_WIDTH, entry_error=0.0):
     )
 
 
-def _spectral_norm(matrix, relative_width):
+def _by_cholesky(matrix, relative_width):
     dtype = matrix.dtype
     info = jnp.finfo(dtype)
     u, tiny = info.eps / 2, info.tiny

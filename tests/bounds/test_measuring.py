@@ -1,59 +1,29 @@
-import functools
-
 import jax
 import numpy as np
 import pytest
 
 import bounds
-from bounds.measuring import MEASURES
+from bounds.measuring import GROUPS
+from bounds.measuring.layers import NORMS
 from nets import kernels, training
-from nets.mlp import MLP
+from nets.cnn import CNN
 from tests import oracles
-
-ROWS = 300
-
-
-def network(depth=2, biases=False, m=150, seed=0, other=True, init=True):
-    """A made-up trained network: init, weights some way off, and a second draw's."""
-    model = MLP(12, depth, 3, biases)
-    params = [
-        model.init(jax.random.key(seed + i), np.zeros((1, 5)))["params"]
-        for i in range(3)
-    ]
-    rng = np.random.default_rng(seed)
-    sample = training.pad_sample(
-        rng.standard_normal((m, 5)).astype(np.float32), rng.integers(3, size=m), ROWS
-    )
-    return bounds.Network(
-        model,
-        params[1],
-        sample,
-        params[0] if init else None,
-        params[2] if other else None,
-    )
-
-
-@functools.partial(jax.jit, static_argnames="groups")
-def _measure(net, groups):
-    return bounds.measure(net, groups)[0]
-
-
-def measured(net, groups=tuple(MEASURES)):
-    """`(groups, missing)` of one network, in float64."""
-    with jax.enable_x64(True):
-        found = jax.device_get(_measure(net, tuple(groups)))
-        lacking = tuple(g for g in groups if g not in found)
-        return found, bounds.measure(net, lacking)[1]
-
-
-def matrices(params):
-    return [np.asarray(w, float) for w in kernels.weight_matrices(params)]
+from tests.bounds.cases import (
+    Case,
+    by_hand,
+    matrices,
+    measured,
+    network,
+    random_case,
+)
+from tests.oracles.convolution import circular, matrix_of, zero_padded
 
 
 @pytest.mark.parametrize("depth", [1, 3])
 def test_norms_of_every_group(depth):
     net = network(depth)
-    found, missing = measured(net)
+    names = ("layers", "init", "from_origin", "from_init", "from_other")
+    found, missing = measured(net, names)
     assert not missing
     w, z, o = (matrices(p) for p in (net.params, net.init, net.other))
     groups = {
@@ -131,10 +101,139 @@ def test_not_a_number_is_no_margin():
 
 
 def test_what_is_not_given_is_named():
-    found, missing = measured(network(init=False, other=False))
-    assert set(missing) == {"init", "from_init", "from_other"}
+    rest = ("spectra", "jacobians", "holdout")
+    asked = tuple(name for name in GROUPS if name not in rest)
+    found, missing = measured(network(init=False, other=False), asked)
+    from_init = {name for name, (_, *of) in NORMS.items() if "init" in of}
+    assert set(missing) == from_init | {"from_other", "first_layer"}
     assert "initial" in missing["from_init"] and "second draw" in missing["from_other"]
-    assert set(found) == set(MEASURES) - set(missing)
+    assert set(found) == set(asked) - set(missing)
+
+
+def assert_as_by_hand(found, expected):
+    """Every group; spectral norms within their enclosures."""
+    for name, group in found.items():
+        for field in group.__dataclass_fields__:
+            ours, theirs = getattr(group, field), getattr(expected[name], field)
+            if field == "spectral_lower":
+                assert np.all(ours <= theirs * (1 + 1e-12)), name
+            elif field == "spectral_upper":
+                assert np.all(ours >= theirs * (1 - 1e-12)), name
+            else:
+                theirs = theirs[: len(ours)] if np.ndim(ours) else theirs
+                ours = ours[: len(theirs)] if np.ndim(ours) else ours
+                np.testing.assert_allclose(
+                    ours, theirs, rtol=2e-5, atol=1e-5, err_msg=f"{name}/{field}"
+                )
+
+
+NETWORKS = {
+    "biases": random_case(2, [5, 5, 5, 3], biases=True),
+    "two classes, large weights": random_case(3, [4, 4, 2], biases=True, scale=1e10),
+    "deep and narrow": random_case(4, [2, 2, 2, 2, 4]),
+}
+
+
+@pytest.mark.parametrize("which", NETWORKS)
+def test_every_group_is_as_by_hand(which):
+    case = NETWORKS[which]
+    found, missing = measured(case.network(), tuple(GROUPS))
+    assert set(missing) == {"from_other", "holdout"}
+    assert_as_by_hand(found, by_hand(case))
+
+
+def test_jacobians_of_wide_layers_are_estimates():
+    case = random_case(5, [2, 80, 3])
+    ours = measured(case.network(), ["jacobians"])[0]["jacobians"]
+    exact = by_hand(case)["jacobians"]
+    np.testing.assert_allclose(ours.layer_cushion, exact.layer_cushion, rtol=1e-5)
+    np.testing.assert_allclose(
+        ours.interlayer_cushion, exact.interlayer_cushion, rtol=0.4
+    )
+
+
+def convolutional_case(biases):
+    """A small CNN, and the same network as a `Case` of explicit matrices."""
+    model = CNN((5, 4, 2), 3, 1, 3, biases)
+    params = [
+        model.init(jax.random.key(i), np.zeros((1, 40)))["params"] for i in (0, 1)
+    ]
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((30, 40)).astype(np.float32), rng.integers(3, size=30)
+    network = bounds.Network(
+        model, params[0], training.pad_sample(x, y, 0), params[1],
+        holdout=training.pad_sample(x, y, 0),
+    )  # fmt: skip
+    strides, images = [(2, 2), (1, 1)], [(5, 4), (3, 2)]
+
+    def explicit(params):
+        *convolutions, last = kernels.layers(params)
+        matrices = [
+            matrix_of(zero_padded, layer["kernel"], image, stride)
+            for layer, image, stride in zip(convolutions, images, strides, strict=True)
+        ]
+        matrices.append(np.tile(np.asarray(last["kernel"], float) / 6, (6, 1)))
+        if not biases:
+            return matrices, None
+        shifts = [np.tile(np.asarray(la["bias"], float), 6) for la in convolutions]
+        return matrices, [*shifts, np.asarray(last["bias"], float)]
+
+    (w, b), (z, c) = explicit(params[0]), explicit(params[1])
+    return network, Case(w, z, x.astype(float), y, b, c)
+
+
+@pytest.mark.parametrize("biases", [pytest.param(False, marks=pytest.mark.slow), True])
+def test_a_convolutional_network_is_measured_as_the_matrices_it_is(biases):
+    network, case = convolutional_case(biases)
+    names = (
+        "task", "margins", "inputs", "peeling", "paths", "outputs", "layers", "init",
+        "from_init", "folded", "folded_init", "folded_from_init",
+    )  # fmt: skip
+    found, missing = measured(network, names)
+    assert not missing
+    expected = by_hand(case, jacobians=False)
+    assert_as_by_hand(found, expected)
+    for name in (
+        "layers",
+        "from_init",
+        "folded",
+    ):  # wider than a matrix's, but not much
+        ratio = found[name].spectral_upper / expected[name].spectral_upper
+        assert np.all(ratio < 1.6), (name, ratio)
+
+
+def test_the_two_readings_of_a_convolution():
+    network, _ = convolutional_case(biases=True)
+    found, _ = measured(network, ("kernels", "circular", "circular_from_init"))
+    layers = kernels.layers(network.params)
+    for index, layer in enumerate(layers):
+        kernel = np.asarray(layer["kernel"], float)
+        plain = found["kernels"].spectral_upper[index]
+        reshaped = kernel.reshape(-1, kernel.shape[-1])
+        assert plain == pytest.approx(oracles.spectral(reshaped), rel=2e-4)
+        assert found["circular"].frobenius[index] == pytest.approx(
+            np.linalg.norm(kernel)
+        )
+        if kernel.ndim == 4:
+            image = ((5, 4), (3, 2))[index]
+            exact = oracles.spectral(matrix_of(circular, kernel, image))
+            assert found["circular"].spectral_upper[index] == pytest.approx(exact, 2e-4)
+
+
+def test_what_has_no_derivation_for_convolutions_is_not_available():
+    network, _ = convolutional_case(biases=False)
+    names = [n for n, spec in bounds.BOUNDS.items() if spec.fully_connected]
+    found, _ = measured(network, ("architecture", "paths", "task"))
+    stacked = jax.tree.map(lambda leaf: np.asarray(leaf)[None], found)
+    values = bounds.evaluate(stacked, [*names, "path_norm"], margin=0.1)
+    assert not isinstance(values["path_norm"], str)
+    refused = {
+        n for n, v in values.items() if isinstance(v, str) and "convolutions" in v
+    }
+    assert refused == {
+        "bartlett_1998_vc", "bartlett_2019_vc", "gonon_2024", "neyshabur_2019",
+        "neyshabur_2019_constants", "arora_2018", "nagarajan_kolter_2019",
+    } - {n for n, v in values.items() if isinstance(v, str) and "2 weight" in v}  # fmt: skip
 
 
 def test_permuting_hidden_units_changes_no_norm_and_no_margin(rng):
@@ -150,7 +249,8 @@ def test_permuting_hidden_units_changes_no_norm_and_no_margin(rng):
     same = net.replace(
         params=permuted(net.params), init=permuted(net.init), other=permuted(net.other)
     )
-    a, b = measured(net)[0], measured(same)[0]
+    names = ("layers", "init", "from_init", "margins", "task")
+    a, b = measured(net, names)[0], measured(same, names)[0]
     jax.tree.map(
         lambda x, y: np.testing.assert_allclose(x, y, rtol=2e-4, atol=1e-5), a, b
     )

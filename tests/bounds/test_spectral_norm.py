@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from bounds.measuring import spectral_norm as module
-from bounds.measuring.layers import layer_norms
+from bounds.measuring.layers import norms
+from bounds.measuring.linear_maps import Matrix
 from bounds.measuring.spectral_norm import spectral_norm
 from tests import oracles
 
@@ -36,29 +37,29 @@ def in_few_columns(rows, columns, moved):
 
 
 MATRICES = {
-    "random": gaussian(120, 90),
+    "random": gaussian(90, 64),
     "rank one": np.outer(gaussian(40, 1), gaussian(60, 1)),
     "orthogonal": orthogonal(64),
-    "repeated": with_spectrum([3.0] * 20 + [1.0] * 30),
-    "clustered": with_spectrum(1 + 1e-5 * np.linspace(0, 1, 80)),
-    "slowly decaying": with_spectrum(1 / np.sqrt(1 + np.arange(100) / 50)),
+    "repeated": with_spectrum([3.0] * 20 + [1.0] * 44),
+    "clustered": with_spectrum(1 + 1e-5 * np.linspace(0, 1, 64)),
+    "slowly decaying": with_spectrum(1 / np.sqrt(1 + np.arange(64) / 32)),
     "tall": gaussian(300, 4),
     "wide": gaussian(4, 300),
     "one column": gaussian(50, 1),
     "one entry": np.array([[-2.5]]),
-    "badly scaled": gaussian(50, 50) * 10.0 ** np.linspace(-12, 12, 50),
-    "tiny": gaussian(30, 30) * 1e-150,
-    "huge": gaussian(30, 30) * 1e150,
+    "badly scaled": gaussian(64, 64) * 10.0 ** np.linspace(-12, 12, 64),
+    "tiny": gaussian(64, 64) * 1e-150,
+    "huge": gaussian(64, 64) * 1e150,
     "one outlier": gaussian(200, 200)
     + 50 * np.outer(gaussian(200, 1), gaussian(200, 1)),
-    "diagonal": np.diag(np.arange(1.0, 40.0)),
+    "diagonal": np.diag(np.arange(1.0, 65.0)),
     # Few different singular values: the Krylov space is exhausted after as many steps.
     "two values": np.diag([2.0] + [1.0] * 63),
     "two values, rotated": hadamard(64)
     @ np.diag([3.0] + [1.0] * 63)
     @ hadamard(64)
     / 64,
-    "identity and ones": np.eye(80) + 0.5 * np.ones((80, 80)) / 80,
+    "identity and ones": np.eye(64) + 0.5 * np.ones((64, 64)) / 64,
     "repeated blocks": np.kron(np.eye(16), gaussian(4, 4)),
     "few columns moved": in_few_columns(100, 128, 5),
     "one column moved": in_few_columns(100, 128, 1),
@@ -126,15 +127,15 @@ def test_subnormal_entries_may_be_read_as_zeros_and_are_covered():
     lower, upper = enclosure(a)
     assert lower <= 3e-39 <= upper < 1e-35
     with jax.enable_x64(True):
-        found = jax.jit(lambda a: layer_norms([a.astype(float)]))(a)
+        found = jax.jit(lambda a: norms({"w": [Matrix(a.astype(float))]})["w"])(a)
     lower, upper = float(found.spectral_lower[0]), float(found.spectral_upper[0])
     assert lower <= 3e-39 <= upper
 
 
 def test_where_no_bound_covers_the_rounding_nothing_is_claimed():
-    a = np.ones((4097, 4096), np.float32)
+    a = np.ones((2**22 + 1, 4), np.float32)
     found = jax.jit(spectral_norm)(a)
-    assert float(found.lower) <= np.sqrt(4097 * 4096.0) <= float(found.upper)
+    assert float(found.lower) <= np.sqrt(4 * (2.0**22 + 1)) <= float(found.upper)
 
 
 def test_zero():
@@ -156,6 +157,27 @@ def test_in_float32_the_interval_is_wider_but_holds():
         assert found.upper.dtype == np.float32
         assert float(found.lower) <= oracles.spectral(a) <= float(found.upper)
         assert float(found.upper) <= 1.01 * float(found.lower)
+
+
+@pytest.mark.parametrize("name", ["random", "clustered", "tiny"])
+def test_without_factorisations_the_interval_is_as_narrow(name):
+    a = MATRICES[name]
+    lower, upper = enclosure(a, method="gram")
+    svd = oracles.spectral(a)
+    assert lower <= svd * (1 + 1e-13) and svd * (1 - 1e-13) <= upper
+    assert upper <= lower * (1 + 1.01 * module.RELATIVE_WIDTH)
+
+
+def test_the_method_is_chosen_by_precision():
+    a = MATRICES["random"]
+    assert (
+        enclosure(a) == enclosure(a, method="cholesky") != enclosure(a, method="gram")
+    )
+    narrow, gram, wide = (
+        jax.jit(lambda a, m=method: spectral_norm(a, method=m))(a.astype(np.float32))
+        for method in (None, "gram", "cholesky")
+    )
+    assert float(narrow.upper) == float(gram.upper) < float(wide.upper)
 
 
 def test_a_certificate_that_lanczos_would_get_wrong_is_refused(monkeypatch):
