@@ -1,10 +1,13 @@
 """Generalization bounds: networks are measured, bounds are arithmetic on what was measured.
 
-groups, missing = bounds.measure(network, bounds.needs(["neyshabur_2018"]))
-values = bounds.evaluate(groups, ["neyshabur_2018"], margin=10.0)
+network = bounds.from_arrays(weights, inputs, labels, init=initial_weights)
+for name, value in bounds.values(network).items():
+    print(name, value)
 """
 
-from bounds.evaluate import evaluate, measure, needs
+from bounds import arithmetic
+from bounds.arrays import from_arrays, values
+from bounds.evaluate import evaluate, measure, median_margins, needs
 from bounds.measuring.network import Network
 from bounds.registry import BOUNDS
 from bounds.types import BoundSpec, BoundValue, Convention
@@ -15,7 +18,11 @@ __all__ = [
     "BoundValue",
     "Convention",
     "Network",
+    "arithmetic",
     "evaluate",
+    "from_arrays",
     "measure",
+    "median_margins",
     "needs",
+    "values",
 ]

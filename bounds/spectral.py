@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
 from bounds import arithmetic
-from bounds.types import Convention
+from bounds.types import BoundValue, Convention
 
 
 def _log_input_norm(task, convention):
@@ -20,7 +20,9 @@ def _log_input_norm(task, convention):
 def neyshabur_2018(
     task, margins, layers, reference, *, margin, convention=Convention()
 ):
-    """The PAC-Bayesian spectrally-normalised margin bound, constants and logs dropped.
+    """R_S(gamma) + B d sqrt(h) prod s_l sqrt(sum ||W_l - A_l||_F^2/s_l^2) / (gamma sqrt(m)).
+
+    The PAC-Bayesian spectrally-normalised margin bound, constants and logs dropped:
 
     R_D <= R_S(gamma) + B d sqrt(h) prod_l s_l sqrt(sum_l ||W_l - A_l||_F^2 / s_l^2)
            / (gamma sqrt(m)),        s_l = ||W_l||_2
@@ -58,8 +60,36 @@ def neyshabur_2018(
     return arithmetic.margin_bound(log_numerator, task, margins, margin)
 
 
+def neyshabur_2018_layer_widths(
+    task, margins, layers, reference, *, margin, convention=Convention()
+):
+    """`neyshabur_2018` with each layer's own width h_l = fan-out instead of the largest.
+
+    R_D <= R_S(gamma) + B L prod_l s_l sqrt(sum_l h_l ||W_l - A_l||_F^2 / s_l^2)
+           / (gamma sqrt(m)). Up to constants.
+
+    Args:
+      task, margins, layers, reference, margin: as for `neyshabur_2018`.
+      convention: whether B enters.
+
+    Returns:
+      A `BoundValue`.
+    """
+    chex.assert_rank(
+        [margins.sorted, layers.frobenius, reference.frobenius, margin], [1, 1, 1, 0]
+    )
+    others = arithmetic.log_product_without_each(arithmetic.log(layers.spectral_upper))
+    terms = 2 * (others + arithmetic.log(reference.frobenius))
+    log_numerator = logsumexp(terms + jnp.log(layers.fan_out)) / 2
+    log_numerator += arithmetic.log(layers.fan_out.shape[0])
+    log_numerator += _log_input_norm(task, convention)
+    return arithmetic.margin_bound(log_numerator, task, margins, margin)
+
+
 def bartlett_2017(task, margins, layers, reference, *, margin, convention=Convention()):
-    """The spectrally-normalised covering-number bound, constants and logs dropped.
+    """R_S(gamma) + B prod s_l (sum (||W_l - A_l||_{2,1}/s_l)^(2/3))^(3/2) / (gamma sqrt(m)).
+
+    The spectrally-normalised covering-number bound, constants and logs dropped:
 
     R_D <= R_S(gamma) + B prod_l s_l (sum_l (||W_l - A_l||_{2,1} / s_l)^{2/3})^{3/2}
            / (gamma sqrt(m)),        s_l = ||W_l||_2
@@ -89,3 +119,26 @@ def bartlett_2017(task, margins, layers, reference, *, margin, convention=Conven
     log_sum = logsumexp((others + arithmetic.log(distance)) * 2 / 3) * 3 / 2
     log_numerator = _log_input_norm(task, convention) + log_sum
     return arithmetic.margin_bound(log_numerator, task, margins, margin)
+
+
+def bartlett_2017_with_logs(
+    task, margins, layers, reference, *, margin, convention=Convention()
+):
+    """`bartlett_2017` times ln(m) ln(W_max), the logarithms that the plotted form drops.
+
+    W_max is the largest number of units of a layer, the inputs being one. Up to constants.
+
+    Args:
+      task, margins, layers, reference, margin, convention: as for `bartlett_2017`.
+
+    Returns:
+      A `BoundValue`.
+    """
+    plain = bartlett_2017(
+        task, margins, layers, reference, margin=margin, convention=convention
+    )
+    widest = jnp.maximum(jnp.max(layers.fan_in), jnp.max(layers.fan_out))
+    logs = arithmetic.log(jnp.log(task.size)) + arithmetic.log(jnp.log(widest))
+    log_excess = plain.log_complexity + logs
+    excess = jnp.exp(log_excess)
+    return BoundValue(plain.empirical + excess, plain.empirical, excess, log_excess)

@@ -1,6 +1,7 @@
 """Bounds that speak of networks with two weight matrices only."""
 
 import chex
+import jax.numpy as jnp
 
 from bounds import arithmetic
 from bounds.types import Convention
@@ -9,7 +10,9 @@ from bounds.types import Convention
 def neyshabur_2019(
     task, margins, layers, init, from_init, *, margin, convention=Convention()
 ):
-    """The unit-capacity bound of two-layer networks, as Nagarajan & Kolter (2019) plot it.
+    """R_S(gamma) + B ||W_2||_F (||Z_1||_2 + ||W_1 - Z_1||_F) / (gamma sqrt(m)).
+
+    The unit-capacity bound of two-layer networks, as Nagarajan & Kolter (2019) plot it:
 
     R_D <= R_S(gamma) + B ||W_2||_F (||Z_1||_2 + ||W_1 - Z_1||_F) / (gamma sqrt(m))
     (Neyshabur et al. 2019, Theorem 2, its leading term; a term sqrt(h) / sqrt(m) and the
@@ -38,3 +41,53 @@ def neyshabur_2019(
     if convention.input_norm == "included":
         log_numerator += arithmetic.log(task.input_norm_max)
     return arithmetic.margin_bound(log_numerator, task, margins, margin)
+
+
+def neyshabur_2019_constants(
+    task,
+    margins,
+    folded,
+    folded_from_init,
+    first_layer,
+    inputs,
+    *,
+    delta,
+):
+    """`neyshabur_2019` with the constants of its authors' code.
+
+    R_D <= R_S(gamma) + (R + 3 sqrt(5h + ln(max(1, gamma sqrt(m))/delta')))/sqrt(m),
+    R = 3 sqrt(2) (sqrt(2K) + 1) (||W_2||_F + 1) (N_0 + ||W_1 - Z_1||_F ||X||_F/sqrt(m) + 1)/gamma,
+    N_0 = ||X Z_1||_F/sqrt(m), before the ReLU; gamma in a grid of powers of 2,
+    delta' = delta p(k). Under the assumption that the theorem is as its authors' code has it:
+    the constants are not derived. Biases are folded in.
+
+    Args:
+      task: a `Task`.
+      margins: the training `Margins`.
+      folded: `LayerNorms` of W with its biases, two layers.
+      folded_from_init: `LayerNorms` of W - Z.
+      first_layer: `FirstLayer`.
+      inputs: `Inputs`.
+      delta: failure probability.
+
+    Returns:
+      A `BoundValue`; `empirical` is at the best gamma.
+    """
+    chex.assert_shape([folded.frobenius, folded_from_init.frobenius], (2,))
+    chex.assert_rank([margins.sorted, task.size], [1, 0])
+    m, h = task.size.astype(float), folded.fan_out[0].astype(float)
+    first = first_layer.frobenius + folded_from_init.frobenius[0] * inputs.frobenius
+    r = 3 * jnp.sqrt(2.0) * (jnp.sqrt(2.0 * task.classes) + 1)
+    log_r = jnp.log(r) + jnp.log1p(folded.frobenius[1]) + jnp.log1p(first / jnp.sqrt(m))
+
+    def bound_of(gamma, k):
+        log_delta = jnp.log(delta) + arithmetic.log_grid_weight(k)
+        logs = jnp.maximum(jnp.log(gamma) + jnp.log(m) / 2, 0.0) - log_delta
+        complexity = jnp.exp(log_r - jnp.log(gamma))
+        return margins.error(gamma), (
+            complexity + 3 * jnp.sqrt(5 * h + logs)
+        ) / jnp.sqrt(m)
+
+    median = arithmetic.log(arithmetic.median_margin(margins))
+    log_complexity = log_r - median - jnp.log(m) / 2
+    return arithmetic.least(bound_of, arithmetic.margin_cells(margins), log_complexity)

@@ -6,19 +6,18 @@ import math
 import jax
 import numpy as np
 import pytest
-from scipy import special
 
 import bounds
 from bounds import arithmetic
 from nets import kernels, training
 from nets.mlp import MLP
 from tests import oracles
-from tests.bounds.test_measuring import measured, network
+from tests.bounds.cases import measured, network
 
 NAMES = {
-    "golowich_2018_l1": "l1",
-    "golowich_2018_l1_path": "path",
-    "golowich_2018_frobenius": "frobenius",
+    "golowich_2018_l1_certified": "l1",
+    "golowich_2018_l1_path_certified": "path",
+    "golowich_2018_frobenius_certified": "frobenius",
 }
 
 
@@ -140,45 +139,3 @@ def test_enormous_norms_neither_overflow_nor_clip():
         found = evaluate(groups, name)
         assert found.value > 1 and np.isfinite(found.value)
         assert 200 < found.log_complexity < 2000
-
-
-def linear_run(rng, m, d):
-    """A mean classifier of a Gaussian mixture, as a network of two classes; its risk."""
-    mean = np.full(d, 1.4 / math.sqrt(d))
-    labels = rng.integers(2, size=m)
-    x = (2 * labels - 1)[:, None] * mean + 0.7 * rng.standard_normal((m, d))
-    w = np.mean((2 * labels - 1)[:, None] * x, axis=0)
-    margins = (2 * labels - 1) * (x @ w)
-    risk = special.ndtr(-(w @ mean) / (0.7 * np.linalg.norm(w)))
-    return x, w, margins, risk
-
-
-def groups_of(x, w, margins):
-    m, d = x.shape
-    log_l1, log_l2 = np.log(np.abs(w).sum()), np.log(np.linalg.norm(w))
-    return {
-        "task": bounds.types.Task(np.int32(m), np.int32(2), np.float64(1)),
-        "margins": bounds.types.Margins(np.sort(margins), np.int32(m)),
-        "peeling": bounds.types.Peeling(
-            log_l2, log_l1, log_l1, np.int32(1), np.int32(1)
-        ),
-        "inputs": bounds.types.Inputs(
-            np.linalg.norm(x), np.sqrt(np.max(np.sum(x**2, 0))), np.int32(d)
-        ),
-    }
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_certified_and_not_vacuous_for_linear_models(name):
-    """Known risk: no more violations than delta allows; below 1; a planted error is caught."""
-    rng, delta, runs = np.random.default_rng(3), 0.2, 60
-    wrong = planted = 0
-    for _ in range(runs):
-        x, w, margins, risk = linear_run(rng, 2000, 3)
-        value = evaluate(groups_of(x, w, margins), name, delta)
-        assert value.value < 0.9
-        wrong += risk > value.value
-        # A copy that forgets complexity and deviation: the ramp loss at a tiny gamma.
-        planted += risk > np.mean(margins <= 0)
-    allowed = delta * runs + 3 * math.sqrt(runs * delta * (1 - delta))
-    assert wrong <= allowed < planted

@@ -1,0 +1,208 @@
+"""ReLU networks given as arrays: measured and bounded in two calls."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bounds import registry
+from bounds.evaluate import evaluate, measure, needs
+from bounds.measuring.network import Network
+from bounds.types import Convention
+from nets.mlp import Layers
+from nets.training import pad_sample
+
+
+def _params(weights, biases, has_biases):
+    """Parameters of `Layers`; where others have a bias, one that is None is zeros."""
+    found = {}
+    for index, (w, b) in enumerate(zip(weights, biases, strict=True)):
+        found[f"Dense_{index}"] = {"kernel": jnp.asarray(w, jnp.float32)}
+        if has_biases:
+            zeros = jnp.zeros(np.shape(w)[1], jnp.float32)
+            found[f"Dense_{index}"]["bias"] = (
+                zeros if b is None else jnp.asarray(b, jnp.float32)
+            )
+    return found
+
+
+def from_arrays(
+    weights,
+    inputs,
+    labels,
+    *,
+    biases=None,
+    init=None,
+    init_biases=None,
+    holdout=None,
+):
+    """A ReLU network and its training set, from arrays.
+
+    Args:
+      weights: W_1..W_L, `[in, out]` each, the input's first; rounded to float32, as inputs
+        are: what is said is said of the rounded network.
+      inputs: `[m, D]`, the training inputs.
+      labels: `[m]`, integers from 0.
+      biases: `[out]` each, or None where a layer has none.
+      init: the initial weights, as `weights`; without them bounds that need them are not
+        available.
+      init_biases: as `biases`; zeros where they are not given.
+      holdout: `(inputs, labels)` that no choice has seen.
+
+    Returns:
+      A `Network`.
+
+    Raises:
+      ValueError: arrays that do not go together, are not numbers, or are not finite.
+    """
+    weights = [_numbers("weights", w, 2) for w in weights]
+    shapes = [w.shape for w in weights]
+    inputs, labels = _examples("inputs", inputs, labels, shapes[-1][1])
+    chain = [inputs.shape[1], *(s[1] for s in shapes[:-1])]
+    if [s[0] for s in shapes] != chain:
+        raise ValueError(
+            f"weights {shapes} do not follow one another from {chain[0]} inputs; [in, out] each"
+        )
+    biases = _biases("biases", biases, shapes)
+    has_biases = any(b is not None for b in biases)
+    if init is None and init_biases is not None:
+        raise ValueError("init_biases: goes with init")
+    if init is not None:
+        init = [_numbers("init", z, 2) for z in init]
+        if [z.shape for z in init] != shapes:
+            raise ValueError(
+                f"init {[z.shape for z in init]}: other shapes than the weights', {shapes}"
+            )
+        init = _params(init, _biases("init_biases", init_biases, shapes), has_biases)
+    if holdout is not None:
+        try:
+            held_out, its_labels = holdout
+        except (TypeError, ValueError):
+            raise ValueError("holdout: must be a pair (inputs, labels)") from None
+        held_out, its_labels = _examples("holdout", held_out, its_labels, shapes[-1][1])
+        if held_out.shape[1] != chain[0]:
+            raise ValueError(f"holdout has {held_out.shape[1]} inputs, not {chain[0]}")
+        holdout = pad_sample(held_out, its_labels, 0)
+    return Network(
+        model=Layers(tuple(s[1] for s in shapes), has_biases),
+        params=_params(weights, biases, has_biases),
+        sample=pad_sample(inputs, labels, 0),
+        init=init,
+        holdout=holdout,
+    )
+
+
+def _numbers(name, array, rank):
+    """An array as float32, of a rank and finite."""
+    array = np.asarray(array)
+    if array.ndim != rank or array.dtype.kind not in "fiub":
+        raise ValueError(
+            f"{name}: {array.dtype} of shape {array.shape}; numbers of rank {rank} are needed"
+        )
+    array = array.astype(np.float32)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name}: not finite (as float32)")
+    return array
+
+
+def _examples(name, inputs, labels, classes):
+    inputs, labels = _numbers(name, inputs, 2), np.asarray(labels)
+    if (
+        labels.dtype.kind not in "iu"
+        or labels.shape != inputs.shape[:1]
+        or not labels.size
+    ):
+        raise ValueError(
+            f"{name} {inputs.shape} with labels {labels.dtype} of shape {labels.shape}: a "
+            "whole number for each example is needed"
+        )
+    if labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(
+            f"{name}: labels {labels.min()}..{labels.max()}; they must be 0..{classes - 1}, "
+            "one an output"
+        )
+    return inputs, labels
+
+
+def _biases(name, biases, shapes):
+    biases = [None] * len(shapes) if biases is None else list(biases)
+    if len(biases) != len(shapes):
+        raise ValueError(
+            f"{name}: {len(biases)} for {len(shapes)} layers; None for none"
+        )
+    found = [None if b is None else _numbers(name, b, 1) for b in biases]
+    for b, shape in zip(found, shapes, strict=True):
+        if b is not None and b.shape != shape[1:]:
+            raise ValueError(f"{name}: {b.shape} for a layer {shape}")
+    return found
+
+
+def values(
+    network,
+    names=None,
+    *,
+    margin=None,
+    delta=0.05,
+    convention=Convention(),
+    bounds=registry.BOUNDS,
+):
+    """Bounds and measures of one network, by name.
+
+    Args:
+      network: a `Network`.
+      names: of bounds; all of them if not given.
+      margin: gamma > 0 of the bounds that take one; the median training margin if not given.
+      delta: the failure probability of those that have one.
+      convention: a `Convention`.
+      bounds: the registry.
+
+    Returns:
+      name -> `BoundValue` of numbers, or the reason, a string, why it is not available.
+
+    Raises:
+      ValueError: a name, `delta` or `margin` that cannot be.
+    """
+    names = tuple(bounds) if names is None else tuple(names)
+    unknown = [name for name in names if name not in bounds]
+    if unknown:
+        raise ValueError(
+            f"no bound is called {unknown[0]!r}; bounds.BOUNDS has their names"
+        )
+    if not 0 < delta < 1:
+        raise ValueError(f"delta={delta}: must be in (0, 1)")
+    if margin is not None and not margin > 0:
+        raise ValueError(f"margin={margin}: must be > 0")
+    groups = needs(names, bounds)
+    with jax.enable_x64(True):
+        measured, missing = _measured(network, tuple(groups))
+        stacked = jax.tree.map(lambda leaf: np.asarray(leaf)[None], measured)
+    found = evaluate(
+        stacked,
+        names,
+        margin=margin,
+        delta=delta,
+        convention=convention,
+        missing=missing,
+        bounds=bounds,
+    )
+    return {name: _of_one_run(value) for name, value in found.items()}
+
+
+def _of_one_run(value):
+    if isinstance(value, str):
+        return value
+    value = jax.tree.map(lambda leaf: float(leaf[0]), value)
+    return "its value is not a number" if math.isnan(value.value) else value
+
+
+def _measured(network, groups):
+    """`measure` compiled; the reasons, which no program returns, are asked for apart."""
+    reasons = {}
+
+    def measured(network):
+        found, missing = measure(network, groups)
+        reasons.update(missing)
+        return found
+
+    return jax.device_get(jax.jit(measured)(network)), reasons

@@ -1,0 +1,208 @@
+"""Every family against its float64 oracle, on networks of any shape that hypothesis draws."""
+
+import math
+
+import hypothesis
+import numpy as np
+import pytest
+
+import bounds
+from tests import oracles
+from tests.bounds.cases import by_hand, cases, evaluate, for_any_case, random_case
+from tests.oracles import (
+    compression,
+    counting,
+    fantastic,
+    norm_products,
+    spectral_bounds,
+    two_layer,
+    weight_watcher,
+)
+from tests.oracles.path_norms import gonon_2024, path_norm
+
+GAMMA, DELTA = 0.7, 0.05
+
+
+def close(found, expected, rel=1e-6):
+    """The value, or a number beyond the largest float, or what both call infinite."""
+    if expected == math.inf or abs(expected) > 1e300:
+        return found.value > 1e30
+    return found.value == pytest.approx(expected, rel=rel, abs=1e-9)
+
+
+def plotted(case, excess):
+    return oracles.margin_error(case.margins, GAMMA) + excess
+
+
+@for_any_case
+@hypothesis.given(cases())
+def test_counting(case):
+    found = evaluate(by_hand(case, jacobians=False))
+    error = oracles.margin_error(case.margins, 0.0)
+    folded = 0 if case.biases is None else 1
+    parameters = [w.size + folded * w.shape[1] for w in case.weights]
+    units = [w.shape[1] for w in case.weights]
+    v = counting.vc_dimension_1998(sum(parameters), len(units))
+    expected = counting.vc_bound(error, case.m, v, case.classes, DELTA)
+    assert close(found["bartlett_1998_vc"], expected)
+    v = counting.vc_dimension_2019(parameters, units)
+    expected = counting.vc_bound(error, case.m, v, case.classes, DELTA)
+    assert close(found["bartlett_2019_vc"], expected)
+    expected = counting.occam_float32(error, case.m, sum(parameters), DELTA)
+    assert close(found["occam_float32"], expected, 1e-12)
+    expected = counting.clopper_pearson_upper(case.m // 7, case.m, DELTA)
+    assert close(found["holdout_cp"], expected, 1e-9)
+    assert close(found["train_error"], error)
+
+
+@for_any_case
+@hypothesis.given(cases(biases=False))
+def test_norm_products_as_plotted(case):
+    found = evaluate(by_hand(case, jacobians=False))
+    w, m, d = case.weights, case.m, case.x.shape[1]
+    b = spectral_bounds.largest_input(case.x)
+    expected = {
+        "golowich_2018_frobenius": norm_products.golowich_2018_frobenius(
+            w, b, GAMMA, m
+        ),
+        "golowich_2018_l1": norm_products.golowich_2018_l1(w, case.x, GAMMA, m),
+        "golowich_2018_l1_path": norm_products.golowich_2018_l1_path(
+            w, case.x, GAMMA, m
+        ),
+        "neyshabur_2015_frobenius": norm_products.neyshabur_2015_frobenius(
+            w, b, GAMMA, m
+        ),
+        "l3_15_product": norm_products.l3_15_product(w, GAMMA, d, m),
+        "schatten_15_product": norm_products.schatten_15_product(w, GAMMA, d, m),
+        "trace_product": norm_products.trace_product(w, GAMMA, d, m),
+        "gonon_2024": gonon_2024(w, np.max(np.abs(case.x)), GAMMA, m, case.classes),
+    }
+    for name, excess in expected.items():
+        assert close(found[name], plotted(case, excess)), name
+        assert found[name].log_complexity == pytest.approx(math.log(excess), abs=1e-6)
+    for name, p in (("l1", 1), ("l15", 1.5), ("l2", 2)):
+        expected = path_norm(w, p) / GAMMA
+        assert close(found[f"neyshabur_2015_path_{name}"], expected)
+
+
+@for_any_case
+@hypothesis.given(cases())
+def test_norm_products_certified(case):
+    found = evaluate(by_hand(case, jacobians=False))
+    w, _, x = case.folded
+    for kind, name in (("l1", "l1"), ("path", "l1_path"), ("frobenius", "frobenius")):
+        c, a = oracles.peeling_constants(w, x, kind)
+        expected = oracles.peeling_bound(c, a, case.margins, DELTA)
+        assert close(found[f"golowich_2018_{name}_certified"], expected)
+    c, a = norm_products.neyshabur_2015_frobenius_constants(w, x)
+    expected = oracles.peeling_bound(c, a, case.margins, DELTA)
+    assert close(found["neyshabur_2015_frobenius_certified"], expected)
+
+
+@for_any_case
+@hypothesis.given(cases())
+def test_spectral_as_plotted(case):
+    found = evaluate(by_hand(case, jacobians=False))
+    w, z, m = case.weights, case.initial, case.m
+    b = spectral_bounds.largest_input(case.x)
+    excess = spectral_bounds.bartlett_2017_with_logs(w, z, b, GAMMA, m)
+    if excess > 0:  # all dimensions 1: ln 1 = 0
+        assert close(found["bartlett_2017_with_logs"], plotted(case, excess))
+    excess = spectral_bounds.neyshabur_2018_layer_widths(w, z, b, GAMMA, m)
+    assert close(found["neyshabur_2018_layer_widths"], plotted(case, excess))
+
+
+@for_any_case
+@hypothesis.given(cases())
+def test_spectral_certified(case):
+    found = evaluate(by_hand(case, jacobians=False))
+    w, z, x = case.folded
+    data = x, case.margins, DELTA
+    expected = {
+        "bartlett_2017_certified": spectral_bounds.bartlett_2017_certified(w, z, *data),
+        "neyshabur_2018_certified": spectral_bounds.neyshabur_2018_certified(w, *data),
+        "neyshabur_2018_kl_certified": spectral_bounds.neyshabur_2018_kl_certified(
+            w, z, *data
+        ),
+    }
+    for name, value in expected.items():
+        assert close(found[name], value), name
+    value = spectral_bounds.bartlett_2017_lemma_a8(w, z, *data, gamma_at_most=case.m)
+    assert close(found["bartlett_2017_lemma_a8"], value)
+
+
+@for_any_case
+@hypothesis.given(cases())
+def test_two_layers(case):
+    found = evaluate(by_hand(case, jacobians=False))["neyshabur_2019_constants"]
+    if len(case.weights) != 2:
+        assert "2 weight matrices" in found
+        return
+    w, z, x = case.folded
+    value = two_layer.neyshabur_2019_constants(
+        w, z, x, case.margins, DELTA, case.classes
+    )
+    assert close(found, value)
+
+
+@for_any_case
+@hypothesis.given(cases())
+def test_perturbation(case):
+    groups = by_hand(case)
+    found = evaluate(groups)
+    moved = zip(case.weights, case.initial, strict=True)
+    distance = math.sqrt(sum(oracles.frobenius(w - z) ** 2 for w, z in moved))
+    noise = float(groups["jacobians"].noise_level)
+    expected = distance / (noise * math.sqrt(2 * case.m)) if noise > 0 else math.inf
+    assert close(found["nagarajan_kolter_2019"], expected)
+    if case.biases is not None:
+        assert "without biases" in found["arora_2018"]
+        return
+    excess = compression.arora_2018(case.weights, case.x, GAMMA, case.m)
+    assert close(found["arora_2018"], plotted(case, excess))
+
+
+@for_any_case
+@hypothesis.given(cases())
+def test_fantastic_measures(case):
+    found = evaluate(by_hand(case, jacobians=False))
+    moved = [w - z for w, z in zip(case.weights, case.initial, strict=True)]
+    norms = [[oracles.spectral(a) for a in some] for some in (case.weights, moved)]
+    expected = fantastic.measures(
+        case.weights, case.initial, *norms, case.margins, case.m, case.biases
+    )
+    assert len(expected) == 20
+    for name, value in expected.items():
+        assert close(found[name], value), name
+        if f"{name}_fft" in bounds.BOUNDS:
+            assert found[f"{name}_fft"] == found[name]
+    assert sum(f"{name}_fft" in bounds.BOUNDS for name in expected) == 8
+    expected = fantastic.cross_entropy(case.logits, case.y)
+    assert close(found["cross_entropy"], expected)
+    assert close(found["neg_output_entropy"], fantastic.neg_output_entropy(case.logits))
+
+
+def test_shapes_of_spectra():
+    for seed, widths in enumerate([(9, 7, 5), (20, 12, 8, 4), (30, 6)]):
+        case = random_case(seed, widths)
+        found = evaluate(by_hand(case, jacobians=False))
+        each = [weight_watcher.summary(w) for w in case.weights]
+        for name in each[0]:
+            mean = sum(one[name] for one in each) / len(each)
+            assert close(found[name], mean), name
+
+
+@for_any_case
+@hypothesis.given(cases())
+def test_every_logarithm_is_finite_and_every_value_a_number(case):
+    for name, value in evaluate(by_hand(case)).items():
+        if isinstance(value, str):
+            continue
+        assert math.isfinite(value.log_complexity), name
+        assert not math.isnan(value.value), name
+
+
+def test_other_names_are_no_names():
+    also = {name for spec in bounds.BOUNDS.values() for name in spec.also}
+    assert {"pac_spectral_init", "path_l1", "l1_inf"} <= also
+    assert not also & set(bounds.BOUNDS)
