@@ -1,4 +1,4 @@
-"""Half-way states on disk: three functions, with Orbax behind them."""
+"""Half-way states on disk: four functions, with Orbax behind them."""
 
 import logging
 import shutil
@@ -69,15 +69,32 @@ def restore(folder, like):
     Returns:
       name -> tree of numpy arrays; empty if there is no checkpoint.
     """
+    trees = {}
+    for name, arrays in read_all(folder).items():
+        paths, structure = jax.tree_util.tree_flatten_with_path(like(name))
+        leaves = [arrays[jax.tree_util.keystr(path)] for path, _ in paths]
+        trees[name] = jax.tree.unflatten(structure, leaves)
+    return trees
+
+
+def read_all(folder):
+    """The newest complete checkpoint as it was saved, for who has no templates.
+
+    Args:
+      folder: where `save` put it.
+
+    Returns:
+      name -> {a leaf's `jax.tree_util.keystr`: numpy array}; empty if there is no
+      checkpoint.
+    """
     complete = _complete(folder)
     if not complete:
         return {}
     stored = _orbax().restore(complete[-1].absolute())
     trees = {}
     for name, arrays in stored.items():
-        paths, structure = jax.tree_util.tree_flatten_with_path(like(name))
-        leaves = [_stored(arrays, jax.tree_util.keystr(path)) for path, _ in paths]
-        trees[name] = jax.tree.unflatten(structure, leaves)
+        keys = [key.removeprefix(_EMPTY) for key in arrays]
+        trees[name] = {key: _stored(arrays, key) for key in keys}
     return trees
 
 

@@ -1,0 +1,477 @@
+"""Networks of any format read as the same layers; what is no network is refused."""
+
+import itertools
+import pickle
+import zipfile
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from experiments import checkpoints, run_folder
+from experiments.evaluation import weights
+from experiments.refusals import Refusal
+
+WIDTHS = (7, 5, 4, 3)
+
+
+def network(widths=WIDTHS, seed=0, dtype=np.float32):
+    """Kernels `[in, out]` and biases of a network."""
+    generator = np.random.default_rng(seed)
+    return [
+        (
+            generator.normal(size=(a, b)).astype(dtype),
+            generator.normal(size=b).astype(dtype),
+        )
+        for a, b in itertools.pairwise(widths)
+    ]
+
+
+NET = network()
+
+
+def named(net, kernel, bias, numbers=None, transposed=False):
+    """The tensors of a network under names with `{}` for the number of the layer."""
+    arrays = {}
+    for number, (k, b) in zip(numbers or range(len(net)), net, strict=True):
+        arrays[kernel.format(number)] = np.ascontiguousarray(k.T if transposed else k)
+        if bias:
+            arrays[bias.format(number)] = b
+    return arrays
+
+
+def ours(net=NET, kind="final"):
+    return named(net, kind + "/{}/kernel", kind + "/{}/bias")
+
+
+def state_dict(net=NET, layer="fc{}", numbers=None):
+    return named(net, f"{layer}.weight", f"{layer}.bias", numbers, transposed=True)
+
+
+def in_file(path, arrays):
+    """A file of the format that its suffix says."""
+    if path.suffix == ".npz":
+        np.savez(path, **arrays)
+    else:
+        save_file(arrays, path)
+    return str(path)
+
+
+def read(path, arrays, *args, **options):
+    """The layers of the one network in a file with these arrays."""
+    (stored,) = weights.read(in_file(path, arrays), *args, **options)
+    return stored.final
+
+
+def same(layers, net=NET):
+    assert len(layers) == len(net)
+    for layer, (kernel, bias) in zip(layers, net, strict=True):
+        np.testing.assert_array_equal(layer.kernel, kernel)
+        assert layer.kernel.dtype == kernel.dtype
+        if layer.bias is not None:
+            np.testing.assert_array_equal(layer.bias, bias)
+    return True
+
+
+def refused(match, *args, **options):
+    with pytest.raises(Refusal, match=match) as caught:
+        weights.read(*args, **options)
+    assert "\n" not in str(caught.value)
+
+
+TORCH = {
+    "fc": ("fc{}", [1, 2, 3]),
+    "sequential": ("{}", [0, 2, 4]),
+    "numeric": ("net.layers.{}", [2, 9, 10]),
+    "nested": ("block{}.fc", [1, 2, 3]),
+}
+FLAX = ("Dense_{}/kernel", "params/Dense_{}/kernel", "Dense_{}.kernel")
+OTHERS = {
+    "w": ("w{}", "b{}", [0, 1, 2]),
+    "W": ("W{}", "b{}", [1, 2, 3]),
+    "weight_": ("weight_{}", "bias_{}", [0, 1, 2]),
+    "haiku": ("mlp/linear_{}/w", "mlp/linear_{}/b", [9, 10, 11]),
+    "no bias": ("w{}", None, [0, 1, 2]),
+}
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
+class TestFormats:
+    @pytest.mark.parametrize("case", TORCH)
+    def test_a_pytorch_state_dict(self, tmp_path, suffix, case):
+        layer, numbers = TORCH[case]
+        layers = read(tmp_path / f"a{suffix}", state_dict(NET, layer, numbers))
+        assert same(layers)
+        assert [one.name for one in layers] == [layer.format(n) for n in numbers]
+        assert all(one.bias is not None for one in layers)
+
+    @pytest.mark.parametrize("kernel", FLAX)
+    def test_flattened_flax_parameters(self, tmp_path, suffix, kernel):
+        arrays = named(NET, kernel, kernel.replace("kernel", "bias"), [0, 9, 10])
+        assert same(read(tmp_path / f"a{suffix}", arrays))
+
+    @pytest.mark.parametrize("case", OTHERS)
+    @pytest.mark.parametrize("transposed", [False, True])
+    def test_names_that_tell_no_layout(self, tmp_path, suffix, case, transposed):
+        layers = read(
+            tmp_path / f"a{suffix}", named(NET, *OTHERS[case], transposed=transposed)
+        )
+        assert same(layers)
+        assert all((one.bias is None) == (case == "no bias") for one in layers)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_positional_arrays(tmp_path, transposed):
+    kernels = [k.T if transposed else k for k, _ in NET]
+    pairs = zip(kernels, (bias for _, bias in NET), strict=True)
+    np.savez(tmp_path / "with.npz", *itertools.chain.from_iterable(pairs))
+    np.savez(tmp_path / "without.npz", *kernels)
+    with_biases, without = weights.read(f"{tmp_path}/*.npz")
+    assert same(with_biases.final) and same(without.final)
+    assert with_biases.final[2].bias is not None and without.final[2].bias is None
+    assert with_biases.final[1].name == "arr_2"
+
+
+def test_a_single_layer_without_a_prefix(tmp_path):
+    (layer,) = read(tmp_path / "a.npz", {"weight": NET[0][0].T, "bias": NET[0][1]})
+    assert same([layer], NET[:1]) and layer.name == "weight"
+
+
+def test_our_weights_have_what_they_began_with(tmp_path):
+    begun = network(seed=1)
+    path = in_file(tmp_path / "m8.safetensors", ours() | ours(begun, "init"))
+    (stored,) = weights.read(path)
+    assert same(stored.final) and same(stored.init, begun)
+    assert (stored.name, str(stored.path)) == ("m8", path)
+
+
+def test_our_trained_runs_have_a_history_that_is_no_layer(tmp_path):
+    history = {
+        "outcome": np.asarray(2),
+        "epochs": np.asarray(4),
+        "seconds": np.asarray(0.5),
+        "checks": np.zeros((4, 3)),
+    }
+    run_folder.write_tensors(tmp_path / "a.safetensors", ours() | history)
+    (stored,) = weights.read(str(tmp_path / "a.safetensors"))
+    assert same(stored.final) and stored.init is None
+
+
+def test_our_convolutions_lead_into_a_dense_layer(tmp_path):
+    arrays = {
+        "final/0/kernel": np.ones((3, 3, 1, 4), np.float32),
+        "final/1/kernel": np.ones((36, 2), np.float32),
+    }
+    first, second = read(tmp_path / "a.safetensors", arrays)
+    assert (first.kernel.ndim, second.kernel.ndim) == (4, 2)
+
+
+def test_our_checkpoints_are_read_without_templates(tmp_path):
+    def state(net):
+        pairs = enumerate(net)
+        layers = {f"Dense_{i}": {"kernel": k, "bias": b} for i, (k, b) in pairs}
+        checks = np.zeros((0, 3), np.float32)
+        return {"state": {"params": layers, "epoch": np.asarray(1)}, "checks": checks}
+
+    nets = {"run10": network((6,) * 12, 1), "run9": NET}
+    folder = tmp_path / "unfinished"
+    checkpoints.save(folder, {name: state(net) for name, net in nets.items()})
+    assert checkpoints.read_all(folder)["run9"]["['checks']"].shape == (0, 3)
+    stored = weights.read(str(folder))
+    assert [one.name for one in stored] == ["run9", "run10"]
+    assert all(same(one.final, nets[one.name]) for one in stored)
+    assert all(one.init is None and one.path == folder for one in stored)
+
+
+def test_files_lists_globs_and_their_natural_order(tmp_path):
+    for name in ("m2", "m10", "m1"):
+        in_file(tmp_path / f"{name}.npz", state_dict())
+    in_file(tmp_path / "a.safetensors", ours())
+    patterns = f"{tmp_path}/m*.npz,{tmp_path}/a.safetensors"
+    assert [one.name for one in weights.read(patterns)] == ["a", "m1", "m2", "m10"]
+
+
+def test_names_are_unique(tmp_path):
+    for place in ("one/weights", "two/weights", "three/trained"):
+        (tmp_path / place).mkdir(parents=True)
+        in_file(tmp_path / place / "m8.safetensors", ours())
+    in_file(tmp_path / "three/trained/only.safetensors", ours())
+    in_file(tmp_path / "three/trained/only.npz", state_dict())
+    stored = weights.read(f"{tmp_path}/*/*/*")
+    assert [one.name for one in stored] == [
+        "one/weights/m8",
+        "trained/m8",
+        "only.npz",
+        "only.safetensors",
+        "two/weights/m8",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "read_as"),
+    [(np.float16, np.float32), (jnp.bfloat16, np.float32), (np.float64, np.float64)],
+)
+def test_types(tmp_path, given, read_as):
+    net = network(dtype=given)
+    layers = read(tmp_path / "a.safetensors", state_dict(net))
+    assert same(layers, [(k.astype(read_as), b.astype(read_as)) for k, b in net])
+
+
+def test_npz_of_another_byte_order(tmp_path):
+    swapped = [(k.astype(">f4"), b.astype(">f4")) for k, b in NET]
+    assert same(read(tmp_path / "a.npz", state_dict(swapped)))
+
+
+# Order of layers.
+
+
+def words(net=NET):
+    names = ("stem", "body", "head")
+    pairs = zip(names, net, strict=True)
+    return {f"{name}.weight": np.ascontiguousarray(k.T) for name, (k, _) in pairs}
+
+
+def test_names_without_numbers_are_ordered_by_shapes(tmp_path):
+    layers = read(tmp_path / "a.safetensors", words())
+    assert same(layers) and [one.name for one in layers] == ["stem", "body", "head"]
+
+
+@pytest.mark.parametrize("widths", [(4, 4, 4, 4), (7, 5, 6, 3)])
+def test_the_order_that_shapes_leave_open_is_given(tmp_path, widths):
+    net = network(widths)
+    if widths[2] == 6:  # one that fits into nothing
+        net[1] = (net[1][0][:4], net[1][1])
+    path = in_file(tmp_path / "a.safetensors", words(net))
+    refused(r"order of its layers.*body \[\d, \d\].*--layers=\w+,\w+,\w+", path)
+    if widths == (4, 4, 4, 4):
+        (stored,) = weights.read(path, layers=("stem", "body", "head"))
+        assert same(stored.final, net)
+    else:
+        chosen = ("stem", "body", "head")
+        refused(r"stem \[7, 5\] does not lead into body \[4, 6\]", path, layers=chosen)
+
+
+def test_too_many_orders_to_try(tmp_path):
+    net = network(range(3, 14))
+    arrays = {f"{'abcdefghij'[i]}.kernel": k for i, (k, _) in enumerate(net)}
+    path = in_file(tmp_path / "a.npz", arrays)
+    refused("order of its layers.*--layers=a,b,c", path)
+    assert same(weights.read(path, layers=tuple("abcdefghij"))[0].final, net)
+
+
+def test_layers_are_selected(tmp_path):
+    extra = {"steps": np.asarray(3), "conv.weight": np.ones((1, 1, 3, 3), np.float32)}
+    path = in_file(tmp_path / "a.npz", state_dict() | extra)
+    refused(r"steps \[\] is neither the matrix.*--layers=fc0,fc1,fc2", path)
+    (stored,) = weights.read(path, layers=("fc1", "fc2"))
+    assert same(stored.final, NET[1:])
+    missing = ("fc1", "head")
+    refused("--layers=head: not in .*there are conv, fc0, fc1", path, layers=missing)
+    refused("--layers=fc1,fc1", path, layers=("fc1", "fc1"))
+
+
+def test_our_layers_are_selected_at_the_beginning_too(tmp_path):
+    begun = network(seed=1)
+    path = in_file(tmp_path / "a.safetensors", ours() | ours(begun, "init"))
+    (stored,) = weights.read(path, layers=("1", "2"))
+    assert same(stored.final, NET[1:]) and same(stored.init, begun[1:])
+
+
+# Layout.
+
+
+def test_the_layout_of_squares_is_given(tmp_path):
+    net = network((4, 4, 4))
+    path = in_file(tmp_path / "a.npz", named(net, "w{}", "b{}"))
+    refused("--layout=in_out or --layout=out_in", path)
+    assert same(weights.read(path, layout="in_out")[0].final, net)
+    turned = weights.read(path, layout="out_in")[0].final
+    np.testing.assert_array_equal(turned[0].kernel, net[0][0].T)
+    assert same(read(tmp_path / "b.npz", state_dict(net)), net)  # its names tell
+
+
+def test_layout_overrides_names(tmp_path):
+    path = in_file(
+        tmp_path / "a.npz", named(NET, "fc{}.weight", "fc{}.bias", [1, 2, 3])
+    )
+    refused(r"fc1 \[5, 7\] does not go with its bias \[5\].*--layout=in_out", path)
+    assert same(weights.read(path, layout="in_out")[0].final)
+    refused("--layout=rows: must be one of in_out, out_in", path, layout="rows")
+
+
+def test_shapes_that_do_not_chain(tmp_path):
+    arrays = named([NET[0], NET[2]], "Dense_{}/kernel", None)
+    path = in_file(tmp_path / "a.npz", arrays)
+    refused(
+        r"Dense_0 \[7, 5\] does not lead into Dense_1 \[4, 3\].*--layout.*--layers",
+        path,
+    )
+    path = in_file(tmp_path / "b.safetensors", ours([NET[0], NET[2]]))
+    refused(r"0 \[7, 5\] does not lead into 1 \[4, 3\]; save it again", path)
+
+
+def test_our_layout_is_known(tmp_path):
+    path = in_file(tmp_path / "a.safetensors", ours())
+    assert same(weights.read(path, layout="in_out")[0].final)
+    refused("--layout=out_in: .*our own.*leave --layout out", path, layout="out_in")
+
+
+# Initial weights.
+
+
+def test_one_init_for_all_overrides_that_of_a_file(tmp_path):
+    begun, other = network(seed=1), network(seed=2)
+    paths = [
+        in_file(tmp_path / "a.safetensors", ours() | ours(begun, "init")),
+        in_file(tmp_path / "b.npz", state_dict()),
+    ]
+    init = in_file(tmp_path / "init.npz", named(other, "w{}", "b{}"))
+    for stored in weights.read(",".join(paths), init):
+        assert same(stored.init, other) and same(stored.final)
+    (stored,) = weights.read(
+        paths[1], init=paths[0]
+    )  # what it learned is the beginning
+    assert same(stored.init, NET)
+
+
+def test_an_init_for_each_goes_with_it_as_typed(tmp_path):
+    for seed, name in enumerate(("x", "y", "p", "q")):
+        in_file(tmp_path / f"{name}.npz", state_dict(network(seed=seed)))
+
+    def at(*names):
+        return ",".join(f"{tmp_path}/{name}.npz" for name in names)
+
+    first, second = weights.read(at("y", "x"), at("p", "q"))
+    assert (first.name, second.name) == ("x", "y")
+    assert same(first.init, network(seed=3)) and same(second.init, network(seed=2))
+    refused(
+        "--init=.*holds 2 networks and --weights 3", at("x", "y", "p"), at("p", "q")
+    )
+
+
+@pytest.mark.parametrize("widths", [(7, 5, 3), (7, 5, 6, 3)])
+def test_an_init_of_another_shape(tmp_path, widths):
+    path = in_file(tmp_path / "a.npz", state_dict())
+    init = in_file(tmp_path / "init.npz", state_dict(network(widths)))
+    refused("--init=.*init.npz: .*initial layers.*began with", path, init)
+    mixed = ours() | ours(network(widths), "init")
+    refused("initial layer", in_file(tmp_path / "b.safetensors", mixed))
+
+
+# What is no network.
+
+
+def test_no_such_file(tmp_path):
+    refused("--weights=.*nowhere.*: no file matches", f"{tmp_path}/nowhere*")
+    refused("--weights=: no file matches", "")
+    path = in_file(tmp_path / "a.npz", state_dict())
+    refused("--init=.*nowhere: no file matches", path, f"{tmp_path}/nowhere")
+    refused("a.npz is in it twice", f"{path},{path}")
+
+
+def test_folders_without_a_checkpoint(tmp_path):
+    refused("without a checkpoint.*safetensors.*checkpoints/unfinished", str(tmp_path))
+    (tmp_path / "3").mkdir()
+    refused("checkpoint cannot be read", str(tmp_path))
+
+
+def test_broken_files(tmp_path):
+    for suffix in (".npz", ".safetensors"):
+        path = tmp_path / f"a{suffix}"
+        whole = in_file(path, state_dict()) and path.read_bytes()
+        for raw in (whole[:-20], whole[:9], b"", b"nonsense", whole[:60] + whole[80:]):
+            path.write_bytes(raw)
+            refused(r"not a safetensors or npz file.*\(corrupt, truncated", str(path))
+    with zipfile.ZipFile(tmp_path / "b.npz", "w") as file:
+        file.writestr("readme.txt", "hello")
+    refused("not a safetensors or npz file", f"{tmp_path}/b.npz")
+
+
+class Trap:
+    """Unpickling it fails the test."""
+
+    def __reduce__(self):
+        return pytest.fail, ("it was unpickled",)
+
+
+def test_pickles_are_never_opened(tmp_path):
+    (tmp_path / "old.pth").write_bytes(pickle.dumps(Trap()))
+    (tmp_path / "no_suffix").write_bytes(pickle.dumps(Trap()))
+    with zipfile.ZipFile(tmp_path / "net.pt", "w") as file:
+        file.writestr("net/data.pkl", pickle.dumps(Trap()))
+    np.savez(tmp_path / "object.npz", params=np.asarray({"w": Trap()}, object))
+    for path in tmp_path.iterdir():
+        refused(r"a pickle, which is never opened\).*save_file\(model", str(path))
+
+
+def test_no_matrices(tmp_path):
+    path = in_file(tmp_path / "a.npz", {"indices": np.arange(3), "b0": np.ones(2)})
+    refused("no weight matrices in it .there are indices, b0", path)
+    refused("no weight matrices in it .it is empty", in_file(tmp_path / "b.npz", {}))
+    np.savez(tmp_path / "c.npz", np.ones(3))
+    refused("no weight matrices in it", str(tmp_path / "c.npz"))
+    many = {f"t{i}": np.ones(1) for i in range(50)}
+    refused("and 38 more", in_file(tmp_path / "d.npz", many))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("tensor", ["fc1.weight", "fc1.bias"])
+def test_numbers_that_are_not_finite(tmp_path, tensor, value):
+    arrays = state_dict([(k.copy(), b.copy()) for k, b in NET])
+    arrays[tensor].flat[0] = value
+    path = in_file(tmp_path / "a.safetensors", arrays)
+    refused(rf"a\.safetensors: {tensor} is not finite", path)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int64, np.complex64, bool])
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
+def test_numbers_that_are_no_floats(tmp_path, dtype, suffix):
+    arrays = state_dict([(np.ones((3, 2), dtype), np.ones(2, dtype))])
+    path = in_file(tmp_path / f"a{suffix}", arrays)
+    refused(f"fc0.* is of type {np.dtype(dtype).name}; save it as float32", path)
+
+
+def test_eight_bit_floats(tmp_path):
+    header = b'{"0.weight":{"dtype":"F8_E4M3","shape":[2,2],"data_offsets":[0,4]}}'
+    raw = len(header).to_bytes(8, "little") + header + bytes(4)
+    (tmp_path / "a.safetensors").write_bytes(raw)
+    refused("0.weight is of type void8; save it as", f"{tmp_path}/a.safetensors")
+
+
+def test_empty_matrices(tmp_path):
+    path = in_file(tmp_path / "a.npz", {"fc.weight": np.ones((0, 3))})
+    refused("fc.weight is empty", path)
+
+
+ONE = np.ones(5, np.float32)
+NORMALISING = {
+    "batch": {"1.weight": ONE, "1.bias": ONE, "1.running_mean": ONE},
+    "counter": {"1.num_batches_tracked": np.asarray(3)},
+    "layer": {"1.weight": ONE, "1.bias": ONE},
+    "flax": {"LayerNorm_0/scale": ONE, "LayerNorm_0/bias": ONE},
+    "flax_batch": {"batch_stats/BatchNorm_0/mean": ONE},
+}
+
+
+@pytest.mark.parametrize("case", NORMALISING)
+def test_normalisation_layers(tmp_path, case):
+    arrays = state_dict(NET, "{}", [0, 2, 4]) | NORMALISING[case]
+    path = in_file(tmp_path / "a.safetensors", arrays)
+    refused("batch normalisation can be folded into the layer before it", path)
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 3, 3), (4, 1, 3), ()])
+def test_convolutions_of_others(tmp_path, shape):
+    arrays = {"0.weight": np.ones(shape), "2.weight": np.ones((2, 4))}
+    path = in_file(tmp_path / "a.safetensors", arrays)
+    refused(r"0\.weight has shape \[.*no matrix .a convolution", path)
+
+
+def test_tensors_that_are_no_layers(tmp_path):
+    path = in_file(tmp_path / "a.npz", state_dict() | {"lstm.weight_ih_l0": ONE})
+    refused(r"lstm.weight_ih_l0 \[5\] is neither the matrix", path)
+    path = in_file(tmp_path / "b.npz", state_dict() | {"w_1": ONE, "W1": ONE})
+    refused("W1 .*neither the matrix", path)
+    path = in_file(tmp_path / "c.npz", state_dict() | {"head.bias": ONE})
+    refused(r"head.bias \[5\] is neither the matrix", path)
