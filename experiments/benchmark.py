@@ -7,6 +7,10 @@ Every row times our program and a baseline one after the other on the same machi
 - job: whole against whole: training with a margin check an epoch (ours compiles first, and
   that counts), then margins and spectral norms (ours: certified enclosures of W, Z and
   W - Z; the baseline: PyTorch's SVD-based norm of the same three);
+- library: measuring many networks and evaluating the bounds of their weights and margins:
+  the 28 measures of Jiang et al. (2020) that need no noise, against PyTorch as their public
+  code computes them, one network after another; and all of the registry that weights,
+  margins and the norms of the inputs decide;
 - enclosures: certified to a relative width of 1e-4 against numpy's SVD;
 - examples: where uniform convergence fails, each against the loop one would write: a step of
   the networks (PyTorch); the linear classifier learned and its margins on S and S' (numpy,
@@ -18,7 +22,6 @@ Times are the best of several; ratios above 1 mean that ours is faster.
 
 import dataclasses
 import functools
-import itertools
 import os
 import time
 
@@ -26,22 +29,34 @@ import jax
 import numpy as np
 import threadpoolctl
 from absl import app, flags, logging
-from scipy import special
 
 import bounds
 from bounds.measuring.spectral_norm import spectral_norm
 from experiments import devices, report
+from experiments.baselines import (
+    CLASSES,
+    DEPTH,
+    EPOCHS,
+    FEATURES,
+    data,
+    numpy_exponential,
+    numpy_linear,
+    torch_data,
+    torch_epoch,
+    torch_job,
+    torch_measures,
+    torch_network,
+)
 from experiments.failure.measuring import examine
 from experiments.failure.presets import PRESETS
 from experiments.failure.sweep import FailureSweep
 from nets import runs, training
-from nets.mlp import MLP
+from nets.mlp import MLP, Layers
 
 flags.DEFINE_integer("devices", None, "CPU devices; default: all cores")
 flags.DEFINE_float("seconds", 6.0, "how long to time each side of a row")
-flags.DEFINE_list("rows", None, "some of steps, job, enclosures, examples")
+flags.DEFINE_list("rows", None, "some of steps, job, library, enclosures, examples")
 
-FEATURES, CLASSES, DEPTH = 784, 10, 5
 # (width, batch, runs at once, examples)
 CASES = (
     (128, 1, 16, 1024),
@@ -49,7 +64,6 @@ CASES = (
     (1024, 1, 4, 128),
     (1024, 64, 4, 1024),
 )
-EPOCHS = 8  # of a whole job
 
 
 def plan(width, batch, epochs, model=None):
@@ -65,13 +79,6 @@ def plan(width, batch, epochs, model=None):
         loss_target=None,
         max_epochs=epochs,
     )
-
-
-@functools.cache
-def data(m, features=FEATURES, classes=CLASSES):
-    rng = np.random.default_rng(0)
-    inputs = rng.random((m, features), np.float32) * (rng.random((m, features)) < 0.2)
-    return inputs.astype(np.float32), rng.integers(classes, size=m).astype(np.int32)
 
 
 def start(p, seed, m, features=FEATURES, classes=CLASSES):
@@ -111,63 +118,6 @@ def our_step_seconds(p, m, layout, seconds, features=FEATURES, classes=CLASSES):
         )
 
     return best(call, seconds, prepare) / (int(steps) * layout.lanes)
-
-
-def torch_network(width, features=FEATURES, depth=DEPTH, classes=CLASSES, bias=False):
-    import torch
-
-    torch.manual_seed(0)
-    sizes = [features] + [width] * depth + [classes]
-    layers = [torch.nn.Linear(a, b, bias=bias) for a, b in itertools.pairwise(sizes)]
-    parts = [part for layer in layers for part in (layer, torch.nn.ReLU())][:-1]
-    return torch.nn.Sequential(*parts)
-
-
-def torch_data(m, features=FEATURES, classes=CLASSES):
-    import torch
-
-    inputs, labels = (torch.from_numpy(a) for a in data(m, features, classes))
-    return inputs, labels, torch.nn.functional.one_hot(labels.long(), classes).float()
-
-
-def torch_epoch(network, batch, inputs, one_hot):
-    """One epoch of SGD, as one would write it."""
-    import torch
-
-    loss = torch.nn.BCEWithLogitsLoss()
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-    for first in range(0, len(inputs) - batch + 1, batch):
-        optimizer.zero_grad()
-        logits = network(inputs[first : first + batch])
-        loss(logits, one_hot[first : first + batch]).backward()
-        optimizer.step()
-
-
-def torch_margins(network, inputs, labels, one_hot):
-    logits = network(inputs)
-    true = logits.gather(1, labels.long()[:, None])[:, 0]
-    return true - logits.masked_fill(one_hot.bool(), float("-inf")).max(1).values
-
-
-def torch_job(width, batch, count, m):
-    """`count` networks, one after the other: trained, checked and measured."""
-    import torch
-
-    inputs, labels, one_hot = torch_data(m)
-    for _ in range(count):
-        network = torch_network(width)
-        initial = [w.detach().clone() for w in network.parameters()]
-        for _ in range(EPOCHS):
-            torch_epoch(network, batch, inputs, one_hot)
-            with torch.no_grad():
-                margins = torch_margins(network, inputs, labels, one_hot)
-                (margins < 1e9).float().mean().item()
-        with torch.no_grad():
-            torch_margins(network, inputs, labels, one_hot).sort()
-            for w, z in zip(network.parameters(), initial, strict=True):
-                for matrix in (w, z, w - z):
-                    torch.linalg.matrix_norm(matrix, 2)
-                    matrix.norm()
 
 
 def our_job(width, batch, m, layout):
@@ -235,6 +185,65 @@ def job_rows(seconds):
         yield f"job: {what}", ours, theirs, "job"
 
 
+def untrained(widths, count, m):
+    """Networks that were not trained: their weights are as good for timing."""
+    model, (inputs, labels) = Layers((*widths, CLASSES)), data(m)
+    sample = training.pad_sample(inputs, labels, m)
+
+    def params(key):
+        return model.init(jax.random.key(key), inputs[:1])["params"]
+
+    return [
+        bounds.Network(model, params(2 * i), sample, params(2 * i + 1))
+        for i in range(count)
+    ]
+
+
+def our_library(names, networks, layout):
+    """A function that measures networks, a lane each, and evaluates bounds on them."""
+    groups = tuple(bounds.needs(names))
+    with jax.enable_x64(True):
+        program = runs.map_lanes(layout, lambda one: bounds.measure(one, groups)[0])
+
+    def call():
+        batches = []
+        with jax.enable_x64(True):
+            for first in range(0, len(networks), layout.lanes):
+                lanes = runs.stack(networks[first : first + layout.lanes], layout.lanes)
+                batches.append(jax.device_get(program(lanes)))
+        every = jax.tree.map(lambda *leaves: np.concatenate(leaves), *batches)
+        bounds.evaluate(every, names, margin=1.0)
+
+    return call
+
+
+def library_rows(seconds):
+    measures = [
+        name
+        for name, spec in bounds.BOUNDS.items()
+        if "Jiang" in spec.paper and "outputs" not in bounds.needs([name])
+    ]
+    assert len(measures) == 28
+    others = {"jacobians", "holdout", "from_other", "first_layer", "outputs"}
+    every = [n for n in bounds.BOUNDS if not others & set(bounds.needs([n]))]
+    for widths, count in (((128, 128), 16), ((1024,) * 5, 4)):
+        networks = untrained(widths, count, 4096)
+        layout = runs.make_layout(lanes_per_device=1)
+        shape = f"784-{'-'.join(map(str, widths))}-10"
+        inputs, labels, one_hot = torch_data(4096)
+        torch_one = torch_network(widths[0], depth=len(widths))
+        initial = [w.detach().clone() for w in torch_one.parameters()]
+        with_torch = functools.partial(
+            torch_measures, torch_one, initial, inputs, labels, one_hot
+        )
+        theirs = best(with_torch, seconds)
+        for names, what in ((measures, "28 measures"), (every, f"{len(every)} bounds")):
+            call = our_library(tuple(names), networks, layout)
+            call()
+            ours = best(call, seconds) / count
+            yield f"library: {what}, {count} x {shape}", ours, theirs, "network"
+
+
 def enclosure_rows(seconds):
     per_device = len(jax.devices())
     matrices = (
@@ -272,27 +281,6 @@ def network_example_rows(seconds):
             f"{name}: step of {features}-{width}-2, batch {batch}, {layout.lanes} runs"
         )
         yield what, ours, theirs, "step"
-
-
-def numpy_linear(m, dim, rng):
-    """Margins on S and on S' of w = sum_i y_i x_i; signal 2 y u with ||u||^2 = 1/m."""
-    labels = rng.integers(2, size=m) * np.float32(2) - 1
-    noise = rng.standard_normal((m, dim), np.float32)
-    noise *= np.float32(np.sqrt(32 / dim))
-    own = labels * (noise @ (labels @ noise))
-    return 4 + own, 4 - own
-
-
-def numpy_exponential(inputs, labels, sets):
-    """Errors of h(x) = sum_i y_i exp(||x + x_i||^2 / 2) on sets of examples."""
-    squares, found = np.sum(inputs**2, axis=1), []
-    for x, y in sets:
-        exponents = (np.sum(x**2, axis=1)[:, None] + 2 * x @ inputs.T + squares) / 2
-        no, yes = (
-            special.logsumexp(exponents[:, labels == label], axis=1) for label in (0, 1)
-        )
-        found.append(np.mean((yes > no) != (y == 1)))
-    return found
 
 
 def closed_form_example_rows(seconds):
@@ -364,6 +352,7 @@ def example_rows(seconds):
 ROWS = {
     "steps": step_rows,
     "job": job_rows,
+    "library": library_rows,
     "enclosures": enclosure_rows,
     "examples": example_rows,
 }

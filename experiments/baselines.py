@@ -1,0 +1,117 @@
+"""What `experiments.benchmark` compares with: the loops one would write in PyTorch or numpy."""
+
+import functools
+import itertools
+
+import numpy as np
+from scipy import special
+
+FEATURES, CLASSES, DEPTH = 784, 10, 5
+EPOCHS = 8  # of a whole job
+
+
+@functools.cache
+def data(m, features=FEATURES, classes=CLASSES):
+    rng = np.random.default_rng(0)
+    inputs = rng.random((m, features), np.float32) * (rng.random((m, features)) < 0.2)
+    return inputs.astype(np.float32), rng.integers(classes, size=m).astype(np.int32)
+
+
+def torch_network(width, features=FEATURES, depth=DEPTH, classes=CLASSES, bias=False):
+    import torch
+
+    torch.manual_seed(0)
+    sizes = [features] + [width] * depth + [classes]
+    layers = [torch.nn.Linear(a, b, bias=bias) for a, b in itertools.pairwise(sizes)]
+    parts = [part for layer in layers for part in (layer, torch.nn.ReLU())][:-1]
+    return torch.nn.Sequential(*parts)
+
+
+def torch_data(m, features=FEATURES, classes=CLASSES):
+    import torch
+
+    inputs, labels = (torch.from_numpy(a) for a in data(m, features, classes))
+    return inputs, labels, torch.nn.functional.one_hot(labels.long(), classes).float()
+
+
+def torch_epoch(network, batch, inputs, one_hot):
+    """One epoch of SGD, as one would write it."""
+    import torch
+
+    loss = torch.nn.BCEWithLogitsLoss()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    for first in range(0, len(inputs) - batch + 1, batch):
+        optimizer.zero_grad()
+        logits = network(inputs[first : first + batch])
+        loss(logits, one_hot[first : first + batch]).backward()
+        optimizer.step()
+
+
+def torch_margins(network, inputs, labels, one_hot):
+    logits = network(inputs)
+    true = logits.gather(1, labels.long()[:, None])[:, 0]
+    return true - logits.masked_fill(one_hot.bool(), float("-inf")).max(1).values
+
+
+def torch_job(width, batch, count, m):
+    """`count` networks, one after the other: trained, checked and measured."""
+    import torch
+
+    inputs, labels, one_hot = torch_data(m)
+    for _ in range(count):
+        network = torch_network(width)
+        initial = [w.detach().clone() for w in network.parameters()]
+        for _ in range(EPOCHS):
+            torch_epoch(network, batch, inputs, one_hot)
+            with torch.no_grad():
+                margins = torch_margins(network, inputs, labels, one_hot)
+                (margins < 1e9).float().mean().item()
+        with torch.no_grad():
+            torch_margins(network, inputs, labels, one_hot).sort()
+            for w, z in zip(network.parameters(), initial, strict=True):
+                for matrix in (w, z, w - z):
+                    torch.linalg.matrix_norm(matrix, 2)
+                    matrix.norm()
+
+
+def torch_measures(network, initial, inputs, labels, one_hot):
+    """What the 28 measures are made of; the convolution form is not computed again."""
+    import torch
+
+    with torch.no_grad():
+        found = {}
+        margins = torch_margins(network, inputs, labels, one_hot)
+        found["margin"] = margins.kthvalue(max(1, len(margins) // 10))[0].item()
+        weights = [w.detach() for w in network.parameters()]
+        for name, matrices in (
+            ("weights", weights),
+            ("moved", [w - z for w, z in zip(weights, initial, strict=True)]),
+        ):
+            found[name] = [torch.linalg.svdvals(a).max().item() for a in matrices]
+            found[name + "_frobenius"] = [a.norm().item() for a in matrices]
+        reached = torch.ones(inputs.shape[1])
+        for w in weights:
+            reached = w**2 @ reached
+        found["path"] = reached.sum().item()
+    return found
+
+
+def numpy_linear(m, dim, rng):
+    """Margins on S and on S' of w = sum_i y_i x_i; signal 2 y u with ||u||^2 = 1/m."""
+    labels = rng.integers(2, size=m) * np.float32(2) - 1
+    noise = rng.standard_normal((m, dim), np.float32)
+    noise *= np.float32(np.sqrt(32 / dim))
+    own = labels * (noise @ (labels @ noise))
+    return 4 + own, 4 - own
+
+
+def numpy_exponential(inputs, labels, sets):
+    """Errors of h(x) = sum_i y_i exp(||x + x_i||^2 / 2) on sets of examples."""
+    squares, found = np.sum(inputs**2, axis=1), []
+    for x, y in sets:
+        exponents = (np.sum(x**2, axis=1)[:, None] + 2 * x @ inputs.T + squares) / 2
+        no, yes = (
+            special.logsumexp(exponents[:, labels == label], axis=1) for label in (0, 1)
+        )
+        found.append(np.mean((yes > no) != (y == 1)))
+    return found
