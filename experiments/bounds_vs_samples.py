@@ -44,6 +44,7 @@ def run(
     Raises:
       Refusal: the settings, the data or the folder cannot be used.
     """
+    config = config.with_bounds()
     check(config)
     if config.dataset == "hypersphere" and not config.biases:
         raise Refusal(
@@ -81,8 +82,9 @@ def write_tables(sweep):
     write_table(path / "results.csv", tables.RESULTS + tables.SETTINGS, results)
     write_table(path / "epochs.csv", tables.EPOCHS, tables.epochs(runs, measured))
     write_table(path / "layers.csv", tables.LAYERS, tables.layers(runs, measured))
-    values = tables.bound_values(config, runs, measured)
-    write_table(path / "bounds.csv", tables.BOUNDS, values)
+    write_table(
+        path / "bounds.csv", tables.BOUNDS, tables.bounds(config, runs, measured)
+    )
 
 
 if __name__ == "__main__":

@@ -13,12 +13,13 @@ from experiments.sweep import CHECKPOINT_SECONDS
 flags.disclaim_key_flags()
 
 
-def _define(kind, presets, chooses):
+def _define(kind, presets, chooses, checkpoints):
     sets = presets.values() if chooses else [presets]
     names = list(dict.fromkeys(name for chosen in sets for name in chosen))
-    flags.DEFINE_enum(
-        "preset", "demo", names, "named settings; other flags override it"
-    )
+    if len(names) > 1:
+        flags.DEFINE_enum(
+            "preset", names[0], names, "named settings; other flags override it"
+        )
     flags.DEFINE_string(
         "out", None, "the run folder; it must not exist, but for --resume"
     )
@@ -31,9 +32,12 @@ def _define(kind, presets, chooses):
     flags.DEFINE_integer(
         "devices", None, "CPU devices to spread runs over; default: all cores"
     )
-    flags.DEFINE_float(
-        "checkpoint_seconds", CHECKPOINT_SECONDS, "how often runs under way are saved"
-    )
+    if checkpoints:
+        flags.DEFINE_float(
+            "checkpoint_seconds",
+            CHECKPOINT_SECONDS,
+            "how often runs under way are saved",
+        )
     for field in dataclasses.fields(kind):
         kind_of = settings.scalar_type(field.type)
         define = {
@@ -73,7 +77,7 @@ def _presets(presets, chooses):
 
 def _preset(presets):
     """The settings that `--preset` names."""
-    name = flags.FLAGS.preset
+    name = flags.FLAGS.preset if "preset" in flags.FLAGS else next(iter(presets))
     if name not in presets:
         raise Refusal(f"--preset={name}: not here; there are {', '.join(presets)}")
     return presets[name]
@@ -89,7 +93,7 @@ def _settings(kind, presets, combine):
     if not (values.resume or values.redraw):
         return combine(_preset(presets), given)
     asked = {}
-    if values["preset"].present:
+    if "preset" in values and values["preset"].present:
         names = settings.names(kind, compared=True)
         asked = {name: getattr(_preset(presets), name) for name in names}
     stored = run_folder.stored_settings(values.out, kind)
@@ -112,15 +116,20 @@ def _replace(settings, given):
     return dataclasses.replace(settings, **given)
 
 
-def main(kind, presets, run, chooses=None, combine=_replace):
+def main(
+    kind, presets, run, chooses=None, combine=_replace, instead=None, checkpoints=True
+):
     """Runs a program: `run(config, out, resume=, redraw=)` with settings from the flags.
 
     Args:
       kind: a settings dataclass.
       presets: name -> an instance of it; or a dict of such dicts, by the setting `chooses`.
-      run: the program; it takes `checkpoint_seconds` as well.
+      run: the program; with `checkpoints` it takes `checkpoint_seconds` as well.
       chooses: the setting that decides which presets there are; the first is the default.
       combine: the settings of a preset and those typed, as a dict, made into one.
+      instead: a function of the settings that returns whether it has done what was asked
+        for, so that there is nothing to run.
+      checkpoints: whether runs last long enough to be saved on the way.
     """
 
     def program(argv):
@@ -129,19 +138,18 @@ def main(kind, presets, run, chooses=None, combine=_replace):
             if argv[1:]:
                 raise Refusal(f"{argv[1]}: not a flag; flags are written --name=value")
             values = flags.FLAGS
+            if instead and instead(combine(_preset(presets), _given(kind))):
+                return
             if not values.out:
                 raise Refusal("--out is missing; name a folder for the results")
             if values.resume and values.redraw:
                 raise Refusal("--resume and --redraw: give one of them")
             devices.use_cores(values.devices)
             config = _settings(kind, _presets(presets, chooses), combine)
-            run(
-                config,
-                values.out,
-                resume=values.resume,
-                redraw=values.redraw,
-                checkpoint_seconds=values.checkpoint_seconds,
-            )
+            options = {"resume": values.resume, "redraw": values.redraw}
+            if checkpoints:
+                options["checkpoint_seconds"] = values.checkpoint_seconds
+            run(config, values.out, **options)
         except Refusal as refusal:
             _say(str(refusal))
         except KeyboardInterrupt:
@@ -154,7 +162,7 @@ def main(kind, presets, run, chooses=None, combine=_replace):
                 "--resume"
             )
 
-    _define(kind, presets, chooses)
+    _define(kind, presets, chooses, checkpoints)
     app.run(program, flags_parser=_parse)
 
 

@@ -100,6 +100,8 @@ def _draw(axes, panel, xlabel):
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     if panel.level is not None:
         axes.axhline(panel.level, color="#333333", lw=0.8)
+    if not panel.curves:
+        return
     if len(panel.curves) > 4:  # too many to stand among the lines
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     else:
@@ -139,3 +141,49 @@ def draw(path, panels, xlabel="training-set size m", columns=2, width=4.4):
             _draw(axes, panel, xlabel)
         for axes in grid.flat[len(panels) :]:
             axes.remove()
+
+
+_FARTHEST = 1e40  # of a row of marks; what is beyond is drawn there
+
+
+def draw_rows(path, names, points, lines, label, log=True, spans=None):
+    """Marks in rows, one a bound.
+
+    Args:
+      path: of the PNG.
+      names: (bound, kind) of each row, from the top; a colour a kind.
+      points: values of each row.
+      lines: values to draw as dashed lines, perhaps none.
+      label: of the axis.
+      log: a logarithmic axis with a line at 1, else a linear one with a line at 0.
+      spans: an interval (low, high) of each row, its ends perhaps None.
+    """
+    kinds = list(dict.fromkeys(kind for _, kind in names))
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(7.5, 1.2 + 0.2 * len(names)))
+        for row, ((_, kind), values) in enumerate(zip(names, points, strict=True)):
+            place = kinds.index(kind)
+            first = row == next(i for i, (_, k) in enumerate(names) if k == kind)
+            axes.plot(
+                [min(value, _FARTHEST) for value in values], [row] * len(values),
+                MARKERS[place], color=COLOURS[place], markersize=4, alpha=0.7,
+                label=kind if first else None,
+            )  # fmt: skip
+            if spans and None not in spans[row]:
+                axes.plot(spans[row], [row, row], color=COLOURS[place], lw=1, alpha=0.7)
+        for value in lines:
+            axes.axvline(
+                max(value, 1e-6) if log else value, color="grey", lw=0.8, ls="--"
+            )
+        axes.axvline(1.0 if log else 0.0, color="black", lw=1)
+        axes.set_xscale("log" if log else "linear")
+        if not log:  # an interval over two seeds may be of any length
+            middle = [value for values in points for value in values]
+            axes.set_xlim(min(middle) - 0.5, max(middle) + 0.5)
+        axes.set_yticks(range(len(names)), [name for name, _ in names], fontsize=7)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.set_xlabel(label)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(kinds))
+        with whole(path) as aside:
+            figure.savefig(aside, format="png", bbox_inches="tight")
+        plt.close(figure)

@@ -136,10 +136,12 @@ def show(table):
     """Prints a `Table` on the terminal, whole also where there is none."""
     console = Console()
     if not console.is_terminal:
-        console = Console(width=200)
+        console = Console(width=400)
     shown = RichTable(title=table.title, title_justify="left", box=None, pad_edge=False)
     for index, column in enumerate(table.columns):
-        shown.add_column(column, justify="right" if index else "left")
+        shown.add_column(
+            column, justify="right" if index else "left", no_wrap=not index
+        )
     for row in table.rows:
         shown.add_row(*row)
     console.print(shown)

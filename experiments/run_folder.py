@@ -204,8 +204,8 @@ class RunFolder:
         stored = json.loads((folder.path / "config.json").read_text())
         if stored["data_sha256"] != fingerprint:
             raise Refusal(
-                f"--out={out}: was made from other data than --data_dir holds now; "
-                "give the same data, or use another --out"
+                f"--out={out}: was made from other data than is given now; give the same "
+                "(--data_dir?), or use another --out"
             )
         if not os.access(folder.path, os.W_OK):
             raise Refusal(

@@ -43,6 +43,7 @@ seed_number = (
 )
 positive = (lambda value: math.isfinite(value) and value > 0, "a finite number > 0")
 fraction = (lambda value: 0 <= value <= 1, "a number in [0, 1]")
+open_fraction = (lambda value: 0 < value < 1, "a number in (0, 1)")
 whole_number = (lambda value: 0 <= value < 2**31, "a whole number >= 0, and below 2^31")
 two_radii = (
     lambda r: len(r) == 2 and all(0 < v < float("inf") for v in r) and r[0] != r[1],
@@ -72,7 +73,7 @@ def scalar_type(annotation):
 def parse_list(name, text, kind):
     """The flag `--name=text` as a tuple of `kind`."""
     try:
-        return tuple(kind(part) for part in text.split(","))
+        return tuple(kind(part) for part in text.removesuffix(",").split(","))
     except ValueError:
         raise Refusal(
             f"--{name}={text}: not {kind.__name__}s separated by commas; write e.g. --{name}=1,2"

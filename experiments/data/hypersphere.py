@@ -69,6 +69,7 @@ class Hypersphere:
 
     classes = 2
     sha256 = None
+    image = None
 
     def __init__(self, dim, radii, n_test, label_noise, seed):
         self.features = dim

@@ -145,10 +145,13 @@ class ImagePool:
     classes = CLASSES
 
     def __init__(self, paths, draw_rule, label_noise, draws, largest, seed):
-        self._images, labels = self._pair(paths["train_images"], paths["train_labels"])
+        images, labels = self._pair(paths["train_images"], paths["train_labels"])
+        self.image = (*images.shape[1:], 1)
+        self._images = images.reshape(len(images), -1)
         test_images, test_labels = self._pair(
             paths["test_images"], paths["test_labels"]
         )
+        test_images = test_images.reshape(len(test_images), -1)
         if self._images.shape[1] != test_images.shape[1]:
             raise Refusal(
                 f"{paths['test_images']}: other image size than the training set's"
@@ -187,7 +190,7 @@ class ImagePool:
             raise Refusal(
                 f"{labels_path}: label {labels.max()} is not one of 0..{CLASSES - 1}"
             )
-        return images.reshape(len(images), -1), labels
+        return images, labels
 
     @staticmethod
     def _scaled(images):
@@ -220,6 +223,15 @@ class ImagePool:
         if self._rule == "authors":
             return generator.integers(AUTHORS_FIRST, n, size=size)
         return generator.permutation(n)[:size]
+
+    def chosen(self, indices):
+        """The images at places `[m]` of the pool: (inputs, labels)."""
+        return self._scaled(self._images[indices]), self._labels[indices]
+
+    @property
+    def size(self):
+        """Images in the pool."""
+        return len(self._images)
 
     def draw(self, seed, size, draw):
         indices = self._indices(seed, size, draw)

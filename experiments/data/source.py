@@ -43,12 +43,14 @@ class Source(Protocol):
 
     Attributes:
       features: D.
+      image: height, width and channels of an input, or None where it is no image.
       classes: C.
       sha256: fingerprint of the pool, or None where there is none.
       test: the `TestSet`.
     """
 
     features: int
+    image: tuple[int, int, int] | None
     classes: int
     sha256: str | None
     test: TestSet

@@ -6,11 +6,11 @@ figures are made from these files, so they can be made again without training.
 """
 
 import jax
-import numpy as np
 
 import bounds
-from bounds.measuring.margins import margins_of
+from bounds.measuring.examples import margins_of
 from experiments import run_folder
+from experiments.bound_values import flatten_groups
 from experiments.sweep import HISTORY
 from nets import training
 from nets.runs import map_lanes, stack
@@ -26,24 +26,6 @@ def _test_samples(source):
     if test.noisy_labels is not None:
         labels["test_noisy"] = test.noisy_labels
     return {n: training.pad_sample(test.inputs, y, 0) for n, y in labels.items()}
-
-
-def _flatten(groups):
-    return {
-        f"{name}/{field}": np.asarray(getattr(group, field))
-        for name, group in groups.items()
-        for field in group.__dataclass_fields__
-    }
-
-
-def _trimmed(arrays):
-    """Margins without their padding."""
-    return {
-        name: value[: int(arrays[name.replace("sorted", "size")])]
-        if name.endswith("/sorted")
-        else value
-        for name, value in arrays.items()
-    }
 
 
 def _history(sweep, run):
@@ -75,7 +57,9 @@ def measure(sweep, layout, progress, again=False):
     tests = _test_samples(sweep.source)
 
     def measure_one(tests, params, init, other, sample):
-        network = bounds.Network(sweep.one_plan.model, params, sample, init, other)
+        network = bounds.Network(
+            sweep.one_plan.model, params, sample, init, other, tests["test"]
+        )
         found, _ = bounds.measure(network, groups)
         return found | {
             name: margins_of(sweep.one_plan.model, params, test)
@@ -106,50 +90,10 @@ def measure(sweep, layout, progress, again=False):
                 mine = jax.tree.map(lambda leaf, lane=lane: leaf[lane], found)
                 history = _history(sweep, run)
                 path = sweep.measured_path(run)
-                run_folder.write_arrays(path, _trimmed(_flatten(mine)) | history)
+                run_folder.write_arrays(path, flatten_groups(mine) | history)
             progress.measured(len(batch))
 
 
 def read(sweep, run):
     """What was measured of a run: a flat dict of arrays."""
     return run_folder.read_arrays(sweep.measured_path(run))
-
-
-def groups_of(measured):
-    """The groups of runs that were measured, stacked along a run axis.
-
-    Args:
-      measured: a list of what `read` returned, R of them.
-
-    Returns:
-      name -> group of arrays with a leading axis R; margins padded with +inf. A group that
-      some run lacks is left out.
-    """
-    kinds = {
-        "task": bounds.types.Task,
-        "margins": bounds.types.Margins,
-        "peeling": bounds.types.Peeling,
-        "inputs": bounds.types.Inputs,
-        **dict.fromkeys(
-            ("layers", "init", "from_init", "from_origin", "from_other"),
-            bounds.types.LayerNorms,
-        ),
-    }
-    found = {}
-    for name, kind in kinds.items():
-        names = [f"{name}/{field}" for field in kind.__dataclass_fields__]
-        if all(n in arrays for arrays in measured for n in names):
-            columns = [[arrays[n] for arrays in measured] for n in names]
-            found[name] = kind(*(_stack_padded(column) for column in columns))
-    if "layers" in found:  # W - 0 is W
-        found.setdefault("from_origin", found["layers"])
-    return found
-
-
-def _stack_padded(arrays):
-    if arrays[0].ndim == 0 or len({a.shape for a in arrays}) == 1:
-        return np.stack(arrays)
-    longest = max(len(a) for a in arrays)
-    return np.stack(
-        [np.pad(a, (0, longest - len(a)), constant_values=np.inf) for a in arrays]
-    )

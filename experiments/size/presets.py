@@ -2,8 +2,7 @@
 
 import dataclasses
 
-from bounds import BOUNDS, Convention
-from bounds.types import UP_TO_CONSTANTS
+from experiments.catalogue import BoundSettings
 from experiments.data import DATASETS
 from experiments.data.idx import DRAW_RULES
 from experiments.settings import (
@@ -19,7 +18,7 @@ from experiments.settings import (
 
 
 @dataclasses.dataclass(frozen=True)
-class BoundsVsSamples:
+class BoundsVsSamples(BoundSettings):
     """The settings of `experiments.bounds_vs_samples`."""
 
     dataset: str = setting("what is learned", one_of(*DATASETS))
@@ -46,8 +45,15 @@ class BoundsVsSamples:
         "as the authors do; each draw without replacement; or a seed's draws disjoint",
         one_of(*DRAW_RULES),
     )
-    width: int = setting("units of a hidden layer", at_least_1)
-    depth: int = setting("hidden layers", at_least_1)
+    network: str = setting(
+        "'mlp': fully connected; 'cnn' (image sets): `depth` blocks of two convolutions of "
+        "`width` channels, each block halving the image",
+        one_of("mlp", "cnn"),
+    )
+    width: int = setting(
+        "units of a hidden layer, channels of a convolution", at_least_1
+    )
+    depth: int = setting("hidden layers, or blocks of convolutions", at_least_1)
     biases: bool = setting("layers have biases (which the bounds leave out)")
     batch_size: int = setting("examples a step of SGD", at_least_1)
     shuffle: bool = setting("a new order every epoch; else the same order every epoch")
@@ -69,43 +75,19 @@ class BoundsVsSamples:
     max_epochs: int = setting(
         "guard: a run that needs more is marked and left out", at_least_1
     )
-    bounds: tuple[str, ...] = setting(
-        f"bounds to evaluate: {', '.join(BOUNDS)}",
-        (
-            lambda names: (
-                names and set(names) <= set(BOUNDS) and len(set(names)) == len(names)
-            ),
-            f"some of {', '.join(BOUNDS)}",
-        ),
-        measuring=True,
-    )
-    depth_factor: str = setting(
-        "the factor d of neyshabur_2018: weight 'matrices' (theorem) or 'hidden' layers "
-        "(the authors' MNIST code)",
-        one_of(*Convention.CHOICES["depth_factor"]),
-        measuring=True,
-    )
-    input_norm: str = setting(
-        "whether the factor B = max ||x|| is 'included' in the bounds or 'left_out' (as in "
-        "the companion notebook)",
-        one_of(*Convention.CHOICES["input_norm"]),
-        measuring=True,
-    )
-    norm_21: str = setting(
-        "the (2,1) norm of 'bartlett' (over output units), or 'transposed' (the authors' code)",
-        one_of(*Convention.CHOICES["norm_21"]),
-        measuring=True,
-    )
     save_weights: bool = setting("keep weights/*.safetensors, initial and learned")
     seed: int = setting("decides every random number", seed_number)
 
-    @property
-    def convention(self):
-        return Convention(self.depth_factor, self.input_norm, self.norm_21)
 
-
-# The bounds in the form that papers plot: what the presets evaluate.
-PLOTTED = tuple(n for n, spec in BOUNDS.items() if spec.status == UP_TO_CONSTANTS)
+# The bounds that the paper plots, and their variants: what the presets evaluate.
+PLOTTED = (
+    "neyshabur_2018",
+    "neyshabur_2018_from_origin",
+    "neyshabur_2018_between_draws",
+    "bartlett_2017",
+    "bartlett_2017_between_draws",
+    "neyshabur_2019",
+)
 
 # Nagarajan & Kolter (2019), Section 2 and Figure 1.
 #   python -m experiments.bounds_vs_samples --preset=paper --data_dir=<folder of MNIST> \
@@ -125,6 +107,7 @@ _PAPER = BoundsVsSamples(
     seeds=4,
     draws=2,
     draw_rule="authors",
+    network="mlp",
     width=1024,
     depth=5,
     biases=False,
@@ -138,6 +121,8 @@ _PAPER = BoundsVsSamples(
     label_noise=0.0,
     max_epochs=300,
     bounds=PLOTTED,
+    plugin=None,
+    delta=0.05,
     depth_factor="hidden",
     input_norm="included",
     norm_21="bartlett",

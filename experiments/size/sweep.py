@@ -8,6 +8,7 @@ from experiments.refusals import Refusal
 from experiments.seeding import Purpose, key_for
 from experiments.sweep import Sweep
 from nets import training
+from nets.cnn import CNN
 from nets.mlp import MLP
 
 
@@ -34,6 +35,17 @@ def runs_of(config):
     ]
 
 
+def model_of(config, source):
+    """The network that is trained."""
+    if config.network == "mlp":
+        return MLP(config.width, config.depth, source.classes, config.biases)
+    if source.image is None:
+        raise Refusal(
+            f"--network=cnn: --dataset={config.dataset} has no images; use --network=mlp"
+        )
+    return CNN(source.image, config.width, config.depth, source.classes, config.biases)
+
+
 def plan_of(config, source):
     """The training `Plan` of an experiment."""
     if config.batch_size > min(config.sizes):
@@ -42,7 +54,7 @@ def plan_of(config, source):
             f"{min(config.sizes)}; no batch would be complete"
         )
     return training.Plan(
-        model=MLP(config.width, config.depth, source.classes, config.biases),
+        model=model_of(config, source),
         loss=config.loss,
         learning_rate=config.learning_rate,
         batch_size=config.batch_size,

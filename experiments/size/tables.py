@@ -1,10 +1,8 @@
 """The tables of an experiment on training-set size, from what was measured."""
 
-import jax
 import numpy as np
 
-import bounds
-from experiments.size import measuring
+from experiments import bound_values
 from experiments.statistics import binomial_interval
 from nets.training import Outcome
 
@@ -34,6 +32,7 @@ RESULTS = (
 SETTINGS = (
     "dataset",
     "dim",
+    "network",
     "width",
     "depth",
     "biases",
@@ -64,17 +63,7 @@ LAYERS = (
     "between_draws_frobenius",
     "between_draws_21",
 )
-BOUNDS = (
-    *RUN,
-    "bound",
-    "margin_rule",
-    "margin",
-    "empirical",
-    "excess",
-    "value",
-    "log_complexity",
-    "status",
-)
+BOUNDS = (*RUN, *bound_values.COLUMNS)
 
 
 def _identity(run):
@@ -166,56 +155,23 @@ def layers(runs, measured):
     ]
 
 
-def bound_values(config, runs, measured):
+def bounds(config, runs, measured):
     """Rows of bounds.csv: one a run, bound and margin rule.
 
-    The rule `target` evaluates a bound at gamma*, `median` at the median training margin.
-    A bound that is not available has its reason in `status` and no numbers.
+    The rule `target` evaluates a bound at gamma*, `median` at the median training margin; a
+    bound that takes no margin has the rule `own`. A bound that is not available has its
+    reason in `status` and no numbers.
     """
-    groups = measuring.groups_of(measured)
     missing = {"from_other": "there is no second draw"} if config.draws == 1 else {}
-    median = np.asarray([np.median(a["margins/sorted"]) for a in measured])
-    broken = [int(a["outcome"]) == Outcome.DIVERGED for a in measured]
-    rules = {"target": np.full(len(runs), config.margin), "median": median}
-    found = {}
-    for rule, margin in rules.items():
-        usable = np.where(margin > 0, margin, 1.0)
-        found[rule] = bounds.evaluate(
-            groups,
-            config.bounds,
-            margin=usable,
-            convention=config.convention,
-            missing=missing,
-        )
-    rows = []
-    for index, run in enumerate(runs):
-        for name in config.bounds:
-            for rule, margin in rules.items():
-                value, reason = found[rule][name], None
-                if isinstance(value, str):
-                    reason = value
-                elif broken[index]:
-                    reason = "the run diverged"
-                elif not margin[index] > 0:
-                    reason = "the margin is not positive"
-                row = _identity(run) | dict.fromkeys(BOUNDS[4:])
-                row |= {
-                    "bound": name,
-                    "margin_rule": rule,
-                    "margin": float(margin[index]),
-                }
-                if reason:
-                    row["status"] = f"not available: {reason}"
-                else:
-                    one = jax.tree.map(
-                        lambda leaf, index=index: float(leaf[index]), value
-                    )
-                    row |= {
-                        "empirical": one.empirical,
-                        "excess": one.excess,
-                        "value": one.value,
-                        "log_complexity": one.log_complexity,
-                        "status": bounds.BOUNDS[name].status,
-                    }
-                rows.append(row)
-    return rows
+    rules = {
+        "target": np.full(len(runs), config.margin),
+        "median": np.asarray([np.median(a["margins/sorted"]) for a in measured]),
+    }
+    diverged = [int(a["outcome"]) == Outcome.DIVERGED for a in measured]
+    broken = ["the run diverged" if is_so else None for is_so in diverged]
+    found = bound_values.rows(config, measured, rules, broken, missing)
+    return [
+        _identity(run) | row
+        for run, of_run in zip(runs, found, strict=True)
+        for row in of_run
+    ]

@@ -22,8 +22,8 @@ def folder(tmp_path_factory):
 
 BAD_SETTINGS = [
     ({"dataset": "cifar"}, "--dataset=cifar", "hypersphere, mnist, fashion_mnist"),
-    ({"bounds": ("rademacher",)}, "--bounds=rademacher", "bartlett_2017"),
-    ({"bounds": ()}, "--bounds=", "bartlett_2017"),
+    ({"bounds": ("rademacher",)}, "--bounds=rademacher", "--list"),
+    ({"bounds": ()}, "--bounds=", "names of bounds"),
     ({"sizes": (0, 16)}, "--sizes=0,16", ">= 1"),
     ({"sizes": (16, 16)}, "--sizes=16,16", "each once"),
     ({"sizes": ()}, "--sizes=", ">= 1"),

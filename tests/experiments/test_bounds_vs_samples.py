@@ -327,12 +327,12 @@ def test_one_program_trains_all_sizes(tmp_path, monkeypatch):
 
 def test_slopes_of_a_certified_bound_are_of_its_complexity(tmp_path):
     """Its value stops near 1, and its excess there would fall with m whatever is learned."""
-    name = "golowich_2018_frobenius"
+    name = "golowich_2018_frobenius_certified"
     config = dataclasses.replace(TINY, bounds=(name,), save_weights=False)
     run(config, tmp_path / "a")
-    rows = [r for r in read(tmp_path / "a", "bounds") if r["margin_rule"] == "median"]
+    rows = [r for r in read(tmp_path / "a", "bounds") if r["margin_rule"] == "own"]
     summary = json.loads((tmp_path / "a" / "summary.json").read_text())
-    for size, cell in summary["by_size"][f"{name}/median"].items():
+    for size, cell in summary["by_size"][f"{name}/own"].items():
         logs = [float(r["log_complexity"]) for r in rows if r["m"] == size]
         assert cell["mean"] == pytest.approx(np.mean(np.exp(logs)))
     assert {r["status"] for r in rows} == {"certified"}
