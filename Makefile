@@ -40,7 +40,7 @@ demo: $(VENV)/.installed
 	  $(if $(wildcard $(FAILURE)/config.json),--resume)
 
 test: $(VENV)/.installed-test lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow

@@ -39,5 +39,9 @@ def test_nets_and_bounds_touch_no_files_and_no_flags():
 
 
 def test_the_oracles_import_nothing_of_ours():
-    names = set(imported(ROOT / "tests" / "oracles.py"))
-    assert names <= {"math", "numpy"}
+    for path in (ROOT / "tests" / "oracles").glob("*.py"):
+        outside = {"math", "itertools", "numpy"}
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("tests"):
+                assert node.module.startswith("tests.oracles"), path
+        assert set(imported(path)) <= outside | {"tests"}, path
