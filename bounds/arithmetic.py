@@ -9,7 +9,8 @@ from bounds.types import BoundValue
 
 def log(x):
     """ln x, finite: a large negative number at x = 0 and below, a large one at infinity."""
-    info = jnp.finfo(jnp.result_type(x, float))
+    x = jnp.asarray(x, float)  # the logarithm of an int32 would be float32's
+    info = jnp.finfo(x.dtype)
     return jnp.log(jnp.clip(x, info.tiny, info.max))
 
 
@@ -152,6 +153,6 @@ def margin_bound(log_numerator, task, margins, margin):
     Returns:
       A `BoundValue`.
     """
-    log_excess = log_numerator - jnp.log(margin) - jnp.log(task.size) / 2
+    log_excess = log_numerator - jnp.log(margin) - log(task.size) / 2
     empirical, excess = margins.error(margin), jnp.exp(log_excess)
     return BoundValue(empirical + excess, empirical, excess, log_excess)

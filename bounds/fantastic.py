@@ -25,13 +25,13 @@ log = arithmetic.log
 def _root_of_mean(log_v, task):
     """sqrt(v / m), from ln v."""
     chex.assert_rank([log_v, task.size], 0)
-    return arithmetic.measure((log_v - jnp.log(task.size)) / 2)
+    return arithmetic.measure((log_v - log(task.size)) / 2)
 
 
 def _logarithm(v, task):
     """(v - ln m) / 2."""
     chex.assert_rank([v, task.size], 0)
-    return arithmetic.log_measure((v - jnp.log(task.size)) / 2)
+    return arithmetic.log_measure((v - log(task.size)) / 2)
 
 
 def _margin(margins):

@@ -61,8 +61,8 @@ def _log_factor(peeling):
 
 def _log_a_l1(peeling, inputs):
     """ln A of the l1 forms: 4 X_inf sqrt(2 (L ln 2 + ln K + ln d)); 2 and no K if binary."""
-    inner = peeling.matrices * jnp.log(2.0) + jnp.log(inputs.features)
-    inner += jnp.log(peeling.outputs)  # 0 if binary
+    inner = peeling.matrices * jnp.log(2.0) + arithmetic.log(inputs.features)
+    inner += arithmetic.log(peeling.outputs)  # 0 if binary
     norm = arithmetic.log(inputs.largest_feature)
     return _log_factor(peeling) + norm + jnp.log(2 * inner) / 2
 
@@ -98,7 +98,7 @@ def golowich_2018_frobenius_certified(task, margins, peeling, inputs, *, delta):
     (Golowich, Rakhlin, Shamir 2018, Theorem 1).
     """
     _check(task, margins, peeling, inputs)
-    inner = (peeling.matrices - 1) * jnp.log(2.0) + jnp.log(peeling.outputs)
+    inner = (peeling.matrices - 1) * jnp.log(2.0) + arithmetic.log(peeling.outputs)
     log_a = _log_factor(peeling) + arithmetic.log(inputs.frobenius)
     log_a += jnp.log1p(jnp.sqrt(2 * inner))
     return _over_all_margins(peeling.log_frobenius, log_a, task, margins, delta)
@@ -112,7 +112,7 @@ def neyshabur_2015_frobenius_certified(task, margins, peeling, inputs, *, delta)
     """
     _check(task, margins, peeling, inputs)
     log_a = _log_factor(peeling) + arithmetic.log(inputs.frobenius)
-    log_a += (peeling.matrices - 1) * jnp.log(2.0) + jnp.log(peeling.outputs)
+    log_a += (peeling.matrices - 1) * jnp.log(2.0) + arithmetic.log(peeling.outputs)
     return _over_all_margins(peeling.log_frobenius, log_a, task, margins, delta)
 
 
@@ -131,12 +131,12 @@ def golowich_2018_frobenius(task, margins, layers, *, margin):
 
 def _log_depth_and_inputs(matrices, inputs):
     """ln sqrt(L + ln d)."""
-    return jnp.log(matrices + jnp.log(inputs.features)) / 2
+    return jnp.log(matrices + arithmetic.log(inputs.features)) / 2
 
 
 def _log_l1_factor(matrices, inputs, task):
     """ln of X_inf sqrt(L + ln d) / sqrt(m)."""
-    norm = arithmetic.log(inputs.largest_feature) - jnp.log(task.size) / 2
+    norm = arithmetic.log(inputs.largest_feature) - arithmetic.log(task.size) / 2
     return _log_depth_and_inputs(matrices, inputs) + norm
 
 
@@ -174,7 +174,7 @@ def l3_15_product(task, margins, layers, inputs, *, margin):
     _guard(margins, layers.norm_3_15, margin)
     log_numerator = jnp.sum(arithmetic.log(layers.norm_3_15))
     log_numerator += _log_depth_and_inputs(layers.norm_3_15.shape[0], inputs)
-    log_numerator += jnp.log(task.size) / 6  # margin_bound divides by m^(1/2)
+    log_numerator += arithmetic.log(task.size) / 6  # margin_bound divides by m^(1/2)
     return arithmetic.margin_bound(log_numerator, task, margins, margin)
 
 

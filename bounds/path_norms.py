@@ -23,7 +23,7 @@ def gonon_2024(task, margins, architecture, paths, inputs, *, margin):
     depth, outputs = architecture.units.shape[0], architecture.units[-1]
     has_constant = architecture.biases > 0  # then it is one of the `features`
     d_plus_1 = inputs.features + jnp.where(has_constant, 0, 1)
-    inner = depth * jnp.log(3.0) + jnp.log(d_plus_1 * outputs)
+    inner = depth * jnp.log(3.0) + arithmetic.log(d_plus_1 * outputs)
     log_numerator = jnp.log(4.0) + jnp.log(inner) / 2 + paths.log_1
     log_numerator += arithmetic.log(inputs.largest_entry)
     return arithmetic.margin_bound(log_numerator, task, margins, margin)

@@ -24,7 +24,7 @@ def arora_2018(task, margins, jacobians, *, margin):
     chex.assert_rank([margins.sorted, jacobians.layer_cushion, margin], [1, 1, 0])
     cushions = arithmetic.log(jacobians.layer_cushion)
     cushions += arithmetic.log(jacobians.interlayer_cushion)
-    log_numerator = logsumexp(-2 * cushions) / 2 + jnp.log(cushions.shape[0])
+    log_numerator = logsumexp(-2 * cushions) / 2 + arithmetic.log(cushions.shape[0])
     log_numerator += arithmetic.log(jacobians.contraction)
     log_numerator += arithmetic.log(jacobians.output_norm_max)
     return arithmetic.margin_bound(log_numerator, task, margins, margin)
@@ -41,6 +41,8 @@ def nagarajan_kolter_2019(task, margins, from_init, jacobians):
     chex.assert_rank([margins.sorted, from_init.frobenius], [1, 1])
     log_distance = logsumexp(2 * arithmetic.log(from_init.frobenius)) / 2
     log_noise = arithmetic.log(jacobians.noise_level)
-    found = arithmetic.measure(log_distance - log_noise - jnp.log(2 * task.size) / 2)
+    found = arithmetic.measure(
+        log_distance - log_noise - arithmetic.log(2 * task.size) / 2
+    )
     value = jnp.where(jacobians.noise_level > 0, found.value, jnp.inf)
     return found.replace(value=value, excess=value)

@@ -80,7 +80,7 @@ def neyshabur_2018_layer_widths(
     )
     others = arithmetic.log_product_without_each(arithmetic.log(layers.spectral_upper))
     terms = 2 * (others + arithmetic.log(reference.frobenius))
-    log_numerator = logsumexp(terms + jnp.log(layers.fan_out)) / 2
+    log_numerator = logsumexp(terms + arithmetic.log(layers.fan_out)) / 2
     log_numerator += arithmetic.log(layers.fan_out.shape[0])
     log_numerator += _log_input_norm(task, convention)
     return arithmetic.margin_bound(log_numerator, task, margins, margin)
@@ -138,7 +138,9 @@ def bartlett_2017_with_logs(
         task, margins, layers, reference, margin=margin, convention=convention
     )
     widest = jnp.maximum(jnp.max(layers.fan_in), jnp.max(layers.fan_out))
-    logs = arithmetic.log(jnp.log(task.size)) + arithmetic.log(jnp.log(widest))
+    logs = arithmetic.log(arithmetic.log(task.size)) + arithmetic.log(
+        arithmetic.log(widest)
+    )
     log_excess = plain.log_complexity + logs
     excess = jnp.exp(log_excess)
     return BoundValue(plain.empirical + excess, plain.empirical, excess, log_excess)

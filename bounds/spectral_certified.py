@@ -73,7 +73,9 @@ def bartlett_2017_certified(
     m = task.size.astype(float)
     log_s, log_price = _spectral_cells(folded, folded_init)
     log_ratio = _LN2 / folded.frobenius.shape[0]
-    log_base = arithmetic.log(folded_init.spectral_upper) + jnp.log(folded.fan_out) / 2
+    log_base = (
+        arithmetic.log(folded_init.spectral_upper) + arithmetic.log(folded.fan_out) / 2
+    )
     log_b = arithmetic.log(folded_from_init.norm_21)
     log_b = jnp.maximum(log_b, log_base + jnp.log(_LEAST_DISTANCE))
     k = arithmetic.cell(log_b, log_base, log_ratio)

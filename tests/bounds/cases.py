@@ -46,7 +46,12 @@ def network(depth=2, biases=False, m=150, seed=0, other=True, init=True):
     )
 
 
-@functools.partial(jax.jit, static_argnames="groups")
+# Compiling takes longer than measuring.
+@functools.partial(
+    jax.jit,
+    static_argnames="groups",
+    compiler_options={"xla_backend_optimization_level": 0},
+)
 def _measure(net, groups):
     return bounds.measure(net, groups)[0]
 

@@ -40,7 +40,7 @@ def quantities(net):
     return w, z, distances, b, m
 
 
-@pytest.mark.parametrize("depth", [1, 4])
+@pytest.mark.parametrize("depth", [1, pytest.param(4, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("name", "reference"),
     [
@@ -62,7 +62,7 @@ def test_neyshabur_2018(name, reference, depth):
             assert found.log_complexity == pytest.approx(np.log(expected), abs=RTOL)
 
 
-@pytest.mark.parametrize("depth", [1, 4])
+@pytest.mark.parametrize("depth", [1, pytest.param(4, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("name", "reference"),
     [("bartlett_2017", "from_init"), ("bartlett_2017_between_draws", "from_other")],

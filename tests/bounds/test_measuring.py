@@ -134,7 +134,13 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("which", NETWORKS)
+@pytest.mark.parametrize(
+    "which",
+    [
+        pytest.param(n, marks=() if n == "biases" else pytest.mark.slow)
+        for n in NETWORKS
+    ],
+)
 def test_every_group_is_as_by_hand(which):
     case = NETWORKS[which]
     found, missing = measured(case.network(), tuple(GROUPS))

@@ -125,6 +125,7 @@ def test_without_initial_weights_what_needs_them_is_not_available(files, tmp_pat
     assert summary["networks"] == ["arrays"]
 
 
+@pytest.mark.slow
 def test_several_networks_of_different_shapes_and_a_second_look(files, tmp_path):
     place, case = files
     narrow = {f"w{i}": w[:, :2] if i == 2 else w for i, w in enumerate(case.weights)}
@@ -172,6 +173,7 @@ def test_networks_of_a_run_folder_need_no_more_than_their_names(tmp_path):
     assert "second draw" not in found[theirs[0]["run"], "neyshabur_2018"]["status"]
 
 
+@pytest.mark.slow
 def test_networks_half_way_in_a_checkpoint(tmp_path):
     source = run_tiny(dataclasses.replace(TINY, sizes=(32,)), tmp_path / "runs")
     weights = source.path / "weights"
@@ -386,6 +388,7 @@ def test_what_cannot_be_used_is_refused_in_one_line(message, files, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_chosen_training_images_of_a_data_set(files, tmp_path, mnist_sample):
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "net.npz", w0=rng.standard_normal((784, 10)))
