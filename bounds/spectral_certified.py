@@ -182,7 +182,8 @@ def neyshabur_2018_kl_certified(
     m, depth = task.size.astype(float), folded.frobenius.shape[0]
     log_s, log_s_price = _spectral_cells(folded, folded_init)
     log_b, log_b_price = _input_cell(inputs)
-    nu = jnp.sqrt(folded.fan_in) + jnp.sqrt(folded.fan_out)
+    # The root of an int32 would be float32's.
+    nu = jnp.sqrt(folded.fan_in.astype(float)) + jnp.sqrt(folded.fan_out.astype(float))
     nu += jnp.sqrt(2 * jnp.log(depth / _ETA))
 
     def log_kl(log_gamma, log_s, log_b):

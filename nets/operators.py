@@ -27,9 +27,6 @@ class Dense:
         """The matrix `[positions * in, out]` of the map."""
         return jnp.tile(kernel / self.positions, (self.positions, 1))
 
-    def apply(self, kernel, x):
-        return jnp.mean(x.reshape(self.positions, -1), axis=0) @ kernel
-
 
 @dataclasses.dataclass(frozen=True)
 class Convolution:

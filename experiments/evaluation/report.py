@@ -20,13 +20,8 @@ def _values(rows):
 
 
 def _cell(row):
-    """A value; of one beyond the floats its logarithm."""
-    if not row["value"]:
-        return "n/a"
-    value = float(row["value"])
-    if math.isinf(value) and float(row["log_complexity"]) < 1e300:
-        return "inf"
-    return report.number(value)
+    """A value, or that there is none."""
+    return report.number(float(row["value"])) if row["value"] else "n/a"
 
 
 def bounds_table(rows, networks):
@@ -59,7 +54,7 @@ def results_table(rows):
         "parameters",
         "train error",
         "test error",
-        "margin",
+        "median margin",
     )
     body = [
         [
@@ -77,7 +72,7 @@ def results_table(rows):
 
 
 def _missing(rows):
-    """bound -> reason, where it is the same for all networks."""
+    """Reasons -> the bounds that are not available for them, on one network or more."""
     found = {}
     for name, by_network in _values(rows).items():
         reasons = {r["status"].removeprefix("not available: ") for r in by_network.values()
@@ -146,11 +141,11 @@ def write(folder):
     write_json(folder.path / "summary.json", summarise(results, rows))
     blocks = [
         report.Text(
-            "Each bound is evaluated on each network as it is, taken as a ReLU network. Certified: the value is at "
-            "least the error on the distribution that the training set was drawn from, with "
+            "Each bound is evaluated on each network as it is, taken as a ReLU network. "
+            "Certified: the value is at least the error on the distribution that the training set was drawn from, with "
             "probability 1 - delta over the training set, whatever was chosen after seeing it "
-            "but the initial weights; each bound for itself (for n at once take delta / n). Up to constants: the form that papers plot. Heuristic: "
-            "a measure that is meant to go along with the error. Logarithms, margins and "
+            "but the initial weights; each bound for itself (for n at once take delta / n). "
+            "Up to constants: the form that papers plot. Heuristic: a measure that is meant to go along with the error. Logarithms, margins and "
             "what was counted on the training set are in bounds.csv."
         ),
         results_table(results),
