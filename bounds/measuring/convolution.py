@@ -59,6 +59,7 @@ from bounds.measuring.gram_iteration import (
     scale,
     to_unit_scale,
 )
+from nets.operators import Convolution
 
 _LANCZOS_STEPS = 30
 _ENTRIES_AT_ONCE = 2**20
@@ -67,14 +68,7 @@ _ENTRIES_AT_ONCE = 2**20
 def apply(kernel, x, strides=(1, 1)):
     """The SAME zero-padded convolution of one image `[H, W, in]`: `[H', W', out]`."""
     chex.assert_rank([kernel, x], [4, 3])
-    return jax.lax.conv_general_dilated(
-        x[None],
-        kernel,
-        window_strides=strides,
-        padding="SAME",
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision="highest",
-    )[0]
+    return Convolution(x.shape[:2], strides).apply(kernel, x)
 
 
 def _twiddles(kernel_size, image):
