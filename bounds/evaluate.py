@@ -52,7 +52,10 @@ def measure(network, groups):
                 maps[name] = layers.maps(network, name)
             else:
                 found = once(measuring.MEASURES[name])
-                measured[name] = found[name] if isinstance(found, dict) else found
+                found = found[name] if isinstance(found, dict) else found
+                if isinstance(found, Unavailable):
+                    raise found
+                measured[name] = found
         except Unavailable as reason:
             missing[name] = str(reason)
     measured |= layers.norms(maps)

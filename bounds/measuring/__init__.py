@@ -10,7 +10,8 @@ from bounds.measuring.peeling import paths, peeling
 from bounds.measuring.spectra import spectra
 
 # Group -> the function of a `Network` that measures it, or a dict of it and others that
-# share the work. Those of NORMS are measured together.
+# share the work (an `Unavailable` stands for one that cannot be had). Those of NORMS are
+# measured together.
 MEASURES = {
     "architecture": architecture,
     "task": task_and_inputs,

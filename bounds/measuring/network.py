@@ -12,6 +12,22 @@ class Unavailable(Exception):
 
 
 @struct.dataclass
+class History:
+    """How a training went, as checked at the end of every epoch.
+
+    Attributes:
+      losses: `[E]`, mean training loss after each epoch, in nats; entries from `epochs` on
+        mean nothing.
+      epochs: `[]`, epochs completed.
+      steps_per_epoch: `[]`, SGD steps of an epoch.
+    """
+
+    losses: chex.Array
+    epochs: chex.Array
+    steps_per_epoch: chex.Array
+
+
+@struct.dataclass
 class Network:
     """One trained network.
 
@@ -22,6 +38,7 @@ class Network:
       init: the parameters it started from, or None.
       other: the parameters learned from another draw from the same init, or None.
       holdout: examples that no choice has seen, or None.
+      history: how its training went, or None.
     """
 
     model: nn.Module = struct.field(pytree_node=False)
@@ -30,3 +47,4 @@ class Network:
     init: chex.ArrayTree | None = None
     other: chex.ArrayTree | None = None
     holdout: Sample | None = None
+    history: History | None = None
