@@ -44,6 +44,7 @@ class Plan:
       threshold: the fraction of the training set that may stay below `margin`.
       loss_target: if given, the run stops at this mean training loss instead.
       max_epochs: the guard.
+      momentum: of SGD; 0 for none.
     """
 
     model: nn.Module
@@ -55,10 +56,24 @@ class Plan:
     threshold: float
     loss_target: float | None
     max_epochs: int
+    momentum: float = 0.0
 
     @property
     def optimizer(self):
-        return optax.sgd(self.learning_rate)
+        return optax.sgd(self.learning_rate, self.momentum or None)
+
+    def batch_objective(self, params, inputs, labels, size, key):
+        """What a step descends `[]`: the mean loss of the batch.
+
+        Args:
+          params: the network's.
+          inputs, labels: of the batch.
+          size: `[]`, m.
+          key: typed key of the step, for objectives that are random.
+        """
+        del size, key
+        logits = logits_of(self.model, params, inputs)
+        return jnp.mean(jax.vmap(losses.LOSSES[self.loss])(logits, labels))
 
 
 @struct.dataclass
@@ -85,7 +100,8 @@ class TrainState:
     """A run half-way: with its `Sample`, all that its future depends on.
 
     Attributes:
-      key: typed key of the run; epoch e is shuffled by `fold_in(key, e)`.
+      key: typed key of the run; epoch e is shuffled by `fold_in(key, e)`; what is random
+        in its step s has `fold_in(fold_in(key, -1 - e), s)`.
       params: the network's parameters.
       optimizer_state: Optax's.
       epoch: `[]` int32, epochs completed.
@@ -235,16 +251,10 @@ def check(plan, params, sample, blocks):
     )
 
 
-def take_step(plan, params, optimizer_state, inputs, labels):
-    """One SGD step on the mean loss of a batch: `(params, optimizer_state)` after it."""
-
-    def batch_loss(params):
-        logits = logits_of(plan.model, params, inputs)
-        return jnp.mean(jax.vmap(losses.LOSSES[plan.loss])(logits, labels))
-
-    updates, optimizer_state = plan.optimizer.update(
-        jax.grad(batch_loss)(params), optimizer_state, params
-    )
+def take_step(plan, params, optimizer_state, batch, size, key):
+    """One step down `plan.batch_objective`: `(params, optimizer_state)` after it."""
+    gradient = jax.grad(plan.batch_objective)(params, *batch, size, key)
+    updates, optimizer_state = plan.optimizer.update(gradient, optimizer_state, params)
     return optax.apply_updates(params, updates), optimizer_state
 
 
@@ -293,8 +303,13 @@ def train_segment(plan, state, sample, limit):
             )
         return rows_of(sample, start, plan.batch_size)
 
+    # Never the key of the epoch's order: epochs count from 0.
+    noise_key = jax.random.fold_in(state.key, -1 - state.epoch)
+
     def step(done, carry):
-        return take_step(plan, *carry, *batch_at(state.batch + done))
+        position = state.batch + done
+        key = jax.random.fold_in(noise_key, position)
+        return take_step(plan, *carry, batch_at(position), sample.size, key)
 
     params, optimizer_state = jax.lax.fori_loop(
         0, steps, step, (state.params, state.optimizer_state)

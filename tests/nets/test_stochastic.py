@@ -1,0 +1,200 @@
+import dataclasses
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from nets import kernels, stochastic, training
+from nets.mlp import MLP
+from tests import oracles
+from tests.oracles import fantastic, pac_bayes
+
+FEATURES, M = 6, 60
+MODEL = stochastic.GaussianMLP(8, 1, 3)
+
+
+def networks():
+    """Parameters of two plain networks: where a posterior is, and its prior's mean."""
+    model, x = MLP(8, 1, 3, True), np.zeros((1, FEATURES), np.float32)
+    return [model.init(jax.random.key(seed), x)["params"] for seed in (0, 1)]
+
+
+def data():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(3, size=M)
+    inputs = rng.standard_normal((M, FEATURES)) + 2 * np.eye(3, FEATURES)[labels]
+    return inputs.astype(np.float32), labels.astype(np.int32)
+
+
+def plan(kind=stochastic.PosteriorPlan, **changes):
+    settings = {
+        "model": MODEL, "loss": "softmax", "learning_rate": 0.01, "batch_size": 20,
+        "shuffle": True, "margin": 1.0, "threshold": 0.0, "loss_target": 0.0, "max_epochs": 20,
+    }  # fmt: skip
+    return kind(**settings | changes)
+
+
+def flat(params, part):
+    return np.concatenate([
+        np.asarray(layer[part + name], float).ravel()
+        for layer in params.values() for name in ("kernel", "bias")
+    ])  # fmt: skip
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2))
+def objective(p, params, seed=0):
+    inputs, labels = data()
+    size = jnp.asarray(M, jnp.int32)
+    return p.batch_objective(params, inputs, labels, size, jax.random.key(seed))
+
+
+def test_the_three_networks_in_one():
+    mean, prior = networks()
+    params = stochastic.around(mean, prior, 0.1, 0.2)
+    assert stochastic.is_stochastic(params) and not stochastic.is_stochastic(mean)
+    for found, expected in (
+        (stochastic.mean_network(params), mean),
+        (stochastic.prior_network(params), prior),
+    ):
+        jax.tree.map(np.testing.assert_array_equal, found, expected)
+    like = jax.eval_shape(MODEL.init, jax.random.key(0), data()[0])["params"]
+    again = kernels.from_arrays(kernels.to_arrays(params), like)
+    jax.tree.map(np.testing.assert_array_equal, again, params)
+    x = data()[0]
+    np.testing.assert_array_equal(
+        MODEL.apply({"params": params}, x),
+        MLP(8, 1, 3, True).apply({"params": mean}, x),
+    )
+
+
+def test_pre_activations_have_the_law_of_drawn_weights():
+    """Means, variances and covariances of a layer's units, against drawn matrices."""
+    rng, draws = np.random.default_rng(0), 20000
+    x = rng.standard_normal(FEATURES)
+    layer = stochastic.GaussianDense(3, False)
+    params = layer.init(jax.random.key(0), x[None].astype(np.float32))["params"]
+    params = params | {
+        name: jnp.asarray(rng.uniform(-2, 0, params[name].shape), jnp.float32)
+        for name in ("log_sd_kernel", "log_sd_bias", "bias")
+    }
+    noise = rng.standard_normal((draws, 3)).astype(np.float32)
+    found = layer.apply({"params": params}, np.tile(x, (draws, 1)), noise)
+    deviations = [np.exp(np.asarray(params[f"log_sd_{n}"])) for n in ("kernel", "bias")]
+    drawn = [
+        np.asarray(params[n]) + sd * rng.standard_normal((draws, *sd.shape))
+        for n, sd in zip(("kernel", "bias"), deviations, strict=True)
+    ]
+    expected = np.einsum("i,nij->nj", x, drawn[0]) + drawn[1]
+    spread = expected.std(axis=0)
+    apart = np.abs(np.mean(found, axis=0) - expected.mean(axis=0))
+    assert np.all(apart < 5 * spread * math.sqrt(2 / draws))
+    scaled = np.cov(np.asarray(found).T) / np.outer(spread, spread)
+    np.testing.assert_allclose(
+        scaled, np.cov(expected.T) / np.outer(spread, spread), atol=5 * math.sqrt(2 / draws)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", stochastic.OBJECTIVES)
+@pytest.mark.parametrize("learned_prior", [False, True])
+def test_the_objective_is_the_bound_of_the_surrogate(name, learned_prior):
+    mean, prior = networks()
+    params = stochastic.around(
+        mean, prior, 1e-5, 0.2
+    )  # so little noise that it is none
+    model = dataclasses.replace(MODEL, learned_prior=learned_prior)
+    found = objective(plan(model=model, objective=name, delta=0.03), params)
+    layers = list(jax.device_get(mean).values())
+    x, y = data()
+    logits = [
+        oracles.forward([layer["kernel"] for layer in layers], [b["bias"] for b in layers], one)
+        for one in x.astype(float)
+    ]  # fmt: skip
+    bits = fantastic.cross_entropy(logits, y) / math.log(2)
+    variance = np.exp(2 * flat(params, "log_sd_"))
+    kl = pac_bayes.gaussian_kl(flat(params, ""), variance, flat(params, "prior_"), 0.04)
+    if learned_prior:
+        kl += 2 * math.log(100 * math.log(0.1 / 0.04)) + math.log(math.pi**2 / 6)
+    form = {
+        "quadratic": pac_bayes.quadratic,
+        "lambda": pac_bayes.lambda_form,
+        "classic": pac_bayes.mcallester,
+    }[name]
+    assert float(found) == pytest.approx(form(kl, bits, M, 0.03), rel=1e-3)
+
+
+def test_the_bounded_surrogate_is_bounded():
+    log_p = jnp.asarray([0.0, -1.0, -11.0, -100.0, -jnp.inf])
+    found = stochastic.SURROGATES["bounded"](log_p)
+    assert found[0] == 0 and np.all(np.diff(found) >= 0) and np.all(found[3:] == 1)
+
+
+def test_the_prior_s_grid():
+    mean, prior = networks()
+    with jax.enable_x64(True):
+        for j in (1, 17, 400):
+            variance = pac_bayes.prior_variance(j)
+            params = stochastic.around(mean, prior, 0.1, math.sqrt(variance))
+            on_grid = stochastic.on_the_grid(params)["Dense_0"]["log_prior_sd"]
+            assert float(on_grid) == pytest.approx(math.log(variance) / 2, rel=1e-12)
+            assert float(stochastic.prior_cell(on_grid)) == pytest.approx(j)
+        above = stochastic.around(mean, prior, 0.1, 10.0)  # beyond the largest cell
+        found = float(stochastic.on_the_grid(above)["Dense_0"]["log_prior_sd"])
+    assert found == pytest.approx(math.log(pac_bayes.prior_variance(1)) / 2)
+
+
+def train(p, params):
+    state = training.init_state(p, params, jax.random.key(3))
+    sample = training.pad_sample(*data(), 0)
+    program = jax.jit(training.advance, static_argnums=0)
+    return program(p, state, sample, 10**6, 10**6)[0].params
+
+
+@pytest.mark.parametrize("learned_prior", [False, True])
+def test_training_a_posterior_lowers_its_bound_and_leaves_the_prior(learned_prior):
+    mean, prior = networks()
+    before = stochastic.around(mean, prior, 0.3, 0.3)
+    p = plan(model=dataclasses.replace(MODEL, learned_prior=learned_prior))
+    after = train(p, before)
+    assert float(objective(p, after)) < float(objective(p, before)) - 0.1
+    np.testing.assert_array_equal(flat(after, "prior_"), flat(before, "prior_"))
+    assert np.any(flat(after, "log_sd_") != flat(before, "log_sd_"))
+    moved = after["Dense_0"]["log_prior_sd"] != before["Dense_0"]["log_prior_sd"]
+    assert bool(moved) == learned_prior
+    # The noise is the key's: the same key, the same posterior; another draw a step.
+    np.testing.assert_array_equal(flat(train(p, before), ""), flat(after, ""))
+    assert objective(p, before, 0) != objective(p, before, 1)
+
+
+def test_training_under_noise_moves_the_means_alone():
+    mean, _ = networks()
+    before = stochastic.around(mean, mean, 0.3, 0.3)
+    p = plan(stochastic.NoisyPlan, learning_rate=0.1, momentum=0.9)
+    after = train(p, before)
+    for part in ("log_sd_", "prior_"):
+        np.testing.assert_array_equal(flat(after, part), flat(before, part))
+    assert float(objective(p, after)) < float(objective(p, before))
+
+
+def test_momentum_is_sgd_with_momentum_by_hand():
+    mean, _ = networks()
+    p = plan(training.Plan, model=MLP(8, 1, 3, True), shuffle=False, momentum=0.9,
+             max_epochs=2, batch_size=M)  # fmt: skip
+    after = train(p, mean)
+    inputs, labels = data()
+
+    def loss(params):
+        log_p = jax.nn.log_softmax(p.model.apply({"params": params}, inputs))
+        return -jnp.mean(log_p[jnp.arange(M), labels])
+
+    first = jax.grad(loss)(mean)
+    half = jax.tree.map(lambda w, g: w - 0.01 * g, mean, first)
+    second = jax.grad(loss)(half)
+    expected = jax.tree.map(
+        lambda w, g, h: w - 0.01 * (0.9 * g + h), half, first, second
+    )
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), after, expected
+    )
