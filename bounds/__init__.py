@@ -7,7 +7,13 @@ for name, value in bounds.values(network).items():
 
 from bounds import arithmetic
 from bounds.arrays import from_arrays, values
-from bounds.evaluate import evaluate, measure, median_margins, needs
+from bounds.evaluate import (
+    ImpossibleCertificate,
+    evaluate,
+    measure,
+    median_margins,
+    needs,
+)
 from bounds.measuring.network import Network
 from bounds.registry import BOUNDS
 from bounds.types import BoundSpec, BoundValue, Convention
@@ -17,6 +23,7 @@ __all__ = [
     "BoundSpec",
     "BoundValue",
     "Convention",
+    "ImpossibleCertificate",
     "Network",
     "arithmetic",
     "evaluate",

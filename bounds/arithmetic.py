@@ -92,8 +92,17 @@ def kl(q, p):
     return xlogy(q, q) - xlogy(q, p) + xlogy(1 - q, 1 - q) - xlogy(1 - q, 1 - p)
 
 
+def _kl_above(q, lead):
+    """kl(q || q + lead) `[]` for lead in [0, 1 - q], to rounding even where it is tiny."""
+    own = jnp.where(q > 0, -q * jnp.log1p(lead / jnp.where(q > 0, q, 1.0)), 0.0)
+    rest = jnp.maximum(1 - q, jnp.finfo(lead.dtype).tiny)
+    return own - rest * jnp.log1p(-jnp.minimum(lead / rest, 1.0))
+
+
 def kl_inverse(q, c):
     """sup {p : kl(q || p) <= c} `[]`, from above.
+
+    What is halved is p - q: kl is tiny beside its terms where p is near q.
 
     Args:
       q: `[]`, in [0, 1].
@@ -103,13 +112,13 @@ def kl_inverse(q, c):
     def halve(_, ends):
         low, high = ends
         middle = (low + high) / 2
-        inside = kl(q, middle) <= c
+        inside = _kl_above(q, middle) <= c
         return jnp.where(inside, middle, low), jnp.where(inside, high, middle)
 
     q = jnp.asarray(q, float)
-    ends = jax.lax.fori_loop(0, _HALVINGS, halve, (q, jnp.ones_like(q)))
+    ends = jax.lax.fori_loop(0, _HALVINGS, halve, (jnp.zeros_like(q), 1 - q))
     # What is not a number must not look like the least p.
-    return jnp.where(jnp.isnan(q) | jnp.isnan(c), jnp.nan, ends[1])
+    return jnp.where(jnp.isnan(q) | jnp.isnan(c), jnp.nan, q + ends[1])
 
 
 def binomial_upper(wrong, size, delta):

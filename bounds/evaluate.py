@@ -10,7 +10,7 @@ import numpy as np
 from bounds import measuring, registry
 from bounds.measuring import layers
 from bounds.measuring.network import Unavailable
-from bounds.types import Convention
+from bounds.types import CERTIFIED, Convention
 
 
 def asks_for(spec):
@@ -92,6 +92,39 @@ def _reason(spec, groups, measured, missing):
     return missing.get(absent[0], f"{absent[0]} was not measured") if absent else ""
 
 
+class ImpossibleCertificate(AssertionError):
+    """A certified bound says what no bound can: there is a mistake in it."""
+
+
+_ROUNDING = 1e-9
+
+
+def _assert_possible(name, spec, value, delta):
+    """Refuses certificates below what was counted, and below what their complexity allows.
+
+    A bound that follows from P(Q) >= e^{-K} with K/m = c, on a posterior or a compressed
+    network, is never below kl^-1(0, c) = 1 - e^{-c}, even without a training error.
+
+    Raises:
+      ImpossibleCertificate: one of the runs has such a value.
+    """
+    if spec.status != CERTIFIED:
+        return
+    # An upper limit that fails more often than not may lie below what was counted.
+    least = {"what was counted": value.empirical} if delta <= 0.5 else {}
+    if spec.speaks_of in ("stochastic", "compressed"):
+        complexity = np.exp(np.minimum(value.log_complexity, 700.0))
+        least["what its complexity allows"] = -np.expm1(-complexity)
+    for what, limit in least.items():
+        below = np.asarray(value.value) < np.asarray(limit) - _ROUNDING
+        if np.any(below):
+            run = int(np.argmax(below))
+            raise ImpossibleCertificate(
+                f"{name} is {np.ravel(value.value)[run]:.6g}, below {what}, "
+                f"{np.ravel(limit)[run]:.6g}: the bound or what it was given is wrong"
+            )
+
+
 def evaluate(
     measured,
     names,
@@ -116,6 +149,9 @@ def evaluate(
     Returns:
       name -> `BoundValue` of `[R]` arrays, or the reason, a string, why it is not
       available.
+
+    Raises:
+      ImpossibleCertificate: a certified bound says what no bound can.
     """
     options = {"margin": None, "delta": None, "convention": convention}
     reasons, calls = {}, []
@@ -140,7 +176,10 @@ def evaluate(
             jnp.broadcast_to(jnp.asarray(margin, float), (runs,)),
             jnp.asarray(delta, float),
         )
-    found = reasons | jax.device_get(values)
+    values = jax.device_get(values)
+    for name, value in values.items():
+        _assert_possible(name, bounds[name], value, delta)
+    found = reasons | values
     return {name: found[name] for name in names}
 
 

@@ -221,3 +221,236 @@ class Holdout:
 
     wrong: chex.Array
     size: chex.Array
+
+
+@struct.dataclass
+class Gibbs:
+    """Gaussian posteriors Q_1..Q_J whose weights are drawn afresh for every prediction.
+
+    With probability >= 1 - d over the noise, the training error of every Q_j is at most
+    kl^-1(fill * errors[j], ln(J/d)/draws) / fill.
+
+    Attributes:
+      kl: `[J]`, KL(Q_j || P_j), nats.
+      prices: `[J]`, ln of 1 over the share of the failure probability that P_j has.
+      errors: `[J]`, training error, a mean over draws of the noise.
+      draws: `[]`, how many independent variables in [0, 1] it is a mean of.
+      fill: `[]`, in (0, 1]: their mean over the error.
+      holdout_errors: `[J]`, held-out error, a mean as well; not numbers without such examples.
+    """
+
+    kl: chex.Array
+    prices: chex.Array
+    errors: chex.Array
+    draws: chex.Array
+    fill: chex.Array
+    holdout_errors: chex.Array
+
+
+@struct.dataclass
+class NoiseLevel:
+    """The noise that a network bears: training accuracy falls by 0.1, as a mean over draws.
+
+    Attributes:
+      level: `[]`.
+      drop: `[]`, in accuracy, as counted near that level.
+      standard_error: `[]`, of the drop.
+      is_capped: `[]`, whether the network bears the largest level that is looked at.
+    """
+
+    level: chex.Array
+    drop: chex.Array
+    standard_error: chex.Array
+    is_capped: chex.Array
+
+
+@struct.dataclass
+class MagnitudeRatios:
+    """How far single weights went beside what they bear in magnitude-aware noise.
+
+    Sums over all weights, biases left out, of ln of (e^2 + (s^2 + 1) n^2 / P) over
+    (e^2 + s^2 (w_i - w_0i)^2), s the level of the noise, P how many weights there are,
+    e = 1e-3.
+
+    Attributes:
+      from_init: `[]`, with n = ||w - w_0||_2.
+      from_origin: `[]`, with n = ||w||_2.
+    """
+
+    from_init: chex.Array
+    from_origin: chex.Array
+
+
+@struct.dataclass
+class Evidence:
+    """How probable the labels of the first training examples are before learning.
+
+    Attributes:
+      log_evidence: `[]`, ln P(U), nats: the probability that the infinitely wide network at
+        initialisation labels them as they are labelled; approximated, for more than two
+        classes from below; -inf where it is 0 or next to it.
+      examples: `[]`, n, how many were looked at.
+      converged: `[]`, whether the approximation came to rest.
+    """
+
+    log_evidence: chex.Array
+    examples: chex.Array
+    converged: chex.Array
+
+
+@struct.dataclass
+class Code:
+    """Networks C_1..C_J near the trained one, rounded coarsely or finely, and their codes.
+
+    Attributes:
+      bits: `[J]`, c_j: the length of all that a receiver needs beyond what was fixed before
+        the data was seen.
+      errors: `[J]`, the training error of the decoded network.
+      holdout_errors: `[J]`, its error on held-out examples; not numbers without them.
+    """
+
+    bits: chex.Array
+    errors: chex.Array
+    holdout_errors: chex.Array
+
+
+@struct.dataclass
+class Ascent:
+    """The largest radii at which ascent on the loss costs at most 0.1 of training accuracy.
+
+    Attributes:
+      alpha: `[]`, of the box |u_i| <= alpha around the weights, biases left out.
+      alpha_is_capped: `[]`, whether the search ended at an end of its range.
+      magnitude_alpha: `[]`, of the box |u_i| <= alpha' (|w_i| + 1e-3).
+      magnitude_alpha_is_capped: `[]`, the same for it.
+    """
+
+    alpha: chex.Array
+    alpha_is_capped: chex.Array
+    magnitude_alpha: chex.Array
+    magnitude_alpha_is_capped: chex.Array
+
+
+@struct.dataclass
+class AscentSums:
+    """How far single weights went beside the radius that each of them bears.
+
+    Sums over all P weights, biases left out, of ln of (e^2 + (a^2 + 4 ln(2 P/d)) n^2 / P)
+    over (e^2 + a^2 (w_i - w_0i)^2), a the magnitude-aware radius, e = 1e-3, d = 0.05.
+
+    Attributes:
+      log_init: `[]`, with n = ||w - w_0||_2.
+      log_orig: `[]`, with n = ||w||_2.
+    """
+
+    log_init: chex.Array
+    log_orig: chex.Array
+
+
+@struct.dataclass
+class Sharpness:
+    """Increases of the mean softmax cross-entropy, nats, when weights (no biases) move.
+
+    Attributes:
+      average: `[]`, the mean under Gaussian noise of standard deviation 0.05.
+      average_standard_error: `[]`, of that mean over draws.
+      adaptive_average: `[]`, of standard deviation 0.05 |w_i|.
+      adaptive_average_standard_error: `[]`, of that mean.
+      worst: `[]`, the most that ascent finds in the ball ||u||_2 <= 0.05.
+      adaptive_worst: `[]`, in the box |u_i| <= 0.05 |w_i|.
+    """
+
+    average: chex.Array
+    average_standard_error: chex.Array
+    adaptive_average: chex.Array
+    adaptive_average_standard_error: chex.Array
+    worst: chex.Array
+    adaptive_worst: chex.Array
+
+
+@struct.dataclass
+class Curvature:
+    """The Hessian H of the mean softmax cross-entropy in all weights but the biases.
+
+    Attributes:
+      top_eigenvalue: `[]`, its largest eigenvalue, approached from below.
+      top_eigenvalue_residual: `[]`, an eigenvalue of H is at most this far from it.
+      trace: `[]`, an estimate.
+      trace_standard_error: `[]`, of that estimate over its probes.
+    """
+
+    top_eigenvalue: chex.Array
+    top_eigenvalue_residual: chex.Array
+    trace: chex.Array
+    trace_standard_error: chex.Array
+
+
+@struct.dataclass
+class Gradients:
+    """Gradients g_i of each training example's softmax cross-entropy, g their mean.
+
+    In all weights but the biases.
+
+    Attributes:
+      noise: `[]`, the mean of ||g_i - g||_2^2.
+      squared_norm: `[]`, ||g||_2^2.
+    """
+
+    noise: chex.Array
+    squared_norm: chex.Array
+
+
+@struct.dataclass
+class Speed:
+    """How fast training went, judged at the ends of epochs.
+
+    Attributes:
+      losses_sum: `[]`, the sum over epochs of the mean training loss, nats.
+      losses_sum_last: `[]`, over the last 10 epochs (over all, if there are fewer).
+      steps_to_01: `[]`, SGD steps until that loss is <= 0.1; infinite if it never was.
+      steps_01_to_001: `[]`, from there until it is <= 0.01; likewise.
+    """
+
+    losses_sum: chex.Array
+    losses_sum_last: chex.Array
+    steps_to_01: chex.Array
+    steps_01_to_001: chex.Array
+
+
+@struct.dataclass
+class HiddenMargins:
+    """Margins at the input of each layer l = 1..L, on some training examples.
+
+    That of an example is (f_y - f_j) / ||gradient of f_y - f_j in a||_2 / sqrt(v), j the
+    largest other output, a what arrives at the layer (the input, then what leaves a
+    ReLU), v the sum of the variances of its entries over the examples.
+
+    Attributes:
+      five_numbers: `[L, 5]`, lower fence, quartiles and upper fence over the examples;
+        1e30 stands for infinite ones, 0/0 is 0.
+    """
+
+    five_numbers: chex.Array
+
+
+@struct.dataclass
+class Clusters:
+    """The classes as clusters of what leaves the first hidden layer.
+
+    Attributes:
+      davies_bouldin: `[]`, their Davies-Bouldin index; infinite where two coincide, or
+        there is one only.
+    """
+
+    davies_bouldin: chex.Array
+
+
+@struct.dataclass
+class Mixup:
+    """The network between training examples.
+
+    Attributes:
+      error: `[]`, the fraction of averages of two examples of a class that it gets wrong.
+    """
+
+    error: chex.Array

@@ -5,7 +5,6 @@ It speaks of ONE network; the evaluator adds the run axis.
 """
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
@@ -25,14 +24,14 @@ class BoundValue:
       log_complexity: `[]`, natural logarithm of the excess before it can saturate or
         overflow: keeps slopes and ranks alive.
       risk: `[]`, the held-out error of the network that the bound speaks of, where it is
-        not the trained one; not a number where it is, or is not known.
+        not the trained one; None where it is, not a number where it is not known.
     """
 
     value: chex.Array
     empirical: chex.Array
     excess: chex.Array
     log_complexity: chex.Array
-    risk: chex.Array = math.nan
+    risk: chex.Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -108,7 +108,9 @@ def test_the_others_are_above_1_even_here(many):
     others = [
         name
         for name, spec in bounds.BOUNDS.items()
-        if spec.status == CERTIFIED and name not in BELOW_1
+        if spec.status == CERTIFIED
+        and spec.speaks_of == "trained"
+        and name not in BELOW_1
     ]
     found = bounds.evaluate(many[0], others, delta=DELTA)
     for name in others:
@@ -127,5 +129,6 @@ def test_random_labels_are_not_explained():
         assert min(fitted.margins) > 0
         found = evaluate(by_hand(fitted, jacobians=False))
         for name, spec in bounds.BOUNDS.items():
-            if spec.status == CERTIFIED and name != "holdout_cp":
+            is_there = not isinstance(found[name], str)
+            if spec.status == CERTIFIED and name != "holdout_cp" and is_there:
                 assert found[name].value >= 0.5, name

@@ -19,7 +19,10 @@ OPTIONS = {"margin": np.float64(0.7), "delta": 0.05, "convention": types.Convent
 
 @functools.cache
 def groups(seed=0):
-    return measured(network(depth=1, seed=seed))[0]
+    """Every group of one network; what other kinds of networks have, made of its own."""
+    found = measured(network(depth=1, seed=seed))[0]
+    one = jax.tree.map(lambda leaf: leaf[:1] if np.ndim(leaf) else leaf, found["gibbs"])
+    return found | {"gibbs_posterior": one, "code_subspace": found["code"]}
 
 
 def call(name):

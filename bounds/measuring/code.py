@@ -1,0 +1,135 @@
+"""The groups `code` and `code_from_origin`: networks near the trained one, in few bits.
+
+What is coded is the list of all trained arrays, biases too, rounded to multiples of a
+step (`bounds.coding`). The receiver knows the architecture and what `rebuild` brings
+along, such as the initial weights: all of that must have been fixed before the data was
+seen. All else is in the code, steps and ranges included, so that it is a description of
+the decoded NETWORK. By which of the candidates, or by what other search, the sender
+came to that network, the receiver need not know: the choice is free.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from bounds import arithmetic, coding
+from bounds.groups import Code
+from bounds.measuring.examples import margins_of
+from bounds.measuring.network import Unavailable
+from nets import subspace
+
+LARGEST = 255  # of a symbol: larger ones are cut off
+_EXPONENTS = 400  # of the steps, either way: what `coding.step` knows
+# (step, least size that is kept), both in units of the root mean square of an array; from
+# few bits to many. Rounding alone keeps what is larger than half of a step.
+CANDIDATES = (
+    (8, 0), (4, 4), (3, 3), (4, 0), (3, 0), (2, 0), (3 / 2, 0), (1, 0), (1 / 2, 0),
+    (1 / 4, 0), (1 / 8, 0), (1 / 16, 0),
+)  # fmt: skip
+
+
+def _quantised(array, candidate):
+    """`(symbols, exponent)` of one array; what is not a number becomes 0."""
+    step, least = candidate
+    array = array.astype(float)
+    scale = jnp.sqrt(jnp.mean(jnp.square(array))) if array.size else jnp.zeros(())
+    exponent = jnp.round(4 * arithmetic.log(step * scale) / jnp.log(2.0))
+    exponent = jnp.nan_to_num(jnp.clip(exponent, -_EXPONENTS, _EXPONENTS))
+    exponent = exponent.astype(jnp.int32)
+    symbols = jnp.round(array / coding.step(exponent).astype(float))
+    symbols = jnp.where(jnp.abs(array) >= least * scale, symbols, 0.0)
+    symbols = jnp.clip(jnp.nan_to_num(symbols), -LARGEST, LARGEST).astype(jnp.int32)
+    return symbols, jnp.where(jnp.any(symbols != 0), exponent, 0)
+
+
+def quantised(arrays, candidate):
+    """What `coding.encode` writes of float arrays: lists of symbols and of exponents.
+
+    Args:
+      arrays: of any shapes.
+      candidate: (step, least size that is kept), `[]` each, as in `CANDIDATES`.
+    """
+    pairs = [_quantised(array, candidate) for array in arrays]
+    return [symbols for symbols, _ in pairs], [exponent for _, exponent in pairs]
+
+
+def decoded(symbols, exponents):
+    """The float32 arrays that a receiver makes of what `coding.decode` reads. Exact."""
+    return [
+        jnp.asarray(s).astype(jnp.float32) * coding.step(k)
+        for s, k in zip(symbols, exponents, strict=True)
+    ]
+
+
+def _counts(symbols):
+    """How often each symbol from -LARGEST to LARGEST is there: `[2 LARGEST + 1]`."""
+    none = jnp.zeros(2 * LARGEST + 1, jnp.int32)
+    return none.at[symbols.ravel() + LARGEST].add(1)
+
+
+def coded(arrays, rebuild, model, sample, holdout=None):
+    """Networks whose trained arrays have short codes: `Code`.
+
+    Args:
+      arrays: the trained arrays, less what the receiver expects of them: any floats.
+      rebuild: float32 arrays of the same shapes and order to parameters of `model`.
+      model: a Linen module.
+      sample: the training set, a `Sample`.
+      holdout: examples that no choice has seen, a `Sample`, or None.
+    """
+
+    def of_candidate(candidate):
+        symbols, exponents = quantised(arrays, candidate)
+        lengths = [
+            coding.code_bits(_counts(s), k)
+            for s, k in zip(symbols, exponents, strict=True)
+        ]
+        params = rebuild(decoded(symbols, exponents))
+        error, its_holdout_error = (
+            jnp.full((), jnp.nan)
+            if examples is None
+            else margins_of(model, params, examples).error(0.0)
+            for examples in (sample, holdout)
+        )
+        return sum(lengths), error, its_holdout_error
+
+    candidates = jnp.asarray(CANDIDATES, float)
+    bits, errors, holdout_errors = jax.lax.map(of_candidate, candidates)
+    return Code(bits=bits, errors=errors, holdout_errors=holdout_errors)
+
+
+def code(network):
+    """Of the way from the initial weights, which the receiver knows: `Code`."""
+    if network.init is None:
+        raise Unavailable("the initial weights are not given")
+    learned, tree = jax.tree.flatten(network.params)
+    initial = jax.tree.leaves(network.init)
+    moved = [
+        w.astype(float) - z.astype(float) for w, z in zip(learned, initial, strict=True)
+    ]
+
+    def rebuild(arrays):
+        return tree.unflatten([z + d for z, d in zip(initial, arrays, strict=True)])
+
+    return coded(moved, rebuild, network.model, network.sample, network.holdout)
+
+
+def code_from_origin(network):
+    """Of the weights themselves, for a receiver who knows the architecture: `Code`."""
+    learned, tree = jax.tree.flatten(network.params)
+    return coded(
+        learned, tree.unflatten, network.model, network.sample, network.holdout
+    )
+
+
+def code_subspace(network):
+    """Of what a network learned in a random subspace, which the receiver knows: `Code`."""
+    if not isinstance(network.model, subspace.SubspaceMLP):
+        raise Unavailable("the network was not trained in a random subspace")
+    params = network.params
+    return coded(
+        subspace.cores(params),
+        lambda arrays: subspace.with_cores(params, arrays),
+        network.model,
+        network.sample,
+        network.holdout,
+    )

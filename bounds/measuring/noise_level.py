@@ -1,0 +1,150 @@
+"""The groups `noise`, `magnitude_noise` and `magnitude_ratios`: how much noise a network bears.
+
+Sought is the level at which the mean training accuracy, over draws of the noise, falls by 0.1.
+All levels are under the same draws. The bracket is quartered; of the three levels between, as
+many blocks of examples are seen as it takes to tell each drop from 0.1, four standard errors
+apart. The two ends of the last bracket, a quarter of an octave wide, are seen until the standard error of
+the drop is below 0.01 / 2.58, and the level is put between them as a power of the drop: the drop
+at the level found is 0.1 within 0.01, with 99% confidence.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from bounds import arithmetic
+from bounds.groups import MagnitudeRatios, NoiseLevel
+from bounds.measuring import noisy
+from bounds.measuring.network import Unavailable
+from nets.kernels import layers, weight_matrices
+from nets.training import CHECK_BLOCK
+
+DROP = 0.1
+TOLERANCE = 0.01  # of the drop, with 99% confidence
+LEAST, LARGEST = -20.0, 1.0  # log2 of the levels looked at
+_ERROR = TOLERANCE / 2.58
+_APART = 4.0  # standard errors between a drop and 0.1 that tell them apart
+_FIRST_BLOCKS = 4  # before a standard error is believed
+_MOST_BLOCKS = 512
+_WIDTH = 0.4  # octaves: the last bracket's, at most
+
+
+def _drops(found, levels, network, is_enough):
+    """Drops in accuracy and their standard errors, `[S]` each.
+
+    Args:
+      found: a `noisy.Noisy`.
+      levels: `[S]`, log2.
+      network: a `Network`.
+      is_enough: (drops, standard errors) -> whether to see no more blocks.
+    """
+    sample, depth = network.sample, len(layers(network.params))
+    blocks = noisy.blocks_of(sample)
+    scales = jnp.tile(jnp.exp2(levels)[:, None], (1, depth))
+    none = jnp.zeros((1, depth))  # the network as it is, among the levels
+
+    def see(carry):
+        seen, sums, squares, _, _ = carry
+        block = seen % blocks
+        key = jax.random.fold_in(jax.random.key(0), seen)
+        lost = noisy.wrong(found, jnp.concatenate([none, scales]), sample, block, key)
+        lost = (lost[1:] - lost[0]).astype(float)
+        seen, sums, squares = seen + 1, sums + lost, squares + jnp.square(lost)
+        rows = jnp.minimum(sample.size, CHECK_BLOCK) * 1.0
+        # Passes are whole when the last block is not: a mean of blocks is one of examples.
+        examples = (seen // blocks) * sample.size + jnp.minimum(
+            (seen % blocks) * CHECK_BLOCK, sample.size
+        )
+        drops = sums / examples
+        spread = squares / seen - jnp.square(sums / seen)
+        errors = jnp.sqrt(jnp.maximum(spread, 0.0) / jnp.maximum(seen - 1, 1)) / rows
+        return seen, sums, squares, drops, errors
+
+    def goes_on(carry):
+        seen, _, _, drops, errors = carry
+        enough = (seen >= _FIRST_BLOCKS) & is_enough(drops, errors)
+        return (seen < _MOST_BLOCKS) & ~enough
+
+    zeros = jnp.zeros(levels.shape)
+    begin = jnp.zeros((), jnp.int32), zeros, zeros, zeros, zeros
+    with jax.default_matmul_precision("highest"):
+        return jax.lax.while_loop(goes_on, see, begin)[3:]
+
+
+def _level(found, network):
+    """The level at which the accuracy falls by `DROP`: `NoiseLevel`."""
+
+    def are_apart(drops, errors):
+        return jnp.all((jnp.abs(drops - DROP) > _APART * errors) | (errors < _ERROR))
+
+    def narrow(bracket):
+        low, high = bracket
+        between = low + (high - low) * jnp.asarray([0.25, 0.5, 0.75])
+        drops, _ = _drops(found, between, network, are_apart)
+        is_borne = drops <= DROP
+        low = jnp.max(jnp.where(is_borne, between, low))
+        is_above = ~is_borne & (between > low)
+        return low, jnp.min(jnp.where(is_above, between, high))
+
+    def is_wide(bracket):
+        return bracket[1] - bracket[0] > _WIDTH
+
+    ends = jnp.asarray(LEAST), jnp.asarray(LARGEST)
+    low, high = jax.lax.while_loop(is_wide, narrow, ends)
+    drops, errors = _drops(
+        found,
+        jnp.stack([low, high]),
+        network,
+        lambda _, errors: jnp.all(errors < _ERROR),
+    )
+    logs = jnp.log(jnp.maximum(drops, DROP / 100))
+    slope = jnp.maximum(logs[1] - logs[0], 1e-3) / (high - low)
+    # The bracket may have been a little off: half its width beyond either end.
+    step = (math.log(DROP) - logs[0]) / slope
+    width = high - low
+    level = low + jnp.clip(step, -width / 2, 1.5 * width)
+    is_capped = level >= LARGEST
+    return NoiseLevel(
+        level=jnp.exp2(jnp.minimum(level, LARGEST)),
+        drop=jnp.where(is_capped, drops[1], jnp.exp(logs[0] + slope * (level - low))),
+        standard_error=jnp.max(errors),
+        is_capped=is_capped,
+    )
+
+
+def noise(network):
+    """Noise of one standard deviation in every weight: `NoiseLevel`."""
+    return _level(noisy.isotropic(network, with_biases=False), network)
+
+
+def _ratios(network, level):
+    if network.init is None:
+        return Unavailable("the initial weights are not given")
+    pairs = zip(
+        weight_matrices(network.params), weight_matrices(network.init), strict=True
+    )
+    pairs = [(w.astype(float), z.astype(float)) for w, z in pairs]
+    count = sum(w.size for w, _ in pairs)
+    floor = noisy.MAGNITUDE_FLOOR**2
+    below = sum(
+        jnp.sum(arithmetic.log(floor + jnp.square(level * (w - z)))) for w, z in pairs
+    )
+
+    def ratios(squared_norm):
+        above = floor + (jnp.square(level) + 1) * squared_norm / count
+        return count * arithmetic.log(above) - below
+
+    return MagnitudeRatios(
+        from_init=ratios(sum(jnp.sum(jnp.square(w - z)) for w, z in pairs)),
+        from_origin=ratios(sum(jnp.sum(jnp.square(w)) for w, _ in pairs)),
+    )
+
+
+def magnitude_noise(network):
+    """Noise in proportion to weights, and what it says of them: two groups."""
+    found = _level(noisy.magnitude_aware(network), network)
+    return {
+        "magnitude_noise": found,
+        "magnitude_ratios": _ratios(network, found.level),
+    }

@@ -1,0 +1,44 @@
+"""Measures of how training went.
+
+Losses are the mean training loss at the ends of epochs, of the loss that was trained on.
+Measures are reported as they are. Heuristic, all of them.
+
+Arguments, of every function here: `speed` a `Speed`, `gradients` `Gradients`. Returns: a
+`BoundValue`.
+"""
+
+import chex
+
+from bounds import arithmetic
+
+
+def _as_it_is(value):
+    """A number >= 0, or infinity."""
+    chex.assert_rank(value, 0)
+    found = arithmetic.measure(arithmetic.log(value))
+    return found.replace(value=value, excess=value)
+
+
+def steps_to_01(speed):
+    """SGD steps until the loss is <= 0.1 (eq. 63 of Jiang et al. 2020)."""
+    return _as_it_is(speed.steps_to_01)
+
+
+def steps_01_to_001(speed):
+    """SGD steps from a loss <= 0.1 to one <= 0.01 (eq. 64 of Jiang et al. 2020)."""
+    return _as_it_is(speed.steps_01_to_001)
+
+
+def sotl(speed):
+    """The sum of the losses over all epochs (Lyle et al. 2020; here not within epochs)."""
+    return _as_it_is(speed.losses_sum)
+
+
+def sotl_10(speed):
+    """The sum of the losses over the last 10 epochs (Ru et al. 2021, likewise)."""
+    return _as_it_is(speed.losses_sum_last)
+
+
+def gradient_noise_final(gradients):
+    """(1/m) sum_i ||g_i - g||^2 of the learned network (eq. 66 of Jiang et al. 2020)."""
+    return _as_it_is(gradients.noise)

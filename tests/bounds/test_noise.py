@@ -1,0 +1,268 @@
+"""Networks under noise against networks whose every weight is drawn, by the oracle."""
+
+import dataclasses
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import bounds
+from bounds.measuring import noise_level, noisy
+from bounds.measuring.gibbs import LEVELS
+from nets import stochastic
+from nets.cnn import CNN
+from nets.training import pad_sample
+from tests import oracles
+from tests.bounds.cases import measured, random_case, trained_case
+from tests.oracles import noise, pac_bayes, sharpness
+
+_compiled = functools.partial(
+    jax.jit, compiler_options={"xla_backend_optimization_level": 0}
+)
+
+
+def with_biases(case):
+    return case.biases or [np.zeros(w.shape[1]) for w in case.weights]
+
+
+def errors(kind, net, levels, examples=20000):
+    """(errors, draws, fill) of a kind of noise, in float64's company."""
+
+    def program(net):
+        return noisy.errors(
+            kind(net), jnp.asarray(levels), net.sample, jax.random.key(7), examples
+        )
+
+    with jax.enable_x64(True):
+        return jax.device_get(_compiled(program)(net))
+
+
+def assert_same_mean(found, count, mean, error, spread=0.25):
+    """`found`, a mean of `count` draws, against a mean with a standard error."""
+    assert abs(found - mean) < 4 * math.sqrt(error**2 + spread / count)
+
+
+@pytest.mark.parametrize("biases", [False, True])
+def test_an_example_has_the_error_of_drawn_networks(biases):
+    case = random_case(3, [4, 8, 5, 3], m=30, biases=biases)
+    levels = [[0.0] * 3, [0.3] * 3, [0.1, 0.4, 0.8]]
+    kind = functools.partial(noisy.isotropic, with_biases=True)
+    found, draws, fill = errors(kind, case.network(), levels)
+    clean = noise.error(case.weights, with_biases(case), case.x, case.y)
+    assert draws >= 20000 and draws % case.m == 0 and fill == 1
+    assert found[0] == pytest.approx(clean)
+    for index in (1, 2):
+        rng = np.random.default_rng(index)
+        drawn = noise.gibbs_error(
+            case.weights, with_biases(case), case.x, case.y, levels[index], rng, 400, biases
+        )  # fmt: skip
+        assert_same_mean(found[index], draws, *drawn)
+
+
+def test_noise_in_proportion_to_weights():
+    case = random_case(4, [4, 8, 3], m=30, biases=True)
+    found, draws, _ = errors(
+        noisy.magnitude_aware, case.network(), [[0.0] * 2, [1.0] * 2]
+    )
+    for level, value in zip((0.0, 1.0), found, strict=True):
+        drawn = noise.magnitude_gibbs_error(
+            case.weights, case.biases, case.x, case.y, level, np.random.default_rng(1), 400
+        )  # fmt: skip
+        assert_same_mean(value, draws, *drawn)
+
+
+def test_biases_are_quiet_where_only_weights_are_meant():
+    case = random_case(5, [4, 6, 3], m=30, biases=True)
+    quiet = [np.zeros_like(w) for w in case.weights]
+    shifted = dataclasses.replace(case, weights=quiet)
+    for noisy_biases in (False, True):
+        kind = functools.partial(noisy.isotropic, with_biases=noisy_biases)
+        found, draws, _ = errors(kind, shifted.network(), [[0.5] * 2])
+        drawn = noise.gibbs_error(
+            quiet, case.biases, case.x, case.y, [0.5] * 2, np.random.default_rng(2), 400,
+            noisy_biases,
+        )  # fmt: skip
+        assert_same_mean(found[0], draws, *drawn)
+
+
+def test_a_shared_draw_has_the_same_mean_and_counts_blocks(monkeypatch):
+    case = random_case(6, [4, 8, 3], m=200, biases=True)
+    monkeypatch.setattr(noisy, "_is_dense", lambda _: False)
+    for kind, level in ((noisy.isotropic, 0.3), (noisy.magnitude_aware, 0.7)):
+        own = (
+            functools.partial(kind, with_biases=True)
+            if kind is noisy.isotropic
+            else kind
+        )
+        found, draws, fill = errors(own, case.network(), [[level] * 2], 60000)
+        assert draws == 300 * 2 and fill == pytest.approx(200 / 256)
+        args = case.weights, case.biases, case.x, case.y
+        rng = np.random.default_rng(3)
+        if kind is noisy.isotropic:
+            drawn = noise.gibbs_error(*args, [level] * 2, rng, 60)
+        else:
+            drawn = noise.magnitude_gibbs_error(*args, level, rng, 60)
+        # Blocks of examples are as spread as networks are.
+        assert_same_mean(found[0], draws, *drawn, spread=(drawn[1] ** 2) * 60)
+
+
+def test_a_convolutional_network_under_no_noise_is_itself():
+    model = CNN((8, 8, 1), 3, 1, 3, True)
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((50, 64)).astype(np.float32), rng.integers(3, size=50)
+    params = model.init(jax.random.key(0), x[:1])["params"]
+    net = bounds.Network(model, params, pad_sample(x, y, 0))
+    levels = [[0.0] * 3, [10.0] * 3]
+    kind = functools.partial(noisy.isotropic, with_biases=False)
+    found, _, _ = errors(kind, net, levels, 1000)
+    logits = np.asarray(model.apply({"params": params}, x))
+    clean = np.mean(np.argmax(logits, axis=1) != y)
+    assert found[0] == pytest.approx(clean)
+    assert 0.5 < found[1] < 0.8  # a guess among three
+
+
+@pytest.mark.parametrize("biases", [False, True])
+def test_the_level_borne_is_the_one_that_brute_force_finds(biases):
+    case = random_case(8, [5, 12, 3], m=80, biases=biases)
+    found, _ = measured(case.network(), ("noise", "magnitude_noise"))
+    args = case.weights, with_biases(case), case.x, case.y
+    clean = noise.error(*args)
+    for name, magnitude in (("noise", False), ("magnitude_noise", True)):
+        rng = np.random.default_rng(1)
+        drawn = noise.drawn_noise(case.weights, rng, 4000)
+        level = float(found[name].level)
+        wrong = noise.wrong_at_level(*args, drawn, level, magnitude) / case.m
+        drop, error = wrong.mean() - clean, wrong.std() / math.sqrt(4000)
+        assert abs(drop - noise_level.DROP) <= noise_level.TOLERANCE + 3 * error, name
+        assert not found[name].is_capped
+        assert found[name].drop == pytest.approx(noise_level.DROP)
+        brute = noise.noise_level(*args, rng, 1000, 16, magnitude)
+        assert abs(math.log2(level / brute)) < 0.25, name
+
+
+def test_what_bears_all_noise_is_capped():
+    """All labels alike and a bias beyond any noise: nothing is ever lost."""
+    case = random_case(9, [3, 4, 2], m=20, biases=True)
+    case = dataclasses.replace(
+        case, y=np.zeros(20, int), biases=[case.biases[0], np.array([1e6, 0.0])]
+    )
+    found, _ = measured(case.network(), ("noise",))
+    assert found["noise"].is_capped and found["noise"].level == 2
+    assert found["noise"].drop == 0
+
+
+def test_the_group_of_posteriors():
+    case = trained_case(0, True)
+    held_out = case.x[:20].astype(np.float32), case.y[:20]
+    net = case.network().replace(holdout=pad_sample(*held_out, 0))
+    found, _ = measured(net, ("gibbs", "gibbs_layers"))
+    pairs = [(w - z, b - c) for w, z, b, c in zip(
+        case.weights, case.initial, case.biases, case.initial_biases, strict=True
+    )]  # fmt: skip
+    squared = [np.sum(dw**2) + np.sum(db**2) for dw, db in pairs]
+    same = found["gibbs"]
+    sigmas = np.sqrt(sum(squared) / (2 * same.kl))
+    halves = 2 * np.log2(sigmas)
+    np.testing.assert_allclose(halves, np.round(halves), atol=1e-6)
+    np.testing.assert_allclose(same.prices, math.log(LEVELS))
+    for sigma, error, other in zip(
+        sigmas, same.errors, same.holdout_errors, strict=True
+    ):
+        rng = np.random.default_rng(4)
+        args = case.weights, case.biases
+        drawn = noise.gibbs_error(*args, case.x, case.y, [sigma] * 2, rng, 300)
+        assert_same_mean(error, same.draws, *drawn)
+        drawn = noise.gibbs_error(*args, *held_out, [sigma] * 2, rng, 300)
+        assert_same_mean(other, same.draws, *drawn)
+    # A grid cell for each layer, and its price, one of those that sum to 1.
+    own = found["gibbs_layers"]
+    assert np.all(own.prices >= -2 * math.log(1 / 3) - 1e-9) and np.all(own.kl > 0)
+    values = bounds.evaluate(
+        jax.tree.map(lambda leaf: np.asarray(leaf)[None], found | measured(net, ("task",))[0]),
+        ["maurer_2004_kl", "maurer_2004_kl_layers"],
+    )  # fmt: skip
+    assert 0 < values["maurer_2004_kl"].risk[0] < 1
+
+
+def test_a_learned_posterior_is_measured_as_it_is():
+    case = random_case(2, [4, 6, 3], m=40, biases=True)
+    rng, params = np.random.default_rng(0), {}
+    for index, (w, b) in enumerate(zip(case.weights, case.biases, strict=True)):
+        layer = {"kernel": w, "bias": b}
+        params[f"Dense_{index}"] = {
+            **layer,
+            **{f"log_sd_{n}": rng.uniform(-3, -0.5, a.shape) for n, a in layer.items()},
+            **{f"prior_{n}": a + 0.1 for n, a in layer.items()},
+        }
+    j = 137
+    params["Dense_0"]["log_prior_sd"] = math.log(pac_bayes.prior_variance(j + 0.3)) / 2
+    params = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), params)
+    sample = pad_sample(case.x.astype(np.float32), case.y, 0)
+    model = stochastic.GaussianMLP(6, 1, 3, learned_prior=True)
+    found, _ = measured(bounds.Network(model, params, sample), ("gibbs_posterior",))
+    found = found["gibbs_posterior"]
+
+    flat = [
+        np.concatenate([np.asarray(layer[f"{part}{n}"], float).ravel()
+                        for layer in params.values() for n in ("kernel", "bias")])
+        for part in ("", "log_sd_", "prior_")
+    ]  # fmt: skip
+    w, v, z = flat[0], np.exp(2 * flat[1]), flat[2]
+    kl = pac_bayes.gaussian_kl(w, v, z, pac_bayes.prior_variance(j))
+    assert found.kl[0] == pytest.approx(kl, rel=1e-9)
+    assert found.prices[0] == pytest.approx(2 * math.log(j) + math.log(math.pi**2 / 6))
+
+    wrong, draws = 0, 300
+    for _ in range(draws):
+        drawn = [
+            {n: np.asarray(layer[n], float) + np.exp(np.asarray(layer[f"log_sd_{n}"], float))
+             * rng.standard_normal(layer[n].shape) for n in ("kernel", "bias")}
+            for layer in params.values()
+        ]  # fmt: skip
+        kernels, shifts = ([layer[n] for layer in drawn] for n in ("kernel", "bias"))
+        for one, label in zip(case.x, case.y, strict=True):
+            wrong += oracles.margin(oracles.forward(kernels, shifts, one), label) <= 0
+    mean = wrong / (draws * case.m)
+    assert_same_mean(found.errors[0], found.draws, mean, 0.5 / math.sqrt(draws))
+
+
+def test_measures_of_noise_are_their_formulas():
+    case = random_case(1, [4, 7, 3], m=50, biases=True)
+    net = case.network()
+    names = (
+        "noise",
+        "magnitude_noise",
+        "magnitude_ratios",
+        "kernels",
+        "kernels_from_init",
+    )
+    found, _ = measured(net, ("architecture", "task", *names))
+    stacked = jax.tree.map(lambda leaf: np.asarray(leaf)[None], found)
+    of_noise = [n for n in bounds.BOUNDS if n.startswith("pacbayes_")]
+    assert len(of_noise) == 6
+    values = bounds.evaluate(stacked, of_noise)
+    w = np.concatenate([a.ravel() for a in case.weights])
+    z = np.concatenate([a.ravel() for a in case.initial])
+    m, sigma = case.m, float(found["noise"].level)
+    magnitude = float(found["magnitude_noise"].level)
+    expected = {
+        "pacbayes_init": sharpness.pacbayes_init(w, z, m, sigma),
+        "pacbayes_orig": sharpness.pacbayes_orig(w, m, sigma),
+        "pacbayes_flatness": sharpness.pacbayes_flatness(m, sigma),
+        "pacbayes_mag_init": sharpness.pacbayes_mag_init(w, z, m, magnitude),
+        "pacbayes_mag_orig": sharpness.pacbayes_mag_orig(w, z, m, magnitude),
+        "pacbayes_mag_flatness": sharpness.pacbayes_mag_flatness(m, magnitude),
+    }
+    for name, value in expected.items():
+        assert values[name].value[0] == pytest.approx(value, rel=1e-6), name
+
+
+def test_without_the_initial_weights_the_rest_is_there():
+    net = random_case(1, [4, 7, 3], m=50, biases=True).network().replace(init=None)
+    names = ("noise", "magnitude_noise", "magnitude_ratios", "gibbs")
+    found, missing = measured(net, names)
+    assert set(found) == {"noise", "magnitude_noise"}
+    assert set(missing) == {"magnitude_ratios", "gibbs"}

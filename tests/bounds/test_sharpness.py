@@ -1,0 +1,263 @@
+"""Ascent and noise in the weights, against ascent by hand and explicit draws."""
+
+import dataclasses
+import math
+
+import jax
+import numpy as np
+import pytest
+
+import bounds
+from bounds import groups, sharpness
+from bounds.measuring.objective import kernels_of, slope_at
+from bounds.measuring.sharpness import LARGEST, RHO, SMALLEST, STEP, STEPS, TOLERANCE
+from nets.cnn import CNN
+from nets.training import pad_sample
+from tests import oracles
+from tests.bounds.cases import layer_norms, measured, random_case
+from tests.oracles import sharpness as oracle
+
+GROUPS = ("ascent", "ascent_sums", "sharpness")
+CASES = {
+    "biases": random_case(0, [4, 7, 3], biases=True),
+    "deep": random_case(1, [5, 6, 6, 2], m=30),
+}
+
+
+def biases_of(case):
+    return case.biases or [np.zeros(w.shape[1]) for w in case.weights]
+
+
+def ascend(case, move):
+    """The largest loss and the most mistakes on the way of `STEPS` steps by hand."""
+    biases, w = biases_of(case), oracle.flat(case.weights)
+    u, losses, wrong = np.zeros(len(w)), [], []
+    for step in range(STEPS + 1):
+        weights = oracle.shaped(w + u, case.weights)
+        losses.append(oracle.cross_entropy(weights, biases, case.x, case.y))
+        pairs = zip(case.x, case.y, strict=True)
+        margins = [
+            oracles.margin(oracles.forward(weights, biases, x), y) for x, y in pairs
+        ]
+        wrong.append(sum(1 for v in margins if not v > 0))
+        if step < STEPS:
+            g = oracle.flat(oracle.gradient(weights, biases, case.x, case.y)[0])
+            u = move(u, g)
+    return max(losses) - losses[0], max(wrong) - wrong[0]
+
+
+def in_box(box):
+    return lambda u, g: np.clip(u + STEP * box * np.sign(g), -box, box)
+
+
+def in_ball(u, g):
+    u = u + STEP * RHO * g / np.linalg.norm(g)
+    return u * min(1, RHO / np.linalg.norm(u))
+
+
+@pytest.fixture(scope="module", params=CASES)
+def measured_case(request):
+    case = CASES[request.param]
+    found, missing = measured(case.network(), GROUPS)
+    assert not missing
+    return case, found
+
+
+@pytest.mark.parametrize("large_first", [False, True])
+def test_the_slope_over_blocks_of_unequal_margins(large_first):
+    """Its sums are rescaled whenever a block comes that weighs more."""
+    case = random_case(7, [3, 6, 3], m=300, biases=True)
+    scales = np.where(np.arange(300) < 128, 10.0, 1.0)
+    scales = scales if large_first else scales[::-1]
+    case = dataclasses.replace(case, x=case.x * scales[:, None])
+    y = np.array([int(np.argmax(z)) for z in case.logits])
+    margins = np.array(
+        [oracles.margin(*pair) for pair in zip(case.logits, y, strict=True)]
+    )
+    kept = margins > 0.3 * scales  # no block has an example that weighs as much as any
+    case = dataclasses.replace(case, x=case.x[kept], y=y[kept])
+    net = case.network()
+    found = jax.jit(slope_at)(net, kernels_of(net.params))
+    given = case.weights, case.biases, case.x, case.y
+    assert found.loss == pytest.approx(oracle.cross_entropy(*given), rel=1e-4)
+    assert found.wrong == 0
+    gradient = oracle.flat(oracle.gradient(*given)[0])
+    ours = oracle.flat([found.direction[f"{n}/kernel"] for n in range(2)])
+    np.testing.assert_allclose(
+        ours / np.linalg.norm(ours),
+        gradient / np.linalg.norm(gradient),
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("kind", ["alpha", "magnitude_alpha"])
+def test_ascent_does_harm_just_above_the_radius_found(measured_case, kind):
+    case, found = measured_case
+    radius = float(getattr(found["ascent"], kind))
+    assert not getattr(found["ascent"], f"{kind}_is_capped")
+    w = oracle.flat(case.weights)
+    shape = np.ones(len(w)) if kind == "alpha" else np.abs(w) + 1e-3
+    assert ascend(case, in_box(radius * shape))[1] <= 0.1 * case.m
+    assert ascend(case, in_box(radius * TOLERANCE * shape))[1] > 0.1 * case.m
+
+
+def test_worst_cases(measured_case):
+    case, found = measured_case
+    box = RHO * np.abs(oracle.flat(case.weights))
+    ours = found["sharpness"]
+    assert ours.worst == pytest.approx(ascend(case, in_ball)[0], rel=1e-3)
+    assert ours.adaptive_worst == pytest.approx(ascend(case, in_box(box))[0], rel=1e-3)
+    given = case.weights, biases_of(case), case.x, case.y, RHO
+    for value, norm, adaptive in (
+        (ours.worst, "l2", False),
+        (ours.adaptive_worst, "linf", True),
+    ):
+        rng = np.random.default_rng(0)
+        tried = oracle.worst_sharpness(*given, rng, 30, norm=norm, adaptive=adaptive)
+        assert value >= 0.99 * tried
+
+
+def test_average_cases(measured_case):
+    case, found = measured_case
+    ours = found["sharpness"]
+    given = case.weights, biases_of(case), case.x, case.y, RHO
+    for name, adaptive in (("average", False), ("adaptive_average", True)):
+        rng = np.random.default_rng(0)
+        mean, error = oracle.average_sharpness(*given, rng, 200, adaptive=adaptive)
+        own = float(getattr(ours, f"{name}_standard_error"))
+        # The deviation of one draw, by 8 draws and by 200.
+        assert 0.3 < own * math.sqrt(8) / (error * math.sqrt(200)) < 2
+        assert abs(getattr(ours, name) - mean) < 4 * math.hypot(own, error)
+
+
+def test_measures_of_radii(measured_case):
+    case, found = measured_case
+    w, z = oracle.flat(case.weights), oracle.flat(case.initial)
+    alpha, magnitude = (
+        float(found["ascent"].alpha),
+        float(found["ascent"].magnitude_alpha),
+    )
+    moved = [a - b for a, b in zip(case.weights, case.initial, strict=True)]
+    sigma = 0.3
+    noise = groups.NoiseLevel(
+        np.float64(sigma), *(np.float64(0.0),) * 2, np.bool_(False)
+    )
+    given = {
+        "task": groups.Task(np.int32(case.m), np.int32(case.classes), np.float64(1.0)),
+        "architecture": measured(case.network(), ("architecture",))[0]["architecture"],
+        "kernels": layer_norms(case.weights),
+        "kernels_from_init": layer_norms(moved),
+        "noise": noise,
+        **found,
+    }
+    m = case.m
+    expected = {
+        "sharpness_init": oracle.sharpness_init(w, z, m, alpha, sigma),
+        "sharpness_orig": oracle.sharpness_orig(w, m, alpha, sigma),
+        "sharpness_flatness": oracle.sharpness_flatness(m, alpha),
+        "sharpness_mag_init": oracle.sharpness_mag_init(
+            w, z, m, magnitude, magnitude, 0.05
+        ),
+        "sharpness_mag_orig": oracle.sharpness_mag_orig(
+            w, z, m, magnitude, magnitude, 0.05
+        ),
+        "sharpness_mag_flatness": oracle.sharpness_mag_flatness(m, magnitude),
+    }
+    stacked = jax.tree.map(lambda leaf: np.asarray(leaf)[None], given)
+    values = bounds.evaluate(stacked, list(expected), margin=1.0)
+    for name, value in expected.items():
+        assert values[name].value[0] == pytest.approx(value, rel=1e-9), name
+        assert values[name].log_complexity[0] == pytest.approx(math.log(value))
+
+
+def test_increases_keep_their_sign():
+    fall = sharpness.average_sharpness(
+        groups.Sharpness(*(np.float64(v) for v in (-0.5, 0, 2, 0, 0, np.inf)))
+    )
+    assert fall.value == -0.5 and np.isfinite(fall.log_complexity)
+
+
+def scaled(case, factor):
+    """The case with its last layer scaled, no unit dead, and every label right.
+
+    Of the same shapes, so that one program serves.
+    """
+    biases = [np.abs(case.biases[0]) + 8, 0 * case.biases[1]]
+    weights = [case.weights[0], factor * case.weights[1]]
+    found = dataclasses.replace(case, weights=weights, biases=biases)
+    y = np.array([int(np.argmax(z)) for z in found.logits])
+    return dataclasses.replace(found, y=y)
+
+
+def test_a_gradient_that_underflows_is_a_direction_still():
+    case = scaled(CASES["biases"], 1e6)
+    gradient = oracle.gradient(case.weights, case.biases, case.x, case.y)
+    assert not oracle.flat(gradient[0]).any()  # in float64 even
+    found, _ = measured(case.network(), GROUPS)
+    assert not found["ascent"].magnitude_alpha_is_capped
+    assert found["ascent"].magnitude_alpha < 1
+
+
+def test_ends_of_the_search():
+    """Weights that nothing moves bear every radius; what is no number bears none."""
+    case = CASES["biases"]
+    weights = [1e8 * w for w in case.weights]
+    net = scaled(dataclasses.replace(case, weights=weights), 1.0).network()
+    found, _ = measured(net, GROUPS)
+    assert found["ascent"].alpha_is_capped
+    assert found["ascent"].alpha * TOLERANCE == pytest.approx(LARGEST)
+    no_number = net.replace(params=jax.tree.map(lambda w: w * np.nan, net.params))
+    found, _ = measured(no_number, GROUPS)
+    assert found["ascent"].alpha == SMALLEST and found["ascent"].alpha_is_capped
+    assert found["sharpness"].worst == found["sharpness"].average == np.inf
+
+
+def test_what_needs_the_initial_weights_says_so():
+    missing = {}
+
+    def measure(net):
+        found, reasons = bounds.measure(net, ("ascent", "ascent_sums"))
+        missing.update(reasons)
+        return found
+
+    net = CASES["biases"].network().replace(init=None)
+    assert set(jax.eval_shape(measure, net)) == {"ascent"}
+    assert "initial" in missing["ascent_sums"]
+
+
+def test_padding_lanes_and_precision_change_nothing():
+    cases = [CASES["biases"], random_case(5, [4, 7, 3], biases=True)]
+    nets = [case.network() for case in cases]
+    alone = [measured(net, GROUPS)[0] for net in nets]
+    spoiled = nets[0].sample.replace(
+        inputs=nets[0].sample.inputs.at[cases[0].m :].set(1e6)
+    )
+    found, _ = measured(nets[0].replace(sample=spoiled), GROUPS)
+    jax.tree.map(np.testing.assert_array_equal, found, alone[0])
+    # In float32 throughout, and several networks at once.
+    program = jax.jit(
+        jax.vmap(lambda net: bounds.measure(net, GROUPS)[0]),
+        compiler_options={"xla_backend_optimization_level": 0},
+    )
+    lanes = program(jax.tree.map(lambda *leaves: np.stack(leaves), *nets))
+    for lane, expected in enumerate(alone):
+        own = jax.tree.map(lambda leaf, lane=lane: leaf[lane], lanes)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3), own, expected
+        )
+
+
+@pytest.mark.slow
+def test_a_convolutional_network_is_climbed_as_well():
+    model = CNN((6, 5, 1), 3, 1, 3, True)
+    init, params = (
+        model.init(jax.random.key(i), np.zeros((1, 30)))["params"] for i in (0, 1)
+    )
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((40, 30)).astype(np.float32)
+    y = np.argmax(model.apply({"params": params}, x), axis=1)
+    net = bounds.Network(model, params, pad_sample(x, y, 0), init)
+    found, _ = measured(net, GROUPS)
+    assert not found["ascent"].alpha_is_capped
+    assert 0 < found["ascent"].alpha < found["ascent"].magnitude_alpha
+    assert found["sharpness"].worst > 0
