@@ -17,6 +17,7 @@ COLUMNS = (
     "excess",
     "value",
     "log_complexity",
+    "risk",
     "status",
 )
 OWN = "own"  # the rule of a bound that takes no margin: it optimises it, or has none
@@ -127,6 +128,7 @@ def rows(config, measured, rules, broken, missing):
             "excess": one.excess,
             "value": one.value,
             "log_complexity": one.log_complexity,
+            "risk": one.risk,
             "status": bounds.BOUNDS[name].status,
         }
 

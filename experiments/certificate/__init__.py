@@ -1,0 +1,1 @@
+"""What `experiments.certify` is made of."""

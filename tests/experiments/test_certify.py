@@ -1,0 +1,184 @@
+"""`experiments.certify` on a small sample of MNIST."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import certify, run_folder
+from experiments.certificate.presets import CERTIFY
+from experiments.certificate.sweep import CertifiedSweep, PriorSweep
+from experiments.data import DATASETS
+from experiments.refusals import Refusal
+from experiments.run_folder import RunFolder
+from nets.runs import make_layout
+from tests.conftest import MNIST_SAMPLE
+from tests.experiments.tiny import ROOT, read
+from tests.oracles import pac_bayes
+
+SMALL = {
+    "data_dir": str(MNIST_SAMPLE), "size": 600, "width": 16, "depth": 1, "batch_size": 50,
+    "seeds": 2, "prior_epochs": 8, "epochs": 2, "learning_rate": 0.1, "save_weights": True,
+}  # fmt: skip
+
+
+def config(preset, **changes):
+    return dataclasses.replace(CERTIFY[preset], **SMALL | changes)
+
+
+def run(chosen, out, **options):
+    return certify.run(chosen, out, layout=make_layout(jax.devices()[:2]), **options)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "posterior"
+    return run(config("perez_ortiz"), out).path
+
+
+def test_the_tables_say_what_was_certified(folder):
+    results, rows = read(folder, "results"), read(folder, "bounds")
+    assert [row["run"] for row in results] == ["certified_seed0", "certified_seed1"]
+    chosen = config("perez_ortiz")
+    for row in results:
+        assert (row["m"], row["prior_m"], row["epochs"]) == ("300", "300", "2")
+        assert float(row["kl_over_m"]) == pytest.approx(float(row["kl"]) / 300)
+        mine = {r["bound"]: r for r in rows if r["run"] == row["run"]}
+        assert list(mine) == list(chosen.bounds)
+        q = pac_bayes.gibbs_upper(
+            float(row["stochastic_train_error"]), 150_000, 0.2 * chosen.delta
+        )
+        expected = pac_bayes.pac_bayes_kl(float(row["kl"]), q, 300, 0.8 * chosen.delta)
+        value = float(mine["maurer_2004_kl_posterior"]["value"])
+        assert value == pytest.approx(expected, rel=1e-6)
+        for name, one in mine.items():
+            assert float(one["value"]) >= float(one["empirical"]), name
+        own = float(mine["maurer_2004_kl_posterior"]["risk"])
+        assert own == pytest.approx(float(row["stochastic_test_error"]))
+    summary = json.loads((folder / "summary.json").read_text())
+    headline = summary["certificates"]["certified_seed0"]
+    assert headline["bound"] == "maurer_2004_kl_posterior"
+    assert headline["is_non_vacuous"] == (headline["value"] < 0.9)
+    text = (folder / "report.html").read_text()
+    assert "own test error" in text and "Perez-Ortiz" in text
+
+
+def test_nothing_is_certified_on_what_the_prior_has_seen(folder):
+    chosen = config("perez_ortiz").with_bounds()
+    source = DATASETS["mnist"](chosen)
+    before = PriorSweep(chosen, source, RunFolder(folder))
+    sweep = CertifiedSweep(chosen, source, RunFolder(folder), before)
+    for first, second in zip(before.runs, sweep.runs, strict=True):
+        seen = before.draw(first).record["indices"]
+        stored = run_folder.read_arrays(folder / "samples" / f"{second.name}.npz")
+        assert not set(seen) & set(stored["indices"])
+        assert len(set(stored["indices"])) == 300
+        np.testing.assert_array_equal(
+            stored["indices"], sweep.draw(second).record["indices"]
+        )
+        # The prior's mean is what the first stage ended with, and did not move since.
+        ended = before.learned(first)
+        final = sweep.load_params(second)
+        for name in ("kernel", "bias"):
+            np.testing.assert_array_equal(
+                final["Dense_0"][f"prior_{name}"], ended["Dense_0"][name]
+            )
+
+
+def test_a_second_call_shows_and_a_redraw_bounds_again(folder, capsys):
+    before = read(folder, "bounds")
+    run(config("perez_ortiz"), folder, resume=True)
+    assert "error at most" in capsys.readouterr().out
+    assert read(folder, "bounds") == before
+    changed = config(
+        "perez_ortiz", bounds=("maurer_2004_kl_posterior", "maurer_2004_kl")
+    )
+    run(changed, folder, redraw=True)
+    again = read(folder, "bounds")
+    assert [row["bound"] for row in again[:2]] == list(changed.bounds)
+    assert again[0]["value"] == before[0]["value"]
+    # Of the plain network, around the prior that was learned.
+    assert 0 < float(again[1]["value"]) < 1
+    run(config("perez_ortiz"), folder, redraw=True)
+
+
+def test_digits_in_halves_from_the_initial_weights(tmp_path):
+    chosen = config("dziugaite_roy", seeds=1, epochs=6, label_noise=0.0)
+    found = run(chosen, tmp_path / "out").path
+    result = read(found, "results")[0]
+    assert (result["m"], result["prior_m"]) == ("600", "0")
+    rows = {row["bound"]: row for row in read(found, "bounds")}
+    published = float(rows["dziugaite_roy_2017"]["value"])
+    tighter = float(rows["maurer_2004_kl_posterior"]["value"])
+    assert tighter <= published <= 1
+    source = DATASETS["binary_mnist"](chosen)
+    plain = DATASETS["mnist"](dataclasses.replace(chosen, dataset="mnist"))
+    np.testing.assert_array_equal(
+        source.draw(0, 600, 0).labels, plain.draw(0, 600, 0).labels >= 5
+    )
+    np.testing.assert_array_equal(source.test.labels, plain.test.labels >= 5)
+    assert source.classes == 2
+
+
+def test_a_network_of_few_bits(tmp_path):
+    chosen = config("lotfi", seeds=1, rank=6, epochs=8, prior_epochs=0)
+    found = run(chosen, tmp_path / "out").path
+    result, row = read(found, "results")[0], read(found, "bounds")[0]
+    assert row["bound"] == "lotfi_2022_subspace" and int(result["bits"]) > 0
+    assert float(row["value"]) >= float(row["risk"])
+    learned = run_folder.read_tensors(found / "weights" / "certified_seed0.safetensors")
+    assert learned["final/0/core"].shape == (6, 6)
+    np.testing.assert_array_equal(learned["final/0/left"], learned["init/0/left"])
+
+
+def test_interrupted_and_resumed_is_the_same(tmp_path, folder, monkeypatch):
+    """Stopped between the stages: the prior is not trained again."""
+    out = tmp_path / "out"
+    train = CertifiedSweep.train
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(CertifiedSweep, "train", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run(config("perez_ortiz"), out)
+    monkeypatch.setattr(CertifiedSweep, "train", train)
+    resumed = run(config("perez_ortiz"), out, resume=True).path
+    assert read(resumed, "bounds") == read(folder, "bounds")
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes", "names"),
+    [
+        ("perez_ortiz", {"prior_share": 1.0}, "--prior_share=1.0"),
+        ("perez_ortiz", {"prior_share": 0.01}, "--prior_share: leaves 6 images"),
+        ("perez_ortiz", {"prior_epochs": 0}, "--prior_epochs=0"),
+        ("perez_ortiz", {"size": 5000}, "--sizes"),
+        ("perez_ortiz", {"objective": "vc"}, "--objective=vc"),
+        ("perez_ortiz", {"deviation": 0.0}, "--deviation=0.0"),
+        ("perez_ortiz", {"momentum": 1.0}, "--momentum=1.0"),
+        ("perez_ortiz", {"prior_noise": -1.0}, "--prior_noise=-1.0"),
+        ("perez_ortiz", {"dataset": "hypersphere"}, "--dataset=hypersphere"),
+        ("lotfi", {"prior_share": 0.5}, "--prior_share=0.5"),
+        ("lotfi", {"method": "magic"}, "--method=magic"),
+    ],
+)
+def test_bad_settings_are_refused_before_anything_is_made(
+    tmp_path, preset, changes, names
+):
+    with pytest.raises(Refusal) as caught:
+        run(config(preset, **changes), tmp_path / "out")
+    assert names in str(caught.value) and "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_program_says_in_one_line_what_is_wrong(tmp_path):
+    command = [sys.executable, "-m", "experiments.certify", f"--out={tmp_path / 'out'}",
+               "--preset=perez_ortiz", "--data_dir=/nowhere"]  # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and "/nowhere" in done.stderr
+    assert done.stderr.strip().count("\n") == 0
