@@ -6,7 +6,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEMO := runs/demo
 FAILURE := runs/uc_failure
 
-.PHONY: demo test slow bench lint clean
+LIBRARY := runs/library
+
+.PHONY: demo test slow bench library lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +16,7 @@ help:
 	@echo "make test   the tests and the linter"
 	@echo "make slow   the tests that take minutes"
 	@echo "make bench  speed, as ratios against PyTorch and numpy (installs PyTorch)"
+	@echo "make library DATA=DIR  the README's table of all bounds on MNIST (DIR: its files)"
 	@echo "make clean  remove .venv and caches; runs stay"
 
 $(BIN)/python:
@@ -51,6 +54,20 @@ lint: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m experiments.benchmark
+
+# One network, all bounds; then a stochastic one and one of few bits, trained for theirs.
+library: $(VENV)/.installed
+	$(BIN)/python -m experiments.bounds_vs_samples --preset=paper $(if $(DATA),--data_dir=$(DATA)) \
+	  --width=128 --depth=1 --sizes=8192 --seeds=1 --save_weights --bounds=train_error \
+	  --out=$(LIBRARY)/network
+	$(BIN)/python -m experiments.evaluate $(if $(DATA),--data_dir=$(DATA)) \
+	  --weights=$(LIBRARY)/network/weights/m8192_seed0_draw0.safetensors --out=$(LIBRARY)/bounds
+	$(BIN)/python -m experiments.certify --preset=perez_ortiz $(if $(DATA),--data_dir=$(DATA)) \
+	  --out=$(LIBRARY)/posterior
+	$(BIN)/python -m experiments.certify --preset=lotfi $(if $(DATA),--data_dir=$(DATA)) \
+	  --out=$(LIBRARY)/subspace
+	$(BIN)/python -m experiments.library_table \
+	  --folders=$(LIBRARY)/bounds,$(LIBRARY)/posterior,$(LIBRARY)/subspace
 
 clean:
 	rm -rf $(VENV) .jax_cache .pytest_cache .ruff_cache .hypothesis

@@ -157,6 +157,7 @@ BOUNDS = {
     # Compression: quantised, coded and decoded again.
     "zhou_2019_code": BoundSpec(compression.zhou_2019, _ZHOU_2019, CERTIFIED, "compressed", also=("compression",)),
     "zhou_2019_code_from_origin": BoundSpec(compression.zhou_2019, _ZHOU_2019, CERTIFIED, "compressed", bind={"code": "code_from_origin"}),
+    "arora_2018_code": BoundSpec(compression.zhou_2019, f"Arora, Ge, Neyshabur, Zhang 2018, arXiv 1802.05296, Algorithm 1; {_ZHOU_2019}", CERTIFIED, "compressed", bind={"code": "code_projected"}, fully_connected=True, without_biases=True),
     "lotfi_2022_subspace": BoundSpec(compression.zhou_2019, _ZHOU_2019, CERTIFIED, "compressed", bind={"code": "code_subspace"}),
     # Sharpness and curvature.
     "sharpness_init": BoundSpec(sharpness.sharpness_init, _JIANG_2020, HEURISTIC),

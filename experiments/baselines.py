@@ -96,6 +96,55 @@ def torch_measures(network, initial, inputs, labels, one_hot):
     return found
 
 
+def torch_noise(weights, inputs, labels):
+    """The two noise searches as the measures' public code makes them, in PyTorch.
+
+    Each halves [0, 2] at most 15 times, 10 draws of all weights a step, until the mean drop
+    in accuracy is within 0.01 of 0.1; its errors (variances for
+    deviations, drops without their sign) are not repeated.
+
+    Returns:
+      The two levels.
+    """
+    import torch
+
+    weights, inputs, labels = (
+        [torch.from_numpy(np.array(w)) for w in weights],
+        torch.from_numpy(np.array(inputs)),
+        torch.from_numpy(np.array(labels)).long(),
+    )
+
+    def accuracy(moved):
+        x = inputs
+        for index, w in enumerate(moved):
+            x = (torch.relu(x) if index else x) @ w
+        return (x.argmax(1) == labels).float().mean().item()
+
+    def drop(deviations):
+        noisy = [
+            accuracy([w + s * torch.randn_like(w) for w, s in zip(weights, deviations, strict=True)])
+            for _ in range(10)
+        ]  # fmt: skip
+        return clean - sum(noisy) / len(noisy)
+
+    found = []
+    with torch.no_grad():
+        clean = accuracy(weights)
+        for deviations_at in (
+            lambda level: [level] * len(weights),
+            lambda level: [torch.sqrt((level * w) ** 2 + 1e-6) for w in weights],
+        ):
+            low, high = 0.0, 2.0
+            for _ in range(15):
+                middle = (low + high) / 2
+                here = drop(deviations_at(middle))
+                if abs(here - 0.1) < 0.01:
+                    break
+                low, high = (middle, high) if here < 0.1 else (low, middle)
+            found.append(middle)
+    return found
+
+
 def numpy_linear(m, dim, rng):
     """Margins on S and on S' of w = sum_i y_i x_i; signal 2 y u with ||u||^2 = 1/m."""
     labels = rng.integers(2, size=m) * np.float32(2) - 1

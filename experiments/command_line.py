@@ -104,10 +104,11 @@ def _parse(argv):
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:
-        _say(str(error).replace("\n", " "))
+        say(str(error).replace("\n", " "))
 
 
-def _say(line):
+def say(line):
+    """Ends the program with one line on what is wrong, and exit code 2."""
     print(f"{sys.argv[0].rsplit('/', 1)[-1]}: {line}", file=sys.stderr)
     sys.exit(2)
 
@@ -151,13 +152,13 @@ def main(
                 options["checkpoint_seconds"] = values.checkpoint_seconds
             run(config, values.out, **options)
         except Refusal as refusal:
-            _say(str(refusal))
+            say(str(refusal))
         except KeyboardInterrupt:
-            _say(f"interrupted; --out={flags.FLAGS.out} --resume goes on")
+            say(f"interrupted; --out={flags.FLAGS.out} --resume goes on")
         except Exception as error:
             if not _is_disk_full(error):
                 raise
-            _say(
+            say(
                 f"--out={flags.FLAGS.out}: the disk is full; free some space, then go on with "
                 "--resume"
             )

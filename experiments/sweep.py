@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bounds.measuring.network import History
 from experiments import checkpoints, run_folder
 from nets import kernels, training
 from nets.runs import train_many
@@ -19,6 +20,19 @@ CHECKPOINT_SECONDS = 20.0
 
 # How a run went: arrays kept beside its weights, and then beside its measurements.
 HISTORY = ("outcome", "epochs", "seconds", "checks")
+
+
+def training_of(history, steps_per_epoch, rows):
+    """How a training went, for the measures that ask: a `bounds` `History`.
+
+    Args:
+      history: the arrays `HISTORY` of a run.
+      steps_per_epoch: SGD steps of an epoch.
+      rows: epochs to pad to, so that runs can be stacked.
+    """
+    losses = np.asarray(history["checks"])[:, 2].astype(np.float32)
+    padded = np.pad(losses, (0, rows - len(losses)))
+    return History(padded, np.int32(len(losses)), np.int32(steps_per_epoch))
 
 
 class Sweep:

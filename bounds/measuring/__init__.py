@@ -2,7 +2,12 @@
 
 from bounds import groups
 from bounds.measuring.architecture import architecture
-from bounds.measuring.code import code, code_from_origin, code_subspace
+from bounds.measuring.code import (
+    code,
+    code_from_origin,
+    code_projected,
+    code_subspace,
+)
 from bounds.measuring.curvature import curvature
 from bounds.measuring.examples import holdout, training_set
 from bounds.measuring.function_prior import evidence
@@ -42,6 +47,7 @@ MEASURES = {
     "evidence": evidence,
     "code": code,
     "code_from_origin": code_from_origin,
+    "code_projected": code_projected,
     "code_subspace": code_subspace,
     "ascent": ascent,
     "ascent_sums": ascent,
@@ -76,6 +82,7 @@ GROUPS = {
     "evidence": groups.Evidence,
     "code": groups.Code,
     "code_from_origin": groups.Code,
+    "code_projected": groups.Code,
     "code_subspace": groups.Code,
     "ascent": groups.Ascent,
     "ascent_sums": groups.AscentSums,

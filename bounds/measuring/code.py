@@ -16,6 +16,8 @@ from bounds.groups import Code
 from bounds.measuring.examples import margins_of
 from bounds.measuring.network import Unavailable
 from nets import subspace
+from nets.kernels import layers
+from nets.operators import Dense, operators
 
 LARGEST = 255  # of a symbol: larger ones are cut off
 _EXPONENTS = 400  # of the steps, either way: what `coding.step` knows
@@ -66,15 +68,16 @@ def _counts(symbols):
     return none.at[symbols.ravel() + LARGEST].add(1)
 
 
-def coded(arrays, rebuild, model, sample, holdout=None):
+def coded(arrays, rebuild, model, sample, holdout=None, candidates=CANDIDATES):
     """Networks whose trained arrays have short codes: `Code`.
 
     Args:
       arrays: the trained arrays, less what the receiver expects of them: any floats.
-      rebuild: float32 arrays of the same shapes and order to parameters of `model`.
+      rebuild: float32 arrays of the same shapes, in the same order, to parameters of `model`.
       model: a Linen module.
       sample: the training set, a `Sample`.
       holdout: examples that no choice has seen, a `Sample`, or None.
+      candidates: pairs as in `CANDIDATES`.
     """
 
     def of_candidate(candidate):
@@ -92,7 +95,7 @@ def coded(arrays, rebuild, model, sample, holdout=None):
         )
         return sum(lengths), error, its_holdout_error
 
-    candidates = jnp.asarray(CANDIDATES, float)
+    candidates = jnp.asarray(candidates, float)
     bits, errors, holdout_errors = jax.lax.map(of_candidate, candidates)
     return Code(bits=bits, errors=errors, holdout_errors=holdout_errors)
 
@@ -119,6 +122,75 @@ def code_from_origin(network):
     return coded(
         learned, tree.unflatten, network.model, network.sample, network.holdout
     )
+
+
+PROJECTIONS = (64, 512)  # numbers a layer is projected to, at most
+_PROJECTED = ((1, 0), (1 / 4, 0))  # of `CANDIDATES`
+
+
+def _signs(index, layer, shape):
+    """The random matrix M of number `index` of a layer: entries 1 and -1, float32."""
+    with jax.enable_x64(False):
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(4), layer), index)
+        return jax.random.rademacher(key, shape, jnp.float32)
+
+
+def _projected(matrix, layer, count):
+    """<M_j, W> for j < count: `[count]`."""
+    products = jax.lax.map(
+        lambda j: jnp.sum(_signs(j, layer, matrix.shape) * matrix), jnp.arange(count)
+    )
+    return products.astype(float)
+
+
+def _unprojected(coefficients, layer, shape):
+    """(1/k) sum_j c_j M_j."""
+
+    def add(j, total):
+        return total + coefficients[j] * _signs(j, layer, shape)
+
+    count = coefficients.shape[0]
+    return jax.lax.fori_loop(0, count, add, jnp.zeros(shape, jnp.float32)) / count
+
+
+def code_projected(network):
+    """Of random projections of the way from the initial weights: `Code`.
+
+    Algorithm 1 of Arora, Ge, Neyshabur & Zhang (2018): a matrix W becomes (1/k) sum_j <M_j, W>
+    M_j, M_j of random signs that the receiver knows, k the least of its entries' number and
+    each of `PROJECTIONS`. The <M_j, W> are coded. Dense layers without biases.
+    """
+    if network.init is None:
+        raise Unavailable("the initial weights are not given")
+    every = layers(network.params)
+    if any(op != Dense() for op in operators(network.model, network.params)):
+        raise Unavailable("no derivation for convolutions")
+    if any("bias" in layer for layer in every):
+        raise Unavailable("speaks of networks without biases")
+    initial, tree = jax.tree.flatten(network.init)
+    moved = [
+        w.astype(jnp.float32) - z
+        for w, z in zip(jax.tree.leaves(network.params), initial, strict=True)
+    ]
+
+    def rebuild(arrays):
+        pairs = enumerate(zip(initial, arrays, strict=True))
+        return tree.unflatten([z + _unprojected(a, n, z.shape) for n, (z, a) in pairs])
+
+    found = []
+    for most in PROJECTIONS:
+        arrays = [_projected(d, n, min(most, d.size)) for n, d in enumerate(moved)]
+        found.append(
+            coded(
+                arrays,
+                rebuild,
+                network.model,
+                network.sample,
+                network.holdout,
+                _PROJECTED,
+            )
+        )
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *found)
 
 
 def code_subspace(network):

@@ -16,6 +16,7 @@ from experiments.evaluation import examples, weights
 from experiments.refusals import Refusal
 from experiments.size.presets import BoundsVsSamples
 from experiments.size.sweep import model_of, runs_of
+from experiments.sweep import training_of
 from nets import kernels, training
 
 CONVENTIONS = ("depth_factor", "input_norm", "norm_21")
@@ -174,7 +175,18 @@ def _of_run_folder(stored, config, folders):
         params(stored.init),
         partner(),
         training.pad_sample(source.test.inputs, source.test.labels, 0),
+        _history(folder / "measured" / f"{name}.npz", run.size // its.batch_size),
     )
+
+
+def _history(path, steps_per_epoch):
+    """How the training of a finished run of ours went, or None."""
+    if not path.is_file():
+        return None
+    arrays = run_folder.read_arrays(path)
+    # In whole hundreds of epochs: networks of one shape share a program.
+    rows = -(-len(arrays["checks"]) // 100) * 100
+    return training_of(arrays, steps_per_epoch, rows)
 
 
 def _opened(folder, config, needed):

@@ -11,7 +11,7 @@ import bounds
 from bounds.measuring.examples import margins_of
 from experiments import run_folder
 from experiments.bound_values import flatten_groups
-from experiments.sweep import HISTORY
+from experiments.sweep import HISTORY, training_of
 from nets import training
 from nets.runs import map_lanes, stack
 
@@ -55,10 +55,18 @@ def measure(sweep, layout, progress, again=False):
     if config.draws > 1 and "from_other" not in groups:
         groups.append("from_other")
     tests = _test_samples(sweep.source)
+    histories = {run: _history(sweep, run) for run in waiting}
+    epochs = max(len(history["checks"]) for history in histories.values())
 
-    def measure_one(tests, params, init, other, sample):
+    def measure_one(tests, params, init, other, sample, training_went):
         network = bounds.Network(
-            sweep.one_plan.model, params, sample, init, other, tests["test"]
+            sweep.one_plan.model,
+            params,
+            sample,
+            init,
+            other,
+            tests["test"],
+            training_went,
         )
         found, _ = bounds.measure(network, groups)
         return found | {
@@ -78,19 +86,23 @@ def measure(sweep, layout, progress, again=False):
             with jax.enable_x64(False):  # random draws are made in float32
                 init = [sweep.initial(run) for run in batch]
                 samples = [sweep.sample(run) for run in batch]
+            went = [
+                training_of(histories[run], run.size // config.batch_size, epochs)
+                for run in batch
+            ]
             found = program(
                 tests,
                 stack(params, layout.lanes),
                 stack(init, layout.lanes),
                 other,
                 stack(samples, layout.lanes),
+                stack(went, layout.lanes),
             )
             found = jax.device_get(found)
             for lane, run in enumerate(batch):
                 mine = jax.tree.map(lambda leaf, lane=lane: leaf[lane], found)
-                history = _history(sweep, run)
                 path = sweep.measured_path(run)
-                run_folder.write_arrays(path, flatten_groups(mine) | history)
+                run_folder.write_arrays(path, flatten_groups(mine) | histories[run])
             progress.measured(len(batch))
 
 

@@ -6,12 +6,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 import bounds
 from bounds import coding, compression, groups
 from bounds.measuring import code as way_from_init
 from bounds.measuring import code_from_origin
-from bounds.measuring.code import CANDIDATES, coded, quantised
+from bounds.measuring.code import (
+    _PROJECTED,
+    CANDIDATES,
+    PROJECTIONS,
+    _signs,
+    coded,
+    quantised,
+)
 from bounds.measuring.network import Unavailable
 from nets import kernels, subspace, training
 from nets.mlp import MLP
@@ -259,3 +267,63 @@ def test_by_name():
     assert lacking == {"zhou_2019_code": "the initial weights are not given"}
     spec = bounds.BOUNDS["zhou_2019_code"]
     assert spec.speaks_of == "compressed" and spec.also == ("compression",)
+
+
+def test_random_projections_are_those_of_the_paper():
+    """W' = (1/k) sum_j <M_j, W> M_j, from the signs and the bits that a receiver has."""
+    net = trained(MLP(10, 1, 3))
+    with jax.enable_x64(True):
+        values = jax.device_get(
+            compiled(lambda net: bounds.measure(net, ("code_projected",))[0])(net)
+        )["code_projected"]
+    moved, rebuild = from_init(net)
+    place = 0
+    for most in PROJECTIONS:
+        signs = [
+            np.stack([np.asarray(_signs(j, n, d.shape)) for j in range(min(most, d.size))])
+            for n, d in enumerate(moved)
+        ]  # fmt: skip
+        assert all(set(np.unique(m)) == {-1.0, 1.0} for m in signs)
+        numbers = [
+            np.einsum("kio,io->k", m, d) for m, d in zip(signs, moved, strict=True)
+        ]
+        for candidate in _PROJECTED:
+            found, length = through_bytes(numbers, candidate)
+            matrices = [
+                np.einsum("k,kio->io", c, m) / len(c) for c, m in zip(found, signs, strict=True)
+            ]  # fmt: skip
+            params = rebuild([a.astype(np.float32) for a in matrices])
+            assert length <= values.bits[place] <= 1.02 * length + 64
+            for sample, errors in (
+                (net.sample, values.errors),
+                (net.holdout, values.holdout_errors),
+            ):
+                # An example between two roundings may go either way.
+                apart = abs(errors_of(net.model, params, sample) - errors[place])
+                assert apart <= 1.5 / int(sample.size)
+            place += 1
+    assert place == len(values.bits)
+    # Without noise in the mean: <M, W> of many M give W back.
+    signs = np.stack([np.asarray(_signs(j, 0, (3, 2))) for j in range(4000)])
+    w = np.arange(6.0).reshape(3, 2)
+    back = np.einsum("k,kio->io", np.einsum("kio,io->k", signs, w), signs) / 4000
+    np.testing.assert_allclose(back, w, atol=5 * np.linalg.norm(w) / math.sqrt(4000))
+
+
+def test_codes_hold_against_known_risk_and_a_wrong_constant_does_not():
+    """The best of 64 classifiers on m coins each: a code of 6 bits, its risk known."""
+    rng, runs, m, delta = np.random.default_rng(0), 400, 100, 0.2
+    risks = rng.uniform(0.2, 0.4, (runs, 64))
+    counted = rng.binomial(m, risks) / m
+    best = counted.argmin(axis=1)[:, None]
+    risk = np.take_along_axis(risks, best, axis=1)[:, 0]
+    one = np.take_along_axis(counted, best, axis=1)
+    code = groups.Code(np.full((runs, 1), 6.0), one, np.full((runs, 1), np.nan))
+    for size, holds in ((m, True), (m * 10**9, False)):
+        task = groups.Task(np.full(runs, size), np.full(runs, 2), np.ones(runs))
+        found = bounds.evaluate(
+            {"task": task, "code": code}, ["zhou_2019_code"], delta=delta
+        )["zhou_2019_code"].value
+        violations = int(np.sum(risk > found))
+        refuted = stats.binom.sf(violations - 1, runs, delta) <= 1e-3
+        assert refuted != holds

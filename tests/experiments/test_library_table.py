@@ -1,0 +1,77 @@
+"""The README's table of all bounds, and the command that makes it."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+import bounds
+from bounds.evaluate import asks_for
+from experiments import library_table
+from experiments.refusals import Refusal
+from experiments.run_folder import write_table
+from tests.experiments.tiny import ROOT
+
+
+def folder(path, rows):
+    path.mkdir()
+    columns = ("network", "bound", "value")
+    write_table(
+        path / "bounds.csv",
+        columns,
+        [dict(zip(columns, row, strict=True)) for row in rows],
+    )
+    return str(path)
+
+
+def test_the_readme_speaks_of_every_bound_as_the_registry_does():
+    text = (ROOT / "README.md").read_text()
+    inside = text.split(library_table.BEGIN)[1].split(library_table.END)[0]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in inside.strip().splitlines()[2:]
+    ]
+    assert [row[0].strip("`") for row in rows] == list(bounds.BOUNDS)
+    for row in rows:
+        spec = bounds.BOUNDS[row[0].strip("`")]
+        assert row[1:4] == [spec.status, spec.speaks_of, ", ".join(asks_for(spec)[0])]
+        assert re.fullmatch(r"n/a|-?inf|-?[\d.e+-]+", row[4]), row
+    # Of one network nearly all can be had.
+    assert sum(row[4] == "n/a" for row in rows) <= 3
+
+
+def test_each_bound_has_the_value_of_the_first_folder_that_has_one(tmp_path):
+    first = folder(
+        tmp_path / "a",
+        [("x", "train_error", 0.25), ("x", "params", None), ("y", "train_error", 0.5)],
+    )
+    second = folder(tmp_path / "b", [("z", "train_error", 0.75), ("z", "params", 3.0)])
+    found = library_table.values([first, second])
+    assert {name: row["value"] for name, row in found.items()} == {
+        "train_error": "0.25",
+        "params": "3.0",
+    }
+    lines = library_table.table(found)
+    assert len(lines) == 2 + len(bounds.BOUNDS)
+    needs = ", ".join(asks_for(bounds.BOUNDS["train_error"])[0])
+    assert f"| `train_error` | heuristic | trained | {needs} | 0.25 |" in lines
+    text = f"before\n{library_table.BEGIN}\nold\n{library_table.END}\nafter\n"
+    again = library_table.replaced(text, lines, "README.md")
+    assert (
+        "old" not in again
+        and again.startswith("before\n")
+        and again.endswith("after\n")
+    )
+    assert library_table.replaced(again, lines, "README.md") == again
+
+
+def test_what_cannot_be_read_or_written_is_refused(tmp_path):
+    with pytest.raises(Refusal, match=r"no bounds\.csv"):
+        library_table.values([str(tmp_path)])
+    with pytest.raises(Refusal, match="each once"):
+        library_table.replaced("no marks", [], "README.md")
+    command = [sys.executable, "-m", "experiments.library_table", "--folders=/nowhere"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and "/nowhere" in done.stderr
+    assert done.stderr.strip().count("\n") == 0
