@@ -58,7 +58,7 @@ bench: $(VENV)/.installed-bench
 # One network, all bounds; then a stochastic one and one of few bits, trained for theirs.
 library: $(VENV)/.installed
 	$(BIN)/python -m experiments.bounds_vs_samples --preset=paper $(if $(DATA),--data_dir=$(DATA)) \
-	  --width=128 --depth=1 --sizes=8192 --seeds=1 --save_weights --bounds=train_error \
+	  --width=128 --depth=1 --sizes=8192 --seeds=1 --save_weights --bounds=gradient_noise_epoch1 \
 	  --out=$(LIBRARY)/network
 	$(BIN)/python -m experiments.evaluate $(if $(DATA),--data_dir=$(DATA)) \
 	  --weights=$(LIBRARY)/network/weights/m8192_seed0_draw0.safetensors --out=$(LIBRARY)/bounds
@@ -67,7 +67,7 @@ library: $(VENV)/.installed
 	$(BIN)/python -m experiments.certify --preset=lotfi $(if $(DATA),--data_dir=$(DATA)) \
 	  --out=$(LIBRARY)/subspace
 	$(BIN)/python -m experiments.library_table \
-	  --folders=$(LIBRARY)/bounds,$(LIBRARY)/posterior,$(LIBRARY)/subspace
+	  --folders=$(LIBRARY)/bounds,$(LIBRARY)/network,$(LIBRARY)/posterior,$(LIBRARY)/subspace
 
 clean:
 	rm -rf $(VENV) .jax_cache .pytest_cache .ruff_cache .hypothesis

@@ -177,7 +177,8 @@ BOUNDS = {
     "steps_01_to_001": BoundSpec(training_speed.steps_01_to_001, _JIANG_2020, HEURISTIC),
     "sotl": BoundSpec(training_speed.sotl, "Lyle, Schut, Ru, Gal, van der Wilk 2020, arXiv 2010.14499", HEURISTIC),
     "sotl_10": BoundSpec(training_speed.sotl_10, "Ru et al. 2021, arXiv 2006.04492", HEURISTIC),
-    "gradient_noise_final": BoundSpec(training_speed.gradient_noise_final, _JIANG_2020, HEURISTIC),
+    "gradient_noise_epoch1": BoundSpec(training_speed.gradient_noise, _JIANG_2020, HEURISTIC, bind={"gradients": "gradients_first_epoch"}),
+    "gradient_noise_final": BoundSpec(training_speed.gradient_noise, _JIANG_2020, HEURISTIC),
     # What the layers make of the examples.
     "hidden_margin": BoundSpec(representation.hidden_margin, "Jiang, Krishnan, Mobahi, Bengio 2019, arXiv 1810.00113", HEURISTIC),
     "mixup_error": BoundSpec(representation.mixup_error, _NATEKAR_2020, HEURISTIC),

@@ -39,6 +39,6 @@ def sotl_10(speed):
     return _as_it_is(speed.losses_sum_last)
 
 
-def gradient_noise_final(gradients):
-    """(1/m) sum_i ||g_i - g||^2 of the learned network (eq. 66 of Jiang et al. 2020)."""
+def gradient_noise(gradients):
+    """(1/m) sum_i ||g_i - g||^2 after the first, or the last, epoch (eq. 65, 66 of Jiang et al.)."""
     return _as_it_is(gradients.noise)

@@ -4,6 +4,7 @@ A finished run is one file, `checkpoints/trained/<run>.safetensors`: the learned
 the check of every epoch, and how it ended. Those under way are in one checkpoint.
 """
 
+import dataclasses
 import functools
 import time
 
@@ -209,6 +210,22 @@ class Sweep:
                 # With fewer lanes than before, some still wait for theirs, half-way.
                 checkpoints.save(self.folder.checkpoints, half_way | under_way)
                 saved = time.monotonic()
+
+    def after_first_epoch(self, runs, layout):
+        """run -> its parameters after one epoch, trained again: no run keeps them."""
+        found, kinds = {}, {}
+        for run in runs:
+            kinds.setdefault((self.plan(run), self.features(run)), []).append(run)
+        for (plan, _), group in kinds.items():
+            plan = dataclasses.replace(plan, max_epochs=1)
+            for tick in train_many(
+                plan, group, lambda r: (self._new_state(r), self.sample(r)), layout
+            ):
+                ended = {
+                    run: done.state["params"] for run, done in tick.finished.items()
+                }
+                found |= ended
+        return found
 
     def save_weights(self):
         """Writes `weights/<run>.safetensors`: `init/0/kernel`, ..., `final/0/kernel`, ..."""

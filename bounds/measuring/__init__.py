@@ -12,7 +12,7 @@ from bounds.measuring.curvature import curvature
 from bounds.measuring.examples import holdout, training_set
 from bounds.measuring.function_prior import evidence
 from bounds.measuring.gibbs import gibbs, gibbs_posterior
-from bounds.measuring.gradients import gradients
+from bounds.measuring.gradients import gradients, gradients_first_epoch
 from bounds.measuring.inputs import first_layer, task_and_inputs
 from bounds.measuring.jacobians import jacobians
 from bounds.measuring.layers import NORMS
@@ -54,6 +54,7 @@ MEASURES = {
     "sharpness": sharpness,
     "curvature": curvature,
     "gradients": gradients,
+    "gradients_first_epoch": gradients_first_epoch,
     "speed": speed,
     "hidden_margins": hidden_margins,
     "clusters": clusters,
@@ -89,6 +90,7 @@ GROUPS = {
     "sharpness": groups.Sharpness,
     "curvature": groups.Curvature,
     "gradients": groups.Gradients,
+    "gradients_first_epoch": groups.Gradients,
     "speed": groups.Speed,
     "hidden_margins": groups.HiddenMargins,
     "clusters": groups.Clusters,

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from bounds.groups import Gradients
+from bounds.measuring.network import Unavailable
 from bounds.measuring.objective import (
     finite_or_inf,
     kernels_of,
@@ -93,3 +94,10 @@ def gradients(network):
         noise=finite_or_inf(jnp.maximum(mean_square - of_mean, 0.0)),
         squared_norm=finite_or_inf(of_mean),
     )
+
+
+def gradients_first_epoch(network):
+    """The same after the first epoch of training: `Gradients`."""
+    if network.first_epoch is None:
+        raise Unavailable("the weights after the first epoch are not given")
+    return gradients(network.replace(params=network.first_epoch))

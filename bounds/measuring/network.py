@@ -39,6 +39,7 @@ class Network:
       other: the parameters learned from another draw from the same init, or None.
       holdout: examples that no choice has seen, or None.
       history: how its training went, or None.
+      first_epoch: its parameters after the first epoch, or None.
     """
 
     model: nn.Module = struct.field(pytree_node=False)
@@ -48,3 +49,4 @@ class Network:
     other: chex.ArrayTree | None = None
     holdout: Sample | None = None
     history: History | None = None
+    first_epoch: chex.ArrayTree | None = None

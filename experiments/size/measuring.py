@@ -58,7 +58,11 @@ def measure(sweep, layout, progress, again=False):
     histories = {run: _history(sweep, run) for run in waiting}
     epochs = max(len(history["checks"]) for history in histories.values())
 
-    def measure_one(tests, params, init, other, sample, training_went):
+    first_epochs = None
+    if "gradients_first_epoch" in groups:
+        first_epochs = sweep.after_first_epoch(waiting, layout)
+
+    def measure_one(tests, params, init, other, sample, training_went, first_epoch):
         network = bounds.Network(
             sweep.one_plan.model,
             params,
@@ -67,6 +71,7 @@ def measure(sweep, layout, progress, again=False):
             other,
             tests["test"],
             training_went,
+            first_epoch,
         )
         found, _ = bounds.measure(network, groups)
         return found | {
@@ -97,6 +102,7 @@ def measure(sweep, layout, progress, again=False):
                 other,
                 stack(samples, layout.lanes),
                 stack(went, layout.lanes),
+                first_epochs and stack([first_epochs[r] for r in batch], layout.lanes),
             )
             found = jax.device_get(found)
             for lane, run in enumerate(batch):

@@ -45,6 +45,7 @@ def network(depth=2, biases=False, m=150, seed=0, other=True, init=True):
             rng.standard_normal((60, 5)).astype(np.float32), rng.integers(3, size=60), 0
         ),
         History(np.linspace(1, 0.001, 8), np.int32(7), np.int32(10)),
+        params[0],
     )
 
 

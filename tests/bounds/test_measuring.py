@@ -102,7 +102,7 @@ def test_not_a_number_is_no_margin():
 
 def test_what_is_not_given_is_named():
     net, missing = network(init=False, other=False), {}
-    net = net.replace(holdout=None, history=None)
+    net = net.replace(holdout=None, history=None, first_epoch=None)
 
     def traced(net):
         found, reasons = bounds.measure(net, tuple(GROUPS))
@@ -112,9 +112,9 @@ def test_what_is_not_given_is_named():
     found = jax.eval_shape(traced, net)
     from_init = {name for name, (_, *of) in NORMS.items() if "init" in of}
     from_init |= {"first_layer", "gibbs", "gibbs_layers", "magnitude_ratios", "code"}
-    from_init |= {"ascent_sums"}
+    from_init |= {"code_projected", "ascent_sums"}
     of_its_kind = {"gibbs_posterior", "code_subspace"}
-    not_given = {"from_other", "holdout", "speed"}
+    not_given = {"from_other", "holdout", "speed", "gradients_first_epoch"}
     assert set(missing) == from_init | of_its_kind | not_given
     assert all("initial" in missing[name] for name in from_init)
     assert "second draw" in missing["from_other"] and "held-out" in missing["holdout"]
@@ -251,6 +251,7 @@ def test_what_has_no_derivation_for_convolutions_is_not_available():
     assert refused == {
         "bartlett_1998_vc", "bartlett_2019_vc", "gonon_2024", "neyshabur_2019",
         "neyshabur_2019_constants", "arora_2018", "nagarajan_kolter_2019", "valle_perez_2020",
+            "arora_2018_code",
     } - {n for n, v in values.items() if isinstance(v, str) and "2 weight" in v}  # fmt: skip
 
 

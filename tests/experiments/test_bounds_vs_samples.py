@@ -336,3 +336,35 @@ def test_slopes_of_a_certified_bound_are_of_its_complexity(tmp_path):
         logs = [float(r["log_complexity"]) for r in rows if r["m"] == size]
         assert cell["mean"] == pytest.approx(np.mean(np.exp(logs)))
     assert {r["status"] for r in rows} == {"certified"}
+
+
+def test_measures_of_how_training_went(tmp_path):
+    """Sums over epochs.csv; the first epoch trained again is the first epoch."""
+    names = (
+        "sotl",
+        "sotl_10",
+        "steps_to_01",
+        "gradient_noise_epoch1",
+        "gradient_noise_final",
+    )
+    small = dataclasses.replace(TINY, sizes=(32,), seeds=1, bounds=names)
+    whole = run(small, tmp_path / "whole").path
+    short = run(dataclasses.replace(small, max_epochs=1), tmp_path / "short").path
+
+    def values(folder):
+        rows = read(folder, "bounds")
+        return {(row["run"], row["bound"]): row["value"] for row in rows}
+
+    found, after_one = values(whole), values(short)
+    for name in {row["run"] for row in read(whole, "results")}:
+        losses = [float(r["loss"]) for r in read(whole, "epochs") if r["run"] == name]
+        assert float(found[name, "sotl"]) == pytest.approx(sum(losses), rel=1e-5)
+        assert float(found[name, "sotl_10"]) == pytest.approx(
+            sum(losses[-10:]), rel=1e-5
+        )
+        below = [n for n, loss in enumerate(losses) if loss <= 0.1]
+        steps = (below[0] + 1) * 32 // small.batch_size if below else float("inf")
+        assert float(found[name, "steps_to_01"]) == steps
+        first = float(found[name, "gradient_noise_epoch1"])
+        assert first == pytest.approx(float(after_one[name, "gradient_noise_final"]))
+        assert first != pytest.approx(float(found[name, "gradient_noise_final"]))
