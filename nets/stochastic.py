@@ -267,7 +267,7 @@ class PosteriorPlan(Plan):
 
     @property
     def optimizer(self):
-        return optax.adam(self.learning_rate)
+        return optax.adam(self.rate)
 
     def batch_objective(self, params, inputs, labels, size, key):
         first = params["Dense_0"]

@@ -45,6 +45,8 @@ class Plan:
       loss_target: if given, the run stops at this mean training loss instead.
       max_epochs: the guard.
       momentum: of SGD; 0 for none.
+      decay_steps: steps over which the learning rate falls to 0, along a cosine; 0: it
+        stays.
     """
 
     model: nn.Module
@@ -57,10 +59,18 @@ class Plan:
     loss_target: float | None
     max_epochs: int
     momentum: float = 0.0
+    decay_steps: int = 0
+
+    @property
+    def rate(self):
+        """The learning rate, or its schedule."""
+        if not self.decay_steps:
+            return self.learning_rate
+        return optax.cosine_decay_schedule(self.learning_rate, self.decay_steps)
 
     @property
     def optimizer(self):
-        return optax.sgd(self.learning_rate, self.momentum or None)
+        return optax.sgd(self.rate, self.momentum or None)
 
     def batch_objective(self, params, inputs, labels, size, key):
         """What a step descends `[]`: the mean loss of the batch.

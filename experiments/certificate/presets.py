@@ -68,9 +68,14 @@ class Certify(BoundSettings):
         "epochs of the posterior, or of the network in the subspace", at_least_1
     )
     batch_size: int = setting("examples a step", at_least_1)
-    learning_rate: float = setting("of SGD", positive)
+    learning_rate: float = setting(
+        "of SGD at the start; it falls to 0 along a cosine, as the posterior's does",
+        positive,
+    )
     momentum: float = setting("of SGD", below_1)
-    posterior_learning_rate: float = setting("of the posterior's Adam", positive)
+    posterior_learning_rate: float = setting(
+        "of the posterior's Adam at the start", positive
+    )
     deviation: float = setting(
         "standard deviation of prior and posterior at the start", positive
     )

@@ -66,7 +66,7 @@ class _Stage(Sweep):
 
     stage = None
 
-    def __init__(self, config, source, folder, size):
+    def __init__(self, config, source, folder, size, epochs):
         super().__init__(
             folder, [Run(self.stage, seed, size) for seed in range(config.seeds)]
         )
@@ -75,6 +75,7 @@ class _Stage(Sweep):
         # In a subspace each bias would cost as many bits as a weight of a core.
         has_biases = config.method == "posterior"
         self.model = MLP(*shape, biases=has_biases)
+        epochs = max(epochs, 1)
         self.sgd = training.Plan(
             model=self.model,
             loss="softmax",
@@ -84,8 +85,9 @@ class _Stage(Sweep):
             margin=1.0,
             threshold=0.0,
             loss_target=NEVER,
-            max_epochs=max(config.prior_epochs, 1),
+            max_epochs=epochs,
             momentum=config.momentum,
+            decay_steps=epochs * (size // config.batch_size),
         )
         self._init = jax.jit(
             lambda key: training.init_params(self.sgd, key, source.features)
@@ -123,7 +125,8 @@ class PriorSweep(_Stage):
     stage = "prior"
 
     def __init__(self, config, source, folder):
-        super().__init__(config, source, folder, prior_size(config) or config.size)
+        size = prior_size(config) or config.size
+        super().__init__(config, source, folder, size, config.prior_epochs)
         if not config.prior_epochs:
             self.runs = []
         self.one_plan, self.is_noisy = self.sgd, config.prior_noise > 0
@@ -155,15 +158,15 @@ class CertifiedSweep(_Stage):
     stage = "certified"
 
     def __init__(self, config, source, folder, before):
-        super().__init__(config, source, folder, config.size - prior_size(config))
+        size = config.size - prior_size(config)
+        super().__init__(config, source, folder, size, config.epochs)
         self.before = before
-        changes = {"max_epochs": config.epochs}
         shape = config.width, config.depth, source.classes
         if config.method == "subspace":
             model = SubspaceMLP(*shape, biases=False, rank=config.rank)
-            self.one_plan = dataclasses.replace(self.sgd, model=model, **changes)
+            self.one_plan = dataclasses.replace(self.sgd, model=model)
             return
-        changes |= {
+        changes = {
             "model": stochastic.GaussianMLP(*shape, config.learned_deviation),
             "learning_rate": config.posterior_learning_rate,
         }

@@ -56,10 +56,10 @@ def test_each_bound_has_the_value_of_the_first_folder_that_has_one(tmp_path):
     assert len(lines) == 2 + len(bounds.BOUNDS)
     needs = ", ".join(asks_for(bounds.BOUNDS["train_error"])[0])
     assert f"| `train_error` | heuristic | trained | {needs} | 0.25 |" in lines
-    text = f"before\n{library_table.BEGIN}\nold\n{library_table.END}\nafter\n"
+    text = f"before\n{library_table.BEGIN}\nstale\n{library_table.END}\nafter\n"
     again = library_table.replaced(text, lines, "README.md")
     assert (
-        "old" not in again
+        "stale" not in again
         and again.startswith("before\n")
         and again.endswith("after\n")
     )

@@ -178,6 +178,30 @@ def test_training_under_noise_moves_the_means_alone():
     assert float(objective(p, after)) < float(objective(p, before))
 
 
+def test_the_learning_rate_falls_along_a_cosine():
+    """Three steps by hand, and a fourth that no longer moves."""
+    mean, _ = networks()
+    p = plan(training.Plan, model=MLP(8, 1, 3, True), shuffle=False, batch_size=M,
+             decay_steps=3, max_epochs=4)  # fmt: skip
+    inputs, labels = data()
+
+    def loss(params):
+        log_p = jax.nn.log_softmax(p.model.apply({"params": params}, inputs))
+        return -jnp.mean(log_p[jnp.arange(M), labels])
+
+    expected = mean
+    for step in range(3):
+        rate = 0.01 * (1 + math.cos(math.pi * step / 3)) / 2
+        expected = jax.tree.map(
+            lambda w, g, rate=rate: w - rate * g, expected, jax.grad(loss)(expected)
+        )
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6),
+        train(p, mean),
+        expected,
+    )
+
+
 def test_momentum_is_sgd_with_momentum_by_hand():
     mean, _ = networks()
     p = plan(training.Plan, model=MLP(8, 1, 3, True), shuffle=False, momentum=0.9,
