@@ -1,5 +1,6 @@
 """Arithmetic that several families of bounds share."""
 
+import chex
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import betainc, xlogy
@@ -143,6 +144,14 @@ def measure(log_value):
     """A heuristic measure as a `BoundValue`, from its natural logarithm `[]`."""
     value = jnp.exp(log_value)
     return BoundValue(value, jnp.zeros_like(value), value, log_value)
+
+
+def root_of_mean(v, size):
+    """sqrt(v / m) `[]` as a heuristic `BoundValue`; not a number where v is negative."""
+    chex.assert_rank([v, size], 0)
+    found = measure((log(v) - log(size)) / 2)
+    value = jnp.where(v < 0, jnp.nan, found.value)
+    return found.replace(value=value, excess=value)
 
 
 def log_measure(value):

@@ -11,7 +11,6 @@ Arguments, of every function here: `task` a `Task`, `kernels` and `kernels_from_
 `MagnitudeRatios`. Returns: a `BoundValue`.
 """
 
-import chex
 import jax.numpy as jnp
 
 from bounds import arithmetic
@@ -19,22 +18,16 @@ from bounds import arithmetic
 log = arithmetic.log
 
 
-def _root_of_mean(v, task):
-    """sqrt(v / m); not a number where v is negative."""
-    chex.assert_rank([v, task.size], 0)
-    found = arithmetic.measure((log(v) - log(task.size)) / 2)
-    value = jnp.where(v < 0, jnp.nan, found.value)
-    return found.replace(value=value, excess=value)
-
-
 def _isotropic(norms, task, noise):
     squared = jnp.sum(jnp.square(norms.frobenius)) / (4 * jnp.square(noise.level))
-    return _root_of_mean(squared + log(task.size) - log(noise.level) + 10, task)
+    return arithmetic.root_of_mean(
+        squared + log(task.size) - log(noise.level) + 10, task.size
+    )
 
 
 def _magnitude_aware(log_ratios, task, magnitude_noise):
     logs = log(task.size) - log(magnitude_noise.level)
-    return _root_of_mean(log_ratios / 4 + logs + 10, task)
+    return arithmetic.root_of_mean(log_ratios / 4 + logs + 10, task.size)
 
 
 def pacbayes_init(task, kernels_from_init, noise):
@@ -49,7 +42,7 @@ def pacbayes_orig(task, kernels, noise):
 
 def pacbayes_flatness(task, noise):
     """v = 1/sigma^2 (eq. 53)."""
-    return _root_of_mean(1 / jnp.square(noise.level), task)
+    return arithmetic.root_of_mean(1 / jnp.square(noise.level), task.size)
 
 
 def pacbayes_mag_init(task, magnitude_noise, magnitude_ratios):
@@ -67,4 +60,4 @@ def pacbayes_mag_orig(task, magnitude_noise, magnitude_ratios):
 
 def pacbayes_mag_flatness(task, magnitude_noise):
     """v = 1/s^2 (eq. 61)."""
-    return _root_of_mean(1 / jnp.square(magnitude_noise.level), task)
+    return arithmetic.root_of_mean(1 / jnp.square(magnitude_noise.level), task.size)

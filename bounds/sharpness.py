@@ -19,30 +19,24 @@ from bounds import arithmetic
 log = arithmetic.log
 
 
-def _root_of_mean(v, task):
-    """sqrt(v / m); not a number where v is negative."""
-    chex.assert_rank([v, task.size], 0)
-    found = arithmetic.measure((log(v) - log(task.size)) / 2)
-    value = jnp.where(v < 0, jnp.nan, found.value)
-    return found.replace(value=value, excess=value)
-
-
 def _isotropic(norms, task, architecture, ascent, noise):
     chex.assert_rank([norms.frobenius, ascent.alpha, noise.level], [1, 0, 0])
     squared = jnp.sum(jnp.square(norms.frobenius)) / (4 * jnp.square(ascent.alpha))
     squared *= log(2 * jnp.sum(architecture.weights))
-    return _root_of_mean(squared + log(task.size) - log(noise.level) + 10, task)
+    return arithmetic.root_of_mean(
+        squared + log(task.size) - log(noise.level) + 10, task.size
+    )
 
 
 def _magnitude_aware(log_ratios, task, ascent):
     chex.assert_rank([log_ratios, ascent.magnitude_alpha], 0)
     logs = log(task.size) - log(ascent.magnitude_alpha)
-    return _root_of_mean(log_ratios / 4 + logs + 10, task)
+    return arithmetic.root_of_mean(log_ratios / 4 + logs + 10, task.size)
 
 
 def _inverse_square(radius, task):
     chex.assert_rank(radius, 0)
-    return _root_of_mean(1 / jnp.square(radius), task)
+    return arithmetic.root_of_mean(1 / jnp.square(radius), task.size)
 
 
 def sharpness_init(task, architecture, kernels_from_init, ascent, noise):

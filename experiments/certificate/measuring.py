@@ -7,7 +7,6 @@ import bounds
 from bounds.measuring.examples import margins_of
 from experiments import run_folder
 from experiments.bound_values import flatten_groups
-from experiments.sweep import HISTORY
 from nets import stochastic, subspace, training
 from nets.runs import map_lanes, stack
 
@@ -76,17 +75,10 @@ def measure(sweep, layout, progress, again=False):
             for lane, run in enumerate(batch):
                 mine = jax.tree.map(lambda leaf, lane=lane: leaf[lane], found)
                 path = sweep.measured_path(run)
-                history = _history(sweep, run)
+                history = sweep.history(run)
                 reasons = {f"missing/{g}": np.array(why) for g, why in missing.items()}
                 run_folder.write_arrays(path, flatten_groups(mine) | history | reasons)
             progress.measured(len(batch))
-
-
-def _history(sweep, run):
-    if sweep.trained_path(run).exists():
-        return sweep.load_history(run)
-    before = run_folder.read_arrays(sweep.measured_path(run))
-    return {name: before[name] for name in HISTORY}
 
 
 def read(sweep, run):

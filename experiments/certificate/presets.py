@@ -157,6 +157,7 @@ CERTIFY = {
     # Digits 0-4 against 5-9, prior at the initial weights: T-600 of Dziugaite & Roy (2017).
     "dziugaite_roy": dataclasses.replace(
         _PEREZ_ORTIZ,
+        bounds=("dziugaite_roy_2017", *(n for n in _POSTERIOR if "dziugaite" not in n)),
         dataset="binary_mnist",
         size=55000,
         depth=1,
@@ -164,6 +165,7 @@ CERTIFY = {
         prior_epochs=5,
         prior_noise=0.0,
         epochs=60,
+        batch_size=250,
         posterior_learning_rate=1e-3,
         deviation=0.03,
         learned_deviation=True,

@@ -21,6 +21,7 @@ LAYOUTS = ("in_out", "out_in")
 
 # The layout that the last part of a matrix's name tells: Flax's and PyTorch's.
 _TOLD = {"kernel": "in_out", "weight": "out_in"}
+_PARTS = ("kernel", "bias")
 _OURS = re.compile(r"(final|init)/(\d+/.+)")
 _NAME = re.compile(
     r"(?:(?P<layer>.+)[./])?(?P<kind>weight|kernel|w|bias|b)(?:_?(?P<number>\d+))?",
@@ -138,6 +139,10 @@ def _network(path, name, arrays, layout, chosen):
     for tensor, array in arrays.items():
         if match := _OURS.fullmatch(tensor):
             ours[match[1]][match[2]] = array
+    if any("log_sd_" in leaf for leaf in ours["final"]):
+        # A posterior of `certify`: its mean. What it began with may have seen the data.
+        kept = {n: a for n, a in ours["final"].items() if n.split("/")[1] in _PARTS}
+        ours = {"final": kept, "init": {}}
     if not ours["final"]:
         return Stored(name, _layers(where, arrays, layout, chosen), None, path)
     if layout == "out_in":

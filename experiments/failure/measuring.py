@@ -11,7 +11,6 @@ import numpy as np
 
 from experiments import run_folder
 from experiments.failure import slices
-from experiments.sweep import HISTORY
 from nets.margins import margin
 from nets.runs import map_lanes, stack
 from nets.training import CHECK_BLOCK, Outcome, logits_of, pad_sample, rows_of
@@ -141,7 +140,7 @@ def _measure_batch(sweep, batch, program, fresh, layout):
         if run.seed == 0 and sweep.configs[run.variant].radii:
             extra |= _slices(sweep, run, params[lane], draws[lane])
         history = (
-            _history(sweep, run)
+            sweep.history(run)
             if example.is_trained
             else _closed_form_history(sweep.configs[run.variant], margins["train"])
         )
@@ -168,14 +167,6 @@ def _slices(sweep, run, params, draw):
             example.model, params, points.inputs, points.labels, outer
         ).items()
     }
-
-
-def _history(sweep, run):
-    """How a run went: kept with its fresh weights, later with what was measured before."""
-    if sweep.trained_path(run).exists():
-        return sweep.load_history(run)
-    before = run_folder.read_arrays(sweep.measured_path(run))
-    return {name: before[name] for name in HISTORY}
 
 
 def read(sweep, run):

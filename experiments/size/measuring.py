@@ -11,7 +11,7 @@ import bounds
 from bounds.measuring.examples import margins_of
 from experiments import run_folder
 from experiments.bound_values import flatten_groups
-from experiments.sweep import HISTORY, training_of
+from experiments.sweep import training_of
 from nets import training
 from nets.runs import map_lanes, stack
 
@@ -26,15 +26,6 @@ def _test_samples(source):
     if test.noisy_labels is not None:
         labels["test_noisy"] = test.noisy_labels
     return {n: training.pad_sample(test.inputs, y, 0) for n, y in labels.items()}
-
-
-def _history(sweep, run):
-    """How a run went: kept with its fresh weights, later with what was measured before."""
-    path = sweep.measured_path(run)
-    if sweep.trained_path(run).exists():
-        return sweep.load_history(run)
-    before = run_folder.read_arrays(path)
-    return {name: before[name] for name in HISTORY}
 
 
 def measure(sweep, layout, progress, again=False):
@@ -55,7 +46,7 @@ def measure(sweep, layout, progress, again=False):
     if config.draws > 1 and "from_other" not in groups:
         groups.append("from_other")
     tests = _test_samples(sweep.source)
-    histories = {run: _history(sweep, run) for run in waiting}
+    histories = {run: sweep.history(run) for run in waiting}
     epochs = max(len(history["checks"]) for history in histories.values())
 
     first_epochs = None

@@ -13,6 +13,7 @@ from experiments import certify, run_folder
 from experiments.certificate.presets import CERTIFY
 from experiments.certificate.sweep import CertifiedSweep, PriorSweep
 from experiments.data import DATASETS
+from experiments.evaluation import weights
 from experiments.refusals import Refusal
 from experiments.run_folder import RunFolder
 from nets.runs import make_layout
@@ -104,6 +105,17 @@ def test_a_second_call_shows_and_a_redraw_bounds_again(folder, capsys):
     # Of the plain network, around the prior that was learned.
     assert 0 < float(again[1]["value"]) < 1
     run(config("perez_ortiz"), folder, redraw=True)
+
+
+def test_evaluate_takes_a_posterior_s_mean_and_no_initial_weights(folder):
+    """What the posterior began with has seen the prior's images: it is no reference."""
+    path = folder / "weights" / "certified_seed0.safetensors"
+    stored = weights.read(str(path))[0]
+    arrays = run_folder.read_tensors(path)
+    assert stored.init is None and len(stored.final) == 2
+    for index, layer in enumerate(stored.final):
+        np.testing.assert_array_equal(layer.kernel, arrays[f"final/{index}/kernel"])
+        np.testing.assert_array_equal(layer.bias, arrays[f"final/{index}/bias"])
 
 
 def test_digits_in_halves_from_the_initial_weights(tmp_path):
