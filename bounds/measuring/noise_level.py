@@ -1,11 +1,12 @@
 """The groups `noise`, `magnitude_noise` and `magnitude_ratios`: how much noise a network bears.
 
 Sought is the level at which the mean training accuracy, over draws of the noise, falls by 0.1.
-All levels are under the same draws. The bracket is quartered; of the three levels between, as
+All levels are under the same draws. The bracket is quartered, and of the three levels between as
 many blocks of examples are seen as it takes to tell each drop from 0.1, four standard errors
-apart. The two ends of the last bracket, a quarter of an octave wide, are seen until the standard error of
-the drop is below 0.01 / 2.58, and the level is put between them as a power of the drop: the drop
-at the level found is 0.1 within 0.01, with 99% confidence.
+apart, or to know it to 0.01. The two ends of the last bracket, a third of an octave wide, are
+seen until the standard error of the drop is below 0.005, and the level is put between them, or a
+little beside, as a power of the drop: the drop at the level found is 0.1 within 0.01, with 95%
+confidence.
 """
 
 import math
@@ -18,38 +19,53 @@ from bounds.groups import MagnitudeRatios, NoiseLevel
 from bounds.measuring import noisy
 from bounds.measuring.network import Unavailable
 from nets.kernels import layers, weight_matrices
-from nets.training import CHECK_BLOCK
+from nets.margins import margin
+from nets.training import CHECK_BLOCK, logits_of, rows_of
 
 DROP = 0.1
-TOLERANCE = 0.01  # of the drop, with 99% confidence
+TOLERANCE = 0.01  # of the drop, with 95% confidence: two standard errors
 LEAST, LARGEST = -20.0, 1.0  # log2 of the levels looked at
-_ERROR = TOLERANCE / 2.58
 _APART = 4.0  # standard errors between a drop and 0.1 that tell them apart
 _FIRST_BLOCKS = 4  # before a standard error is believed
 _MOST_BLOCKS = 512
 _WIDTH = 0.4  # octaves: the last bracket's, at most
 
 
-def _drops(found, levels, network, is_enough):
+def _wrong_without_noise(network):
+    """Errors of each block of the training set, `[blocks]`."""
+    sample = network.sample
+
+    def of_block(block):
+        start = block * CHECK_BLOCK
+        x, labels = rows_of(sample, start, CHECK_BLOCK)
+        margins = jax.vmap(margin)(logits_of(network.model, network.params, x), labels)
+        known = start + jnp.arange(CHECK_BLOCK) < sample.size
+        return jnp.sum(known & ~(margins > 0))
+
+    with jax.default_matmul_precision("highest"):
+        return jax.lax.map(of_block, jnp.arange(sample.labels.shape[0] // CHECK_BLOCK))
+
+
+def _drops(found, levels, network, clean, is_enough):
     """Drops in accuracy and their standard errors, `[S]` each.
 
     Args:
       found: a `noisy.Noisy`.
       levels: `[S]`, log2.
       network: a `Network`.
+      clean: `[blocks]`, errors without noise.
       is_enough: (drops, standard errors) -> whether to see no more blocks.
     """
     sample, depth = network.sample, len(layers(network.params))
     blocks = noisy.blocks_of(sample)
     scales = jnp.tile(jnp.exp2(levels)[:, None], (1, depth))
-    none = jnp.zeros((1, depth))  # the network as it is, among the levels
 
     def see(carry):
         seen, sums, squares, _, _ = carry
         block = seen % blocks
         key = jax.random.fold_in(jax.random.key(0), seen)
-        lost = noisy.wrong(found, jnp.concatenate([none, scales]), sample, block, key)
-        lost = (lost[1:] - lost[0]).astype(float)
+        lost = noisy.wrong(found, scales, sample, block, key) - clean[block]
+        lost = lost.astype(float)
         seen, sums, squares = seen + 1, sums + lost, squares + jnp.square(lost)
         rows = jnp.minimum(sample.size, CHECK_BLOCK) * 1.0
         # Passes are whole when the last block is not: a mean of blocks is one of examples.
@@ -75,13 +91,16 @@ def _drops(found, levels, network, is_enough):
 def _level(found, network):
     """The level at which the accuracy falls by `DROP`: `NoiseLevel`."""
 
-    def are_apart(drops, errors):
-        return jnp.all((jnp.abs(drops - DROP) > _APART * errors) | (errors < _ERROR))
+    clean = _wrong_without_noise(network)
+
+    def are_known(drops, errors):
+        is_apart = jnp.abs(drops - DROP) > _APART * errors
+        return jnp.all(is_apart | (errors < TOLERANCE))
 
     def narrow(bracket):
         low, high = bracket
         between = low + (high - low) * jnp.asarray([0.25, 0.5, 0.75])
-        drops, _ = _drops(found, between, network, are_apart)
+        drops, _ = _drops(found, between, network, clean, are_known)
         is_borne = drops <= DROP
         low = jnp.max(jnp.where(is_borne, between, low))
         is_above = ~is_borne & (between > low)
@@ -90,14 +109,13 @@ def _level(found, network):
     def is_wide(bracket):
         return bracket[1] - bracket[0] > _WIDTH
 
+    def are_precise(_, errors):
+        return jnp.all(errors < TOLERANCE / 2)
+
     ends = jnp.asarray(LEAST), jnp.asarray(LARGEST)
     low, high = jax.lax.while_loop(is_wide, narrow, ends)
-    drops, errors = _drops(
-        found,
-        jnp.stack([low, high]),
-        network,
-        lambda _, errors: jnp.all(errors < _ERROR),
-    )
+    ends = jnp.stack([low, high])
+    drops, errors = _drops(found, ends, network, clean, are_precise)
     logs = jnp.log(jnp.maximum(drops, DROP / 100))
     slope = jnp.maximum(logs[1] - logs[0], 1e-3) / (high - low)
     # The bracket may have been a little off: half its width beyond either end.
