@@ -59,13 +59,14 @@ bench: $(VENV)/.installed-bench
 library: $(VENV)/.installed
 	$(BIN)/python -m experiments.bounds_vs_samples --preset=paper $(if $(DATA),--data_dir=$(DATA)) \
 	  --width=128 --depth=1 --sizes=8192 --seeds=1 --save_weights --bounds=gradient_noise_epoch1 \
-	  --out=$(LIBRARY)/network
+	  --out=$(LIBRARY)/network $(if $(wildcard $(LIBRARY)/network/config.json),--resume)
 	$(BIN)/python -m experiments.evaluate $(if $(DATA),--data_dir=$(DATA)) \
-	  --weights=$(LIBRARY)/network/weights/m8192_seed0_draw0.safetensors --out=$(LIBRARY)/bounds
+	  --weights=$(LIBRARY)/network/weights/m8192_seed0_draw0.safetensors --out=$(LIBRARY)/bounds \
+	  $(if $(wildcard $(LIBRARY)/bounds/config.json),--resume)
 	$(BIN)/python -m experiments.certify --preset=perez_ortiz $(if $(DATA),--data_dir=$(DATA)) \
-	  --out=$(LIBRARY)/posterior
+	  --out=$(LIBRARY)/posterior $(if $(wildcard $(LIBRARY)/posterior/config.json),--resume)
 	$(BIN)/python -m experiments.certify --preset=lotfi $(if $(DATA),--data_dir=$(DATA)) \
-	  --out=$(LIBRARY)/subspace
+	  --out=$(LIBRARY)/subspace $(if $(wildcard $(LIBRARY)/subspace/config.json),--resume)
 	$(BIN)/python -m experiments.library_table \
 	  --folders=$(LIBRARY)/bounds,$(LIBRARY)/network,$(LIBRARY)/posterior,$(LIBRARY)/subspace
 

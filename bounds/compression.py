@@ -32,7 +32,7 @@ def zhou_2019(task, code, *, delta):
     2019, who have c ln 2 + 2 ln c in a bound of Catoni's; Lotfi et al. 2022).
     """
     chex.assert_rank([task.size, code.bits, code.errors, delta], [0, 1, 1, 0])
-    bits = code.bits.astype(float)
+    bits = jnp.maximum(code.bits.astype(float), 1.0)  # of none there is one network
     nats = bits * jnp.log(2.0) + arithmetic.log(bits) + arithmetic.log(bits + 1)
     nats = (nats - jnp.log(delta)) / task.size.astype(float)
     values = jax.vmap(arithmetic.kl_inverse)(code.errors, nats)

@@ -102,8 +102,10 @@ _ROUNDING = 1e-9
 def _assert_possible(name, spec, value, delta):
     """Refuses certificates below what was counted, and below what their complexity allows.
 
-    A bound that follows from P(Q) >= e^{-K} with K/m = c, on a posterior or a compressed
-    network, is never below kl^-1(0, c) = 1 - e^{-c}, even without a training error.
+    Of a certified bound on a stochastic or compressed network exp(`log_complexity`) is c, the
+    complexity over m.
+
+    Such a bound is never below kl^-1(0, c) = 1 - e^{-c}, even without a training error.
 
     Raises:
       ImpossibleCertificate: one of the runs has such a value.

@@ -31,6 +31,7 @@ def valle_perez_2020(evidence, *, delta):
     log_size = arithmetic.log(evidence.examples)
     nats = -evidence.log_evidence + 2 * log_size + 1 - jnp.log(delta)
     value = -jnp.expm1(-nats / evidence.examples)
+    value = jnp.where(evidence.converged, value, jnp.nan)
     return BoundValue(
         value, jnp.zeros_like(value), value, arithmetic.log(nats) - log_size
     )

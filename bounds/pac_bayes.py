@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from bounds import arithmetic
 from bounds.types import BoundValue
+from nets.stochastic import OBJECTIVES
 
 MONTE_CARLO = 0.2  # of delta, for the draws
 CATONI = tuple(2.0 ** (k / 4) for k in range(-32, 29))  # the a that are tried
@@ -63,16 +64,12 @@ def maurer_2004_kl(task, gibbs, *, delta):
 
 def mcallester_1999(task, gibbs, *, delta):
     """R_D(Q) <= q + sqrt(c/2) (McAllester 1999; Maurer 2004)."""
-    return _of_kl(lambda q, c: q + jnp.sqrt(c / 2), task, gibbs, delta)
+    return _of_kl(OBJECTIVES["classic"], task, gibbs, delta)
 
 
 def rivasplata_2019_quadratic(task, gibbs, *, delta):
     """R_D(Q) <= (sqrt(q + c/2) + sqrt(c/2))^2 (Rivasplata et al. 2019)."""
-
-    def form(q, c):
-        return jnp.square(jnp.sqrt(q + c / 2) + jnp.sqrt(c / 2))
-
-    return _of_kl(form, task, gibbs, delta)
+    return _of_kl(OBJECTIVES["quadratic"], task, gibbs, delta)
 
 
 def thiemann_2017_lambda(task, gibbs, *, delta):
@@ -81,12 +78,7 @@ def thiemann_2017_lambda(task, gibbs, *, delta):
     (Thiemann, Igel, Wintenberger, Seldin 2017, Theorem 3.) At that l it is the quadratic form:
     the mean of two terms is least where it is their geometric one.
     """
-
-    def form(q, c):
-        best = 2 / (jnp.sqrt(2 * q / c + 1) + 1)
-        return (q + c / best) / (1 - best / 2)
-
-    return _of_kl(form, task, gibbs, delta)
+    return _of_kl(OBJECTIVES["lambda"], task, gibbs, delta)
 
 
 def tolstikhin_2013(task, gibbs, *, delta):

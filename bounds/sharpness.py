@@ -19,24 +19,30 @@ from bounds import arithmetic
 log = arithmetic.log
 
 
+def _root_of_mean(v, task, is_capped):
+    """sqrt(v / m); not a number where a radius or level is an end of the range looked at."""
+    found = arithmetic.root_of_mean(v, task.size)
+    value = jnp.where(is_capped, jnp.nan, found.value)
+    return found.replace(value=value, excess=value)
+
+
 def _isotropic(norms, task, architecture, ascent, noise):
     chex.assert_rank([norms.frobenius, ascent.alpha, noise.level], [1, 0, 0])
     squared = jnp.sum(jnp.square(norms.frobenius)) / (4 * jnp.square(ascent.alpha))
     squared *= log(2 * jnp.sum(architecture.weights))
-    return arithmetic.root_of_mean(
-        squared + log(task.size) - log(noise.level) + 10, task.size
-    )
+    v = squared + log(task.size) - log(noise.level) + 10
+    return _root_of_mean(v, task, ascent.alpha_is_capped | noise.is_capped)
 
 
 def _magnitude_aware(log_ratios, task, ascent):
     chex.assert_rank([log_ratios, ascent.magnitude_alpha], 0)
-    logs = log(task.size) - log(ascent.magnitude_alpha)
-    return arithmetic.root_of_mean(log_ratios / 4 + logs + 10, task.size)
+    v = log_ratios / 4 + log(task.size) - log(ascent.magnitude_alpha) + 10
+    return _root_of_mean(v, task, ascent.magnitude_alpha_is_capped)
 
 
-def _inverse_square(radius, task):
+def _inverse_square(radius, task, is_capped):
     chex.assert_rank(radius, 0)
-    return arithmetic.root_of_mean(1 / jnp.square(radius), task.size)
+    return _root_of_mean(1 / jnp.square(radius), task, is_capped)
 
 
 def sharpness_init(task, architecture, kernels_from_init, ascent, noise):
@@ -51,14 +57,13 @@ def sharpness_orig(task, architecture, kernels, ascent, noise):
 
 def sharpness_flatness(task, ascent):
     """v = 1/alpha^2 (eq. 54)."""
-    return _inverse_square(ascent.alpha, task)
+    return _inverse_square(ascent.alpha, task, ascent.alpha_is_capped)
 
 
 def sharpness_mag_init(task, ascent, ascent_sums):
-    """v = S/4 + ln(m/alpha') + 10, S the sum over i of the logarithm of
+    """v = (1/4) sum_i ln(a/b_i) + ln(m/alpha') + 10 (eq. 59).
 
-    (e^2 + (alpha'^2 + 4 ln(2P/delta)) ||w - w_0||^2/P) / (e^2 + alpha'^2 (w_i - w_0i)^2)
-    (eq. 59).
+    a = e^2 + (alpha'^2 + 4 ln(2P/delta)) ||w - w_0||^2/P, b_i = e^2 + alpha'^2 (w_i - w_0i)^2.
     """
     return _magnitude_aware(ascent_sums.log_init, task, ascent)
 
@@ -70,7 +75,9 @@ def sharpness_mag_orig(task, ascent, ascent_sums):
 
 def sharpness_mag_flatness(task, ascent):
     """v = 1/alpha'^2 (eq. 62)."""
-    return _inverse_square(ascent.magnitude_alpha, task)
+    return _inverse_square(
+        ascent.magnitude_alpha, task, ascent.magnitude_alpha_is_capped
+    )
 
 
 def _increase(value):

@@ -8,6 +8,7 @@ import numpy as np
 import bounds
 import bounds.measuring
 from bounds.evaluate import asks_for
+from experiments.refusals import Refusal
 
 COLUMNS = (
     "bound",
@@ -91,6 +92,9 @@ def rows(config, measured, rules, broken, missing):
 
     Returns:
       A list of R lists of rows.
+
+    Raises:
+      Refusal: a certified bound says what no bound can.
     """
     groups, options = groups_of(measured), {
         "delta": config.delta, "convention": config.convention, "missing": missing
@@ -100,12 +104,21 @@ def rows(config, measured, rules, broken, missing):
         why or (None if _is_finite(arrays) else "the weights are not finite")
         for why, arrays in zip(broken, measured, strict=True)
     ]
+
+    def evaluate(names, margin):
+        try:
+            return bounds.evaluate(groups, names, margin=margin, **options)
+        except bounds.ImpossibleCertificate as error:
+            raise Refusal(
+                f"--bounds: {error}; leave it out (--redraw --bounds=...)"
+            ) from error
+
     with_margin = [name for name in config.bounds if takes_margin(name)]
     without = [name for name in config.bounds if name not in with_margin]
-    found = {OWN: bounds.evaluate(groups, without, margin=1.0, **options)}
+    found = {OWN: evaluate(without, 1.0)}
     for rule, margin in rules.items():
         usable = np.where(np.asarray(margin) > 0, margin, 1.0)
-        found[rule] = bounds.evaluate(groups, with_margin, margin=usable, **options)
+        found[rule] = evaluate(with_margin, usable)
 
     def row(run, name, rule):
         margin = None if rule == OWN else float(rules[rule][run])

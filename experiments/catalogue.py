@@ -16,6 +16,7 @@ import numpy as np
 import bounds
 from bounds import measuring
 from bounds.evaluate import asks_for
+from bounds.measuring.network import History
 from bounds.types import (
     CERTIFIED,
     SPEAKS_OF,
@@ -280,8 +281,14 @@ def _check(name, spec, where):
             )
 
 
+# Groups of other kinds of networks, and what stands for them on one made up.
+_STANDS_FOR = {"gibbs_posterior": "gibbs", "code_subspace": "code"}
+
+
 def _measured(network, groups):
-    found, missing = bounds.measure(network, groups)
+    named = {group: _STANDS_FOR.get(group, group) for group in groups}
+    found, missing = bounds.measure(network, list(named.values()))
+    found = {group: found[name] for group, name in named.items() if name in found}
     if missing:
         raise ValueError(next(iter(missing.values())))
     for group in groups:
@@ -299,4 +306,7 @@ def _made_up(matrices):
     weights = [np.ones((4, n), np.float32) for n in [*widths[1:], 3]]
     data = np.ones((5, 4), np.float32), np.zeros(5, np.int32)
     network = bounds.from_arrays(weights, *data, init=weights, holdout=data)
-    return network.replace(other=network.init)
+    history = History(np.ones(3, np.float32), np.int32(3), np.int32(1))
+    return network.replace(
+        other=network.init, history=history, first_epoch=network.params
+    )

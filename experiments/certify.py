@@ -9,7 +9,7 @@ bound is evaluated with every constant, the draws of the noise included.
 from experiments import command_line
 from experiments.certificate import measuring, report, tables
 from experiments.certificate.presets import CERTIFY, Certify
-from experiments.certificate.sweep import CertifiedSweep, PriorSweep, check_sizes
+from experiments.certificate.sweep import CertifiedSweep, PriorSweep, check_together
 from experiments.data import DATASETS
 from experiments.progress import Progress
 from experiments.refusals import Refusal
@@ -46,8 +46,8 @@ def run(
     """
     config = config.with_bounds()
     check(config)
-    check_sizes(config)
-    source = DATASETS[config.dataset](config)
+    check_together(config)
+    source = _source(config)
     folder = RunFolder.open(out, config, source.sha256, resume=resume, redraw=redraw)
     before = PriorSweep(config, source, folder)
     sweep = CertifiedSweep(config, source, folder, before)
@@ -58,6 +58,7 @@ def run(
     if not folder.is_finished:
         layout = layout or make_layout()
         with Progress() as progress:
+            before.keep_samples()
             sweep.keep_samples()
             if not sweep.is_measured:
                 before.train(layout, progress, checkpoint_seconds)
@@ -74,13 +75,24 @@ def run(
     return folder
 
 
+def _source(config):
+    try:
+        return DATASETS[config.dataset](config)
+    except Refusal as refusal:
+        if not str(refusal).startswith("--sizes"):
+            raise
+        raise Refusal(
+            f"--size={config.size}: more images than there are; use fewer"
+        ) from refusal
+
+
 def _write_tables(sweep):
     config, path, runs = sweep.config, sweep.folder.path, sweep.runs
     measured = [measuring.read(sweep, run) for run in runs]
-    rows = tables.results(config, runs, measured)
-    write_table(path / "results.csv", tables.RESULTS, rows)
-    write_table(path / "epochs.csv", tables.EPOCHS, tables.epochs(runs, measured))
     rows = tables.bounds(config, runs, measured)
+    results = tables.results(config, runs, measured, rows)
+    write_table(path / "results.csv", tables.RESULTS, results)
+    write_table(path / "epochs.csv", tables.EPOCHS, tables.epochs(runs, measured))
     write_table(path / "bounds.csv", tables.BOUNDS, rows)
 
 

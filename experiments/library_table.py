@@ -2,7 +2,7 @@
 
   python -m experiments.library_table --folders=runs/library,runs/posterior,runs/subspace
 
-reads the values from run folders of `evaluate` and `certify`, for each bound from the first that
+reads the values from run folders, for each bound from the first that
 has one, and writes the table between its two marks in README.md. `make library DATA=DIR` makes
 the folders, too.
 """
@@ -31,7 +31,8 @@ def values(folders):
         path = Path(folder) / "bounds.csv"
         if not path.is_file():
             raise Refusal(
-                f"--folders={folder}: has no bounds.csv; give folders of evaluate or certify"
+                f"--folders={folder}: has no bounds.csv; give folders of evaluate, certify or "
+                "bounds_vs_samples"
             )
         for row in read_table(path):
             if row["bound"] in bounds.BOUNDS and row["value"]:

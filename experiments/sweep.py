@@ -119,18 +119,14 @@ class Sweep:
         }
         return kernels.from_arrays(final, self._template(run)["params"])
 
-    def load_history(self, run):
-        """How a run that has just been trained went: the arrays `HISTORY`."""
-        arrays = run_folder.read_tensors(self.trained_path(run))
-        return {name: arrays[name] for name in HISTORY}
-
     def history(self, run):
         """The arrays `HISTORY` of a finished run: kept with its fresh weights, later with
         what was measured of it."""
         if self.trained_path(run).exists():
-            return self.load_history(run)
-        before = run_folder.read_arrays(self.measured_path(run))
-        return {name: before[name] for name in HISTORY}
+            arrays = run_folder.read_tensors(self.trained_path(run))
+        else:
+            arrays = run_folder.read_arrays(self.measured_path(run))
+        return {name: arrays[name] for name in HISTORY}
 
     def _store(self, run, state, checks, seconds):
         history = state["outcome"], state["epoch"], seconds, checks

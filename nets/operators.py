@@ -53,6 +53,11 @@ class Convolution:
         )[0]
 
 
+def is_dense(model, params):
+    """Whether all layers of a network are `Dense` layers of vectors."""
+    return all(op == Dense() for op in operators(model, params))
+
+
 def operators(model, params):
     """The linear maps of a network's layers: a list of `Dense` and `Convolution`."""
     if hasattr(model, "operators"):

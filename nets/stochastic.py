@@ -139,14 +139,6 @@ def mean_network(params):
     }
 
 
-def prior_network(params):
-    """The parameters of the `MLP` of the prior's means."""
-    return {
-        name: {"kernel": layer["prior_kernel"], "bias": layer["prior_bias"]}
-        for name, layer in params.items()
-    }
-
-
 def kl(params):
     """KL(Q || P) `[]` of a `GaussianMLP`, nats, in the widest float there is.
 
@@ -202,6 +194,7 @@ def _classic(risk, complexity):
     return risk + jnp.sqrt(complexity / 2)
 
 
+# name -> (risk or its upper limit q, c = complexity / m) -> the bound.
 OBJECTIVES = {"quadratic": _quadratic, "lambda": _lambda, "classic": _classic}
 P_MIN = 1e-5  # the least probability of the bounded cross-entropy
 

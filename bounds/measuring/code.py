@@ -8,6 +8,8 @@ the decoded NETWORK. By which of the candidates, or by what other search, the se
 came to that network, the receiver need not know: the choice is free.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -17,7 +19,7 @@ from bounds.measuring.examples import margins_of
 from bounds.measuring.network import Unavailable
 from nets import subspace
 from nets.kernels import layers
-from nets.operators import Dense, operators
+from nets.operators import is_dense
 
 LARGEST = 255  # of a symbol: larger ones are cut off
 _EXPONENTS = 400  # of the steps, either way: what `coding.step` knows
@@ -163,7 +165,7 @@ def code_projected(network):
     if network.init is None:
         raise Unavailable("the initial weights are not given")
     every = layers(network.params)
-    if any(op != Dense() for op in operators(network.model, network.params)):
+    if not is_dense(network.model, network.params):
         raise Unavailable("no derivation for convolutions")
     if any("bias" in layer for layer in every):
         raise Unavailable("speaks of networks without biases")
@@ -177,7 +179,7 @@ def code_projected(network):
         pairs = enumerate(zip(initial, arrays, strict=True))
         return tree.unflatten([z + _unprojected(a, n, z.shape) for n, (z, a) in pairs])
 
-    found = []
+    found, which = [], math.ceil(math.log2(len(PROJECTIONS)))
     for most in PROJECTIONS:
         arrays = [_projected(d, n, min(most, d.size)) for n, d in enumerate(moved)]
         found.append(
@@ -190,11 +192,17 @@ def code_projected(network):
                 _PROJECTED,
             )
         )
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *found)
+    found = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *found)
+    # The receiver must be told how many numbers there are.
+    return found.replace(bits=found.bits + which)
 
 
 def code_subspace(network):
-    """Of what a network learned in a random subspace, which the receiver knows: `Code`."""
+    """Of what a network learned in a random subspace, which the receiver knows: `Code`.
+
+    The fixed parts of its parameters are taken to be those that were drawn before the data
+    was seen, as training in `nets.subspace` leaves them.
+    """
     if not isinstance(network.model, subspace.SubspaceMLP):
         raise Unavailable("the network was not trained in a random subspace")
     params = network.params

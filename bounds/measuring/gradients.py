@@ -13,7 +13,7 @@ from bounds.measuring.objective import (
 )
 from nets.kernels import layers
 from nets.losses import softmax_cross_entropy
-from nets.operators import Dense, operators
+from nets.operators import is_dense
 
 _AT_ONCE = 16  # gradients of single examples held at once where they cannot be factored
 
@@ -72,10 +72,9 @@ def _of_any_layers(network, inputs, labels, known):
 
 def gradients(network):
     """Of the softmax cross-entropy in all kernels, over the whole training set: `Gradients`."""
-    is_dense = all("kernel" in layer for layer in layers(network.params)) and all(
-        op == Dense() for op in operators(network.model, network.params)
-    )
-    of_block = _of_dense_layers if is_dense else _of_any_layers
+    is_plain = is_dense(network.model, network.params)
+    is_plain &= all("kernel" in layer for layer in layers(network.params))
+    of_block = _of_dense_layers if is_plain else _of_any_layers
 
     def visit(sums, *block):
         return jax.tree.map(jnp.add, sums, of_block(network, *block))

@@ -7,7 +7,7 @@ from bounds.groups import Jacobians
 from bounds.measuring.network import Unavailable
 from nets.kernels import layers, weight_matrices
 from nets.margins import margin
-from nets.operators import Dense, operators
+from nets.operators import is_dense
 
 EXAMPLES = 64  # the first training examples: a Jacobian of each pair of layers for each
 _EXACT = 64  # units up to which Jacobians are exact; above, as many random probes
@@ -77,7 +77,7 @@ def _of_example(weights, biases, x, label):
 
 def jacobians(network):
     """Over the first `EXAMPLES` training examples: `Jacobians`."""
-    if any(op != Dense() for op in operators(network.model, network.params)):
+    if not is_dense(network.model, network.params):
         raise Unavailable("no derivation for convolutions")
     weights = [w.astype(float) for w in weight_matrices(network.params)]
     biases = [

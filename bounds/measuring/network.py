@@ -16,7 +16,7 @@ class History:
     """How a training went, as checked at the end of every epoch.
 
     Attributes:
-      losses: `[E]`, mean training loss after each epoch, in nats; entries from `epochs` on
+      losses: `[E]`, mean training loss after each epoch, of the loss trained on; entries from `epochs` on
         mean nothing.
       epochs: `[]`, epochs completed.
       steps_per_epoch: `[]`, SGD steps of an epoch.

@@ -3,10 +3,10 @@
 Sought is the level at which the mean training accuracy, over draws of the noise, falls by 0.1.
 All levels are under the same draws. The bracket is quartered, and of the three levels between as
 many blocks of examples are seen as it takes to tell each drop from 0.1, four standard errors
-apart, or to know it to 0.01. The two ends of the last bracket, a third of an octave wide, are
-seen until the standard error of the drop is below 0.005, and the level is put between them, or a
-little beside, as a power of the drop: the drop at the level found is 0.1 within 0.01, with 95%
-confidence.
+apart, or to a standard error of 0.01. The two ends of the last bracket, a third of an octave wide,
+are seen until the standard errors of their drops are below 0.005, half of the tolerance of 0.01 (or
+for 512 blocks at most), and the level is put between them, or a little beside, as a power of the
+drop.
 """
 
 import math
@@ -19,11 +19,10 @@ from bounds.groups import MagnitudeRatios, NoiseLevel
 from bounds.measuring import noisy
 from bounds.measuring.network import Unavailable
 from nets.kernels import layers, weight_matrices
-from nets.margins import margin
 from nets.training import CHECK_BLOCK, logits_of, rows_of
 
 DROP = 0.1
-TOLERANCE = 0.01  # of the drop, with 95% confidence: two standard errors
+TOLERANCE = 0.01  # of the drop: two standard errors
 LEAST, LARGEST = -20.0, 1.0  # log2 of the levels looked at
 _APART = 4.0  # standard errors between a drop and 0.1 that tell them apart
 _FIRST_BLOCKS = 4  # before a standard error is believed
@@ -38,9 +37,9 @@ def _wrong_without_noise(network):
     def of_block(block):
         start = block * CHECK_BLOCK
         x, labels = rows_of(sample, start, CHECK_BLOCK)
-        margins = jax.vmap(margin)(logits_of(network.model, network.params, x), labels)
         known = start + jnp.arange(CHECK_BLOCK) < sample.size
-        return jnp.sum(known & ~(margins > 0))
+        logits = logits_of(network.model, network.params, x)
+        return noisy.lost(logits, labels, known)
 
     with jax.default_matmul_precision("highest"):
         return jax.lax.map(of_block, jnp.arange(sample.labels.shape[0] // CHECK_BLOCK))
@@ -61,31 +60,32 @@ def _drops(found, levels, network, clean, is_enough):
     scales = jnp.tile(jnp.exp2(levels)[:, None], (1, depth))
 
     def see(carry):
-        seen, sums, squares, _, _ = carry
+        seen, sums, _, _ = carry
         block = seen % blocks
         key = jax.random.fold_in(jax.random.key(0), seen)
         lost = noisy.wrong(found, scales, sample, block, key) - clean[block]
         lost = lost.astype(float)
-        seen, sums, squares = seen + 1, sums + lost, squares + jnp.square(lost)
-        rows = jnp.minimum(sample.size, CHECK_BLOCK) * 1.0
-        # Passes are whole when the last block is not: a mean of blocks is one of examples.
-        examples = (seen // blocks) * sample.size + jnp.minimum(
-            (seen % blocks) * CHECK_BLOCK, sample.size
-        )
-        drops = sums / examples
-        spread = squares / seen - jnp.square(sums / seen)
-        errors = jnp.sqrt(jnp.maximum(spread, 0.0) / jnp.maximum(seen - 1, 1)) / rows
-        return seen, sums, squares, drops, errors
+        rows = jnp.clip(sample.size - block * CHECK_BLOCK, 0, CHECK_BLOCK).astype(float)
+        ones = jnp.ones_like(lost)
+        terms = lost, lost**2, lost * rows, rows * ones, rows**2 * ones
+        seen = seen + 1
+        sums = tuple(total + term for total, term in zip(sums, terms, strict=True))
+        total, squares, products, examples, sizes = sums
+        drops = total / examples
+        # Of a ratio of sums over blocks, which may differ in size.
+        spread = squares - 2 * drops * products + drops**2 * sizes
+        spread = jnp.maximum(spread, 0.0) * seen / jnp.maximum(seen - 1, 1)
+        return seen, sums, drops, jnp.sqrt(spread) / examples
 
     def goes_on(carry):
-        seen, _, _, drops, errors = carry
+        seen, _, drops, errors = carry
         enough = (seen >= _FIRST_BLOCKS) & is_enough(drops, errors)
         return (seen < _MOST_BLOCKS) & ~enough
 
     zeros = jnp.zeros(levels.shape)
-    begin = jnp.zeros((), jnp.int32), zeros, zeros, zeros, zeros
+    begin = jnp.zeros((), jnp.int32), (zeros,) * 5, zeros, zeros
     with jax.default_matmul_precision("highest"):
-        return jax.lax.while_loop(goes_on, see, begin)[3:]
+        return jax.lax.while_loop(goes_on, see, begin)[2:]
 
 
 def _level(found, network):
@@ -122,9 +122,11 @@ def _level(found, network):
     step = (math.log(DROP) - logs[0]) / slope
     width = high - low
     level = low + jnp.clip(step, -width / 2, 1.5 * width)
-    is_capped = level >= LARGEST
+    # A network that is no better than noise as it is has nothing to lose.
+    is_hopeless = jnp.sum(clean) > (1 - DROP) * network.sample.size
+    is_capped = (level >= LARGEST) | is_hopeless
     return NoiseLevel(
-        level=jnp.exp2(jnp.minimum(level, LARGEST)),
+        level=jnp.where(is_capped, 2.0**LARGEST, jnp.exp2(level)),
         drop=jnp.where(is_capped, drops[1], jnp.exp(logs[0] + slope * (level - low))),
         standard_error=jnp.max(errors),
         is_capped=is_capped,

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from nets.kernels import layers
 from nets.margins import margin
-from nets.operators import Dense, operators
+from nets.operators import is_dense
 from nets.stochastic import pre_activations
 from nets.training import CHECK_BLOCK, logits_of, rows_of
 
@@ -38,10 +38,6 @@ class Noisy:
     prepared: Callable
     logits: Callable
     is_each: bool
-
-
-def _is_dense(network):
-    return all(op == Dense() for op in operators(network.model, network.params))
 
 
 def _dense(every, spread):
@@ -117,7 +113,7 @@ def isotropic(network, with_biases):
       network: a `Network`.
       with_biases: whether biases are noisy, too.
     """
-    if not _is_dense(network):
+    if not is_dense(network.model, network.params):
         return _shared(
             network,
             lambda level, name, _: jnp.where(name == "bias", with_biases, 1.0) * level,
@@ -132,7 +128,7 @@ def isotropic(network, with_biases):
 
 def magnitude_aware(network):
     """Noise of VARIANCE level^2 w^2 + 1e-6 in every weight w, none in the biases."""
-    if not _is_dense(network):
+    if not is_dense(network.model, network.params):
 
         def deviation(level, name, leaf):
             if name == "bias":
@@ -163,6 +159,15 @@ def blocks_of(sample):
     return -(-sample.size // CHECK_BLOCK)
 
 
+def lost(logits, labels, known):
+    """How many of the examples that are `known` are lost, `[]`.
+
+    A margin that is not above 0 is lost, and so is one that is not finite (an overflow).
+    """
+    margins = jax.vmap(margin)(logits, labels)
+    return jnp.sum(known & ~(jnp.isfinite(margins) & (margins > 0)))
+
+
 def wrong(noisy, levels, sample, block, key):
     """Errors of a block at several levels, `[S]`: how many margins are not above 0.
 
@@ -179,8 +184,7 @@ def wrong(noisy, levels, sample, block, key):
     prepared, normals = noisy.prepared(x), noisy.draw(key)
 
     def at(level):
-        margins = jax.vmap(margin)(noisy.logits(level, prepared, normals), labels)
-        return jnp.sum(known & ~(margins > 0))
+        return lost(noisy.logits(level, prepared, normals), labels, known)
 
     return jax.lax.map(at, levels.astype(jnp.float32))
 

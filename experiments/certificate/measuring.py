@@ -34,9 +34,6 @@ def measure(sweep, layout, progress, again=False):
       layout: a `nets.runs.Layout`.
       progress: told how it goes.
       again: measure all of them.
-
-    Returns:
-      Group -> why it could not be measured.
     """
     config = sweep.config
     waiting = [r for r in sweep.runs if again or not sweep.measured_path(r).exists()]
@@ -45,7 +42,9 @@ def measure(sweep, layout, progress, again=False):
     progress.begin_measuring(len(sweep.runs), len(waiting))
     wanted = list(dict.fromkeys([*TABLE_GROUPS, *bounds.needs(config.bounds)]))
     test = sweep.source.test
-    test = training.pad_sample(test.inputs, test.labels, 0)
+    # Labels as those that were trained on: the distribution that is certified.
+    noisy = test.labels if test.noisy_labels is None else test.noisy_labels
+    test = training.pad_sample(test.inputs, noisy, 0)
     missing = {}
 
     def measure_one(test, params, prior, sample):
@@ -75,10 +74,19 @@ def measure(sweep, layout, progress, again=False):
             for lane, run in enumerate(batch):
                 mine = jax.tree.map(lambda leaf, lane=lane: leaf[lane], found)
                 path = sweep.measured_path(run)
-                history = sweep.history(run)
+                history = _history(sweep, run)
                 reasons = {f"missing/{g}": np.array(why) for g, why in missing.items()}
                 run_folder.write_arrays(path, flatten_groups(mine) | history | reasons)
             progress.measured(len(batch))
+
+
+def _history(sweep, run):
+    """How a run went; its seconds, before they are stored, with those of its first stage."""
+    history = sweep.history(run)
+    if sweep.trained_path(run).exists() and sweep.before.runs:
+        first = sweep.before.history(sweep.before.runs[run.seed])
+        history["seconds"] = history["seconds"] + first["seconds"]
+    return history
 
 
 def read(sweep, run):

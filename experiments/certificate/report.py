@@ -1,8 +1,9 @@
 """What `certify` says: summary.json, the figure, the report, the lines on the terminal."""
 
-from bounds import BOUNDS
+from bounds import BOUNDS, needs
 from bounds.types import CERTIFIED
 from experiments import figures, report
+from experiments.certificate.measuring import OWN_GROUPS
 from experiments.certificate.published import published
 from experiments.run_folder import read_table, write_json
 
@@ -16,8 +17,8 @@ def _headlines(rows):
     """
     found = {}
     for row in rows:
-        spec = BOUNDS[row["bound"]]
-        if row["value"] and spec.status == CERTIFIED and spec.speaks_of != "trained":
+        is_own = set(OWN_GROUPS) & set(needs([row["bound"]]))
+        if row["value"] and BOUNDS[row["bound"]].status == CERTIFIED and is_own:
             found.setdefault(row["run"], row)
     return found
 
@@ -146,7 +147,9 @@ def write(config, folder):
         report.Text(
             "A certificate holds with probability 1 - delta over the images it was computed on "
             "and over the draws of the noise, each for itself, for the network that it speaks "
-            "of: a stochastic one draws its weights afresh for every prediction, a compressed "
+            "of, if the prior (its share of the images, its deviation, its training) or the "
+            f"subspace was chosen before the images were seen, or among {config.tried} tries "
+            "(--tried), which are paid for: a stochastic one draws its weights afresh for every prediction, a compressed "
             "one is the decoded network. Images that the prior was trained on do not count."
         ),
         *_draw(rows, folder),

@@ -4,6 +4,7 @@ import dataclasses
 
 import jax
 
+import bounds
 from experiments.data import Draw
 from experiments.refusals import Refusal
 from experiments.seeding import Purpose, key_for
@@ -12,7 +13,7 @@ from nets import stochastic, training
 from nets.mlp import MLP
 from nets.subspace import SubspaceMLP, materialized
 
-NEVER = 0.0  # a mean loss that is not reached: a run lasts its epochs
+NEVER = -1.0  # a mean loss that is not reached: a run lasts its epochs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +39,8 @@ def prior_size(config):
     return round(config.prior_share * config.size)
 
 
-def check_sizes(config):
-    """Raises a `Refusal` where a part of the images is too small to be trained on."""
+def check_together(config):
+    """Raises a `Refusal` where settings do not go together."""
     parts = {"--size": config.size - prior_size(config)}
     if config.prior_share > 0:
         parts["--prior_share"] = prior_size(config)
@@ -53,6 +54,18 @@ def check_sizes(config):
         raise Refusal(
             f"--prior_share={config.prior_share}: goes with --method=posterior; a network "
             "in a subspace is coded from its initial weights; use --prior_share=0"
+        )
+    if config.method == "subspace" and (config.prior_epochs or config.prior_noise):
+        raise Refusal(
+            f"--prior_epochs={config.prior_epochs}, --prior_noise={config.prior_noise}: go with "
+            "--method=posterior; a network in a subspace has no prior to learn; use 0"
+        )
+    own = {"posterior": "gibbs_posterior", "subspace": "code_subspace"}[config.method]
+    if own not in bounds.needs(config.bounds):
+        fitting = [n for n in bounds.BOUNDS if own in bounds.needs([n])]
+        raise Refusal(
+            f"--bounds: none speaks of what --method={config.method} trains; add one of "
+            f"{', '.join(fitting)}"
         )
     if config.prior_share > 0 and not config.prior_epochs:
         raise Refusal(

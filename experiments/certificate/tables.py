@@ -1,7 +1,10 @@
 """The tables of `certify`, from what was measured."""
 
+import dataclasses
+
 import numpy as np
 
+from bounds import needs
 from experiments import bound_values
 from experiments.certificate.sweep import prior_size
 from experiments.evaluation.measuring import missing_of
@@ -33,8 +36,11 @@ BOUNDS = ("run", *bound_values.COLUMNS)
 EPOCHS = ("run", "epoch", "train_error", "loss")
 
 
-def results(config, runs, measured):
-    """Rows of results.csv: one a certified network; errors of the plain or mean network."""
+def results(config, runs, measured, bound_rows):
+    """Rows of results.csv: one a certified network; errors of the plain or mean network.
+
+    Bits and errors of the compressed network are those of the best code in `bound_rows`.
+    """
     rows = []
     for run, a in zip(runs, measured, strict=True):
         margins, test = a["margins/sorted"], a["test/sorted"]
@@ -63,13 +69,17 @@ def results(config, runs, measured):
                 "stochastic_test_error": float(a["gibbs_posterior/holdout_errors"][0]),
             }
         if "code_subspace/bits" in a:
-            # The candidate that the bound at the usual delta would take.
-            shares = a["code_subspace/bits"] / row["m"] + a["code_subspace/errors"]
-            best = int(np.argmin(shares))
+            found = next(
+                r for r in bound_rows
+                if r["run"] == run.name and "code_subspace" in needs([r["bound"]])
+            )  # fmt: skip
+            best = int(
+                np.argmin(np.abs(a["code_subspace/errors"] - found["empirical"]))
+            )
             row |= {
                 "bits": int(a["code_subspace/bits"][best]),
-                "compressed_train_error": float(a["code_subspace/errors"][best]),
-                "compressed_test_error": float(a["code_subspace/holdout_errors"][best]),
+                "compressed_train_error": found["empirical"],
+                "compressed_test_error": found["risk"],
             }
         rows.append(row)
     return rows
@@ -93,8 +103,9 @@ def bounds(config, runs, measured):
         else None
         for a in measured
     ]
+    own = dataclasses.replace(config, delta=config.delta / config.tried)
     rows = bound_values.rows(
-        config, measured, {"median": median}, broken, missing_of(measured[0])
+        own, measured, {"median": median}, broken, missing_of(measured[0])
     )
     return [
         {"run": run.name} | row

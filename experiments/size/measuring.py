@@ -60,7 +60,7 @@ def measure(sweep, layout, progress, again=False):
             sample,
             init,
             other,
-            tests["test"],
+            tests.get("test_noisy", tests["test"]),
             training_went,
             first_epoch,
         )

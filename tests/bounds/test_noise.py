@@ -90,7 +90,7 @@ def test_biases_are_quiet_where_only_weights_are_meant():
 
 def test_a_shared_draw_has_the_same_mean_and_counts_blocks(monkeypatch):
     case = random_case(6, [4, 8, 3], m=200, biases=True)
-    monkeypatch.setattr(noisy, "_is_dense", lambda _: False)
+    monkeypatch.setattr(noisy, "is_dense", lambda *_: False)
     for kind, level in ((noisy.isotropic, 0.3), (noisy.magnitude_aware, 0.7)):
         own = (
             functools.partial(kind, with_biases=True)
@@ -141,6 +141,18 @@ def test_the_level_borne_is_the_one_that_brute_force_finds(biases):
         assert found[name].drop == pytest.approx(noise_level.DROP)
         brute = noise.noise_level(*args, rng, 1000, 16, magnitude)
         assert abs(math.log2(level / brute)) < 0.25, name
+
+
+def test_what_overflows_is_lost():
+    """An infinite margin is no right answer: the certificate of such a network was .008."""
+    x = np.tile([[100.0, -100.0], [-100.0, 100.0]], (50, 1)).astype(np.float32)
+    w = np.full((2, 2), 3e37) * [[1, -1], [-1, 1]]
+    net = bounds.from_arrays([w], x, np.tile([0, 1], 50), init=[w])
+    names = ["maurer_2004_kl", "maurer_2004_kl_layers", "pacbayes_flatness"]
+    found = bounds.values(net, names)
+    assert found["maurer_2004_kl"].value > 0.99
+    assert found["maurer_2004_kl_layers"].value > 0.99
+    assert found["pacbayes_flatness"] == "its value is not a number"
 
 
 def test_what_bears_all_noise_is_capped():
