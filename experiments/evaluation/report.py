@@ -149,7 +149,7 @@ def _draw(results, rows, folder):
         "example reaches."
     )
     if errors:
-        caption += " Dashed: the test errors."
+        caption += " Dashed: the test errors of the trained networks."
     return [report.Figure(path, caption)]
 
 
