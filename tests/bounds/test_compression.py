@@ -143,6 +143,7 @@ def test_the_decoded_network_is_the_one_whose_error_was_counted(model, measure, 
     assert found.errors[0] > found.errors[-1]
 
 
+@pytest.mark.slow
 def test_a_subspace_of_few_dimensions_is_cheap_also_as_a_whole():
     """What did not move costs nothing from init; from the origin it must be written."""
     net = trained(subspace.SubspaceMLP(20, 1, 3, True, 4))
@@ -161,6 +162,7 @@ def test_what_is_not_given():
     assert np.isnan(found.holdout_errors).all() and np.isfinite(found.errors).all()
 
 
+@pytest.mark.slow
 def test_padding_is_not_looked_at_and_nor_is_the_mapping():
     nets = [network(depth=1, biases=True, seed=seed) for seed in (0, 1)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *nets)
@@ -269,6 +271,7 @@ def test_by_name():
     assert spec.speaks_of == "compressed" and spec.also == ("compression",)
 
 
+@pytest.mark.slow
 def test_random_projections_are_those_of_the_paper():
     """W' = (1/k) sum_j <M_j, W> M_j, from the signs and the bits that a receiver has."""
     net = trained(MLP(10, 1, 3))

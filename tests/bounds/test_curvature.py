@@ -107,6 +107,7 @@ def test_the_chain_of_a_convolutional_network_is_the_network(image):
     assert arriving[-1].shape[1:] == (height, width, 3)
 
 
+@pytest.mark.slow
 def test_curvature_of_a_convolutional_network():
     """H v against a difference of gradients by another way, in float64."""
     net = convolutional()
@@ -137,6 +138,7 @@ def test_curvature_of_a_convolutional_network():
         )
 
 
+@pytest.mark.slow
 def test_gradient_noise_of_a_convolutional_network():
     net = convolutional()
     rows = range(int(net.sample.size))

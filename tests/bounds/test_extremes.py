@@ -11,7 +11,13 @@ from bounds.types import CERTIFIED
 NAMES = [
     name
     for name, spec in bounds.BOUNDS.items()
-    if spec.status == CERTIFIED and name != "holdout_cp"
+    if spec.status == CERTIFIED and name != "holdout_cp" and spec.speaks_of == "trained"
+]
+# Of networks made from the trained one; long to compile.
+OTHERS = [
+    name
+    for name, spec in bounds.BOUNDS.items()
+    if spec.status == CERTIFIED and spec.speaks_of != "trained"
 ]
 
 
@@ -57,7 +63,8 @@ def test_fitted_coins_are_never_certified_below_their_risk(which):
     weights, biases = networks()[which]
     initial = [0.1 * np.random.default_rng(1).standard_normal(w.shape) for w in weights]
     network = bounds.from_arrays(weights, x, y, biases=biases, init=initial)
-    for name, found in bounds.values(network, NAMES).items():
+    names = [*NAMES, *OTHERS] if which == "logits overflow" else NAMES
+    for name, found in bounds.values(network, names).items():
         assert isinstance(found, str) or found.value >= 0.5, (name, found)
         assert isinstance(found, str) or math.isfinite(found.log_complexity), name
 

@@ -255,6 +255,7 @@ def test_equal_inputs_of_different_labels_have_no_evidence():
         )
 
 
+@pytest.mark.slow
 def test_mapped_as_one_by_one():
     nets = [network(3, True, m=m, seed=m) for m in (20, 33)]
     both = jax.tree.map(lambda *leaves: jnp.stack(leaves), *nets)

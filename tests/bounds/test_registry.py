@@ -17,12 +17,31 @@ from tests.bounds.cases import measured, network
 OPTIONS = {"margin": np.float64(0.7), "delta": 0.05, "convention": types.Convention()}
 
 
+# Groups that take long to compile: here numbers of their shapes, of which no bound knows better.
+MADE_UP = (
+    "jacobians", "spectra", "gibbs", "gibbs_layers", "noise", "magnitude_noise",
+    "magnitude_ratios", "evidence", "code", "code_from_origin", "code_projected", "ascent",
+    "ascent_sums", "sharpness", "curvature", "gradients", "gradients_first_epoch",
+    "hidden_margins", "clusters", "mixup",
+)  # fmt: skip
+OF_OTHER_KINDS = {"gibbs_posterior": "gibbs", "code_subspace": "code"}
+
+
 @functools.cache
 def groups(seed=0):
-    """Every group of one network; what other kinds of networks have, made of its own."""
-    found = measured(network(depth=1, seed=seed))[0]
-    one = jax.tree.map(lambda leaf: leaf[:1] if np.ndim(leaf) else leaf, found["gibbs"])
-    return found | {"gibbs_posterior": one, "code_subspace": found["code"]}
+    """Every group of one network."""
+    net, rng = network(depth=1, seed=seed), np.random.default_rng(seed)
+    rest = [g for g in GROUPS if g not in (*MADE_UP, *OF_OTHER_KINDS)]
+    with jax.enable_x64(True):
+        shapes = jax.eval_shape(lambda net: bounds.measure(net, MADE_UP)[0], net)
+
+    def numbers(leaf):
+        values = rng.uniform(0.1, 0.9, leaf.shape)
+        return (values if leaf.dtype.kind == "f" else 100 * values).astype(leaf.dtype)
+
+    found = measured(net, rest)[0] | jax.tree.map(numbers, shapes)
+    assert set(shapes) == set(MADE_UP)
+    return found | {name: found[other] for name, other in OF_OTHER_KINDS.items()}
 
 
 def call(name):
@@ -38,10 +57,13 @@ def arguments(name, seed=0):
 
 
 @functools.cache
-def plain(seed):
-    """name -> `BoundValue`, each bound called as it is."""
+def plain():
+    """name -> `BoundValue`, one bound of each function called as it is."""
+    first = {}
+    for name, spec in bounds.BOUNDS.items():
+        first.setdefault(spec.fn, name)
     with jax.enable_x64(True):
-        return {name: call(name)(*arguments(name, seed)) for name in bounds.BOUNDS}
+        return {name: call(name)(*arguments(name)) for name in first.values()}
 
 
 @functools.cache
@@ -57,11 +79,14 @@ def compiled():
         return found
 
     with jax.enable_x64(True):
-        jitted = jax.jit(every)
+        # Compiling takes longer than computing.
+        options = {"xla_backend_optimization_level": 0}
+        jitted = jax.jit(every, compiler_options=options)
         one_by_one = [jax.device_get(jitted(groups(seed))) for seed in (0, 1)]
         once = dict(traces)
         both = jax.tree.map(lambda *leaves: np.stack(leaves), groups(0), groups(1))
-        mapped = jax.device_get(jax.jit(jax.vmap(every))(both))
+        mapped = jax.jit(jax.vmap(every), compiler_options=options)(both)
+        mapped = jax.device_get(mapped)
     return once, one_by_one, mapped
 
 
@@ -87,7 +112,7 @@ class TestEveryBound:
         assert all(p.name in OPTIONS for p in parameters if p.kind is p.KEYWORD_ONLY)
 
     def test_returns_finite_scalars(self, name):
-        value = plain(0)[name]
+        value = compiled()[1][0][name]
         assert isinstance(value, types.BoundValue)
         assert all(np.shape(leaf) == () for leaf in jax.tree.leaves(value))
         assert np.isfinite(value.log_complexity)
@@ -95,8 +120,8 @@ class TestEveryBound:
     def test_jit_changes_nothing_and_traces_once(self, name):
         traces, one_by_one, _ = compiled()
         assert traces[name] == 1
-        for seed in (0, 1):
-            assert_close(one_by_one[seed][name], plain(seed)[name])
+        if name in plain():
+            assert_close(one_by_one[0][name], plain()[name])
 
     def test_mapped_as_one_by_one(self, name):
         _, one_by_one, mapped = compiled()

@@ -155,6 +155,7 @@ def test_padding_does_not_count_and_lanes_are_alike(measured_case):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("biases", [False, True])
 def test_a_convolutional_network_is_measured_as_the_matrices_it_is(biases):
     network, case = convolutional_case(biases)

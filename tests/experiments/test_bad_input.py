@@ -148,6 +148,7 @@ def test_a_place_where_nothing_can_be_written_is_refused(tmp_path):
         run(TINY, tmp_path / "file" / "out")
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_the_run_goes_on_later(tmp_path):
     """The first weights that are to be written find no room."""
     code = (

@@ -257,6 +257,7 @@ def test_one_draw_has_no_distance_between_draws(tmp_path):
     assert status["bartlett_2017"] == "up to constants"
 
 
+@pytest.mark.slow
 def test_real_digits_with_each_loss(tmp_path, mnist_sample):
     for loss in ("softmax", "squared"):
         config = dataclasses.replace(

@@ -122,6 +122,7 @@ def test_evaluate_takes_a_posterior_s_mean_and_no_initial_weights(folder):
         np.testing.assert_array_equal(layer.bias, arrays[f"final/{index}/bias"])
 
 
+@pytest.mark.slow
 def test_digits_in_halves_from_the_initial_weights(tmp_path):
     chosen = config("dziugaite_roy", seeds=1, epochs=6, label_noise=0.0)
     found = run(chosen, tmp_path / "out").path
@@ -140,6 +141,7 @@ def test_digits_in_halves_from_the_initial_weights(tmp_path):
     assert source.classes == 2
 
 
+@pytest.mark.slow
 def test_noisy_labels_are_those_that_are_certified(tmp_path):
     """Fair coins: no certificate is below what they allow, and the held-out error is theirs."""
     chosen = config("perez_ortiz", seeds=1, label_noise=1.0, dataset="binary_mnist")
@@ -151,6 +153,7 @@ def test_noisy_labels_are_those_that_are_certified(tmp_path):
         assert float(row["value"]) > 0.5, row["bound"]
 
 
+@pytest.mark.slow
 def test_a_network_of_few_bits(tmp_path):
     chosen = config("lotfi", seeds=1, rank=6, epochs=8, prior_epochs=0)
     found = run(chosen, tmp_path / "out").path
@@ -162,6 +165,7 @@ def test_a_network_of_few_bits(tmp_path):
     np.testing.assert_array_equal(learned["final/0/left"], learned["init/0/left"])
 
 
+@pytest.mark.slow
 def test_interrupted_and_resumed_is_the_same(tmp_path, folder, monkeypatch):
     """Stopped between the stages: the prior is not trained again."""
     out = tmp_path / "out"

@@ -32,7 +32,7 @@ def killed(out, when, *flags):
     finish(process)
 
 
-@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("shuffle", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_killed_twice_and_resumed_as_if_nothing_had_happened(tmp_path, shuffle):
     """Killed when some runs are finished and two half-way; resumed on one device, where
     one of the two has to wait; killed again; resumed on two."""
@@ -121,6 +121,7 @@ class Interruption(Exception):
     """Stands for a kill between two ticks."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vary", [None, "width=20,30"])
 def test_uc_failure_is_interrupted_and_goes_on(tmp_path, monkeypatch, vary):
     """With one kind of runs, and with two: each has its own compiled program."""

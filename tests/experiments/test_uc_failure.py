@@ -148,6 +148,7 @@ def test_what_is_measured_of_the_linear_example(folders):
         assert abs(float(row["risk"]) - sampled) < 0.1  # on 300 points
 
 
+@pytest.mark.slow
 def test_the_test_error_of_the_linear_example_is_the_predicted_one(tmp_path):
     """At three D/m; and there train error 0 and error on S' 1, as D >> m ln m."""
     config = tiny(
