@@ -261,6 +261,7 @@ def test_zhou_2019_where_it_says_nothing():
     assert math.isfinite(found.log_complexity)
 
 
+@pytest.mark.slow
 def test_by_name():
     found = bounds.values(trained(), ["zhou_2019_code", "zhou_2019_code_from_origin"])
     for value in found.values():

@@ -117,6 +117,7 @@ class TestEveryBound:
         assert all(np.shape(leaf) == () for leaf in jax.tree.leaves(value))
         assert np.isfinite(value.log_complexity)
 
+    @pytest.mark.slow
     def test_jit_changes_nothing_and_traces_once(self, name):
         traces, one_by_one, _ = compiled()
         assert traces[name] == 1

@@ -94,6 +94,7 @@ def test_nothing_is_certified_on_what_the_prior_has_seen(folder):
             )
 
 
+@pytest.mark.slow
 def test_a_second_call_shows_and_a_redraw_bounds_again(folder, capsys):
     before = read(folder, "bounds")
     run(config("perez_ortiz"), folder, resume=True)

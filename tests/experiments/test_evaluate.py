@@ -266,6 +266,7 @@ def registry():
     catalogue.load.cache_clear()
 
 
+@pytest.mark.slow
 def test_a_bound_in_a_file_of_its_own(files, tmp_path, registry):
     place, case = files
     (tmp_path / "mine.py").write_text(PLUGIN)

@@ -149,7 +149,9 @@ def train(p, params):
     return program(p, state, sample, 10**6, 10**6)[0].params
 
 
-@pytest.mark.parametrize("learned_prior", [False, True])
+@pytest.mark.parametrize(
+    "learned_prior", [pytest.param(False, marks=pytest.mark.slow), True]
+)
 def test_training_a_posterior_lowers_its_bound_and_leaves_the_prior(learned_prior):
     mean, prior = networks()
     before = stochastic.around(mean, prior, 0.3, 0.3)

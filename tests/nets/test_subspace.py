@@ -58,6 +58,7 @@ def test_training_lowers_the_loss_and_leaves_what_is_fixed():
             assert not np.any(was["bias"]) and np.any(is_now["bias"])
 
 
+@pytest.mark.slow
 def test_what_is_fixed_is_a_function_of_the_key():
     def begun(seed):
         return training.init_params(plan(model=MODEL), jax.random.key(seed), FEATURES)
@@ -122,6 +123,7 @@ def large():
     return params, with_cores(params, drawn(params))
 
 
+@pytest.mark.slow
 def test_unit_cores_move_weights_by_the_size_they_have():
     params, moved = large()
     weights = kernels.weight_matrices(materialized(moved))
