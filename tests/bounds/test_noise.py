@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 import bounds
-from bounds.measuring import noise_level, noisy
-from bounds.measuring.gibbs import LEVELS
+from bounds.measures import noise_level, noisy
+from bounds.measures.gibbs import LEVELS
 from nets import stochastic
 from nets.cnn import CNN
-from nets.training import pad_sample
+from nets.sample import pad_sample
 from tests import oracles
 from tests.bounds.cases import measured, random_case, trained_case
 from tests.oracles import noise, pac_bayes, sharpness

@@ -9,9 +9,11 @@ import pytest
 from scipy import special, stats
 
 import bounds
-from bounds import arithmetic, groups
-from bounds.pac_bayes import CATONI, MONTE_CARLO
-from bounds.types import CERTIFIED, HEURISTIC, BoundSpec, BoundValue
+from bounds import arithmetic
+from bounds.families.pac_bayes import CATONI, MONTE_CARLO
+from bounds.measures.gibbs import Gibbs
+from bounds.measures.inputs import Task
+from bounds.spec import CERTIFIED, HEURISTIC, BoundSpec, BoundValue
 from nets import stochastic
 from tests.oracles import pac_bayes
 
@@ -35,8 +37,8 @@ def made_up(runs, candidates, rng):
     shape = runs, candidates
     m = np.exp(rng.uniform(np.log(8), np.log(1e6), runs)).astype(np.int32)
     return {
-        "task": groups.Task(m, np.full(runs, 10, np.int32), np.ones(runs)),
-        "gibbs": groups.Gibbs(
+        "task": Task(m, np.full(runs, 10, np.int32), np.ones(runs)),
+        "gibbs": Gibbs(
             kl=np.exp(rng.uniform(-3, 12, shape)) * rng.integers(2, size=shape),
             prices=rng.uniform(0, 30, shape),
             errors=rng.choice([0.0, 1e-4, 0.03, 0.3, 1.0], shape) * rng.random(shape),
@@ -133,11 +135,11 @@ def test_limits_from_draws_cover(alike):
     rng, runs, draws, delta = np.random.default_rng(3), 4000, 50, 0.1
     p = np.full(draws, 0.1) if alike else np.linspace(0, 1, draws) ** 4
     counted = (rng.random((runs, draws)) < p).mean(axis=1)
-    gibbs = groups.Gibbs(
+    gibbs = Gibbs(
         kl=np.zeros((runs, 1)), prices=np.zeros((runs, 1)), errors=counted[:, None],
         draws=np.full(runs, float(draws)), fill=np.ones(runs), holdout_errors=np.ones((runs, 1)),
     )  # fmt: skip
-    task = groups.Task(np.full(runs, 10**9), np.full(runs, 2), np.ones(runs))
+    task = Task(np.full(runs, 10**9), np.full(runs, 2), np.ones(runs))
     found = evaluate({"task": task, "gibbs": gibbs}, delta=delta / MONTE_CARLO)
     for name in FORMS:
         missed = int(np.sum(found[name].empirical < p.mean()))
@@ -167,14 +169,14 @@ def gaussian_runs():
         draws = 20 * SIZE
         counted = rng.binomial(draws, error(x)) / draws
         found.append(
-            groups.Gibbs(
+            Gibbs(
                 np.array([w @ w / (2 * SIGMA**2)]), np.zeros(1), np.array([counted]),
                 np.float64(draws), np.ones(()), np.array([np.nan]),
             )
         )  # fmt: skip
         risks.append(error(draw(20000)))
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *found)
-    task = groups.Task(np.full(RUNS, SIZE), np.full(RUNS, 2), np.ones(RUNS))
+    task = Task(np.full(RUNS, SIZE), np.full(RUNS, 2), np.ones(RUNS))
     return {"task": task, "gibbs": stacked}, np.array(risks)
 
 
@@ -218,7 +220,7 @@ def planted(value, log_complexity, status=CERTIFIED, speaks_of="stochastic"):
     ],
 )
 def test_impossible_certificates_are_refused(value, log_complexity, what):
-    task = {"task": groups.Task(np.full(2, 100), np.full(2, 2), np.ones(2))}
+    task = {"task": Task(np.full(2, 100), np.full(2, 2), np.ones(2))}
     with pytest.raises(bounds.ImpossibleCertificate, match=f"planted.*{what}"):
         bounds.evaluate(task, ["planted"], bounds=planted(value, log_complexity))
     # A measure may say what it likes; so may a bound of another kind of its complexity.

@@ -7,11 +7,11 @@ import inspect
 import jax
 import numpy as np
 import pytest
+from bounds.measuring import GROUPS
 
 import bounds
-from bounds import types
+from bounds import spec as types
 from bounds.evaluate import asks_for
-from bounds.measuring import GROUPS
 from tests.bounds.cases import measured, network
 
 OPTIONS = {"margin": np.float64(0.7), "delta": 0.05, "convention": types.Convention()}

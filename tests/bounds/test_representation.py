@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 import bounds
-from bounds.measuring.network import Unavailable
-from bounds.measuring.representation import clusters, hidden_margins, mixup
+from bounds.measures.representation import clusters, hidden_margins, mixup
+from bounds.network import Unavailable
 from nets.linear import Linear
-from nets.training import pad_sample
+from nets.sample import pad_sample
 from tests import oracles
 from tests.bounds.cases import measured, random_case
 from tests.bounds.test_measuring import convolutional_case

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import bounds
-from bounds import training_speed
-from bounds.measuring.network import History, Unavailable
-from bounds.measuring.speed import speed
+from bounds.families import training_speed
+from bounds.measures.speed import speed
+from bounds.network import History, Unavailable
 from tests.bounds.cases import network
 from tests.oracles.sharpness import sotl, sotl_last, steps_to_loss
 

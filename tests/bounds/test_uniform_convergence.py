@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bounds.uniform_convergence import (
+from bounds.uniform_convergence.estimator import (
     binomial_upper,
     generalization_upper_bound,
     risk_limits,

@@ -5,10 +5,10 @@ import subprocess
 import sys
 
 import pytest
-
 from experiments.data import idx
 from experiments.refusals import Refusal
 from experiments.size.presets import BOUNDS_VS_SAMPLES
+
 from tests.experiments.test_idx import idx_bytes
 from tests.experiments.tiny import ROOT, TINY, TINY_FLAGS, content, finish, program, run
 

@@ -7,10 +7,10 @@ import re
 import jax
 import numpy as np
 import pytest
-
-from experiments import bounds_vs_samples, run_folder, sweep
 from experiments.size import tables
 from experiments.size.presets import BOUNDS_VS_SAMPLES
+
+from experiments import bounds_vs_samples, run_folder, sweep
 from nets import training
 from nets.runs import make_layout
 from tests import oracles

@@ -8,14 +8,14 @@ import sys
 import jax
 import numpy as np
 import pytest
-
-from experiments import certify, run_folder
 from experiments.certificate.presets import CERTIFY
 from experiments.certificate.sweep import CertifiedSweep, PriorSweep
 from experiments.data import DATASETS
 from experiments.evaluation import weights
 from experiments.refusals import Refusal
 from experiments.run_folder import RunFolder
+
+from experiments import certify, run_folder
 from nets.runs import make_layout
 from tests.conftest import MNIST_SAMPLE
 from tests.experiments.tiny import ROOT, read

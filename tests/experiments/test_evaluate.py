@@ -9,6 +9,9 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
+from experiments.evaluation.presets import EVALUATION
+from experiments.refusals import Refusal
+from experiments.size.presets import BOUNDS_VS_SAMPLES
 
 import bounds
 from experiments import (
@@ -18,9 +21,6 @@ from experiments import (
     evaluate,
     run_folder,
 )
-from experiments.evaluation.presets import EVALUATION
-from experiments.refusals import Refusal
-from experiments.size.presets import BOUNDS_VS_SAMPLES
 from nets.runs import make_layout
 from tests.bounds.cases import random_case
 from tests.experiments.tiny import ROOT, TINY

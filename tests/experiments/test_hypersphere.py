@@ -1,6 +1,5 @@
 import jax
 import numpy as np
-
 from experiments.data.hypersphere import Hypersphere, points
 
 

@@ -7,7 +7,6 @@ import threading
 
 import numpy as np
 import pytest
-
 from experiments.data import idx
 from experiments.refusals import Refusal
 

@@ -5,12 +5,12 @@ import subprocess
 import sys
 
 import pytest
+from experiments.refusals import Refusal
+from experiments.run_folder import write_table
 
 import bounds
 from bounds.evaluate import asks_for
 from experiments import library_table
-from experiments.refusals import Refusal
-from experiments.run_folder import write_table
 from tests.experiments.tiny import ROOT
 
 

@@ -7,6 +7,9 @@ import time
 import jax
 import numpy as np
 import pytest
+from experiments.failure.presets import PRESETS as UC_FAILURE
+from experiments.progress import Progress
+from experiments.size.sweep import SizeSweep
 
 from experiments import (
     bounds_vs_samples,
@@ -15,9 +18,6 @@ from experiments import (
     sweep,
     uc_failure,
 )
-from experiments.failure.presets import PRESETS as UC_FAILURE
-from experiments.progress import Progress
-from experiments.size.sweep import SizeSweep
 from nets.runs import make_layout
 from tests.experiments.tiny import TINY, content, finish, program, read, run
 

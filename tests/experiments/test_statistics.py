@@ -2,8 +2,8 @@ import math
 
 import numpy as np
 import pytest
-
 from experiments.statistics import binomial_interval, slope, slope_over_size, t_interval
+
 from tests import oracles
 
 

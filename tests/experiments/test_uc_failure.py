@@ -6,16 +6,16 @@ import json
 import jax
 import numpy as np
 import pytest
-
-from bounds.two_sample import TwoSample
-from bounds.uniform_convergence import uniform_convergence_lower_bound
-from experiments import uc_failure
 from experiments.data import exponential, linear
 from experiments.examples import EXAMPLES
 from experiments.failure import slices, sweep, tables
 from experiments.failure import summary as summary_of
 from experiments.refusals import Refusal
 from experiments.run_folder import read_arrays
+
+from bounds.uniform_convergence.estimator import uniform_convergence_lower_bound
+from bounds.uniform_convergence.two_sample import TwoSample
+from experiments import uc_failure
 from nets.runs import make_layout
 from tests import oracles
 from tests.experiments.tiny import ROOT, read

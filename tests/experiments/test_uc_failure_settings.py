@@ -4,10 +4,10 @@ import subprocess
 import sys
 
 import pytest
-
 from experiments.failure.presets import PRESETS, check_example, combine, variants
 from experiments.refusals import Refusal
 from experiments.settings import check
+
 from tests.experiments.tiny import ROOT
 from tests.experiments.tiny_failure import run, tiny
 

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import jax
+from experiments.size.presets import BOUNDS_VS_SAMPLES
 
 from experiments import bounds_vs_samples, run_folder
-from experiments.size.presets import BOUNDS_VS_SAMPLES
 from nets.runs import make_layout
 
 ROOT = Path(__file__).parents[2]

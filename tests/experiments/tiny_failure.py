@@ -3,9 +3,9 @@
 import dataclasses
 
 import jax
+from experiments.failure.presets import PRESETS
 
 from experiments import uc_failure
-from experiments.failure.presets import PRESETS
 from nets.runs import make_layout
 
 CHANGES = {

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from nets import kernels, stochastic, training
+from nets.sample import pad_sample
 from nets.mlp import MLP
 from tests import oracles
 from tests.oracles import fantastic, pac_bayes
@@ -144,7 +145,7 @@ def test_the_prior_s_grid():
 
 def train(p, params):
     state = training.init_state(p, params, jax.random.key(3))
-    sample = training.pad_sample(*data(), 0)
+    sample = pad_sample(*data(), 0)
     program = jax.jit(training.advance, static_argnums=0)
     return program(p, state, sample, 10**6, 10**6)[0].params
 
