@@ -1,5 +1,8 @@
 """The program: its stages, its tables and what it says of them."""
 
+from __future__ import annotations
+
+
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -5,7 +5,6 @@ the rest.
 """
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +14,7 @@ from experiments.lab.figures import Drawing
 from experiments.lab.measuring import Arrays, Subject
 from experiments.lab.progress import Progress
 from experiments.lab.refusals import Refusal
-from experiments.lab.run_folder import RunFolder, write_json, write_table
+from experiments.lab.run_folder import RunFolder, read_json, write_json, write_table
 from experiments.lab.training import CHECKPOINT_SECONDS, Stage, Trained
 from experiments.problems import PROBLEMS, Problem
 from nets.runs import Layout, make_layout
@@ -272,7 +271,7 @@ def run(
                 trained.keep_weights(r)
         _write(program, study, folder, formats)
     folder.forget_checkpoints()
-    summary = json.loads((folder.path / "summary.json").read_text())
+    summary = read_json(folder.path / "summary.json")
     report.show(program.overview(summary))
     print(f"Report: {folder.path / 'report.html'}")
     return folder
@@ -284,7 +283,8 @@ def _write(program, study, folder, formats):
     tables = program.tables(study, measured)
     for name, rows in tables.items():
         if rows:
-            write_table(folder.path / f"{name}.csv", program.columns[name], rows)
+            columns = [*program.columns.get(name, ()), *(c for row in rows for c in row)]
+            write_table(folder.path / f"{name}.csv", list(dict.fromkeys(columns)), rows)
     summary = program.summary(study, tables)
     write_json(folder.path / "summary.json", summary)
     draw = Drawing(folder.figures, formats)

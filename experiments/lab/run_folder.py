@@ -49,9 +49,34 @@ def whole(path: str | Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """A file of JSON."""
+    """A file of JSON; what is no finite number is a string there ("inf", "nan")."""
     with whole(path) as aside:
-        aside.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
+        text = json.dumps(_jsonable(value), indent=2, allow_nan=False)
+        aside.write_text(text + "\n")
+
+
+def _jsonable(value):
+    if isinstance(value, Mapping):
+        return {name: _jsonable(v) for name, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(v) for v in value]
+    if isinstance(value, float) and not np.isfinite(value):
+        return str(value)
+    return value
+
+
+def read_json(path: Path) -> Any:
+    """The inverse of `write_json`."""
+    unread = {"inf": float("inf"), "-inf": -float("inf"), "nan": float("nan")}
+
+    def revived(value):
+        if isinstance(value, dict):
+            return {name: revived(v) for name, v in value.items()}
+        if isinstance(value, list):
+            return [revived(v) for v in value]
+        return unread.get(value, value) if isinstance(value, str) else value
+
+    return revived(json.loads(path.read_text()))
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
