@@ -59,7 +59,10 @@ def _stats():
 
 
 def acts_on_each(
-    sprime: Callable[[Any, Any], tuple[Any, Any]], inputs: Any, labels: Any, seed: int = 0
+    sprime: Callable[[Any, Any], tuple[Any, Any]],
+    inputs: Any,
+    labels: Any,
+    seed: int = 0,
 ) -> bool:
     """Whether a map S -> S' acts on each example by itself, wherever in the set it stands.
 

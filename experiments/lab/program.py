@@ -283,7 +283,10 @@ def _write(program, study, folder, formats):
     tables = program.tables(study, measured)
     for name, rows in tables.items():
         if rows:
-            columns = [*program.columns.get(name, ()), *(c for row in rows for c in row)]
+            columns = [
+                *program.columns.get(name, ()),
+                *(c for row in rows for c in row),
+            ]
             write_table(folder.path / f"{name}.csv", list(dict.fromkeys(columns)), rows)
     summary = program.summary(study, tables)
     write_json(folder.path / "summary.json", summary)

@@ -100,7 +100,10 @@ def combined(program: type, problem: type | None) -> type:
         for f in own
     ]
     return dataclasses.make_dataclass(
-        program.__name__, new, bases=(program,), frozen=True,
+        program.__name__,
+        new,
+        bases=(program,),
+        frozen=True,
         namespace={"__module__": program.__module__},
     )
 

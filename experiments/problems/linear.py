@@ -203,9 +203,7 @@ class LinearProblem(Problem):
         self, arrays: Mapping[str, np.ndarray], size: int, delta: float
     ) -> dict[str, list[dict[str, Any]]]:
         """pac_bayes.csv: the Gibbs classifiers N(w, sigma^2 I), their risks exact."""
-        from bounds.uniform_convergence.estimator import (
-            pac_bayes,  # SciPy's statistics are slow
-        )
+        from bounds.uniform_convergence import pac_bayes  # imports SciPy
 
         sets = [
             (arrays[f"{name}/margins"], arrays[f"{name}/norms"])

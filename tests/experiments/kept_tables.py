@@ -137,8 +137,7 @@ def run(out):
         done = subprocess.run(
             command, cwd=ROOT, env=os.environ | cache, capture_output=True, text=True
         )
-        if done.returncode:
-            print(name, done.stderr[-1500:])
+        assert done.returncode == 0, (name, done.stderr[-2000:])
 
 
 def table(path):
@@ -154,8 +153,8 @@ def _key(row):
 
 
 def _differs(kept, now):
-    """Whether a cell says another thing."""
-    if kept == now:
+    """Whether a cell says another thing; what is no number is shown now, with its bound."""
+    if kept == now or (kept == "" and now == "nan"):
         return False
     try:
         a, b = float(kept), float(now)
