@@ -29,6 +29,10 @@ TINY_FLAGS = [
     "--dim=10", "--radii=1,2", "--width=30", "--n_test=500", "--sizes=32,64", "--seeds=2",
     "--margin=1", "--threshold=0.1", "--save_weights",
 ]  # fmt: skip
+CACHE = {
+    "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+}
 TABLES = ("results", "epochs", "layers", "bounds")
 
 
@@ -54,13 +58,9 @@ def content(folder):
 
 def program(*flags, **options):
     command = [sys.executable, "-m", "experiments.bounds_vs_samples", *flags]
-    environment = {
-        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
-    }
     return subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, **environment}, **options,
+        env=os.environ | CACHE, **options,
     )  # fmt: skip
 
 
