@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bounds.measuring import GROUPS, MEASURES
 
 import bounds
+from bounds.registry import GROUPS, MEASURES
 from experiments import catalogue
 
 README = (Path(__file__).parents[1] / "README.md").read_text()

@@ -155,10 +155,13 @@ def same_distribution(
         n, side = divmod(number, 2)
         return sampler(jax.random.fold_in(jax.random.fold_in(key, side), n), m)
 
+    def traceable(inputs, labels):
+        return sprime(*jax.tree.map(jnp.asarray, (inputs, labels)))
+
     def views(inputs):
         return inputs.reshape(len(inputs), -1)
 
-    return two_sample.compare_sets(draw, sprime, views, m, examples)
+    return two_sample.compare_sets(draw, traceable, views, m, examples)
 
 
 def ask(

@@ -246,5 +246,7 @@ def compare_sets(
             *draws,
         )
         sides.append(sprime(inputs, labels) if side else (inputs, labels))
-    (x, x_labels), (y, y_labels) = sides
-    return compare(views(x), np.asarray(x_labels), views(y), np.asarray(y_labels))
+    x, x_labels, y, y_labels = (
+        np.asarray(part) for inputs, labels in sides for part in (views(inputs), labels)
+    )
+    return compare(x, x_labels, y, y_labels)

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from absl import app, flags, logging
@@ -165,7 +166,9 @@ def _parse(argv):
 
 def refuse(line: str, code: int = 2) -> NoReturn:
     """Ends the program with one line on what is wrong, and an exit code."""
-    print(f"{sys.argv[0].rsplit('/', 1)[-1]}: {line}", file=sys.stderr)
+    path = Path(sys.argv[0])
+    name = path.parent.name if path.name == "__main__.py" else path.stem
+    print(f"{name}: {line}", file=sys.stderr)
     sys.stderr.flush()
     sys.exit(code)
 

@@ -200,7 +200,15 @@ _MADE: dict[tuple[type, Any, int], Problem] = {}
 
 
 def problem_of(config: Any) -> Problem:
-    """The problem that settings name, made once."""
+    """The problem that settings name, made once.
+
+    Raises:
+      Refusal: there is no such problem, or its settings or data cannot be used.
+    """
+    if config.problem not in PROBLEMS:
+        raise Refusal(
+            f"--problem={config.problem}: must be one of {', '.join(PROBLEMS)}"
+        )
     kind = PROBLEMS[config.problem]
     own = settings.part(config, kind.Settings)
     kind.check(own)

@@ -128,6 +128,16 @@ def scalar_type(annotation: Any) -> Any:
     return annotation
 
 
+# What a value of a type is called, and what stands between several.
+_WORDS = {
+    int: "a whole number",
+    float: "a number",
+    str: "a word",
+    bool: "true or false",
+}
+_SEPARATORS = {",": "commas", ":": "colons"}
+
+
 def parsed(name: str, text: str, annotation: Any, separator: str = ",") -> Any:
     """The value of a setting as it is typed: a number, a word, or several.
 
@@ -145,8 +155,9 @@ def parsed(name: str, text: str, annotation: Any, separator: str = ",") -> Any:
             return {"true": True, "false": False, "1": True, "0": False}[text.lower()]
         return kind(text)
     except (ValueError, KeyError):
-        wish = f"{element.__name__}s separated by {separator!r}" if element else None
-        wish = wish or f"a value of type {scalar_type(annotation).__name__}"
+        wish = _WORDS[element or scalar_type(annotation)]
+        if element:
+            wish = f"{wish.removeprefix('a ')}s separated by {_SEPARATORS[separator]}"
         raise Refusal(f"--{name}={text}: must be {wish}") from None
 
 

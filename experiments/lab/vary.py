@@ -40,9 +40,11 @@ def variants(
     fields = {f.name: f for f in dataclasses.fields(config)}
     usable = [n for n in variable(type(config)) if getattr(config, n) is not None]
     if name not in usable or not text:
+        several = [n for n in usable if element_type(fields[n].type)]
         raise Refusal(
             f"--vary={config.vary}: {config.problem} has these to vary: "
             f"{', '.join(usable)}; write e.g. --vary={usable[0]}=VALUE,VALUE"
+            + "".join(f" or --vary={n}=A:B,A:C" for n in several[:1])
         )
     found, kind = {}, fields[name].type
     for word in text.split(","):

@@ -1,4 +1,4 @@
-"""Speed, as ratios measured in one run: `python -m experiments.benchmark`.
+"""Speed, as ratios measured in one run: `python -m experiments.tools.benchmark`.
 
 Every row times our program and a baseline one after the other on the same machine:
 
@@ -35,8 +35,10 @@ from absl import app, flags, logging
 import bounds
 from bounds.measures.layers import NORMS
 from bounds.numerics.spectral_norm import spectral_norm
-from experiments import devices, report
-from experiments.baselines import (
+from experiments import uc_failure
+from experiments.lab import devices, report
+from experiments.lab.program import settings_of
+from experiments.tools.baselines import (
     CLASSES,
     DEPTH,
     EPOCHS,
@@ -51,9 +53,7 @@ from experiments.baselines import (
     torch_network,
     torch_noise,
 )
-from experiments.failure.measuring import examine
-from experiments.failure.presets import PRESETS
-from experiments.failure.sweep import FailureSweep
+from experiments.uc_failure import study
 from nets import kernels, runs, training
 from nets.mlp import MLP, Layers
 from nets.sample import pad_sample
@@ -345,37 +345,41 @@ def network_example_rows(seconds):
 def closed_form_example_rows(seconds):
     """The two learners that have closed forms, whole."""
     per_device, count = len(jax.devices()), 4
-    for example, changes in (
-        ("linear", {"dim": 102400, "sizes": (1024,)}),
-        ("exponential", {"dim": 512, "sizes": (1024,), "vary": None}),
-    ):
-        config = dataclasses.replace(PRESETS[example]["demo"], seeds=count, **changes)
-        sweep, layout = FailureSweep(config), runs.make_layout()
-        one, fresh = sweep.examples[""], sweep.fresh("", config.sizes[0])
-        draws = [sweep.draw(run) for run in sweep.runs]
-        pairs = [
-            (d, sweep.sprime(r, d)) for r, d in zip(sweep.runs, draws, strict=True)
-        ]
-        sets = [[sweep.padded(d) for d in pair] for pair in pairs]
+    for example, dim in (("linear", 102400), ("exponential", 512)):
+        typed = {"dim": dim, "sizes": (1024,), "seeds": count}
+        config = settings_of(uc_failure.PROGRAM, example, "demo", typed)
+        of, layout = study.make(config), runs.make_layout()
+        one = of.problems[""]
+        model = study.model_of(config, one)
+        fresh = one.test(config.sizes[0])
+        draws = [one.draw(run.seed, run.size) for run in of.runs]
+        pairs = [(d, study.sprime_of(one, d)) for d in draws]
+        sets = [[pad_sample(d.inputs, d.labels, 0) for d in pair] for pair in pairs]
         test = None
         if not one.is_trained:
             test = pad_sample(fresh.inputs, fresh.labels, 0)
 
-        def margins(test, params, train, sprime, one=one):
+        def margins(test, params, train, sprime, one=one, model=model):
             looked_at = [train, sprime] + ([] if test is None else [test])
-            return [examine(one, params, sample)[0] for sample in looked_at]
+            return [study.examine(one, model, params, s)[0] for s in looked_at]
 
         with jax.enable_x64(one.float64):
             program = runs.map_lanes(layout, margins, shared=1)
 
-        def ours(sweep=sweep, sets=sets, program=program, test=test, one=one):
+        def ours(of=of, sets=sets, program=program, test=test, one=one, config=config):
             learned = {
-                run: train for run, (train, _) in zip(sweep.runs, sets, strict=True)
+                run: train for run, (train, _) in zip(of.runs, sets, strict=True)
             }
             if one.is_trained:
-                begin = lambda r: (sweep._new_state(r), learned[r])  # noqa: E731
+                plan_of_all = study.plan_of(config, one)
+
+                def begin(run):
+                    job = of.stages[0].job(run, None)
+                    state = training.init_state(plan_of_all, job.init(), job.key())
+                    return state, learned[run]
+
                 for tick in runs.train_many(
-                    sweep.plan(sweep.runs[0]), sweep.runs, begin, runs.make_layout()
+                    plan_of_all, of.runs, begin, runs.make_layout()
                 ):
                     learned |= {r: f.state["params"] for r, f in tick.finished.items()}
             for first in range(0, count, per_device):

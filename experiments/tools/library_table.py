@@ -1,6 +1,6 @@
 """The table of the README: every bound, what it promises, and its value on an MNIST network.
 
-  python -m experiments.library_table --folders=runs/library,runs/posterior,runs/subspace
+  python -m experiments.tools.library_table --folders=runs/library,runs/posterior,runs/subspace
 
 reads the values from run folders, for each bound from the first that
 has one, and writes the table between its two marks in README.md. `make library DATA=DIR` makes
@@ -12,11 +12,10 @@ from pathlib import Path
 from absl import app, flags
 
 import bounds
-from bounds.evaluate import asks_for
-from experiments import report
-from experiments.command_line import say
-from experiments.refusals import Refusal
-from experiments.run_folder import read_table, whole
+from experiments.lab import report
+from experiments.lab.command_line import refuse
+from experiments.lab.refusals import Refusal
+from experiments.lab.run_folder import read_table, whole
 
 BEGIN, END = "<!-- library: begin -->", "<!-- library: end -->"
 
@@ -47,7 +46,7 @@ def table(found):
         "|---|---|---|---|---:|",
     ]
     for name, spec in bounds.BOUNDS.items():
-        needs = ", ".join(asks_for(spec)[0])
+        needs = ", ".join(spec.groups)
         row = found.get(name)
         value = report.number(float(row["value"])) if row else "n/a"
         lines.append(
@@ -78,7 +77,7 @@ def main(_):
         with whole(readme) as aside:
             aside.write_text(text)
     except Refusal as refusal:
-        say(str(refusal))
+        refuse(str(refusal))
 
 
 if __name__ == "__main__":

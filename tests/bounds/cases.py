@@ -9,7 +9,6 @@ import hypothesis
 import hypothesis.strategies as st
 import jax
 import numpy as np
-from bounds.measuring import GROUPS
 
 import bounds
 from bounds.measures.architecture import Architecture
@@ -20,9 +19,10 @@ from bounds.measures.layers import LayerNorms
 from bounds.measures.paths import Paths, Peeling
 from bounds.measures.spectra import Spectra
 from bounds.network import History
-from nets import kernels, training
-from nets.sample import pad_sample
+from bounds.registry import GROUPS
+from nets import kernels
 from nets.mlp import MLP
+from nets.sample import pad_sample
 from tests import oracles
 from tests.oracles import compression, fantastic, norm_products, weight_watcher
 from tests.oracles.path_norms import path_norm

@@ -5,15 +5,15 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from experiments.size.presets import (
-    PLOTTED,  # all of the form numerator / (gamma sqrt m)
-)
 
 import bounds
 from bounds.measures.examples import Margins
 from bounds.measures.inputs import Task
 from bounds.measures.layers import LayerNorms
 from bounds.spec import Convention
+from experiments.bounds_vs_samples.settings import (
+    PLOTTED,  # all of the form numerator / (gamma sqrt m)
+)
 from tests import oracles
 from tests.bounds.cases import matrices, measured, network
 

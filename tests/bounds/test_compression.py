@@ -6,27 +6,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from bounds.measuring import code_from_origin
 from scipy import stats
 
 import bounds
 from bounds.families import compression
-from bounds.measures import code as way_from_init
 from bounds.measures.code import (
     _PROJECTED,
     CANDIDATES,
     PROJECTIONS,
     Code,
     _signs,
+    code_from_origin,
     coded,
     quantised,
 )
+from bounds.measures.code import code as way_from_init
 from bounds.measures.inputs import Task
-from bounds.network import Unavailable
 from bounds.numerics import coding
 from nets import kernels, subspace, training
-from nets.sample import pad_sample
 from nets.mlp import MLP
+from nets.sample import pad_sample
 from tests.bounds.cases import network
 from tests.nets.test_training import FEATURES, data, plan, whole
 from tests.oracles.counting import kl_inverse
@@ -160,8 +159,8 @@ def test_a_subspace_of_few_dimensions_is_cheap_also_as_a_whole():
 
 def test_what_is_not_given():
     net = trained()
-    with pytest.raises(Unavailable, match="initial weights"):
-        way_from_init(net.replace(init=None))
+    _, missing = bounds.measure(net.replace(init=None), ("code",))
+    assert missing == {"code": "the initial weights are not given"}
     found = measured(code_from_origin, net.replace(init=None, holdout=None))
     assert np.isnan(found.holdout_errors).all() and np.isfinite(found.errors).all()
 

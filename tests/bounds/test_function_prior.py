@@ -12,10 +12,9 @@ import bounds
 from bounds.measures import function_prior
 from bounds.measures.function_prior import Evidence
 from bounds.network import Unavailable
-from nets import training
-from nets.sample import pad_sample
 from nets.cnn import CNN
 from nets.mlp import MLP
+from nets.sample import pad_sample
 from tests.oracles import function_prior as oracle
 
 ROWS = 32  # one program serves all sizes

@@ -1,13 +1,13 @@
 import jax
 import numpy as np
 import pytest
-from bounds.measuring import GROUPS
 
 import bounds
 from bounds.measures.layers import NORMS
-from nets import kernels, training
-from nets.sample import pad_sample
+from bounds.registry import GROUPS
+from nets import kernels
 from nets.cnn import CNN
+from nets.sample import pad_sample
 from tests import oracles
 from tests.bounds.cases import (
     Case,

@@ -9,9 +9,9 @@ import pytest
 
 import bounds
 from bounds import arithmetic
-from nets import kernels, training
-from nets.sample import pad_sample
+from nets import kernels
 from nets.mlp import MLP
+from nets.sample import pad_sample
 from tests import oracles
 from tests.bounds.cases import measured, network
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from experiments.data.hypersphere import radial_flip
 from scipy import stats
 
 from bounds.uniform_convergence import two_sample
+from experiments.problems.hypersphere import radial_flip
 from tests import oracles
 
 RADII = (1.0, 1.2)

@@ -7,14 +7,15 @@ import sys
 from pathlib import Path
 
 import jax
-from experiments.size.presets import BOUNDS_VS_SAMPLES
 
-from experiments import bounds_vs_samples, run_folder
+from experiments.bounds_vs_samples import PROGRAM
+from experiments.lab import program as lab
+from experiments.lab import run_folder
 from nets.runs import make_layout
 
 ROOT = Path(__file__).parents[2]
 TINY = dataclasses.replace(
-    BOUNDS_VS_SAMPLES["demo"],
+    lab.settings_of(PROGRAM, "hypersphere", "demo"),
     dim=10,
     radii=(1.0, 2.0),
     width=30,
@@ -29,12 +30,17 @@ TINY_FLAGS = [
     "--dim=10", "--radii=1,2", "--width=30", "--n_test=500", "--sizes=32,64", "--seeds=2",
     "--margin=1", "--threshold=0.1", "--save_weights",
 ]  # fmt: skip
+CACHE = {
+    "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+}
 TABLES = ("results", "epochs", "layers", "bounds")
 
 
-def run(config, out, **options):
+def run(config, out, program=PROGRAM, **options):
+    """A program, as its command runs it, on two devices."""
     layout = make_layout(jax.devices()[:2])
-    return bounds_vs_samples.run(config, out, layout=layout, **options)
+    return lab.run(program, config, out, **{"layout": layout} | options)
 
 
 def read(folder, table):
@@ -52,15 +58,12 @@ def content(folder):
     }
 
 
-def program(*flags, **options):
-    command = [sys.executable, "-m", "experiments.bounds_vs_samples", *flags]
-    environment = {
-        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
-    }
+def program(*flags, name="bounds_vs_samples", **options):
+    """A program, started from the shell."""
+    command = [sys.executable, "-m", f"experiments.{name}", *flags]
     return subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, **environment}, **options,
+        env=os.environ | CACHE, **options,
     )  # fmt: skip
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from nets import kernels, training
-from nets.sample import pad_sample
 from nets.exponential import Exponential
 from nets.linear import Linear
+from nets.sample import pad_sample
 from nets.training import Outcome
 from tests import oracles
 

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from nets import runs, training
-from nets.sample import pad_sample
 from nets.mlp import MLP
+from nets.sample import pad_sample
 from nets.training import Outcome
 from tests.nets.test_training import FEATURES, data, plan
 

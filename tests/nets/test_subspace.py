@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from nets import kernels, runs, training
-from nets.sample import pad_sample
 from nets.mlp import MLP
+from nets.sample import pad_sample
 from nets.subspace import SubspaceMLP, cores, materialized, with_cores
 from tests.nets.test_training import FEATURES, data, plan
 

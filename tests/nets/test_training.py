@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from nets import kernels, training
-from nets.sample import pad_sample
 from nets.mlp import MLP
+from nets.sample import pad_sample
 from nets.training import Outcome
 from tests import oracles
 
