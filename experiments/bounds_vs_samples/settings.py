@@ -52,8 +52,7 @@ class Settings(BoundSettings):
     )
     network: str = setting(
         "mlp",
-        "'mlp': fully connected; 'cnn' (images): `depth` blocks of two convolutions of "
-        "`width` channels, each block halving the image; or a plugin's",
+        "fully connected, or (images) `depth` blocks of two convolutions of `width` channels",
         group=NETWORK,
         varies=True,
     )

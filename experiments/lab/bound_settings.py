@@ -22,8 +22,8 @@ class BoundSettings:
 
     bounds: tuple[str, ...] = setting(
         ("all",),
-        "names, families, statuses (certified, ...) or networks spoken of (trained, ...), or "
-        "'all'; commas join, + intersects (certified+trained); `evaluate --list` shows them",
+        "names, families, statuses, networks spoken of, or 'all'; commas join, + intersects "
+        "(certified+trained); `evaluate --list` shows them",
         (_is_once, "names of bounds, each once"),
         group=BOUNDS,
         measuring=True,

@@ -1,8 +1,13 @@
 """Half-way states on disk: four functions, with Orbax behind them."""
 
+import contextlib
 import logging
 import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -15,6 +20,24 @@ def _orbax():
 
     logging.getLogger("absl").setLevel(logging.ERROR)
     return orbax.checkpoint.PyTreeCheckpointer()
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """SIGINT and SIGTERM wait until the block is over: Orbax's threads do not stop half-way."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    stops = signal.SIGINT, signal.SIGTERM
+    before = [signal.signal(s, lambda number, _: came.append(number)) for s in stops]
+    try:
+        yield
+    finally:
+        for number, handler in zip(stops, before, strict=True):
+            signal.signal(number, handler)
+        for number in came[:1]:
+            signal.raise_signal(number)
 
 
 def _complete(folder):
@@ -38,7 +61,7 @@ def _stored(arrays, name):
     return np.zeros(np.asarray(arrays[f"{_EMPTY}{name}"]), np.float32)
 
 
-def save(folder, trees):
+def save(folder: Path, trees: Mapping[str, Any]) -> None:
     """Replaces the checkpoint in a folder; a kill at any moment leaves the old or the new.
 
     Args:
@@ -54,12 +77,13 @@ def save(folder, trees):
     }
     before = _complete(folder)
     number = int(before[-1].name) + 1 if before else 0
-    _orbax().save(Path(folder).absolute() / str(number), flat)
-    for path in before:
-        _remove(path)
+    with _undisturbed():
+        _orbax().save(Path(folder).absolute() / str(number), flat)
+        for path in before:
+            _remove(path)
 
 
-def restore(folder, like):
+def restore(folder: Path, like: Callable[[str], Any]) -> dict[str, Any]:
     """The newest complete checkpoint: name -> tree.
 
     Args:
@@ -77,7 +101,7 @@ def restore(folder, like):
     return trees
 
 
-def read_all(folder):
+def read_all(folder: Path) -> dict[str, dict[str, np.ndarray]]:
     """The newest complete checkpoint as it was saved, for who has no templates.
 
     Args:
@@ -98,7 +122,7 @@ def read_all(folder):
     return trees
 
 
-def clear(folder):
+def clear(folder: Path) -> None:
     """Removes a folder of checkpoints; a kill on the way leaves none that looks whole."""
     for path in _complete(folder):
         _remove(path)

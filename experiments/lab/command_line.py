@@ -15,9 +15,10 @@ from absl import app, flags, logging
 from experiments.lab import devices, plugins, program, run_folder, settings
 from experiments.lab.figures import FORMATS
 from experiments.lab.refusals import Refusal
-from experiments.lab.settings import FOLDER, GROUPS, MACHINE, setting
+from experiments.lab.settings import FOLDER, GROUPS, MACHINE, parsed, setting
 from experiments.lab.training import CHECKPOINT_SECONDS
 from experiments.problems import PROBLEMS
+from nets.registry import NETWORKS
 
 # Names that a flag had, and may still be called by.
 _ALSO = {"dataset": "problem", "example": "problem"}
@@ -79,13 +80,18 @@ def _help(asked, fields):
     problems = list(program.problems_of(asked))
     lines = [
         f"python -m experiments.{asked.name} --out=FOLDER [--FLAG=VALUE ...]", "",
-        asked.about, "", "first",
+        asked.about, "", "needed first",
     ]  # fmt: skip
-    lines += [_help_line(n, fields[n]) for n in ("preset", *asked.first, "out")]
+    choices = {"problem": ", ".join(problems), "network": ", ".join(NETWORKS)}
+
+    def line(name):
+        return _help_line(name, fields[name], choices.get(name, ""))
+
+    lines += [line(n) for n in ("preset", *asked.first, "out")]
     for group in GROUPS:
         names = [n for n, f in fields.items() if f[0][1].metadata["group"] == group]
         if names:
-            lines += ["", group, *(_help_line(n, fields[n]) for n in names)]
+            lines += ["", group, *map(line, names)]
     lines += ["", "presets (a problem's first is its default)"]
     for problem in problems if asked.needs_problem else []:
         presets = ", ".join(program.presets_of(asked, problem))
@@ -93,7 +99,7 @@ def _help(asked, fields):
     return "\n".join(lines)
 
 
-def _help_line(name, whose):
+def _help_line(name, whose, choices):
     """One line on a flag: name, what it is, choices, default."""
     texts = {}
     for problem, field in whose:
@@ -105,7 +111,7 @@ def _help_line(name, whose):
     rule = field.metadata["check"]
     if rule and rule[1].startswith("one of "):
         choices = rule[1].removeprefix("one of ")
-        text += f" ({choices})" if choices not in text else ""
+    text += f" ({choices})" if choices and choices not in text else ""
     if field.default is not None and (not whose[0][0] or len(whose) == 1):
         default = settings.shown(field.default)
         text += f" [{default if len(default) < 40 else default[:37] + '...'}]"
@@ -181,11 +187,12 @@ def _on_sigterm(*_):
     raise Terminated
 
 
-def _plugin(argv):
-    """The value of --plugin, which decides what flags there are."""
+def _early(flag):
+    """The value of a flag that is needed before there are flags, as typed, or None."""
+    argv = sys.argv[1:]
     for place, word in enumerate(argv):
         name, is_joined, value = word.lstrip("-").partition("=")
-        if word.startswith("-") and name == "plugin":
+        if word.startswith("-") and name == flag:
             return value if is_joined else (argv[place + 1 :] or [""])[0]
     return None
 
@@ -214,10 +221,16 @@ def main(
 
 
 def _main(asked, instead):
+    asks_for_help = {"--help", "-help", "-h", "--helpfull", "--helpshort"}
+    is_help = bool(asks_for_help & set(sys.argv[1:]))
     with _refusals_in_one_line():
-        plugins.load(_plugin(sys.argv[1:]))
+        if not is_help:
+            cores = _early("devices")
+            # A plugin decides what flags there are; loading it computes.
+            devices.use_cores(None if cores is None else parsed("devices", cores, int))
+        plugins.load(_early("plugin"))
         fields = _fields(asked)
-    if {"--help", "-help", "-h", "--helpfull", "--helpshort"} & set(sys.argv[1:]):
+    if is_help:
         print(_help(asked, fields))
         sys.stdout.flush()
         sys.exit(0)
@@ -249,7 +262,6 @@ def _run(asked, fields, instead):
         raise Refusal(f"--figures={values.figures}: some of {', '.join(FORMATS)}")
     seconds = values.checkpoint_seconds
     seconds = CHECKPOINT_SECONDS if seconds is None else seconds
-    devices.use_cores(values.devices)
     config = settings_from_flags(asked, given)
     program.run(
         asked, config, values.out, resume=values.resume, redraw=values.redraw,

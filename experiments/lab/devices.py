@@ -3,13 +3,11 @@
 import os
 
 import jax
-import scipy.linalg  # noqa: F401  (loads the BLAS that JAX factorises with)
-import threadpoolctl
 
 from experiments.lab.refusals import Refusal
 
 
-def use_cores(count=None):
+def use_cores(count: int | None = None) -> None:
     """Makes the CPU `count` JAX devices, all cores if not given; before JAX starts.
 
     Runs are spread over them, so BLAS gets one thread a device: several would wait for
@@ -23,4 +21,7 @@ def use_cores(count=None):
     count = count or len(os.sched_getaffinity(0))
     jax.config.update("jax_num_cpu_devices", count)
     if count > 1:
+        import scipy.linalg  # noqa: F401  (loads the BLAS that JAX factorises with)
+        import threadpoolctl
+
         threadpoolctl.threadpool_limits(1, "blas")

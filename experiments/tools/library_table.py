@@ -1,9 +1,9 @@
-"""The table of the README: every bound, what it promises, and its value on an MNIST network.
+"""The table of bounds/README.md: every bound, what it promises, and its value on an MNIST network.
 
   python -m experiments.tools.library_table --folders=runs/library,runs/posterior,runs/subspace
 
 reads the values from run folders, for each bound from the first that
-has one, and writes the table between its two marks in README.md. `make library DATA=DIR` makes
+has one, and writes the table between its two marks. `make library DATA=DIR` makes
 the folders, too.
 """
 
@@ -20,7 +20,7 @@ from experiments.lab.run_folder import read_table, whole
 BEGIN, END = "<!-- library: begin -->", "<!-- library: end -->"
 
 flags.DEFINE_list("folders", None, "run folders of evaluate or certify")
-flags.DEFINE_string("readme", "README.md", "the file with the table")
+flags.DEFINE_string("readme", "bounds/README.md", "the file with the table")
 
 
 def values(folders):

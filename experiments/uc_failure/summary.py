@@ -43,7 +43,7 @@ def point(
     points = len(of.configs) * len(of.config.sizes)
     config, problem = of.configs[variant], of.problems[variant]
     exact = rows[0]["risk"] is not None
-    n = None if exact else config.n_test
+    n = None if exact else _test_size(problem, size)
     errors = [r["risk"] if exact else round(r["test_error"] * n) for r in rows]
     sprime, train = (
         [r[name] for r in rows] for name in ("sprime_error", "train_error")
@@ -65,7 +65,6 @@ def point(
     entry = {
         "m": size,
         "variant": variant,
-        "dim": getattr(config, "dim", None),
         "runs": len(rows),
         "not_converged": [r["run"] for r in rows if not r["converged"]],
         **{name: _mean([r[name] for r in rows]) for name in ERRORS},
@@ -82,15 +81,20 @@ def point(
         "sprime_p_values": {
             name: tests[name] for name in ("labels", "energy", "coordinates", "all")
         },
-        "fresh_against_prediction": _against_prediction(config, problem, size, rows),
+        "fresh_against_prediction": _against_prediction(problem, size, rows),
     }
     return entry | {"verdict": verdict(entry)}
 
 
-def _against_prediction(config, problem, size, rows):
+def _test_size(problem, size):
+    """How many fresh examples the errors were counted on."""
+    return len(problem.test(size if problem.test_depends_on_size else None).labels)
+
+
+def _against_prediction(problem, size, rows):
     """The pooled test error on fresh points beside the risk that theory predicts."""
-    predicted, n = problem.expected(size).get("risk"), getattr(config, "n_test", None)
-    if predicted is None or n is None:
+    predicted, n = problem.expected(size).get("risk"), _test_size(problem, size)
+    if predicted is None or problem.test_is_everything:
         return None
     counted, total = sum(round(r["test_error"] * n) for r in rows), n * len(rows)
     low, high = intervals.interval(counted, total)

@@ -26,7 +26,7 @@ def test_the_statistic_is_the_energy_distance(rng):
     class Fixed:
         """Stands for a generator; its permutations are known."""
 
-        orders = [np.random.default_rng(i).permutation(7) for i in range(40)]  # noqa: RUF012
+        orders = [np.random.default_rng(i).permutation(7) for i in range(40)]
 
         def __init__(self):
             self.next = iter(self.orders)

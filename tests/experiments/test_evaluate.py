@@ -338,7 +338,7 @@ def test_names_typed_are_resolved():
     family = bound_settings.resolve(("two_layer",))
     assert "neyshabur_2019" in family and len(family) < 10
     with pytest.raises(Refusal, match="no bound is all of that"):
-        bound_settings.resolve(("heuristic+algorithm",))
+        bound_settings.resolve(("up_to_constants+stochastic",))
     with pytest.raises(Refusal, match=r"--bounds=bartlet_2017.*bartlett_2017"):
         bound_settings.resolve(("bartlet_2017",))
 

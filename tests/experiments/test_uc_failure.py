@@ -417,7 +417,7 @@ def test_a_sweep_says_how_the_error_on_s_prime_goes(tmp_path):
 
 def test_a_users_own_problem_in_the_readme():
     """The block of the README runs as it stands, and its claim is strong."""
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "bounds" / "README.md").read_text()
     (block,) = [b for b in text.split("```python\n")[1:] if "uniform_convergence" in b]
     names = {}
     exec(block.split("```")[0], names)
