@@ -146,5 +146,7 @@ def test_every_bound_is_in_the_table_of_families():
         spec = bounds.BOUNDS[name]
         if "Jiang" not in spec.paper:
             ends = [name[i:] for i in range(len(name)) if name[i] == "_"]
+            starts = [name[:i] for i in range(1, len(name)) if name[i - 1] == "_"]
             forms = [name, *ends, *(f"...{end}" for end in ends)]
+            forms += [f"{start}..." for start in starts]
             assert any(f"`{form}`" in text for form in forms), name

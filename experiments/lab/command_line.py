@@ -19,6 +19,7 @@ from experiments.lab.settings import FOLDER, GROUPS, MACHINE, parsed, setting
 from experiments.lab.training import CHECKPOINT_SECONDS
 from experiments.problems import PROBLEMS
 from nets.registry import NETWORKS
+from nets.runs import make_layout
 
 # Names that a flag had, and may still be called by.
 _ALSO = {"dataset": "problem", "example": "problem"}
@@ -43,6 +44,9 @@ class Call:
     )
     devices: int | None = setting(
         None, "CPU devices to spread runs over; default: all cores", group=MACHINE
+    )
+    lanes: int | None = setting(
+        None, "runs at once on a device; 1 on a CPU, 16 elsewhere", group=MACHINE
     )
     checkpoint_seconds: float = setting(
         CHECKPOINT_SECONDS, "how often runs under way are saved", group=MACHINE
@@ -262,10 +266,13 @@ def _run(asked, fields, instead):
         raise Refusal(f"--figures={values.figures}: some of {', '.join(FORMATS)}")
     seconds = values.checkpoint_seconds
     seconds = CHECKPOINT_SECONDS if seconds is None else seconds
+    if values.lanes is not None and values.lanes < 1:
+        raise Refusal(f"--lanes={values.lanes}: must be a whole number >= 1")
     config = settings_from_flags(asked, given)
     program.run(
         asked, config, values.out, resume=values.resume, redraw=values.redraw,
-        checkpoint_seconds=seconds, formats=formats,
+        layout=make_layout(lanes_per_device=values.lanes), checkpoint_seconds=seconds,
+        formats=formats,
     )  # fmt: skip
 
 
