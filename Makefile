@@ -53,11 +53,11 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check
 
 bench: $(VENV)/.installed-bench
-	$(BIN)/python -m experiments.benchmark
+	$(BIN)/python -m experiments.tools.benchmark
 
 # One network, all bounds; then a stochastic one and one of few bits, trained for theirs.
 library: $(VENV)/.installed
-	$(BIN)/python -m experiments.bounds_vs_samples --preset=paper $(if $(DATA),--data_dir=$(DATA)) \
+	$(BIN)/python -m experiments.bounds_vs_samples --problem=mnist $(if $(DATA),--data_dir=$(DATA)) \
 	  --width=128 --depth=1 --sizes=8192 --seeds=1 --save_weights --bounds=gradient_noise_epoch1 \
 	  --out=$(LIBRARY)/network $(if $(wildcard $(LIBRARY)/network/config.json),--resume)
 	$(BIN)/python -m experiments.evaluate $(if $(DATA),--data_dir=$(DATA)) \
@@ -67,7 +67,7 @@ library: $(VENV)/.installed
 	  --out=$(LIBRARY)/posterior $(if $(wildcard $(LIBRARY)/posterior/config.json),--resume)
 	$(BIN)/python -m experiments.certify --preset=lotfi $(if $(DATA),--data_dir=$(DATA)) \
 	  --out=$(LIBRARY)/subspace $(if $(wildcard $(LIBRARY)/subspace/config.json),--resume)
-	$(BIN)/python -m experiments.library_table \
+	$(BIN)/python -m experiments.tools.library_table \
 	  --folders=$(LIBRARY)/bounds,$(LIBRARY)/network,$(LIBRARY)/posterior,$(LIBRARY)/subspace
 
 clean:

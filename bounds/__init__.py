@@ -5,7 +5,7 @@ for name, value in bounds.values(network).items():
     print(name, value)
 """
 
-from bounds import arithmetic
+from bounds import arithmetic, spec
 from bounds.arrays import from_arrays, values
 from bounds.evaluate import (
     ImpossibleCertificate,
@@ -13,23 +13,33 @@ from bounds.evaluate import (
     measure,
     median_margins,
     needs,
+    requires,
 )
-from bounds.measuring.network import Network
-from bounds.registry import BOUNDS
-from bounds.types import BoundSpec, BoundValue, Convention
+from bounds.measures.examples import margins_of
+from bounds.network import History, Learned, Measure, Network, Unavailable
+from bounds.registry import BOUNDS, GROUPS
+from bounds.spec import BoundSpec, BoundValue, Convention
 
 __all__ = [
     "BOUNDS",
+    "GROUPS",
     "BoundSpec",
     "BoundValue",
     "Convention",
+    "History",
     "ImpossibleCertificate",
+    "Learned",
+    "Measure",
     "Network",
+    "Unavailable",
     "arithmetic",
     "evaluate",
     "from_arrays",
+    "margins_of",
     "measure",
     "median_margins",
     "needs",
+    "requires",
+    "spec",
     "values",
 ]

@@ -3,9 +3,9 @@
 import chex
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import betainc, xlogy
+from jax.scipy.special import xlogy
 
-from bounds.types import BoundValue
+from bounds.spec import BoundValue
 
 
 def log(x):
@@ -120,24 +120,6 @@ def kl_inverse(q, c):
     ends = jax.lax.fori_loop(0, _HALVINGS, halve, (jnp.zeros_like(q), 1 - q))
     # What is not a number must not look like the least p.
     return jnp.where(jnp.isnan(q) | jnp.isnan(c), jnp.nan, q + ends[1])
-
-
-def binomial_upper(wrong, size, delta):
-    """The exact upper limit `[]` of a probability: BetaInv(1 - delta; k + 1, n - k).
-
-    Clopper & Pearson (1934); 1 if all of the `size` = n trials are `wrong` = k.
-    """
-
-    def halve(_, ends):
-        low, high = ends
-        middle = (low + high) / 2
-        a, b = wrong + 1.0, jnp.maximum(size - wrong, 1) * 1.0
-        inside = betainc(a, b, middle) <= 1 - delta
-        return jnp.where(inside, middle, low), jnp.where(inside, high, middle)
-
-    ends = jnp.zeros(()), jnp.ones(())
-    found = jax.lax.fori_loop(0, _HALVINGS, halve, ends)[1]
-    return jnp.where(wrong >= size, 1.0, found)
 
 
 def measure(log_value):

@@ -1,6 +1,7 @@
 """ReLU networks given as arrays: measured and bounded in two calls."""
 
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -8,10 +9,10 @@ import numpy as np
 
 from bounds import registry
 from bounds.evaluate import evaluate, measure, needs
-from bounds.measuring.network import Network
-from bounds.types import Convention
+from bounds.network import Network
+from bounds.spec import BoundValue, Convention
 from nets.mlp import Layers
-from nets.training import pad_sample
+from nets.sample import pad_sample
 
 
 def _params(weights, biases, has_biases):
@@ -28,15 +29,15 @@ def _params(weights, biases, has_biases):
 
 
 def from_arrays(
-    weights,
-    inputs,
-    labels,
+    weights: Sequence[np.ndarray],
+    inputs: np.ndarray,
+    labels: np.ndarray,
     *,
-    biases=None,
-    init=None,
-    init_biases=None,
-    holdout=None,
-):
+    biases: Sequence[np.ndarray | None] | None = None,
+    init: Sequence[np.ndarray] | None = None,
+    init_biases: Sequence[np.ndarray | None] | None = None,
+    holdout: tuple[np.ndarray, np.ndarray] | None = None,
+) -> Network:
     """A ReLU network and its training set, from arrays.
 
     Args:
@@ -139,14 +140,13 @@ def _biases(name, biases, shapes):
 
 
 def values(
-    network,
-    names=None,
+    network: Network,
+    names: Sequence[str] | None = None,
     *,
-    margin=None,
-    delta=0.05,
-    convention=Convention(),
-    bounds=registry.BOUNDS,
-):
+    margin: float | None = None,
+    delta: float = 0.05,
+    convention: Convention = Convention(),
+) -> dict[str, BoundValue | str]:
     """Bounds and measures of one network, by name.
 
     Args:
@@ -155,16 +155,19 @@ def values(
       margin: gamma > 0 of the bounds that take one; the median training margin if not given.
       delta: the failure probability of those that have one.
       convention: a `Convention`.
-      bounds: the registry.
 
     Returns:
-      name -> `BoundValue` of numbers, or the reason, a string, why it is not available.
+      name -> `BoundValue` of numbers, or a string: the reason why it is not available, or
+      that its value is not a number. What a bound promises (`status`), of which network it
+      speaks (`speaks_of`), whether the failure of uniform convergence reaches it
+      (`two_sided`) and what it assumes (`assumption`): see `BOUNDS[name]` and
+      `help(bounds.BoundSpec)`.
 
     Raises:
       ValueError: a name, `delta` or `margin` that cannot be.
     """
-    names = tuple(bounds) if names is None else tuple(names)
-    unknown = [name for name in names if name not in bounds]
+    names = tuple(registry.BOUNDS) if names is None else tuple(names)
+    unknown = [name for name in names if name not in registry.BOUNDS]
     if unknown:
         raise ValueError(
             f"no bound is called {unknown[0]!r}; bounds.BOUNDS has their names"
@@ -173,7 +176,7 @@ def values(
         raise ValueError(f"delta={delta}: must be in (0, 1)")
     if margin is not None and not margin > 0:
         raise ValueError(f"margin={margin}: must be > 0")
-    groups = needs(names, bounds)
+    groups = needs(names)
     with jax.enable_x64(True):
         measured, missing = _measured(network, tuple(groups))
         stacked = jax.tree.map(lambda leaf: np.asarray(leaf)[None], measured)
@@ -184,7 +187,6 @@ def values(
         delta=delta,
         convention=convention,
         missing=missing,
-        bounds=bounds,
     )
     return {name: _of_one_run(value) for name, value in found.items()}
 

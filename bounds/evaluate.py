@@ -1,36 +1,36 @@
 """From networks to bounds: what is needed is read off the signatures, and measured once."""
 
 import functools
-import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bounds import measuring, registry
-from bounds.measuring import layers
-from bounds.measuring.network import Unavailable
-from bounds.types import CERTIFIED, Convention
+from bounds import registry
+from bounds.network import WITHOUT, Network, Unavailable
+from bounds.spec import CERTIFIED, BoundValue, Convention
 
 
-def asks_for(spec):
-    """(groups, keywords) that a bound asks for; groups by the names they are measured as."""
-    parameters = inspect.signature(spec.fn).parameters.values()
-    groups = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
-    keywords = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
-    return [spec.bind.get(g, g) for g in groups], keywords
-
-
-def needs(names, bounds=registry.BOUNDS):
+def needs(names: Sequence[str]) -> list[str]:
     """The groups that the bounds `names` ask for, each once.
 
     The first is `architecture`: it says whether they speak of the network at all.
     """
-    groups = [g for name in names for g in asks_for(bounds[name])[0]]
+    groups = [g for name in names for g in registry.BOUNDS[name].groups]
     return list(dict.fromkeys(["architecture", *groups]))
 
 
-def measure(network, groups):
+def requires(names: Sequence[str]) -> tuple[str, ...]:
+    """The optional fields of `Network` that the bounds `names` cannot do without."""
+    fields = [f for g in needs(names) for f in registry.MEASURES[g].required(g)]
+    return tuple(dict.fromkeys(fields))
+
+
+def measure(
+    network: Network, groups: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Measures groups on ONE network; pure, to be jitted and mapped over runs.
 
     Norms are as wide as the default float: call it under `jax.enable_x64(True)` for
@@ -38,31 +38,30 @@ def measure(network, groups):
 
     Args:
       network: a `Network`.
-      groups: names in `measuring.GROUPS`.
+      groups: names in `registry.GROUPS`.
 
     Returns:
       `(measured, missing)`: name -> group, and name -> why it cannot be had.
     """
-    measured_as = {name: layers.measured_as(network, name) for name in groups}
-    measured, missing, maps = {}, {}, {}
-    once = functools.cache(lambda function: function(network))
-    for name in dict.fromkeys(measured_as.values()):
+    measured, missing, wanted = {}, {}, {}
+    for name in dict.fromkeys(groups):
+        one = registry.MEASURES[name]
+        lacks = [f for f in one.required(name) if getattr(network, f) is None]
+        if lacks:
+            missing[name] = WITHOUT[lacks[0]]
+        else:
+            wanted.setdefault(id(one), (one, []))[1].append(name)
+    for one, names in wanted.values():
         try:
-            if name in layers.NORMS:
-                maps[name] = layers.maps(network, name)
-            else:
-                found = once(measuring.MEASURES[name])
-                found = found[name] if isinstance(found, dict) else found
-                if isinstance(found, Unavailable):
-                    raise found
-                measured[name] = found
+            found = one.fn(network, names)
         except Unavailable as reason:
-            missing[name] = str(reason)
-    measured |= layers.norms(maps)
-    return tuple(
-        {name: found[one] for name, one in measured_as.items() if one in found}
-        for found in (measured, missing)
-    )
+            found = dict.fromkeys(names, reason)
+        for name in names:
+            if isinstance(found[name], Unavailable):
+                missing[name] = str(found[name])
+            else:
+                measured[name] = found[name]
+    return measured, missing
 
 
 @functools.partial(jax.jit, static_argnames="calls")
@@ -80,7 +79,7 @@ def _map_over_runs(calls, groups, margin, delta):
     return jax.vmap(of_one_run)(groups, margin)
 
 
-def _reason(spec, groups, measured, missing):
+def _reason(spec, measured, missing):
     """Why a bound cannot be had of measured groups, or ''."""
     if "architecture" in measured:
         one = measured["architecture"]
@@ -88,7 +87,7 @@ def _reason(spec, groups, measured, missing):
         reason = spec.unsuited(matrices, one.convolutions.any(), one.biases.any())
         if reason:
             return reason
-    absent = [g for g in groups if g not in measured]
+    absent = [g for g in spec.groups if g not in measured]
     return missing.get(absent[0], f"{absent[0]} was not measured") if absent else ""
 
 
@@ -128,15 +127,14 @@ def _assert_possible(name, spec, value, delta):
 
 
 def evaluate(
-    measured,
-    names,
+    measured: Mapping[str, Any],
+    names: Sequence[str],
     *,
-    margin=None,
-    delta=0.05,
-    convention=Convention(),
-    missing=None,
-    bounds=registry.BOUNDS,
-):
+    margin: Any = None,
+    delta: float = 0.05,
+    convention: Convention = Convention(),
+    missing: Mapping[str, str] | None = None,
+) -> dict[str, BoundValue | str]:
     """Evaluates bounds over a run axis, in float64.
 
     Args:
@@ -146,7 +144,6 @@ def evaluate(
       delta: the failure probability of bounds that have one.
       convention: a `Convention`.
       missing: name -> why a group could not be measured.
-      bounds: the registry.
 
     Returns:
       name -> `BoundValue` of `[R]` arrays, or the reason, a string, why it is not
@@ -158,13 +155,13 @@ def evaluate(
     options = {"margin": None, "delta": None, "convention": convention}
     reasons, calls = {}, []
     for name in names:
-        groups, keywords = asks_for(bounds[name])
-        reason = _reason(bounds[name], groups, measured, missing or {})
+        spec = registry.BOUNDS[name]
+        reason = _reason(spec, measured, missing or {})
         if reason:
             reasons[name] = reason
         else:
-            chosen = tuple((k, options[k]) for k in keywords if k in options)
-            calls.append((name, bounds[name].fn, tuple(groups), chosen))
+            chosen = tuple((k, options[k]) for k in spec.keywords)
+            calls.append((name, spec.fn, spec.groups, chosen))
     if not calls:
         return reasons
     needed = {g: measured[g] for _, _, groups, _ in calls for g in groups}
@@ -180,12 +177,12 @@ def evaluate(
         )
     values = jax.device_get(values)
     for name, value in values.items():
-        _assert_possible(name, bounds[name], value, delta)
+        _assert_possible(name, registry.BOUNDS[name], value, delta)
     found = reasons | values
     return {name: found[name] for name in names}
 
 
-def median_margins(margins):
+def median_margins(margins: Any) -> np.ndarray:
     """The median training margin of each run: `[R]`."""
     known = zip(np.asarray(margins.sorted), np.asarray(margins.size), strict=True)
     return np.stack([np.median(values[: int(size)]) for values, size in known])

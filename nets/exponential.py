@@ -6,7 +6,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from nets.training import Sample
+from nets.sample import Sample
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,6 +17,7 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from nets import training
+from nets.sample import Sample
 from nets.training import Outcome
 
 AXIS = "run"
@@ -203,7 +204,7 @@ class _Lanes:
 def train_many(
     plan: training.Plan,
     jobs: Iterable[Hashable],
-    start: Callable[[Any], tuple[training.TrainState, training.Sample]],
+    start: Callable[[Any], tuple[training.TrainState, Sample]],
     layout: Layout,
 ) -> Iterator[Tick]:
     """Trains every job; a job that ends gives its lane to the next.

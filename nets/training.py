@@ -5,18 +5,19 @@ Everything here speaks of a single network; `nets.runs` maps it over many.
 
 import dataclasses
 import enum
+from collections.abc import Callable, Hashable
+from typing import Any
 
 import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import struct
 
 from nets import losses, margins
+from nets.sample import Sample, blocks_of, fold_blocks, rows_of
 
-CHECK_BLOCK = 128  # examples a forward pass of the margin check takes at once
 RECORDS = 64  # epochs one call of `advance` can report
 
 
@@ -30,6 +31,13 @@ class Outcome(enum.IntEnum):
     DIVERGED = 4  # the training loss is no longer finite
 
 
+# name -> (learning rate or its schedule, momentum) -> the optimizer.
+OPTIMIZERS = {
+    "sgd": lambda rate, momentum: optax.sgd(rate, momentum or None),
+    "adam": lambda rate, momentum: optax.adam(rate),
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """What decides a training, but for its data and its keys. Hashable: compiled in.
@@ -37,7 +45,7 @@ class Plan:
     Attributes:
       model: a Linen module, inputs `[..., D]` to logits `[..., C]`.
       loss: a name in `losses.LOSSES`.
-      learning_rate: of plain SGD.
+      learning_rate: of the optimizer.
       batch_size: examples a step; an epoch's last incomplete batch is dropped.
       shuffle: a new order every epoch; else the sample's own order every epoch.
       margin: gamma*, the margin to reach.
@@ -47,6 +55,9 @@ class Plan:
       momentum: of SGD; 0 for none.
       decay_steps: steps over which the learning rate falls to 0, along a cosine; 0: it
         stays.
+      optimizer: a name in `OPTIMIZERS`.
+      objective: what a step descends, where that is not the mean loss of its batch: a frozen
+        dataclass, called with (model, params, inputs, labels, m, key of the step).
     """
 
     model: nn.Module
@@ -60,20 +71,30 @@ class Plan:
     max_epochs: int
     momentum: float = 0.0
     decay_steps: int = 0
+    optimizer: str = "sgd"
+    objective: Callable[..., jax.Array] | None = None
 
     @property
-    def rate(self):
+    def rate(self) -> float | optax.Schedule:
         """The learning rate, or its schedule."""
         if not self.decay_steps:
             return self.learning_rate
         return optax.cosine_decay_schedule(self.learning_rate, self.decay_steps)
 
     @property
-    def optimizer(self):
-        return optax.sgd(self.rate, self.momentum or None)
+    def transformation(self) -> optax.GradientTransformation:
+        """Optax's, from gradients to updates."""
+        return OPTIMIZERS[self.optimizer](self.rate, self.momentum)
 
-    def batch_objective(self, params, inputs, labels, size, key):
-        """What a step descends `[]`: the mean loss of the batch.
+    def batch_objective(
+        self,
+        params: chex.ArrayTree,
+        inputs: chex.ArrayTree,
+        labels: jax.Array,
+        size: jax.Array,
+        key: chex.PRNGKey,
+    ) -> jax.Array:
+        """What a step descends `[]`.
 
         Args:
           params: the network's.
@@ -81,28 +102,10 @@ class Plan:
           size: `[]`, m.
           key: typed key of the step, for objectives that are random.
         """
-        del size, key
+        if self.objective is not None:
+            return self.objective(self.model, params, inputs, labels, size, key)
         logits = logits_of(self.model, params, inputs)
         return jnp.mean(jax.vmap(losses.LOSSES[self.loss])(logits, labels))
-
-
-@struct.dataclass
-class Sample:
-    """A training set, padded: rows from `size` on are never looked at.
-
-    Attributes:
-      inputs: `[M, D]`, M a multiple of `CHECK_BLOCK` (see `pad_sample`), or any tree of
-        arrays `[M, ...]` that the model reads.
-      labels: `[M]` int32.
-      size: `[]` int32, m.
-      watched: name -> another `Sample`, not trained on, whose error is recorded at the end
-        of every epoch.
-    """
-
-    inputs: chex.ArrayTree
-    labels: chex.Array
-    size: chex.Array
-    watched: dict[str, "Sample"] = struct.field(default_factory=dict)
 
 
 @struct.dataclass
@@ -153,33 +156,7 @@ class Records:
     count: chex.Array
 
 
-def pad_sample(inputs, labels, rows):
-    """A `Sample` of `len(labels)` examples in at least `rows` rows, zeros behind them."""
-    size = len(labels)
-    behind = -(-max(rows, size) // CHECK_BLOCK) * CHECK_BLOCK - size
-
-    def pad(leaf):
-        leaf = np.asarray(leaf)
-        if np.issubdtype(leaf.dtype, np.floating):
-            leaf = leaf.astype(np.float32)
-        return jnp.pad(leaf, [(0, behind)] + [(0, 0)] * (leaf.ndim - 1))
-
-    return Sample(
-        inputs=jax.tree.map(pad, inputs),
-        labels=pad(np.asarray(labels, np.int32)),
-        size=jnp.asarray(size, jnp.int32),
-    )
-
-
-def rows_of(sample, start, count):
-    """Inputs and labels of `count` rows of a sample from row `start` on."""
-    return jax.tree.map(
-        lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, count),
-        (sample.inputs, sample.labels),
-    )
-
-
-def init_params(plan, key, features):
+def init_params(plan: Plan, key: chex.PRNGKey, features: Hashable) -> chex.ArrayTree:
     """The initial parameters: a function of `key` alone.
 
     Args:
@@ -193,7 +170,7 @@ def init_params(plan, key, features):
     return plan.model.init(key, one)["params"]
 
 
-def init_state(plan, params, key):
+def init_state(plan: Plan, params: chex.ArrayTree, key: chex.PRNGKey) -> TrainState:
     """A run at its beginning.
 
     Args:
@@ -207,19 +184,21 @@ def init_state(plan, params, key):
     return TrainState(
         key=key,
         params=params,
-        optimizer_state=plan.optimizer.init(params),
+        optimizer_state=plan.transformation.init(params),
         epoch=jnp.zeros((), jnp.int32),
         batch=jnp.zeros((), jnp.int32),
         outcome=jnp.asarray(Outcome.RUNNING, jnp.int32),
     )
 
 
-def logits_of(model, params, inputs):
+def logits_of(model: Any, params: chex.ArrayTree, inputs: chex.ArrayTree) -> jax.Array:
     """Logits `[N, C]` of N inputs."""
     return model.apply({"params": params}, inputs)
 
 
-def check(plan, params, sample, blocks):
+def check(
+    plan: Plan, params: chex.ArrayTree, sample: Sample, blocks: jax.Array
+) -> Check:
     """Margins, errors and loss over the first `blocks` blocks of a sample.
 
     An example whose margin is not a number counts as below any margin.
@@ -228,18 +207,16 @@ def check(plan, params, sample, blocks):
       plan: a `Plan`.
       params: the network's.
       sample: a `Sample`.
-      blocks: `[]`, how many blocks of `CHECK_BLOCK` rows to visit: 0 costs nothing, and
+      blocks: `[]`, how many blocks of `BLOCK` rows to visit: 0 costs nothing, and
         then watched samples are not visited either.
 
     Returns:
       A `Check`.
     """
 
-    def visit(block, totals):
-        start = block * CHECK_BLOCK
-        inputs, labels = rows_of(sample, start, CHECK_BLOCK)
-        counts = start + jnp.arange(CHECK_BLOCK) < sample.size
-        logits = logits_of(plan.model, params, inputs)
+    def visit(totals, block):
+        labels, counts = block.labels, block.known
+        logits = logits_of(plan.model, params, block.inputs)
         m = jax.vmap(margins.margin)(logits, labels)
         loss = jax.vmap(losses.LOSSES[plan.loss])(logits, labels)
         return Check(
@@ -249,11 +226,11 @@ def check(plan, params, sample, blocks):
         )
 
     none = jnp.zeros((), jnp.int32)
-    totals = jax.lax.fori_loop(0, blocks, visit, Check(none, none, jnp.zeros(())))
+    totals = fold_blocks(sample, visit, Check(none, none, jnp.zeros(())), blocks)
     fractions = jax.tree.map(lambda total: total / sample.size, totals)
 
     def error_on(other):
-        all_blocks = -(-other.size // CHECK_BLOCK)
+        all_blocks = blocks_of(other)
         return check(plan, params, other, jnp.where(blocks > 0, all_blocks, 0)).error
 
     return fractions.replace(
@@ -261,14 +238,23 @@ def check(plan, params, sample, blocks):
     )
 
 
-def take_step(plan, params, optimizer_state, batch, size, key):
+def take_step(
+    plan: Plan,
+    params: chex.ArrayTree,
+    optimizer_state: chex.ArrayTree,
+    batch: tuple[chex.ArrayTree, jax.Array],
+    size: jax.Array,
+    key: chex.PRNGKey,
+) -> tuple[chex.ArrayTree, chex.ArrayTree]:
     """One step down `plan.batch_objective`: `(params, optimizer_state)` after it."""
     gradient = jax.grad(plan.batch_objective)(params, *batch, size, key)
-    updates, optimizer_state = plan.optimizer.update(gradient, optimizer_state, params)
+    updates, optimizer_state = plan.transformation.update(
+        gradient, optimizer_state, params
+    )
     return optax.apply_updates(params, updates), optimizer_state
 
 
-def judge(plan, done, epoch):
+def judge(plan: Plan, done: Check, epoch: jax.Array) -> jax.Array:
     """The `Outcome` of a run whose training set stands as `done` after `epoch` epochs."""
     if plan.loss_target is not None:
         reached = done.loss <= plan.loss_target
@@ -280,7 +266,9 @@ def judge(plan, done, epoch):
     return jnp.where(jnp.isfinite(done.loss), outcome, Outcome.DIVERGED)
 
 
-def train_segment(plan, state, sample, limit):
+def train_segment(
+    plan: Plan, state: TrainState, sample: Sample, limit: jax.Array
+) -> tuple[TrainState, Check, jax.Array]:
     """Trains to the end of the epoch, or `limit` steps, whichever is first.
 
     At the end of an epoch the training set is checked and the run judged.
@@ -325,9 +313,7 @@ def train_segment(plan, state, sample, limit):
         0, steps, step, (state.params, state.optimizer_state)
     )
     ended = (steps > 0) & (state.batch + steps == batches)
-    done = check(
-        plan, params, sample, jnp.where(ended, -(-sample.size // CHECK_BLOCK), 0)
-    )
+    done = check(plan, params, sample, jnp.where(ended, blocks_of(sample), 0))
     epoch = state.epoch + ended
     state = state.replace(
         params=params,
@@ -339,7 +325,13 @@ def train_segment(plan, state, sample, limit):
     return state, done, steps
 
 
-def advance(plan, state, sample, budget, segment):
+def advance(
+    plan: Plan,
+    state: TrainState,
+    sample: Sample,
+    budget: jax.Array,
+    segment: jax.Array,
+) -> tuple[TrainState, Records]:
     """Trains one run for at most `budget` steps, across as many epochs as they cover.
 
     Returns earlier when the run has ended or `RECORDS` epochs are to be reported. Cutting
@@ -384,12 +376,12 @@ def advance(plan, state, sample, budget, segment):
     return state, records
 
 
-def pack(state):
+def pack(state: TrainState) -> dict[str, Any]:
     """A `TrainState` as a dict of plain arrays: what may be stacked, sent and stored."""
     arrays = {f.name: getattr(state, f.name) for f in dataclasses.fields(state)}
     return arrays | {"key": jax.random.key_data(state.key)}
 
 
-def unpack(arrays):
+def unpack(arrays: dict[str, Any]) -> TrainState:
     """The inverse of `pack`."""
     return TrainState(**arrays | {"key": jax.random.wrap_key_data(arrays["key"])})

@@ -1,25 +1,103 @@
-"""The README's code does what it says."""
+"""The READMEs: their code does what it says, their links lead somewhere, they are short."""
 
 import re
-import textwrap
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import bounds
-from bounds.measuring import GROUPS, MEASURES
-from experiments import catalogue
+from bounds import registry
+from experiments.lab import plugins, program, settings
+from tests.experiments.test_command_line import PROGRAMS
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+PAGES = sorted(
+    ROOT / name
+    for name in subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "*.md"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.split()
+)  # fmt: skip
 
 
-def block(first_line):
-    """The Python block that begins with a line."""
-    found = re.findall(r"^( *)```python\n(.*?)^ *```", README, re.S | re.M)
-    blocks = [textwrap.dedent((indent and body) or body) for indent, body in found]
+def block(first_line, page="bounds/README.md"):
+    """The Python block of a page that begins with a line."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S)
     (only,) = [b for b in blocks if b.startswith(first_line)]
     return only
+
+
+@pytest.fixture
+def entered():
+    """What a test enters is gone after it."""
+    ours = bounds.BOUNDS, registry.MEASURES, registry.GROUPS
+    before = [dict(entries) for entries in ours]
+    yield
+    for entries, kept in zip(ours, before, strict=True):
+        entries.clear()
+        entries.update(kept)
+    plugins.load.cache_clear()
+
+
+def anchors(page):
+    """What a link can point to on a page: its headings, as GitHub names them."""
+    heads = re.findall(r"^#+ (.*)$", page.read_text(), re.M)
+    return {
+        re.sub(r"[^\w\- ]", "", head.strip().lower()).replace(" ", "-")
+        for head in heads
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)\s]+)\)", page.read_text())
+    for link in links:
+        path, _, anchor = link.partition("#")
+        if "://" in link:
+            continue
+        target = (page.parent / path) if path else page
+        assert target.exists(), link
+        if target.is_dir():
+            target /= "README.md"
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_the_readme_is_short_and_every_room_has_one():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 250
+    for room in ("nets", "bounds", "experiments", "experiments/problems"):
+        assert ROOT / room / "README.md" in PAGES
+        assert f"]({room}/README.md" in (ROOT / "README.md").read_text()
+
+
+def test_rooms_say_what_is_in_them():
+    """Every module is named in the README of its room (of experiments: every package)."""
+    for room, what in (
+        ("nets", "*.py"), ("bounds", "*"), ("experiments", "*"), ("experiments/lab", "*.py"),
+    ):  # fmt: skip
+        text = (ROOT / room.removesuffix("/lab") / "README.md").read_text()
+        for path in (ROOT / room).glob(what):
+            if path.name[0] not in "_." and path.suffix in (".py", ""):
+                assert path.name in text, path
+
+
+def flags_of(asked):
+    found = {"out", "resume", "redraw", "preset", "figures", "devices", "plugin"}
+    for problem in [None, *program.problems_of(asked)]:
+        found |= set(settings.names(program.kind_of(asked, problem)))
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_commands_use_flags_that_there_are(page):
+    by_name = {asked.name: flags_of(asked) for asked in PROGRAMS}
+    text = page.read_text().replace("\\\n", " ")
+    commands = re.findall(r"python -m experiments\.(\w+)([^\n`#]*)", text)
+    for name, flags in commands:
+        if name in by_name:
+            used = set(re.findall(r"--(\w+)", flags)) - {"help"}
+            assert used <= by_name[name] | {"gap"}, (name, used - by_name[name])
 
 
 @pytest.mark.slow
@@ -37,45 +115,38 @@ def test_measured_and_bounded_in_five_lines(capsys):
     assert all(f"{name} " in printed for name in bounds.BOUNDS)
 
 
-def test_a_bound_of_ones_own(tmp_path):
+@pytest.mark.parametrize("page", ["README.md", "bounds/README.md"])
+def test_a_bound_of_ones_own(tmp_path, entered, page):
     path = tmp_path / "mine.py"
-    path.write_text(block("# mine.py") + block("BOUNDS = {"))
-    try:
-        catalogue.load(str(path))
-        rng = np.random.default_rng(0)
-        weights = [rng.standard_normal((4, 3)).astype(np.float32)]
-        data = rng.standard_normal((20, 4)), rng.integers(3, size=20)
-        network = bounds.from_arrays(weights, *data)
-        found = bounds.values(network, ["mine_2026"], margin=0.5)["mine_2026"]
-        excess = np.linalg.norm(weights[0]) / (0.5 * np.sqrt(20))
-        assert abs(found.excess / excess - 1) < 1e-6
-    finally:
-        bounds.BOUNDS.pop("mine_2026", None)
+    path.write_text(block("# mine.py", page))
+    assert plugins.load(str(path)).bounds == ("mine_2026",)
+    rng = np.random.default_rng(0)
+    weights = [rng.standard_normal((4, 3)).astype(np.float32)]
+    data = rng.standard_normal((20, 4)), rng.integers(3, size=20)
+    network = bounds.from_arrays(weights, *data)
+    found = bounds.values(network, ["mine_2026"], margin=0.5)["mine_2026"]
+    excess = np.linalg.norm(weights[0]) / (0.5 * np.sqrt(20))
+    assert abs(found.excess / excess - 1) < 1e-6
 
 
-def test_a_bound_that_measures_something_of_its_own(tmp_path):
+def test_a_bound_that_measures_something_of_its_own(tmp_path, entered):
     path = tmp_path / "largest.py"
     path.write_text(block("# largest.py"))
-    before = [dict(d) for d in (bounds.BOUNDS, GROUPS, MEASURES)]
-    try:
-        assert catalogue.load(str(path)) == ("largest_2026",)
-        weights = [np.full((4, 3), 5.0)]
-        network = bounds.from_arrays(weights, np.ones((20, 4)), np.zeros(20, int))
-        found = bounds.values(network, ["largest_2026"])["largest_2026"]
-        assert abs(found.excess**2 * 20 / (np.log(5) + np.log(20)) - 1) < 1e-6
-    finally:
-        for ours, kept in zip((bounds.BOUNDS, GROUPS, MEASURES), before, strict=True):
-            ours.clear()
-            ours.update(kept)
+    assert plugins.load(str(path)).bounds == ("largest_2026",)
+    weights = [np.full((4, 3), 5.0)]
+    network = bounds.from_arrays(weights, np.ones((20, 4)), np.zeros(20, int))
+    found = bounds.values(network, ["largest_2026"])["largest_2026"]
+    assert abs(found.excess**2 * 20 / (np.log(5) + np.log(20)) - 1) < 1e-6
 
 
-def test_every_bound_is_in_the_readme():
+def test_every_bound_is_in_the_table_of_families():
     """By its name, or by how it ends after the name it is a form of."""
+    text = (ROOT / "bounds" / "README.md").read_text().partition("**What the words")[0]
     for name in bounds.BOUNDS:
         spec = bounds.BOUNDS[name]
         if "Jiang" not in spec.paper:
             ends = [name[i:] for i in range(len(name)) if name[i] == "_"]
-            forms = [name, *ends]
-            assert any(f"`{form}`" in README for form in forms) or (
-                name.endswith("_certified") and "`..._certified`" in README
-            ), name
+            starts = [name[:i] for i in range(1, len(name)) if name[i - 1] == "_"]
+            forms = [name, *ends, *(f"...{end}" for end in ends)]
+            forms += [f"{start}..." for start in starts]
+            assert any(f"`{form}`" in text for form in forms), name

@@ -11,11 +11,18 @@ import jax
 import numpy as np
 
 import bounds
-from bounds import groups
-from bounds.measuring import GROUPS
-from bounds.measuring.network import History
-from nets import kernels, training
+from bounds.measures.architecture import Architecture
+from bounds.measures.examples import Holdout, Margins, Outputs
+from bounds.measures.inputs import FirstLayer, Inputs, Task
+from bounds.measures.jacobians import Jacobians
+from bounds.measures.layers import LayerNorms
+from bounds.measures.paths import Paths, Peeling
+from bounds.measures.spectra import Spectra
+from bounds.network import History
+from bounds.registry import GROUPS
+from nets import kernels
 from nets.mlp import MLP
+from nets.sample import pad_sample
 from tests import oracles
 from tests.oracles import compression, fantastic, norm_products, weight_watcher
 from tests.oracles.path_norms import path_norm
@@ -32,7 +39,7 @@ def network(depth=2, biases=False, m=150, seed=0, other=True, init=True):
         for i in range(3)
     ]
     rng = np.random.default_rng(seed)
-    sample = training.pad_sample(
+    sample = pad_sample(
         rng.standard_normal((m, 5)).astype(np.float32), rng.integers(3, size=m), ROWS
     )
     return bounds.Network(
@@ -41,7 +48,7 @@ def network(depth=2, biases=False, m=150, seed=0, other=True, init=True):
         sample,
         params[0] if init else None,
         params[2] if other else None,
-        training.pad_sample(
+        pad_sample(
             rng.standard_normal((60, 5)).astype(np.float32), rng.integers(3, size=60), 0
         ),
         History(np.linspace(1, 0.001, 8), np.int32(7), np.int32(10)),
@@ -192,7 +199,7 @@ for_any_case = hypothesis.settings(
 def layer_norms(matrices):
     column = [np.sqrt(np.sum(a**2, axis=0)) for a in matrices]
     spectral = np.array([oracles.spectral(a) for a in matrices])
-    return groups.LayerNorms(
+    return LayerNorms(
         spectral_lower=spectral,
         spectral_upper=spectral,
         frobenius=np.array([oracles.frobenius(a) for a in matrices]),
@@ -209,7 +216,7 @@ def _peeling(weights):
     logs = [math.log(oracles.peeling_constants(weights, np.ones((1, 1)), kind)[0])
             for kind in ("frobenius", "l1", "path")]  # fmt: skip
     outputs = weights[-1].shape[1]
-    return groups.Peeling(
+    return Peeling(
         *logs, np.int32(1 if outputs == 2 else outputs), np.int32(len(weights))
     )
 
@@ -252,7 +259,7 @@ def _jacobians(case):
                     room = lead if high + 1 == depth else abs(z[high][unit])
                     if arriving > 0:
                         noise = min(noise, room / arriving)
-    return groups.Jacobians(
+    return Jacobians(
         cushion, interlayer, np.float64(contraction), np.float64(output), np.float64(noise),
         np.int32(min(case.m, 64)),
     )  # fmt: skip
@@ -272,30 +279,30 @@ def by_hand(case, jacobians=True):
     fits = [0.0 if math.isnan(a) else a for a in fits]
     logs = {p: p * math.log(path_norm(weights, p)) for p in (1, 1.5, 2)}
     found = {
-        "architecture": groups.Architecture(
+        "architecture": Architecture(
             np.array([w.size + (w.shape[1] if biases else 0) for w in case.weights]),
             np.array([w.size for w in case.weights]),
             np.array([w.shape[1] for w in case.weights]),
             np.int32(0),
             np.int32(len(biases) if biases else 0),
         ),
-        "task": groups.Task(
+        "task": Task(
             np.int32(case.m), np.int32(case.classes),
             np.float64(max(np.linalg.norm(case.x, axis=1))),
         ),
-        "margins": groups.Margins(margins, np.int32(case.m)),
-        "inputs": groups.Inputs(
+        "margins": Margins(margins, np.int32(case.m)),
+        "inputs": Inputs(
             np.float64(oracles.frobenius(x)), np.float64(norm_products.largest_feature(x)),
             np.float64(max(np.linalg.norm(x, axis=1))), np.float64(np.max(np.abs(x))),
             np.int32(x.shape[1]),
         ),
-        "first_layer": groups.FirstLayer(np.float64(oracles.frobenius(x @ initial[0]))),
+        "first_layer": FirstLayer(np.float64(oracles.frobenius(x @ initial[0]))),
         "peeling": _peeling(weights),
-        "paths": groups.Paths(
+        "paths": Paths(
             *(np.float64(logs[p]) for p in (1, 1.5, 2)),
             np.float64(math.log(max(norm_products.l1_path_norms(weights)))),
         ),
-        "spectra": groups.Spectra(
+        "spectra": Spectra(
             np.array([np.sum(np.sqrt(v)) for v in spectra]),
             np.array([np.sum(v**0.75) ** (1 / 1.5) for v in spectra]),
             np.array(fits),
@@ -303,11 +310,11 @@ def by_hand(case, jacobians=True):
                 math.log10(np.sum(v**a)) for v, a in zip(spectra, fits, strict=True)
             ]),
         ),
-        "outputs": groups.Outputs(
+        "outputs": Outputs(
             np.float64(fantastic.cross_entropy(case.logits, case.y)),
             np.float64(fantastic.neg_output_entropy(case.logits)),
         ),
-        "holdout": groups.Holdout(np.int32(case.m // 7), np.int32(case.m)),
+        "holdout": Holdout(np.int32(case.m // 7), np.int32(case.m)),
         "layers": plain, "from_origin": plain, "kernels": plain, "circular": plain,
         "init": layer_norms(case.initial),
         "folded": layer_norms(weights), "folded_init": layer_norms(initial),

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 import bounds
-from bounds.types import Convention
-from experiments.size.presets import (
+from bounds.measures.examples import Margins
+from bounds.measures.inputs import Task
+from bounds.measures.layers import LayerNorms
+from bounds.spec import Convention
+from experiments.bounds_vs_samples.settings import (
     PLOTTED,  # all of the form numerator / (gamma sqrt m)
 )
 from tests import oracles
@@ -98,12 +101,12 @@ def test_empirical_is_the_margin_error_and_value_the_sum():
 
 
 def test_the_hand_checkable_examples_of_the_docstrings():
-    task = bounds.groups.Task(np.array(4.0), np.array(2), np.array(1.0))
-    margins = bounds.groups.Margins(np.array([2.0, 3, 4, 5]), np.array(4))
+    task = Task(np.array(4.0), np.array(2), np.array(1.0))
+    margins = Margins(np.array([2.0, 3, 4, 5]), np.array(4))
 
     def norms(*values):
         v = np.array(values, float)
-        return bounds.groups.LayerNorms(v, v, v, v, v, v, v, np.ones(2), np.ones(2))
+        return LayerNorms(v, v, v, v, v, v, v, np.ones(2), np.ones(2))
 
     w = norms(2, 3)
     fn = bounds.BOUNDS["neyshabur_2018"].fn

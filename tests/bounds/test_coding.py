@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from bounds import coding
+from bounds.numerics import coding
 from tests.bounds.cases import for_any_case
 
 

@@ -9,20 +9,23 @@ import pytest
 from scipy import stats
 
 import bounds
-from bounds import coding, compression, groups
-from bounds.measuring import code as way_from_init
-from bounds.measuring import code_from_origin
-from bounds.measuring.code import (
+from bounds.families import compression
+from bounds.measures.code import (
     _PROJECTED,
     CANDIDATES,
     PROJECTIONS,
+    Code,
     _signs,
+    code_from_origin,
     coded,
     quantised,
 )
-from bounds.measuring.network import Unavailable
+from bounds.measures.code import code as way_from_init
+from bounds.measures.inputs import Task
+from bounds.numerics import coding
 from nets import kernels, subspace, training
 from nets.mlp import MLP
+from nets.sample import pad_sample
 from tests.bounds.cases import network
 from tests.nets.test_training import FEATURES, data, plan, whole
 from tests.oracles.counting import kl_inverse
@@ -36,8 +39,8 @@ def trained(model=MLP(10, 1, 3, True), m=200):
     p = plan(model=model, learning_rate=0.3, batch_size=4, max_epochs=20)
     params = training.init_params(p, jax.random.key(0), FEATURES)
     state = training.init_state(p, params, jax.random.key(1))
-    sample = training.pad_sample(*data(m), 300)
-    holdout = training.pad_sample(*data(150, seed=1), 0)
+    sample = pad_sample(*data(m), 300)
+    holdout = pad_sample(*data(150, seed=1), 0)
     learned = whole(p, sample, state)[0].params
     return bounds.Network(model, learned, sample, params, None, holdout)
 
@@ -156,8 +159,8 @@ def test_a_subspace_of_few_dimensions_is_cheap_also_as_a_whole():
 
 def test_what_is_not_given():
     net = trained()
-    with pytest.raises(Unavailable, match="initial weights"):
-        way_from_init(net.replace(init=None))
+    _, missing = bounds.measure(net.replace(init=None), ("code",))
+    assert missing == {"code": "the initial weights are not given"}
     found = measured(code_from_origin, net.replace(init=None, holdout=None))
     assert np.isnan(found.holdout_errors).all() and np.isfinite(found.errors).all()
 
@@ -198,9 +201,9 @@ _zhou_2019 = jax.jit(compression.zhou_2019)
 
 def bound(bits, errors, m=1000, holdout_errors=None, delta=DELTA):
     """`zhou_2019` of lists of numbers."""
-    task = groups.Task(np.int32(m), np.int32(3), np.float64(1))
+    task = Task(np.int32(m), np.int32(3), np.float64(1))
     held_out = errors if holdout_errors is None else holdout_errors
-    code = groups.Code(*(np.array(a, float) for a in (bits, errors, held_out)))
+    code = Code(*(np.array(a, float) for a in (bits, errors, held_out)))
     with jax.enable_x64(True):
         found = _zhou_2019(task, code, delta=delta)
     return jax.tree.map(float, found)
@@ -322,9 +325,9 @@ def test_codes_hold_against_known_risk_and_a_wrong_constant_does_not():
     best = counted.argmin(axis=1)[:, None]
     risk = np.take_along_axis(risks, best, axis=1)[:, 0]
     one = np.take_along_axis(counted, best, axis=1)
-    code = groups.Code(np.full((runs, 1), 6.0), one, np.full((runs, 1), np.nan))
+    code = Code(np.full((runs, 1), 6.0), one, np.full((runs, 1), np.nan))
     for size, holds in ((m, True), (m * 10**9, False)):
-        task = groups.Task(np.full(runs, size), np.full(runs, 2), np.ones(runs))
+        task = Task(np.full(runs, size), np.full(runs, 2), np.ones(runs))
         found = bounds.evaluate(
             {"task": task, "code": code}, ["zhou_2019_code"], delta=delta
         )["zhou_2019_code"].value

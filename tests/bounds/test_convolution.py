@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from bounds.measuring import convolution as module
-from bounds.measuring.convolution import apply, circular_norm, zero_padded_norm
+from bounds.numerics import convolution as module
+from bounds.numerics.convolution import apply, circular_norm, zero_padded_norm
 from tests.oracles.convolution import circular, matrix_of, zero_padded
 
 

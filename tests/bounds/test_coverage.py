@@ -13,8 +13,11 @@ import pytest
 from scipy import special, stats
 
 import bounds
-from bounds import groups
-from bounds.types import CERTIFIED
+from bounds.measures.architecture import Architecture
+from bounds.measures.examples import Holdout, Margins
+from bounds.measures.inputs import Inputs, Task
+from bounds.measures.paths import Peeling
+from bounds.spec import CERTIFIED
 from tests.bounds.cases import layer_norms
 
 RUNS, SIZE, DIM, DELTA, LEVEL = 200, 20000, 3, 0.2, 1e-3
@@ -51,20 +54,20 @@ def run(seed):
     log_l1, log_l2 = np.log(np.abs(w).sum()), np.log(np.linalg.norm(w))
     largest = np.max(np.linalg.norm(x, axis=1))
     found = {
-        "architecture": groups.Architecture(
+        "architecture": Architecture(
             np.array([2 * DIM]), np.array([2 * DIM]), np.array([2]), np.int32(0), np.int32(0)
         ),
-        "task": groups.Task(np.int32(SIZE), np.int32(2), largest),
-        "margins": groups.Margins(np.sort(signs * (x @ w)), np.int32(SIZE)),
-        "peeling": groups.Peeling(log_l2, log_l1, log_l1, np.int32(1), np.int32(1)),
-        "inputs": groups.Inputs(
+        "task": Task(np.int32(SIZE), np.int32(2), largest),
+        "margins": Margins(np.sort(signs * (x @ w)), np.int32(SIZE)),
+        "peeling": Peeling(log_l2, log_l1, log_l1, np.int32(1), np.int32(1)),
+        "inputs": Inputs(
             np.linalg.norm(x), np.sqrt(np.max(np.sum(x**2, 0))), largest,
             np.max(np.abs(x)), np.int32(DIM),
         ),
         "folded": layer_norms([matrix]),
         "folded_init": layer_norms([initial]),
         "folded_from_init": layer_norms([matrix - initial]),
-        "holdout": groups.Holdout(
+        "holdout": Holdout(
             np.int32(np.sum(fresh_signs * (fresh @ w) <= 0)), np.int32(500)
         ),
     }  # fmt: skip

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 
 import bounds
-from bounds import groups
-from bounds.curvature import hessian_trace
-from bounds.measuring import chain
-from bounds.measuring.curvature import hessian_product
-from bounds.measuring.objective import kernels_of
+from bounds.families.curvature import hessian_trace
+from bounds.measures.curvature import Curvature, hessian_product
+from bounds.measures.loss import kernels_of
+from bounds.numerics import chain
 from nets.cnn import CNN
-from nets.training import pad_sample
+from nets.sample import pad_sample
 from tests.bounds.cases import measured, random_case
 from tests.oracles import sharpness as oracle
 
@@ -54,7 +53,7 @@ def test_the_trace_is_not_negative(measured_case):
     """Of a ReLU network it is that of sum_i J_i' (diag p_i - p_i p_i') J_i / m."""
     case, _ = measured_case
     assert np.all(np.diag(oracle.hessian(*arrays(case))) > -1e-6)
-    estimate = groups.Curvature(*(np.float64(v) for v in (1, 0, -0.1, 1)))
+    estimate = Curvature(*(np.float64(v) for v in (1, 0, -0.1, 1)))
     with jax.enable_x64(True):
         below = jax.device_get(hessian_trace(estimate))
     assert 0 <= below.value < 1e-300 and np.isfinite(below.log_complexity)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bounds.draws import ask, observe
+from bounds.uniform_convergence.ask import ask, observe
 
 DIM = 3000
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import bounds
-from bounds.types import CERTIFIED
+from bounds.spec import CERTIFIED
 
 NAMES = [
     name

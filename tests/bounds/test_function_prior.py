@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import bounds
-from bounds.groups import Evidence
-from bounds.measuring import function_prior
-from bounds.measuring.network import Unavailable
-from nets import training
+from bounds.measures import function_prior
+from bounds.measures.function_prior import Evidence
+from bounds.network import Unavailable
 from nets.cnn import CNN
 from nets.mlp import MLP
+from nets.sample import pad_sample
 from tests.oracles import function_prior as oracle
 
 ROWS = 32  # one program serves all sizes
@@ -48,7 +48,7 @@ def network(classes, biases, m=20, depth=2, seed=0):
     x = rng.standard_normal((m, 6)).astype(np.float32)
     params = model.init(jax.random.key(seed), x[:1])["params"]
     return bounds.Network(
-        model, params, training.pad_sample(x, rng.integers(classes, size=m), 0)
+        model, params, pad_sample(x, rng.integers(classes, size=m), 0)
     )
 
 
@@ -212,7 +212,7 @@ def test_only_the_first_examples_are_looked_at(monkeypatch):
     few, many = network(3, True, m=20), network(3, True, m=150, depth=1)
     monkeypatch.setattr(function_prior, "EXAMPLES", 30)
     found = evidence(many)
-    short = training.pad_sample(many.sample.inputs[:30], many.sample.labels[:30], 0)
+    short = pad_sample(many.sample.inputs[:30], many.sample.labels[:30], 0)
     again = evidence(many.replace(sample=short))
     assert found.examples == again.examples == 30
     assert found.log_evidence == pytest.approx(again.log_evidence)
@@ -274,7 +274,7 @@ def test_mapped_as_one_by_one():
 def test_convolutions_have_none():
     model = CNN((4, 4, 1), 3, 1, 2)
     params = model.init(jax.random.key(0), np.zeros((1, 16)))["params"]
-    sample = training.pad_sample(np.zeros((3, 16)), np.zeros(3, int), 0)
+    sample = pad_sample(np.zeros((3, 16)), np.zeros(3, int), 0)
     with pytest.raises(Unavailable, match="convolutions"):
         function_prior.evidence(bounds.Network(model, params, sample))
 

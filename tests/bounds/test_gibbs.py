@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from bounds import gibbs
+from bounds.uniform_convergence import pac_bayes as gibbs
 from tests import oracles
 
 

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from bounds.measuring import gram_iteration as module
-from bounds.measuring.gram_iteration import gram_iteration
+from bounds.numerics import gram_iteration as module
+from bounds.numerics.gram_iteration import gram_iteration
 from tests import oracles
 
 

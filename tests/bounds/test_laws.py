@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import bounds
-from bounds.types import CERTIFIED, UNDER_ASSUMPTION, UP_TO_CONSTANTS
+from bounds.spec import CERTIFIED, UNDER_ASSUMPTION, UP_TO_CONSTANTS
 from tests.bounds.cases import (
     PADDED,
     by_hand,

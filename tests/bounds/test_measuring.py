@@ -3,10 +3,11 @@ import numpy as np
 import pytest
 
 import bounds
-from bounds.measuring import GROUPS
-from bounds.measuring.layers import NORMS
-from nets import kernels, training
+from bounds.measures.layers import NORMS
+from bounds.registry import GROUPS
+from nets import kernels
 from nets.cnn import CNN
+from nets.sample import pad_sample
 from tests import oracles
 from tests.bounds.cases import (
     Case,
@@ -179,8 +180,8 @@ def convolutional_case(biases):
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((30, 40)).astype(np.float32), rng.integers(3, size=30)
     network = bounds.Network(
-        model, params[0], training.pad_sample(x, y, 0), params[1],
-        holdout=training.pad_sample(x, y, 0),
+        model, params[0], pad_sample(x, y, 0), params[1],
+        holdout=pad_sample(x, y, 0),
     )  # fmt: skip
     strides, images = [(2, 2), (1, 1)], [(5, 4), (3, 2)]
 

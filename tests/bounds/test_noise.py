@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 import bounds
-from bounds.measuring import noise_level, noisy
-from bounds.measuring.gibbs import LEVELS
+from bounds.measures import noise_level, noisy
+from bounds.measures.gibbs import LEVELS
 from nets import stochastic
 from nets.cnn import CNN
-from nets.training import pad_sample
+from nets.mlp import MLP
+from nets.sample import pad_sample
 from tests import oracles
 from tests.bounds.cases import measured, random_case, trained_case
 from tests.oracles import noise, pac_bayes, sharpness
@@ -214,7 +215,11 @@ def test_a_learned_posterior_is_measured_as_it_is():
     params = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), params)
     sample = pad_sample(case.x.astype(np.float32), case.y, 0)
     model = stochastic.GaussianMLP(6, 1, 3, learned_prior=True)
-    found, _ = measured(bounds.Network(model, params, sample), ("gibbs_posterior",))
+    mean = stochastic.mean_network(params)
+    net = bounds.Network(
+        MLP(6, 1, 3, True), mean, sample, learned=bounds.Learned(model, params)
+    )
+    found, _ = measured(net, ("gibbs_posterior",))
     found = found["gibbs_posterior"]
 
     flat = [

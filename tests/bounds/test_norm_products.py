@@ -9,8 +9,9 @@ import pytest
 
 import bounds
 from bounds import arithmetic
-from nets import kernels, training
+from nets import kernels
 from nets.mlp import MLP
+from nets.sample import pad_sample
 from tests import oracles
 from tests.bounds.cases import measured, network
 
@@ -33,7 +34,7 @@ def two_classes(m=400, width=4, depth=1):
     rng = np.random.default_rng(m)
     x, y = rng.standard_normal((m, 3)).astype(np.float32), rng.integers(2, size=m)
     params = model.init(jax.random.key(m), x[:1])["params"]
-    return bounds.Network(model, params, training.pad_sample(x, y, m))
+    return bounds.Network(model, params, pad_sample(x, y, m))
 
 
 NETWORKS = {

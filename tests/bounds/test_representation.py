@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 import bounds
-from bounds.measuring.network import Unavailable
-from bounds.measuring.representation import clusters, hidden_margins, mixup
+from bounds.families import representation
+from bounds.measures.representation import clusters, hidden_margins, mixup
+from bounds.network import Unavailable
 from nets.linear import Linear
-from nets.training import pad_sample
+from nets.sample import pad_sample
 from tests import oracles
 from tests.bounds.cases import measured, random_case
 from tests.bounds.test_measuring import convolutional_case
@@ -77,7 +78,7 @@ def test_hidden_margins(measured_case):
         highest = max(v for v in values if v <= high + reach)
         expected = [lowest, low, median, high, highest]
         np.testing.assert_allclose(five, expected, rtol=2e-4, atol=1e-5)
-    value = bounds.representation.hidden_margin(found["hidden_margins"]).value
+    value = representation.hidden_margin(found["hidden_margins"]).value
     assert value == pytest.approx(-np.mean(ours[:, 2]), rel=1e-6)
 
 

@@ -8,11 +8,21 @@ import numpy as np
 import pytest
 
 import bounds
-from bounds import groups, sharpness
-from bounds.measuring.objective import kernels_of, slope_at
-from bounds.measuring.sharpness import LARGEST, RHO, SMALLEST, STEP, STEPS, TOLERANCE
+from bounds.families import sharpness
+from bounds.measures.inputs import Task
+from bounds.measures.loss import kernels_of, slope_at
+from bounds.measures.noise_level import NoiseLevel
+from bounds.measures.sharpness import (
+    LARGEST,
+    RHO,
+    SMALLEST,
+    STEP,
+    STEPS,
+    TOLERANCE,
+    Sharpness,
+)
 from nets.cnn import CNN
-from nets.training import pad_sample
+from nets.sample import pad_sample
 from tests import oracles
 from tests.bounds.cases import layer_norms, measured, random_case
 from tests.oracles import sharpness as oracle
@@ -139,11 +149,9 @@ def test_measures_of_radii(measured_case):
     )
     moved = [a - b for a, b in zip(case.weights, case.initial, strict=True)]
     sigma = 0.3
-    noise = groups.NoiseLevel(
-        np.float64(sigma), *(np.float64(0.0),) * 2, np.bool_(False)
-    )
+    noise = NoiseLevel(np.float64(sigma), *(np.float64(0.0),) * 2, np.bool_(False))
     given = {
-        "task": groups.Task(np.int32(case.m), np.int32(case.classes), np.float64(1.0)),
+        "task": Task(np.int32(case.m), np.int32(case.classes), np.float64(1.0)),
         "architecture": measured(case.network(), ("architecture",))[0]["architecture"],
         "kernels": layer_norms(case.weights),
         "kernels_from_init": layer_norms(moved),
@@ -172,7 +180,7 @@ def test_measures_of_radii(measured_case):
 
 def test_increases_keep_their_sign():
     fall = sharpness.average_sharpness(
-        groups.Sharpness(*(np.float64(v) for v in (-0.5, 0, 2, 0, 0, np.inf)))
+        Sharpness(*(np.float64(v) for v in (-0.5, 0, 2, 0, 0, np.inf)))
     )
     assert fall.value == -0.5 and np.isfinite(fall.log_complexity)
 

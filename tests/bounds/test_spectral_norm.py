@@ -2,10 +2,10 @@ import jax
 import numpy as np
 import pytest
 
-from bounds.measuring import spectral_norm as module
-from bounds.measuring.layers import norms
-from bounds.measuring.linear_maps import Matrix
-from bounds.measuring.spectral_norm import spectral_norm
+from bounds.measures.layers import norms
+from bounds.numerics import spectral_norm as module
+from bounds.numerics.linear_maps import Matrix
+from bounds.numerics.spectral_norm import spectral_norm
 from tests import oracles
 
 

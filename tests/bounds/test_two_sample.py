@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bounds import two_sample
-from experiments.data.hypersphere import radial_flip
+from bounds.uniform_convergence import two_sample
+from experiments.problems.hypersphere import radial_flip
 from tests import oracles
 
 RADII = (1.0, 1.2)
@@ -26,7 +26,7 @@ def test_the_statistic_is_the_energy_distance(rng):
     class Fixed:
         """Stands for a generator; its permutations are known."""
 
-        orders = [np.random.default_rng(i).permutation(7) for i in range(40)]  # noqa: RUF012
+        orders = [np.random.default_rng(i).permutation(7) for i in range(40)]
 
         def __init__(self):
             self.next = iter(self.orders)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from bounds.uniform_convergence import (
-    binomial_upper,
+from bounds.numerics import intervals
+from bounds.uniform_convergence.estimator import (
     generalization_upper_bound,
     risk_limits,
     uniform_convergence_lower_bound,
@@ -39,7 +39,7 @@ def test_the_least_number_of_draws_for_the_generalization_gap(delta, runs):
 
 @pytest.mark.parametrize(("k", "n"), [(0, 30), (4, 30), (29, 30), (30, 30)])
 def test_upper_limits_are_exact(k, n):
-    (limit,) = binomial_upper([k], n, 0.05)
+    (limit,) = intervals.upper([k], n, 0.05)
     if k == n:
         assert limit == 1
     else:

@@ -20,7 +20,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from experiments.run_folder import read_table
+from experiments.lab.run_folder import read_table
 from tests.experiments.tiny import CACHE, ROOT
 
 KEPT = ROOT / "tests" / "data" / "tables"
@@ -37,28 +37,28 @@ CASES = {
     ),
     "cnn": (
         "bounds_vs_samples",
-        f"--preset=paper --dataset=mnist --data_dir={DIGITS} --draw_rule=disjoint "
+        f"--preset=paper --problem=mnist --data_dir={DIGITS} --draw_rule=disjoint "
         "--network=cnn --width=6 --depth=2 --biases --batch_size=8 --loss=softmax --shuffle "
         "--label_noise=0.2 --draws=1 --sizes=64,128 --seeds=2 --margin=0.5 --max_epochs=60 "
         "--bounds=certified,sotl,gradient_noise_epoch1,path_norm,log_prod_of_spec_fft",
     ),
     "hypersphere": (
         "uc_failure",
-        "--example=hypersphere --preset=demo --dim=30 --sizes=64,128 --seeds=5 --width=40 "
+        "--problem=hypersphere --preset=demo --dim=30 --sizes=64,128 --seeds=5 --width=40 "
         "--n_test=300 --watch=32 --margin=1 --threshold=0.05 --vary=radii=1:1.1,1:2",
     ),
     "digits": (
         "uc_failure",
-        f"--example=digits --preset=demo --data_dir={DIGITS} --sizes=64 --seeds=3 --width=30 "
+        f"--problem=digits --preset=demo --data_dir={DIGITS} --sizes=64 --seeds=3 --width=30 "
         "--watch=32 --margin=0.5 --threshold=0.1 --max_epochs=100 --radii=1,1.2",
     ),
     "linear": (
         "uc_failure",
-        "--example=linear --preset=demo --dim=400 --sizes=8,16 --seeds=6 --n_test=300",
+        "--problem=linear --preset=demo --dim=400 --sizes=8,16 --seeds=6 --n_test=300",
     ),
     "exponential": (
         "uc_failure",
-        "--example=exponential --preset=demo --sizes=8,16 --seeds=6 --n_test=200 --vary=dim=8,30",
+        "--problem=exponential --preset=demo --sizes=8,16 --seeds=6 --n_test=200 --vary=dim=8,30",
     ),
     "of_run_folder": (
         "evaluate",
@@ -142,7 +142,7 @@ def _key(row):
     """What a row is called: its cells that are no measurements."""
     names = ("m", "seed", "draw", "layer", "epoch", "variant", "quantity", "sigma")
     names = (*SUBJECT, "bound", "margin_rule", *names)
-    return tuple((n, row[n]) for n in names if n in row)
+    return tuple((n, row[n]) for n in names if row.get(n))
 
 
 def _differs(kept, now):

@@ -6,9 +6,10 @@ import sys
 
 import pytest
 
-from experiments.data import idx
-from experiments.refusals import Refusal
-from experiments.size.presets import BOUNDS_VS_SAMPLES
+from experiments.bounds_vs_samples import PROGRAM
+from experiments.lab.program import settings_of
+from experiments.lab.reading import idx
+from experiments.lab.refusals import Refusal
 from tests.experiments.test_idx import idx_bytes
 from tests.experiments.tiny import ROOT, TINY, TINY_FLAGS, content, finish, program, run
 
@@ -21,7 +22,7 @@ def folder(tmp_path_factory):
 
 
 BAD_SETTINGS = [
-    ({"dataset": "cifar"}, "--dataset=cifar", "hypersphere, mnist, fashion_mnist"),
+    ({"problem": "cifar"}, "--problem=cifar", "hypersphere, mnist, fashion_mnist"),
     ({"bounds": ("rademacher",)}, "--bounds=rademacher", "--list"),
     ({"bounds": ()}, "--bounds=", "names of bounds"),
     ({"sizes": (0, 16)}, "--sizes=0,16", ">= 1"),
@@ -49,7 +50,13 @@ BAD_SETTINGS = [
     ({"seed": -1}, "--seed=-1", ">= 0"),
     ({"loss": "hinge"}, "--loss=hinge", "sigmoid, softmax, squared"),
     ({"norm_21": "both"}, "--norm_21=both", "bartlett, transposed"),
-    ({"dataset": "mnist", "data_dir": "/nowhere"}, "/nowhere", "no such folder"),
+    ({"optimizer": "lion"}, "--optimizer=lion", "sgd, adam"),
+    ({"optimizer": "adam", "momentum": 0.9}, "--momentum=0.9", "--optimizer=sgd"),
+    ({"network": "cnn"}, "--network=cnn", "--network=mlp"),
+    ({"network": "resnet"}, "--network=resnet", "mlp, cnn"),
+    ({"vary": "seeds=1,2"}, "--vary=seeds=1,2", "width"),
+    ({"vary": "width=30,x"}, "'x'", "--width"),
+    ({"vary": "batch_size=8,64", "sizes": (32,)}, "--batch_size=64", "--sizes"),
 ]
 
 
@@ -64,8 +71,15 @@ def test_a_bad_setting_is_refused_before_anything_is_made(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_without_the_data_is_refused_before_anything_is_made(tmp_path):
+    config = settings_of(PROGRAM, "mnist", "paper", {"data_dir": "/nowhere"})
+    with pytest.raises(Refusal, match="/nowhere: no such folder"):
+        run(config, tmp_path / "a")
+    assert not list(tmp_path.iterdir())
+
+
 BAD_COMMANDS = [
-    (["--sizes=16,x"], "--sizes=16,x", "separated by commas"),
+    (["--sizes=16,x"], "--sizes=16,x", "whole numbers separated by commas"),
     (["--margin=-1"], "--margin=-1", "> 0"),
     (["--width=abc"], "width", "abc"),
     (["--nonsense=1"], "nonsense", ""),
@@ -120,7 +134,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
 
 def test_other_data_are_refused(tmp_path, mnist_sample):
     config = dataclasses.replace(
-        BOUNDS_VS_SAMPLES["paper"], data_dir=str(mnist_sample), width=20, depth=1,
+        settings_of(PROGRAM, "mnist", "paper"), data_dir=str(mnist_sample), width=20, depth=1,
         sizes=(50,), seeds=1, draws=1, draw_rule="without_replacement", batch_size=10,
         margin=1.0, threshold=0.5,
     )  # fmt: skip
@@ -153,14 +167,12 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_later(tmp_path):
     """The first weights that are to be written find no room."""
     code = (
         "import errno, sys\n"
-        "from experiments import run_folder\n"
+        "from experiments.lab import run_folder\n"
         "def full(path, arrays):\n"
         "    raise OSError(errno.ENOSPC, 'No space left on device')\n"
         "run_folder.write_tensors = full\n"
-        "from experiments import bounds_vs_samples, command_line\n"
-        "from experiments.size import presets\n"
-        "command_line.main(presets.BoundsVsSamples, presets.BOUNDS_VS_SAMPLES, "
-        "bounds_vs_samples.run)\n"
+        "from experiments.bounds_vs_samples.__main__ import main\n"
+        "main()\n"
     )
     out = tmp_path / "a"
     done = subprocess.run(

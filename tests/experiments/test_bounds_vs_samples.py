@@ -8,9 +8,10 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import bounds_vs_samples, run_folder, sweep
-from experiments.size import tables
-from experiments.size.presets import BOUNDS_VS_SAMPLES
+from experiments.bounds_vs_samples import PROGRAM, tables
+from experiments.lab import program as lab
+from experiments.lab import run_folder, vary
+from experiments.problems.hypersphere import Hypersphere
 from nets import training
 from nets.runs import make_layout
 from tests import oracles
@@ -56,18 +57,19 @@ def test_the_folder_holds_what_was_promised(folder):
     assert len(read(folder, "results")) == 8
     assert len(read(folder, "layers")) == 16
     assert len(read(folder, "bounds")) == 8 * len(TINY.bounds) * 2
-    for name, columns in (
-        ("results", tables.RESULTS + tables.SETTINGS),
-        ("epochs", tables.EPOCHS),
-        ("layers", tables.LAYERS),
-        ("bounds", tables.BOUNDS),
-    ):
-        assert tuple(read(folder, name)[0]) == columns
+    for name, columns in tables.COLUMNS.items():
+        assert tuple(read(folder, name)[0])[: len(columns)] == columns
+    swept = set(vary.variable(type(TINY))) - {"problem"}
+    assert {"width", "radii", "label_noise", "loss"} <= swept
+    assert set(read(folder, "results")[0]) == {
+        *tables.COLUMNS["results"], "problem", *swept,
+    }  # fmt: skip
 
 
 def test_results_agree_with_the_saved_weights(folder):
     """Every number of a row, recomputed in float64 from weights and data."""
-    source = bounds_vs_samples.DATASETS["hypersphere"](TINY)
+    problem = lab.problem_of(TINY)
+    assert isinstance(problem, Hypersphere)
     row = read(folder, "results")[5]
     assert row["run"] == "m64_seed0_draw1"
     saved = run_folder.read_tensors(folder / "weights" / f"{row['run']}.safetensors")
@@ -78,14 +80,15 @@ def test_results_agree_with_the_saved_weights(folder):
         for tensors, when in ((saved, "final"), (saved, "init"), (other, "final"))
     )
     biases = [saved[f"final/{i}/bias"].astype(float) for i in range(2)]
-    draw = source.draw(0, 64, 1)
+    draw = problem.draw(0, 64, 1)
 
     def margins(inputs, labels):
         logits = [oracles.forward(w, biases, x) for x in inputs]
         return [oracles.margin(f, y) for f, y in zip(logits, labels, strict=True)]
 
     train = margins(draw.inputs, draw.labels)
-    test = margins(source.test.inputs, source.test.labels)
+    fresh = problem.test()
+    test = margins(fresh.inputs, fresh.labels)
     expected = {
         "train_error": oracles.margin_error(train, 0),
         "train_margin_error": np.mean(np.array(train) < 1.0),
@@ -150,7 +153,7 @@ def test_draws_share_the_initial_weights_and_sizes_too(folder):
 
 def test_a_run_is_the_same_whatever_runs_beside_it(folder, tmp_path):
     alone = tmp_path / "alone"
-    bounds_vs_samples.run(
+    run(
         dataclasses.replace(TINY, sizes=(32,), seeds=1),
         alone,
         layout=make_layout(jax.devices()[:1]),
@@ -177,7 +180,7 @@ def test_summary_and_report(folder):
         np.log(np.mean([float(r["distance_from_init"]) for r in own if r["m"] == m]))
         for m in ("32", "64")
     ]
-    slopes = summary["slopes"]["distance_from_init"]
+    slopes = summary["variants"][""]["slopes"]["distance_from_init"]
     expected = oracles.slope(list(np.log([32, 64])), means)
     assert slopes["per_seed"][1] == pytest.approx(expected)
     html = (folder / "report.html").read_text()
@@ -190,7 +193,7 @@ def test_summary_and_report(folder):
 
 def test_a_finished_folder_is_shown_not_run_again(folder, capsys, monkeypatch):
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
-    monkeypatch.setattr(sweep.Sweep, "train", None)  # would raise
+    monkeypatch.setattr(lab.training, "train", None)  # would raise
     run(TINY, folder, resume=True)
     assert {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()} == before
     assert "8 of 8 runs" in capsys.readouterr().out
@@ -261,7 +264,7 @@ def test_one_draw_has_no_distance_between_draws(tmp_path):
 def test_real_digits_with_each_loss(tmp_path, mnist_sample):
     for loss in ("softmax", "squared"):
         config = dataclasses.replace(
-            BOUNDS_VS_SAMPLES["paper"], data_dir=str(mnist_sample), width=40, depth=2,
+            lab.settings_of(PROGRAM, "mnist", "paper"), data_dir=str(mnist_sample), width=40, depth=2,
             sizes=(100, 400), seeds=1, draws=2, draw_rule="disjoint", batch_size=10,
             loss=loss, margin=2.0, shuffle=True, learning_rate=0.1, loss_target=0.03,
         )  # fmt: skip
@@ -304,7 +307,7 @@ def test_negative_margins_are_left_out_of_slopes_not_fatal(tmp_path):
     }
     assert reasons == {"not available: the margin is not positive"}
     summary = json.loads((tmp_path / "a" / "summary.json").read_text())
-    assert summary["slopes"]["margin_median"]["left_out"] > 0
+    assert summary["variants"][""]["slopes"]["margin_median"]["left_out"] > 0
 
 
 def test_without_git_the_commit_is_not_known(monkeypatch):
@@ -333,7 +336,7 @@ def test_slopes_of_a_certified_bound_are_of_its_complexity(tmp_path):
     run(config, tmp_path / "a")
     rows = [r for r in read(tmp_path / "a", "bounds") if r["margin_rule"] == "own"]
     summary = json.loads((tmp_path / "a" / "summary.json").read_text())
-    for size, cell in summary["by_size"][f"{name}/own"].items():
+    for size, cell in summary["variants"][""]["by_size"][f"{name}/own"].items():
         logs = [float(r["log_complexity"]) for r in rows if r["m"] == size]
         assert cell["mean"] == pytest.approx(np.mean(np.exp(logs)))
     assert {r["status"] for r in rows} == {"certified"}

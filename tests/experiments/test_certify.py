@@ -5,19 +5,19 @@ import json
 import subprocess
 import sys
 
-import jax
 import numpy as np
 import pytest
 
-from experiments import certify, run_folder
-from experiments.certificate.presets import CERTIFY
-from experiments.certificate.sweep import CertifiedSweep, PriorSweep
-from experiments.data import DATASETS
-from experiments.evaluation import weights
-from experiments.refusals import Refusal
-from experiments.run_folder import RunFolder
-from nets.runs import make_layout
+from experiments.certify import PROGRAM, study
+from experiments.lab import program as lab
+from experiments.lab import run_folder
+from experiments.lab.program import problem_of, settings_of
+from experiments.lab.reading import weights
+from experiments.lab.refusals import Refusal
+from experiments.lab.run_folder import RunFolder
+from experiments.lab.training import Trained
 from tests.conftest import MNIST_SAMPLE
+from tests.experiments import tiny
 from tests.experiments.tiny import ROOT, read
 from tests.oracles import pac_bayes
 
@@ -29,11 +29,12 @@ SMALL = {
 
 def config(preset, **changes):
     small = SMALL | ({"prior_epochs": 0} if preset == "lotfi" else {})
-    return dataclasses.replace(CERTIFY[preset], **small | changes)
+    typed = small | changes
+    return settings_of(PROGRAM, typed.get("problem"), preset, typed)
 
 
 def run(chosen, out, **options):
-    return certify.run(chosen, out, layout=make_layout(jax.devices()[:2]), **options)
+    return tiny.run(chosen, out, PROGRAM, **options)
 
 
 @pytest.fixture(scope="module")
@@ -73,21 +74,19 @@ def test_the_tables_say_what_was_certified(folder):
 
 
 def test_nothing_is_certified_on_what_the_prior_has_seen(folder):
-    chosen = config("perez_ortiz").with_bounds()
-    source = DATASETS["mnist"](chosen)
-    before = PriorSweep(chosen, source, RunFolder(folder))
-    sweep = CertifiedSweep(chosen, source, RunFolder(folder), before)
-    for first, second in zip(before.runs, sweep.runs, strict=True):
-        seen = before.draw(first).record["indices"]
+    found = study.make(PROGRAM.resolved(config("perez_ortiz")))
+    trained = Trained(RunFolder(folder), found.stages)
+    priors, certified = (stage.runs for stage in found.stages)
+    for first, second in zip(priors, certified, strict=True):
+        seen = trained.job(first).examples().record["indices"]
         stored = run_folder.read_arrays(folder / "samples" / f"{second.name}.npz")
         assert not set(seen) & set(stored["indices"])
         assert len(set(stored["indices"])) == 300
         np.testing.assert_array_equal(
-            stored["indices"], sweep.draw(second).record["indices"]
+            stored["indices"], trained.job(second).examples().record["indices"]
         )
         # The prior's mean is what the first stage ended with, and did not move since.
-        ended = before.learned(first)
-        final = sweep.load_params(second)
+        ended, final = trained.params(first), trained.params(second)
         for name in ("kernel", "bias"):
             np.testing.assert_array_equal(
                 final["Dense_0"][f"prior_{name}"], ended["Dense_0"][name]
@@ -133,19 +132,19 @@ def test_digits_in_halves_from_the_initial_weights(tmp_path):
     published = float(rows["dziugaite_roy_2017"]["value"])
     tighter = float(rows["maurer_2004_kl_posterior"]["value"])
     assert tighter <= published <= 1
-    source = DATASETS["binary_mnist"](chosen)
-    plain = DATASETS["mnist"](dataclasses.replace(chosen, dataset="mnist"))
+    halves = problem_of(chosen)
+    assert halves.classes == 2
+    digits = problem_of(dataclasses.replace(chosen, problem="mnist"))
     np.testing.assert_array_equal(
-        source.draw(0, 600, 0).labels, plain.draw(0, 600, 0).labels >= 5
+        halves.draw(0, 600, 0).labels, digits.draw(0, 600, 0).labels >= 5
     )
-    np.testing.assert_array_equal(source.test.labels, plain.test.labels >= 5)
-    assert source.classes == 2
+    np.testing.assert_array_equal(halves.test().labels, digits.test().labels >= 5)
 
 
 @pytest.mark.slow
 def test_noisy_labels_are_those_that_are_certified(tmp_path):
     """Fair coins: no certificate is below what they allow, and the held-out error is theirs."""
-    chosen = config("perez_ortiz", seeds=1, label_noise=1.0, dataset="binary_mnist")
+    chosen = config("perez_ortiz", seeds=1, label_noise=1.0, problem="binary_mnist")
     found = run(chosen, tmp_path / "out").path
     result = read(found, "results")[0]
     for name in ("test_error", "stochastic_test_error"):
@@ -170,15 +169,20 @@ def test_a_network_of_few_bits(tmp_path):
 def test_interrupted_and_resumed_is_the_same(tmp_path, folder, monkeypatch):
     """Stopped between the stages: the prior is not trained again."""
     out = tmp_path / "out"
-    train = CertifiedSweep.train
+    train_group, groups = lab.training._train_group, []
 
-    def stop(*_):
-        raise KeyboardInterrupt
+    def first_only(*args):
+        groups.append(args)
+        if len(groups) == 2:
+            raise KeyboardInterrupt
+        train_group(*args)
 
-    monkeypatch.setattr(CertifiedSweep, "train", stop)
-    with pytest.raises(KeyboardInterrupt):
-        run(config("perez_ortiz"), out)
-    monkeypatch.setattr(CertifiedSweep, "train", train)
+    with monkeypatch.context() as patch:
+        patch.setattr(lab.training, "_train_group", first_only)
+        with pytest.raises(KeyboardInterrupt):
+            run(config("perez_ortiz"), out)
+    trained = {p.stem for p in (out / "checkpoints" / "trained").iterdir()}
+    assert trained == {"prior_seed0", "prior_seed1"}
     resumed = run(config("perez_ortiz"), out, resume=True).path
     assert read(resumed, "bounds") == read(folder, "bounds")
 
@@ -198,7 +202,7 @@ def test_interrupted_and_resumed_is_the_same(tmp_path, folder, monkeypatch):
         ("perez_ortiz", {"deviation": 0.0}, "--deviation=0.0"),
         ("perez_ortiz", {"momentum": 1.0}, "--momentum=1.0"),
         ("perez_ortiz", {"prior_noise": -1.0}, "--prior_noise=-1.0"),
-        ("perez_ortiz", {"dataset": "hypersphere"}, "--dataset=hypersphere"),
+        ("perez_ortiz", {"problem": "linear"}, "--problem=linear"),
         ("lotfi", {"prior_share": 0.5}, "--prior_share=0.5"),
         ("lotfi", {"method": "magic"}, "--method=magic"),
     ],

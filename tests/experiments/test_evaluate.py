@@ -2,31 +2,22 @@
 
 import dataclasses
 import json
-import subprocess
-import sys
 
-import jax
 import numpy as np
 import pytest
 import safetensors.numpy
 
 import bounds
-from experiments import (
-    bounds_vs_samples,
-    catalogue,
-    checkpoints,
-    evaluate,
-    run_folder,
-)
-from experiments.evaluation.presets import EVALUATION
-from experiments.refusals import Refusal
-from experiments.size.presets import BOUNDS_VS_SAMPLES
-from nets.runs import make_layout
+from bounds import registry as bound_registry
+from experiments import bounds_vs_samples, evaluate
+from experiments.lab import bound_settings, checkpoints, plugins, run_folder
+from experiments.lab.program import settings_of
+from experiments.lab.refusals import Refusal
 from tests.bounds.cases import random_case
-from tests.experiments.tiny import ROOT, TINY
+from tests.experiments import tiny
+from tests.experiments.tiny import TINY
 from tests.experiments.tiny import run as run_tiny
 
-DEFAULT = EVALUATION["default"]
 CHEAP = (
     "train_error",
     "neyshabur_2018",
@@ -35,9 +26,9 @@ CHEAP = (
 )
 
 
-def run(out, **settings):
-    config = dataclasses.replace(DEFAULT, **settings)
-    return evaluate.run(config, out, layout=make_layout(jax.devices()[:2]))
+def run(out, redraw=False, **typed):
+    config = settings_of(evaluate.PROGRAM, typed.get("problem"), typed=typed)
+    return run_tiny(config, out, evaluate.PROGRAM, redraw=redraw)
 
 
 def values(folder):
@@ -136,7 +127,7 @@ def test_without_initial_weights_what_needs_them_is_not_available(files, tmp_pat
     assert "the initial weights are not given" in report
     assert (folder.path / "figures" / "bounds.png").stat().st_size > 1000
     summary = json.loads((folder.path / "summary.json").read_text())
-    assert summary["networks"] == ["arrays"]
+    assert [row["network"] for row in summary["networks"]] == ["arrays"]
 
 
 @pytest.mark.slow
@@ -152,10 +143,10 @@ def test_several_networks_of_different_shapes_and_a_second_look(files, tmp_path)
     found = values(folder)
     assert {network for network, _ in found} == {"ours", "narrow"}
     assert all(row["value"] or row["status"] for row in found.values())
-    config = dataclasses.replace(DEFAULT, **settings | {"margin": 0.5, "delta": 0.01})
+    changed = settings | {"margin": 0.5, "delta": 0.01}
     with pytest.raises(Refusal, match="exists"):
-        evaluate.run(config, tmp_path / "out")
-    evaluate.run(config, tmp_path / "out", redraw=True)
+        run(tmp_path / "out", **changed)
+    run(tmp_path / "out", redraw=True, **changed)
     again = values(folder)
     assert again["ours", "neyshabur_2018"]["margin"] == "0.5"
     certified = "ours", "golowich_2018_frobenius_certified"
@@ -215,13 +206,12 @@ def test_networks_half_way_in_a_checkpoint(tmp_path):
 @pytest.mark.slow
 def test_a_convolutional_network_is_trained_and_evaluated(tmp_path, mnist_sample):
     config = dataclasses.replace(
-        BOUNDS_VS_SAMPLES["paper"], network="cnn", data_dir=str(mnist_sample),
+        settings_of(bounds_vs_samples.PROGRAM, "mnist", "paper"), network="cnn", data_dir=str(mnist_sample),
         draw_rule="without_replacement", sizes=(32,), seeds=1, draws=1, width=4, depth=2,
         batch_size=4, learning_rate=0.5, margin=1.0, threshold=0.2, max_epochs=60,
         save_weights=True, bounds=("bartlett_2017", "log_prod_of_spec_fft", "unilayer"),
     )  # fmt: skip
-    layout = make_layout(jax.devices()[:2])
-    source = bounds_vs_samples.run(config, tmp_path / "runs", layout=layout)
+    source = run_tiny(config, tmp_path / "runs")
     rows = run_folder.read_table(source.path / "bounds.csv")
     status = {r["bound"]: r["status"] for r in rows if r["margin_rule"] != "median"}
     assert status["bartlett_2017"] == "up to constants"
@@ -229,7 +219,7 @@ def test_a_convolutional_network_is_trained_and_evaluated(tmp_path, mnist_sample
     assert "2 weight matrices, not of 5" in status["neyshabur_2019"]
     folder = run(
         tmp_path / "out", weights=f"{source.path}/weights/*.safetensors",
-        data_dir=str(mnist_sample), bounds=("bartlett_2017", "gonon_2024"), margin=1.0,
+        bounds=("bartlett_2017", "gonon_2024"), margin=1.0,
     )  # fmt: skip
     found = {name: row for (_, name), row in values(folder).items()}
     assert "no derivation for convolutions" in found["gonon_2024"]["status"]
@@ -258,13 +248,15 @@ BOUNDS = {"mine_2026": BoundSpec(product_of_widths, "mine 2026", "up to constant
 
 @pytest.fixture
 def registry():
-    """Bounds that a test adds are gone after it."""
-    before = dict(bounds.BOUNDS)
-    catalogue.load.cache_clear()
+    """What a test adds is gone after it."""
+    ours = bounds.BOUNDS, bound_registry.MEASURES, bound_registry.GROUPS
+    before = [dict(entries) for entries in ours]
+    plugins.load.cache_clear()
     yield
-    bounds.BOUNDS.clear()
-    bounds.BOUNDS.update(before)
-    catalogue.load.cache_clear()
+    for entries, kept in zip(ours, before, strict=True):
+        entries.clear()
+        entries.update(kept)
+    plugins.load.cache_clear()
 
 
 @pytest.mark.slow
@@ -301,7 +293,7 @@ BAD_PLUGINS = {
     "status='proved'; one of certified": PLUGIN.replace("up to constants", "proved"),
     "needs a docstring": PLUGIN.replace('"""R_S', 'x = """R_S'),
     "margin is an option": PLUGIN.replace("*, margin", "margin"),
-    "mine is missing in MEASURES": PLUGIN + "GROUPS = {'mine': int}\n",
+    "several of bounds.Measure": PLUGIN + "MEASURES = (1,)\n",
     "its value has shape [2]": PLUGIN.replace(
         "jnp.sum(jnp.log(layers.fan_out))", "jnp.log(layers.fan_out)"
     ),
@@ -325,45 +317,54 @@ def test_a_plugin_that_will_not_do_is_refused_in_one_line(message, tmp_path, reg
         path.write_text(BAD_PLUGINS[message])
     before = dict(bounds.BOUNDS)
     with pytest.raises(Refusal) as refusal:
-        catalogue.load(str(path))
+        plugins.load(str(path))
     line = str(refusal.value)
     assert message in line and "\n" not in line and line.startswith(f"--plugin={path}")
     assert before == bounds.BOUNDS
 
 
 def test_names_typed_are_resolved():
-    assert catalogue.resolve(("all",)) == tuple(bounds.BOUNDS)
-    assert set(catalogue.resolve(("certified",))) == {
+    assert bound_settings.resolve(("all",)) == tuple(bounds.BOUNDS)
+    assert set(bound_settings.resolve(("certified",))) == {
         n for n, s in bounds.BOUNDS.items() if s.status == "certified"
     }
-    both = catalogue.resolve(("pac_spectral_init", "neyshabur_2018", "path_l1"))
-    assert both == (
-        "neyshabur_2018", "golowich_2018_l1_path_certified", "neyshabur_2015_path_l1"
-    )  # fmt: skip
+    both = bound_settings.resolve(("pac_spectral_init", "neyshabur_2018", "path_l1"))
+    assert both == ("neyshabur_2018", "golowich_2018_l1_path_certified")
+    stochastic = bound_settings.resolve(("certified+stochastic",))
+    assert stochastic and set(stochastic) == {
+        n for n, s in bounds.BOUNDS.items()
+        if (s.status, s.speaks_of) == ("certified", "stochastic")
+    }  # fmt: skip
+    family = bound_settings.resolve(("two_layer",))
+    assert "neyshabur_2019" in family and len(family) < 10
+    with pytest.raises(Refusal, match="no bound is all of that"):
+        bound_settings.resolve(("up_to_constants+stochastic",))
     with pytest.raises(Refusal, match=r"--bounds=bartlet_2017.*bartlett_2017"):
-        catalogue.resolve(("bartlet_2017",))
+        bound_settings.resolve(("bartlet_2017",))
 
 
 def program(*flags):
-    command = [sys.executable, "-m", "experiments.evaluate", *flags]
-    return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=300
-    )
+    return tiny.finish(tiny.program(*flags, name="evaluate"))
 
 
 def test_the_list_shows_every_bound_and_needs_no_network():
-    done = program("--list")
-    assert done.returncode == 0 and not done.stderr
+    code, printed, errors = program("--list")
+    assert code == 0 and not errors
     for name, spec in bounds.BOUNDS.items():
-        assert f"\n{name} " in "\n" + done.stdout and spec.paper in done.stdout
-        assert all(other in done.stdout for other in spec.also)
+        assert f"\n{name} " in "\n" + printed and spec.paper in printed
+        assert all(other in printed for other in spec.also)
+    # and what a bound may ask for, each field with its shape
+    for name, kind in bound_registry.GROUPS.items():
+        _, _, about = printed.partition(f"\n{name}: ")
+        fields = [f.name for f in dataclasses.fields(kind)]
+        assert about and all(f"{f}" in about for f in fields), name
 
 
 BAD = {
     "--weights is missing": {},
     "what was it trained on": {"weights": "{ours}"},
-    "give one of them": {"weights": "{ours}", "data": "{data}", "dataset": "mnist"},
-    "--train_indices: goes with --dataset": {
+    "give one of them": {"weights": "{ours}", "data": "{data}", "problem": "mnist"},
+    "--train_indices: goes with --problem": {
         "weights": "{ours}", "data": "{data}", "train_indices": "x"
     },
     "--weights=/nowhere": {"weights": "/nowhere", "data": "{data}"},
@@ -413,7 +414,7 @@ def test_chosen_training_images_of_a_data_set(files, tmp_path, mnist_sample):
     )
     (tmp_path / "chosen.txt").write_text("5\n5\n9\n")
     common = {
-        "weights": str(tmp_path / "net.npz"), "layout": "in_out", "dataset": "mnist",
+        "weights": str(tmp_path / "net.npz"), "layout": "in_out", "problem": "mnist",
         "data_dir": str(mnist_sample), "bounds": ("params", "holdout_cp"),
     }  # fmt: skip
     for index, (chosen, m) in enumerate(

@@ -8,8 +8,13 @@ import threading
 import numpy as np
 import pytest
 
-from experiments.data import idx
-from experiments.refusals import Refusal
+from experiments import bounds_vs_samples
+from experiments.lab.program import settings_of
+from experiments.lab.reading import idx
+from experiments.lab.refusals import Refusal
+from experiments.problems import images
+from experiments.problems.images import Mnist, Settings
+from tests.experiments.tiny import run
 
 
 def idx_bytes(array):
@@ -19,8 +24,8 @@ def idx_bytes(array):
     return header + array.tobytes()
 
 
-def pool(folder, rule="without_replacement", noise=0.0, draws=2, largest=400, seed=0):
-    return idx.ImagePool(idx.find(folder), rule, noise, draws, largest, seed)
+def pool(folder, rule="without_replacement", noise=0.0, seed=0):
+    return Mnist(Settings(str(folder), rule, noise), seed)
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -58,7 +63,7 @@ def test_the_committed_digits_are_digits(mnist_sample):
     draw = source.draw(0, 400, 0)
     assert draw.inputs.shape == (400, 784) and draw.inputs.dtype == np.float32
     assert draw.inputs.min() == 0 and draw.inputs.max() == 1
-    assert set(draw.labels) == set(range(10)) == set(source.test.labels)
+    assert set(draw.labels) == set(range(10)) == set(source.test().labels)
     images, labels = (
         idx.read(idx.find(mnist_sample)[f"train_{n}"]) for n in ("images", "labels")
     )
@@ -71,6 +76,7 @@ def test_draw_rules(tmp_path, mnist_sample):
     apart = pool(mnist_sample, "without_replacement").draw(0, 400, 0).record["indices"]
     assert len(set(apart)) == 400
     source = pool(mnist_sample, "disjoint")
+    assert source.largest_size(2) == 1200
     a, b = (set(source.draw(3, 400, d).record["indices"]) for d in (0, 1))
     assert len(a) == len(b) == 400 and not a & b
 
@@ -81,25 +87,27 @@ def test_draw_rules(tmp_path, mnist_sample):
         (tmp_path / f"{name}-labels-idx1-ubyte").write_bytes(
             idx_bytes(images[:, 0, 0] % 10)
         )
-    drawn = pool(tmp_path, "authors", largest=3000).draw(0, 3000, 0).record["indices"]
+    drawn = pool(tmp_path, "authors").draw(0, 3000, 0).record["indices"]
     assert drawn.min() >= 5000 and drawn.max() < 5600
     assert len(set(drawn)) < 600 < len(drawn)  # with replacement
 
 
 def test_the_authors_noise_sits_on_the_last_pixels_only(mnist_sample, monkeypatch):
-    monkeypatch.setattr(idx, "AUTHORS_FIRST", 1000)
-    monkeypatch.setattr(idx, "AUTHORS_NOISE_FROM", 100)
+    monkeypatch.setattr(images, "AUTHORS_FIRST", 1000)
+    monkeypatch.setattr(images, "AUTHORS_NOISE_FROM", 100)
     source = pool(mnist_sample, "authors")
     draw = source.draw(0, 130, 0)
     clean = source._scaled(source._images[draw.record["indices"]])
     moved = np.abs(draw.inputs - clean)
     assert moved[:100].max() == 0
-    assert (moved[100:] > 0).mean() > 0.99 and moved.max() <= idx.AUTHORS_NOISE + 1e-7
+    assert (
+        moved[100:] > 0
+    ).mean() > 0.99 and moved.max() <= images.AUTHORS_NOISE + 1e-7
 
 
 def test_a_draw_is_its_seed_size_and_number(mnist_sample):
     for rule in ("without_replacement", "disjoint"):
-        a, b = pool(mnist_sample, rule), pool(mnist_sample, rule, largest=800)
+        a, b = pool(mnist_sample, rule), pool(mnist_sample, rule)
         first = a.draw(1, 200, 1)
         np.testing.assert_array_equal(first.inputs, b.draw(1, 200, 1).inputs)
         for other in ((2, 200, 1), (1, 200, 0), (1, 201, 1)):
@@ -112,9 +120,9 @@ def test_label_noise_is_drawn_once_an_image(mnist_sample):
     changed = noisy._labels != clean._labels
     # Half are redrawn, a tenth of those land on their old label.
     assert 0.41 < changed.mean() < 0.49
-    np.testing.assert_array_equal(noisy.test.labels, clean.test.labels)
-    assert clean.test.noisy_labels is None
-    assert 0.35 < (noisy.test.noisy_labels != clean.test.labels).mean() < 0.55
+    np.testing.assert_array_equal(noisy.test().labels, clean.test().labels)
+    assert clean.test().noisy_labels is None
+    assert 0.35 < (noisy.test().noisy_labels != clean.test().labels).mean() < 0.55
     a, b = noisy.draw(0, 400, 0), noisy.draw(1, 400, 0)
     for draw in (a, b):
         np.testing.assert_array_equal(
@@ -123,16 +131,19 @@ def test_label_noise_is_drawn_once_an_image(mnist_sample):
 
 
 @pytest.mark.parametrize(
-    ("rule", "largest", "says"),
+    ("changes", "says"),
     [
-        ("authors", 10, "without_replacement"),
-        ("without_replacement", 2401, "2400"),
-        ("disjoint", 1201, "2402"),
+        ({"draw_rule": "authors"}, "draws from image 5000 on, and .* has 2400"),
+        ({"sizes": (2401,), "draw_rule": "without_replacement"}, "there are 2400"),
+        ({"sizes": (1201,), "draw_rule": "disjoint"}, "there are 1200"),
     ],
 )
-def test_more_than_there_is_is_refused(mnist_sample, rule, largest, says):
+def test_more_than_there_is_is_refused(mnist_sample, tmp_path, changes, says):
+    typed = {"data_dir": str(mnist_sample), "sizes": (10,), "draws": 2} | changes
+    config = settings_of(bounds_vs_samples.PROGRAM, "mnist", "paper", typed)
     with pytest.raises(Refusal, match=says):
-        pool(mnist_sample, rule, largest=largest)
+        run(config, tmp_path / "a")
+    assert not (tmp_path / "a").exists()
 
 
 def test_a_folder_without_the_files_is_refused(tmp_path):
@@ -147,10 +158,10 @@ def test_labels_that_do_not_fit_are_refused(tmp_path):
     for name, array in (("images", images), ("labels", labels)):
         (tmp_path / name).write_bytes(idx_bytes(array))
     with pytest.raises(Refusal, match="one image a label"):
-        idx.ImagePool._pair(tmp_path / "images", tmp_path / "labels")
+        idx.pair(tmp_path / "images", tmp_path / "labels", 10)
     (tmp_path / "labels").write_bytes(idx_bytes(np.array([0, 1, 2, 11], np.uint8)))
     with pytest.raises(Refusal, match="11"):
-        idx.ImagePool._pair(tmp_path / "images", tmp_path / "labels")
+        idx.pair(tmp_path / "images", tmp_path / "labels", 10)
 
 
 @pytest.fixture

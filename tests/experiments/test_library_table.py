@@ -1,4 +1,4 @@
-"""The README's table of all bounds, and the command that makes it."""
+"""The table of all bounds in bounds/README.md, and the command that makes it."""
 
 import re
 import subprocess
@@ -7,10 +7,9 @@ import sys
 import pytest
 
 import bounds
-from bounds.evaluate import asks_for
-from experiments import library_table
-from experiments.refusals import Refusal
-from experiments.run_folder import write_table
+from experiments.lab.refusals import Refusal
+from experiments.lab.run_folder import write_table
+from experiments.tools import library_table
 from tests.experiments.tiny import ROOT
 
 
@@ -26,7 +25,7 @@ def folder(path, rows):
 
 
 def test_the_readme_speaks_of_every_bound_as_the_registry_does():
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "bounds" / "README.md").read_text()
     inside = text.split(library_table.BEGIN)[1].split(library_table.END)[0]
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
@@ -35,7 +34,7 @@ def test_the_readme_speaks_of_every_bound_as_the_registry_does():
     assert [row[0].strip("`") for row in rows] == list(bounds.BOUNDS)
     for row in rows:
         spec = bounds.BOUNDS[row[0].strip("`")]
-        assert row[1:4] == [spec.status, spec.speaks_of, ", ".join(asks_for(spec)[0])]
+        assert row[1:4] == [spec.status, spec.speaks_of, ", ".join(spec.groups)]
         assert re.fullmatch(r"n/a|-?inf|-?[\d.e+-]+", row[4]), row
     # Of one network nearly all can be had.
     assert sum(row[4] == "n/a" for row in rows) <= 3
@@ -54,7 +53,7 @@ def test_each_bound_has_the_value_of_the_first_folder_that_has_one(tmp_path):
     }
     lines = library_table.table(found)
     assert len(lines) == 2 + len(bounds.BOUNDS)
-    needs = ", ".join(asks_for(bounds.BOUNDS["train_error"])[0])
+    needs = ", ".join(bounds.BOUNDS["train_error"].groups)
     assert f"| `train_error` | heuristic | trained | {needs} | 0.25 |" in lines
     text = f"before\n{library_table.BEGIN}\nstale\n{library_table.END}\nafter\n"
     again = library_table.replaced(text, lines, "README.md")
@@ -71,7 +70,12 @@ def test_what_cannot_be_read_or_written_is_refused(tmp_path):
         library_table.values([str(tmp_path)])
     with pytest.raises(Refusal, match="each once"):
         library_table.replaced("no marks", [], "README.md")
-    command = [sys.executable, "-m", "experiments.library_table", "--folders=/nowhere"]
+    command = [
+        sys.executable,
+        "-m",
+        "experiments.tools.library_table",
+        "--folders=/nowhere",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2 and "/nowhere" in done.stderr
     assert done.stderr.strip().count("\n") == 0

@@ -8,17 +8,10 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import (
-    bounds_vs_samples,
-    checkpoints,
-    run_folder,
-    sweep,
-    uc_failure,
-)
-from experiments.failure.presets import PRESETS as UC_FAILURE
-from experiments.progress import Progress
-from experiments.size.sweep import SizeSweep
-from nets.runs import make_layout
+from experiments.lab import checkpoints
+from experiments.lab import program as lab
+from experiments.lab.progress import Progress
+from tests.experiments import tiny_failure
 from tests.experiments.tiny import TINY, content, finish, program, read, run
 
 
@@ -37,7 +30,7 @@ def test_killed_twice_and_resumed_as_if_nothing_had_happened(tmp_path, shuffle):
     """Killed when some runs are finished and two half-way; resumed on one device, where
     one of the two has to wait; killed again; resumed on two."""
     flags = [
-        "--dataset=hypersphere", "--dim=10", "--width=200", "--n_test=200", "--draws=1",
+        "--problem=hypersphere", "--dim=10", "--width=200", "--n_test=200", "--draws=1",
         "--sizes=32,1500,2048", "--seeds=2", "--margin=1000", "--max_epochs=300",
         f"--shuffle={str(shuffle).lower()}",
     ]  # fmt: skip
@@ -80,14 +73,15 @@ def test_killed_twice_and_resumed_as_if_nothing_had_happened(tmp_path, shuffle):
     assert not (broken / "checkpoints").exists()
 
 
-def test_killed_while_checkpoints_are_removed(tmp_path):
+def test_killed_while_checkpoints_are_removed(tmp_path, monkeypatch):
     """All trained, and what is left of the checkpoint is not one any more."""
     config = dataclasses.replace(TINY, sizes=(32,), seeds=1, save_weights=False)
-    source = bounds_vs_samples.DATASETS["hypersphere"](config)
-    begun = run_folder.RunFolder.create(tmp_path / "a", config, source.sha256)
-    layout = make_layout(jax.devices()[:1])
-    SizeSweep(config, source, begun).train(layout, Progress())
-    (begun.checkpoints / "3").mkdir(parents=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(lab.measuring, "measure", None)
+        with pytest.raises(TypeError):
+            run(config, tmp_path / "a")
+    assert len(list((tmp_path / "a" / "checkpoints" / "trained").iterdir())) == 2
+    (tmp_path / "a" / "checkpoints" / "unfinished" / "3").mkdir(parents=True)
     run(config, tmp_path / "a", resume=True)
     assert len(read(tmp_path / "a", "results")) == 2
 
@@ -98,11 +92,11 @@ def test_killed_while_it_is_drawn_again(tmp_path, monkeypatch):
     run(config, tmp_path / "a")
     fewer = dataclasses.replace(config, bounds=("bartlett_2017",))
     with monkeypatch.context() as patch:
-        patch.setattr(bounds_vs_samples, "write_tables", None)
+        patch.setattr(lab, "_write", None)
         with pytest.raises(TypeError):
             run(fewer, tmp_path / "a", redraw=True)
     assert not (tmp_path / "a" / "report.html").exists()
-    monkeypatch.setattr(sweep, "train_many", None)  # would raise
+    monkeypatch.setattr(lab.training, "train_many", None)  # would raise
     run(fewer, tmp_path / "a", resume=True)
     assert {b["bound"] for b in read(tmp_path / "a", "bounds")} == {"bartlett_2017"}
 
@@ -125,12 +119,11 @@ class Interruption(Exception):
 @pytest.mark.parametrize("vary", [None, "width=20,30"])
 def test_uc_failure_is_interrupted_and_goes_on(tmp_path, monkeypatch, vary):
     """With one kind of runs, and with two: each has its own compiled program."""
-    config = dataclasses.replace(
-        UC_FAILURE["hypersphere"]["demo"], dim=20, width=30, sizes=(64, 512), seeds=2,
-        n_test=100, watch=16, margin=50.0, max_epochs=60, vary=vary,
+    config = tiny_failure.tiny(
+        "hypersphere", dim=20, width=30, sizes=(64, 512), seeds=2, n_test=100, watch=16,
+        margin=50.0, max_epochs=60, vary=vary,
     )  # fmt: skip
-    layout = make_layout(jax.devices()[:2])
-    uc_failure.run(config, tmp_path / "whole", layout=layout)
+    tiny_failure.run(config, tmp_path / "whole")
 
     ticks = []
 
@@ -144,12 +137,12 @@ def test_uc_failure_is_interrupted_and_goes_on(tmp_path, monkeypatch, vary):
             patched.setattr(Progress, "trained", interrupt)
             ticks.clear()
             with pytest.raises(Interruption):
-                uc_failure.run(
-                    config, tmp_path / "broken", layout=layout, checkpoint_seconds=0,
+                tiny_failure.run(
+                    config, tmp_path / "broken", checkpoint_seconds=0,
                     resume=(tmp_path / "broken").exists(),
                 )  # fmt: skip
     assert not (tmp_path / "broken" / "results.csv").exists()
-    uc_failure.run(config, tmp_path / "broken", layout=layout, resume=True)
+    tiny_failure.run(config, tmp_path / "broken", resume=True)
     for table in ("results", "epochs"):
         whole, broken = (
             [

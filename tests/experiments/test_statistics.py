@@ -3,13 +3,14 @@ import math
 import numpy as np
 import pytest
 
-from experiments.statistics import binomial_interval, slope, slope_over_size, t_interval
+from bounds.numerics.intervals import interval
+from experiments.lab.statistics import slope, slope_over_size, t_interval
 from tests import oracles
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 20), (3, 20), (20, 20), (7, 400)])
 def test_binomial_limits_leave_their_tails(k, n):
-    low, high = binomial_interval(k, n)
+    low, high = interval(k, n)
     if k > 0:
         assert oracles.binomial_tail_at_least(k, n, low) == pytest.approx(
             0.025, rel=1e-6

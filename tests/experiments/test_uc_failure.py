@@ -7,19 +7,19 @@ import jax
 import numpy as np
 import pytest
 
-from bounds.two_sample import TwoSample
-from bounds.uniform_convergence import uniform_convergence_lower_bound
-from experiments import uc_failure
-from experiments.data import exponential, linear
-from experiments.examples import EXAMPLES
-from experiments.failure import slices, sweep, tables
-from experiments.failure import summary as summary_of
-from experiments.refusals import Refusal
-from experiments.run_folder import read_arrays
+from bounds.uniform_convergence.estimator import uniform_convergence_lower_bound
+from experiments.lab.program import problems_of
+from experiments.lab.refusals import Refusal
+from experiments.lab.run_folder import read_arrays
+from experiments.problems import exponential, linear, slices
+from experiments.uc_failure import PROGRAM, study, tables
+from experiments.uc_failure import summary as summary_of
 from nets.runs import make_layout
 from tests import oracles
 from tests.experiments.tiny import ROOT, read
 from tests.experiments.tiny_failure import CHANGES, run, tiny
+
+PROBLEMS = tuple(problems_of(PROGRAM))
 
 
 def summary(folder):
@@ -28,26 +28,26 @@ def summary(folder):
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory, request):
-    """example -> its finished run folder."""
+    """problem -> its finished run folder."""
     mnist = request.path.parents[1] / "data" / "mnist"
     found = {}
-    for example in EXAMPLES:
-        found[example] = tmp_path_factory.mktemp("uc") / example
-        extra = {"data_dir": str(mnist)} if example == "digits" else {}
-        run(tiny(example, **extra), found[example])
+    for problem in PROBLEMS:
+        found[problem] = tmp_path_factory.mktemp("uc") / problem
+        extra = {"data_dir": str(mnist)} if problem == "digits" else {}
+        run(tiny(problem, **extra), found[problem])
     return found
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
-def test_every_example_leaves_a_whole_folder(folders, example):
-    config, rows = tiny(example), read(folders[example], "results")
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_every_problem_leaves_a_whole_folder(folders, problem):
+    config, rows = tiny(problem), read(folders[problem], "results")
     assert len(rows) == len(config.sizes) * config.seeds
     for row in rows:
-        assert row["example"] == example and row["epochs"] >= "1"
+        assert row["problem"] == problem and row["epochs"] >= "1"
         for name in ("train_error", "test_error", "sprime_error"):
             assert 0 <= float(row[name]) <= 1
         assert float(row["test_error_low"]) <= float(row["test_error"])
-    found = summary(folders[example])["points"]
+    found = summary(folders[problem])["points"]
     assert [p["m"] for p in found] == list(config.sizes)
     for point in found:
         assert point["delta"] == 0.05 and point["confidence"] == 0.95
@@ -56,21 +56,21 @@ def test_every_example_leaves_a_whole_folder(folders, example):
             point["eps_gen_upper_bound"] is None and "needs" in point["eps_gen_reason"]
         )
         assert point["sprime_p_values"]["all"] > 0.001
-    names = {path.name for path in (folders[example] / "figures").iterdir()}
+    names = {path.name for path in (folders[problem] / "figures").iterdir()}
     assert {"errors.png", "margins.png"} <= names
-    assert ("slices_0.png" in names) == (example in ("hypersphere", "digits"))
-    assert ("pac_bayes.png" in names) == (example == "linear")
-    report = (folders[example] / "report.html").read_text()
-    assert "eps_unif-alg" in report and str(folders[example].parent) not in report
-    assert not (folders[example] / "checkpoints").exists()
+    assert ("slices_0.png" in names) == (problem in ("hypersphere", "digits"))
+    assert ("pac_bayes.png" in names) == (problem == "linear")
+    report = (folders[problem] / "report.html").read_text()
+    assert "eps_unif-alg" in report and str(folders[problem].parent) not in report
+    assert not (folders[problem] / "checkpoints").exists()
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
-def test_errors_are_counts_of_margins(folders, example):
-    for row in read(folders[example], "results"):
-        a = read_arrays(folders[example] / "measured" / f"{row['run']}.npz")
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_errors_are_counts_of_margins(folders, problem):
+    for row in read(folders[problem], "results"):
+        a = read_arrays(folders[problem] / "measured" / f"{row['run']}.npz")
         for name, column in (
-            ("train", "train_error"), ("sprime", "sprime_error"), ("fresh", "test_error"),
+            ("train", "train_error"), ("sprime", "sprime_error"), ("test", "test_error"),
         ):  # fmt: skip
             margins = a[f"{name}/margins"]
             wrong = sum(1 for v in margins if not v > 0)
@@ -81,11 +81,10 @@ def test_errors_are_counts_of_margins(folders, example):
 def test_the_linear_learner_is_its_closed_form():
     """Margins on S, S' and fresh examples, from w = sum_i y_i x_i, in float64 loops."""
     config = tiny("linear", sizes=(16,), seeds=1)
-    found = sweep.FailureSweep(config)
-    (run_,) = found.runs
+    problem = study.make(config).problems[""]
     expand = linear.Expand(config.dim)
-    draw = found.draw(run_)
-    prime = found.sprime(run_, draw)
+    draw = problem.draw(0, 16)
+    prime = study.sprime_of(problem, draw)
 
     def points(d):
         inputs = [
@@ -112,14 +111,15 @@ def test_the_linear_learner_is_its_closed_form():
 
 def test_what_is_measured_of_the_linear_example(folders):
     config, out = tiny("linear"), folders["linear"]
-    found = sweep.FailureSweep(config)
+    found = study.make(config)
+    problem = found.problems[""]
     for run_ in found.runs:
         a = read_arrays(out / "measured" / f"{run_.name}.npz")
         expand = linear.Expand(config.dim)
-        draw, fresh = found.draw(run_), found.fresh(*found.fresh_of(run_))
-        prime = found.sprime(run_, draw)
+        draw, fresh = problem.draw(run_.seed, run_.size), problem.test(run_.size)
+        prime = study.sprime_of(problem, draw)
         x, w = {}, 0
-        for name, d in (("train", draw), ("sprime", prime), ("fresh", fresh)):
+        for name, d in (("train", draw), ("sprime", prime), ("test", fresh)):
             signs = 2 * d.labels.astype(float) - 1
             parts = jax.vmap(expand)(d.inputs)
             x[name] = np.concatenate(parts, axis=1).astype(float), signs
@@ -144,7 +144,7 @@ def test_what_is_measured_of_the_linear_example(folders):
                 a[f"{name}/margins"], a[f"{name}/norms"], sigma
             )
             assert float(row[column]) == pytest.approx(expected)
-        sampled = oracles.gibbs_error(a["fresh/margins"], a["fresh/norms"], sigma)
+        sampled = oracles.gibbs_error(a["test/margins"], a["test/norms"], sigma)
         assert abs(float(row["risk"]) - sampled) < 0.1  # on 300 points
 
 
@@ -182,12 +182,13 @@ def test_the_test_error_of_the_linear_example_is_the_predicted_one(tmp_path):
 
 def test_what_is_measured_of_the_exponential_example(folders):
     config = tiny("exponential")
-    found = sweep.FailureSweep(config)
+    found = study.make(config)
+    problem = found.problems[""]
     for run_ in found.runs[::4]:
         a = read_arrays(folders["exponential"] / "measured" / f"{run_.name}.npz")
-        draw, fresh = found.draw(run_), found.fresh(*found.fresh_of(run_))
+        draw, fresh = problem.draw(run_.seed, run_.size), problem.test()
         for name, d in (
-            ("train", draw), ("sprime", found.sprime(run_, draw)), ("fresh", fresh),
+            ("train", draw), ("sprime", study.sprime_of(problem, draw)), ("test", fresh),
         ):  # fmt: skip
             for i in range(0, len(d.labels), 7):
                 expected = oracles.exponential_log_margin(
@@ -206,7 +207,10 @@ def test_points_of_the_exponential_example(noise):
     assert np.sum(first[0] ** 2) == pytest.approx(12 / 4)  # ||u|| = sqrt(D) / 2
     assert abs(second.mean()) < 0.02 and second.var() == pytest.approx(1, abs=0.02)
     assert (np.abs(second) == 1).all() == (noise == "cube")
-    turned, labels = exponential.flip_signal(d.inputs, d.labels)
+    settings = exponential.Settings(dim=12, noise=noise)
+    turned, labels = exponential.ExponentialProblem(settings, 0).sprime(
+        d.inputs, d.labels
+    )
     np.testing.assert_array_equal(turned[:, :12], -first)
     np.testing.assert_array_equal(turned[:, 12:], second)
     np.testing.assert_array_equal(labels, 1 - d.labels)
@@ -215,8 +219,8 @@ def test_points_of_the_exponential_example(noise):
 def test_the_risk_on_digits_is_over_every_image_at_both_radii(folders):
     rows = read(folders["digits"], "results")
     a = read_arrays(folders["digits"] / "measured" / f"{rows[0]['run']}.npz")
-    assert len(a["fresh/margins"]) == 2 * 2400
-    np.testing.assert_allclose(np.unique(a["fresh/norms"].round(5)), [1.0, 1.2])
+    assert len(a["test/margins"]) == 2 * 2400
+    np.testing.assert_allclose(np.unique(a["test/norms"].round(5)), [1.0, 1.2])
     for row in rows:
         assert row["risk"] == row["test_error"] == row["test_error_low"]
 
@@ -253,7 +257,7 @@ def test_planes_are_orthonormal_and_hold_their_points(rng):
 def test_a_slice_is_the_network_on_the_plane(folders):
     """Along the axis through the first training point of class 0, by loops."""
     config, out = tiny("hypersphere", save_weights=True), folders["hypersphere"]
-    found = sweep.FailureSweep(config)
+    found = study.make(config)
     run_ = found.runs[0]
     a = read_arrays(out / "measured" / f"{run_.name}.npz")
     values, points = a["slices/train/values"], a["slices/train/points"]
@@ -263,7 +267,7 @@ def test_a_slice_is_the_network_on_the_plane(folders):
     assert abs(points[:, 0, 1]).max() < 1e-6  # the first point lies on the first axis
     # The network says at the grid point next to a training point what it says of it.
     axis = np.linspace(-slices.REACH * 1.2, slices.REACH * 1.2, slices.GRID)
-    draw = found.draw(run_)
+    draw = found.problems[""].draw(0, run_.size)
     first = np.flatnonzero(draw.labels == 0)[:4]
     for pair, index in enumerate(first):
         column, row = (np.abs(axis - c).argmin() for c in points[pair, 0])
@@ -291,17 +295,17 @@ def test_a_second_call_shows_and_redraw_may_change_delta(folders, tmp_path, caps
 
 def test_claims_are_withdrawn_where_s_prime_is_not_distributed_as_s(folders):
     config = tiny("hypersphere")
-    found = sweep.FailureSweep(config)
-    rows = tables.results(
-        found,
-        [
-            read_arrays(folders["hypersphere"] / "measured" / f"{run_.name}.npz")
-            for run_ in found.runs
-        ],
-    )
-    own = [row for row in rows if row["m"] == 64]
-    good = summary_of.point(found, 64, "", own, TwoSample(1.0, 0.5, 0.2))
-    bad = summary_of.point(found, 64, "", own, TwoSample(1.0, 0.5, 1e-5))
+    found = study.make(config)
+    measured = [
+        read_arrays(folders["hypersphere"] / "measured" / f"{run_.name}.npz")
+        for run_ in found.runs
+    ]
+    every = tables.make(found, measured)
+    own = [row for row in every["results"] if row["m"] == 64]
+    (tests,) = [row for row in every["same_distribution"] if row["m"] == 64]
+    assert not tests["is_suspicious"]
+    good = summary_of.point(found, 64, "", own, tests)
+    bad = summary_of.point(found, 64, "", own, tests | {"is_suspicious": True})
     assert good["eps_unif_alg_lower_bound"] is not None
     assert bad["eps_unif_alg_lower_bound"] is None
     assert "not distributed" in bad["eps_unif_alg_reason"]
@@ -310,9 +314,9 @@ def test_claims_are_withdrawn_where_s_prime_is_not_distributed_as_s(folders):
 
 def test_the_best_of_many_points_is_claimed_jointly(folders):
     """Its failure probability is shared among the points."""
-    for example in EXAMPLES:
-        config, found = tiny(example), summary(folders[example])["points"]
-        rows = read(folders[example], "results")
+    for problem in PROBLEMS:
+        config, found = tiny(problem), summary(folders[problem])["points"]
+        rows = read(folders[problem], "results")
         for point in found:
             own = [r for r in rows if int(r["m"]) == point["m"]]
             exact = own[0]["risk"] != ""
@@ -348,15 +352,15 @@ def test_verdicts():
 
 
 @pytest.mark.parametrize(
-    ("example", "changes"),
+    ("problem", "changes"),
     [
         ("hypersphere", {"learning_rate": 1e20, "sizes": (64,)}),  # diverges
         ("hypersphere", {"sizes": (1,), "batch_size": 1, "n_test": 1, "dim": 2}),
         ("exponential", {"sizes": (1,)}),
     ],
 )
-def test_odd_runs_still_end_in_a_report(tmp_path, example, changes):
-    run(tiny(example, **changes), tmp_path / "a")
+def test_odd_runs_still_end_in_a_report(tmp_path, problem, changes):
+    run(tiny(problem, **changes), tmp_path / "a")
     assert (tmp_path / "a" / "report.html").exists()
 
 
@@ -384,12 +388,12 @@ def test_the_noise_of_the_linear_example_has_a_symmetric_law():
 
 def test_a_run_is_the_same_in_any_company(folders, tmp_path):
     """Alone, on one device, or beside others."""
-    for example in ("linear", "hypersphere"):
-        config = tiny(example, sizes=CHANGES[example]["sizes"][:1], seeds=1)
-        out = tmp_path / example
-        uc_failure.run(config, out, layout=make_layout(jax.devices()[:1]))
+    for problem in ("linear", "hypersphere"):
+        config = tiny(problem, sizes=CHANGES[problem]["sizes"][:1], seeds=1)
+        out = tmp_path / problem
+        run(config, out, layout=make_layout(jax.devices()[:1]))
         (alone,) = read(out, "results")
-        beside = read(folders[example], "results")[0]
+        beside = read(folders[problem], "results")[0]
         assert {k: v for k, v in alone.items() if k != "seconds"} == {
             k: v for k, v in beside.items() if k != "seconds"
         }
@@ -413,8 +417,8 @@ def test_a_sweep_says_how_the_error_on_s_prime_goes(tmp_path):
 
 def test_a_users_own_problem_in_the_readme():
     """The block of the README runs as it stands, and its claim is strong."""
-    text = (ROOT / "README.md").read_text()
-    (block,) = [b for b in text.split("```python\n")[1:] if "bounds.draws" in b]
+    text = (ROOT / "bounds" / "README.md").read_text()
+    (block,) = [b for b in text.split("```python\n")[1:] if "uniform_convergence" in b]
     names = {}
     exec(block.split("```")[0], names)
     answer = names["answer"]

@@ -5,41 +5,50 @@ import sys
 
 import pytest
 
-from experiments.failure.presets import PRESETS, check_example, combine, variants
-from experiments.refusals import Refusal
-from experiments.settings import check
+from experiments.lab import program as lab
+from experiments.lab.program import settings_of
+from experiments.lab.refusals import Refusal
+from experiments.lab.settings import check
+from experiments.lab.vary import variants
+from experiments.problems import PROBLEMS
+from experiments.uc_failure import PROGRAM
 from tests.experiments.tiny import ROOT
 from tests.experiments.tiny_failure import run, tiny
 
+PRESETS = {n: p.presets[PROGRAM.name] for n, p in lab.problems_of(PROGRAM).items()}
+
 
 @pytest.mark.parametrize(
-    ("example", "preset"), [(e, p) for e in PRESETS for p in PRESETS[e]]
+    ("problem", "preset"), [(n, p) for n in PRESETS for p in PRESETS[n]]
 )
-def test_presets_are_sound(example, preset):
-    config = PRESETS[example][preset]
+def test_presets_are_sound(problem, preset):
+    config = settings_of(PROGRAM, problem, preset)
     check(config)
-    check_example(config)
-    assert config.example == example and variants(config)
+    own = PROBLEMS[problem].Settings
+    PROBLEMS[problem].check(lab.settings.part(config, own))
+    assert config.problem == problem and variants(config)
     if config.expected:
         assert config.vary or len(config.sizes) > 1
-    assert {"demo", "notebook", "paper"} <= set(PRESETS[example])
+    assert {"demo", "notebook", "paper"} <= set(PRESETS[problem])
 
 
 def test_a_typed_setting_takes_the_place_of_the_presets_sweep():
-    preset = PRESETS["exponential"]["demo"]
+    def typed(**values):
+        return settings_of(PROGRAM, "exponential", "demo", values)
+
+    preset = typed()
     assert preset.vary.startswith("dim=")
-    one = combine(preset, {"dim": 100})
+    one = typed(dim=100)
     assert (one.dim, one.vary) == (100, None)
-    assert combine(preset, {"seeds": 3}).vary == preset.vary
-    assert combine(preset, {"vary": "dim=5,6"}).vary == "dim=5,6"
+    assert typed(seeds=3).vary == preset.vary
+    assert typed(vary="dim=5,6").vary == "dim=5,6"
     with pytest.raises(Refusal, match="--dim=100: --vary=dim=5,6 sweeps it"):
-        combine(preset, {"dim": 100, "vary": "dim=5,6"})
+        typed(dim=100, vary="dim=5,6")
 
 
 def test_the_presets_of_the_paper_and_its_notebook():
     paper, notebook = (
-        PRESETS["hypersphere"]["paper"],
-        PRESETS["hypersphere"]["notebook"],
+        settings_of(PROGRAM, "hypersphere", name) for name in ("paper", "notebook")
     )
     assert (paper.dim, paper.radii, paper.width) == (1000, (1.0, 1.1), 100000)
     assert (paper.learning_rate, paper.batch_size, paper.margin) == (0.1, 64, 10.0)
@@ -51,9 +60,6 @@ def test_the_presets_of_the_paper_and_its_notebook():
 
 
 BAD = [
-    ("linear", {"width": 10}, "--width=10", "dim, n_test"),
-    ("exponential", {"radii": (1.0, 2.0)}, "--radii=1.0,2.0", "scale"),
-    ("hypersphere", {"n_test": None}, "--n_test is missing", "demo"),
     ("hypersphere", {"radii": (1.0, 1.0)}, "--radii=1.0,1.0", "different"),
     ("hypersphere", {"batch_size": 65}, "--batch_size=65", "--sizes"),
     ("linear", {"delta": 0.5}, "--delta=0.5", "1/2)"),
@@ -69,18 +75,18 @@ BAD = [
     ("linear", {"posterior_noise": (0.0,)}, "--posterior_noise=0.0", "1e-6"),
     ("exponential", {"noise": "pink"}, "--noise=pink", "gaussian, cube"),
     ("exponential", {"scale": -1.0}, "--scale=-1.0", "> 0"),
-    ("linear", {"example": "torus"}, "--example=torus", "digits"),
+    ("linear", {"problem": "torus"}, "--problem=torus", "digits"),
     ("hypersphere", {"watch": -1}, "--watch=-1", ">= 0"),
     ("digits", {"data_dir": "/nowhere"}, "/nowhere", "no such folder"),
 ]
 
 
-@pytest.mark.parametrize(("example", "changes", "names", "remedy"), BAD)
+@pytest.mark.parametrize(("problem", "changes", "names", "remedy"), BAD)
 def test_bad_settings_are_refused_before_anything_is_made(
-    tmp_path, example, changes, names, remedy
+    tmp_path, problem, changes, names, remedy
 ):
     with pytest.raises(Refusal) as caught:
-        run(tiny(example, **changes), tmp_path / "a")
+        run(tiny(problem, **changes), tmp_path / "a")
     message = str(caught.value)
     assert names in message and remedy in message and "\n" not in message, message
     assert not list(tmp_path.iterdir())
@@ -89,10 +95,15 @@ def test_bad_settings_are_refused_before_anything_is_made(
 @pytest.mark.parametrize(
     ("flags", "names", "remedy"),
     [
-        (["--example=linear", "--preset=far_apart"], "--preset=far_apart", "notebook"),
-        (["--example=torus"], "--example=torus", "hypersphere"),
-        (["--example=linear", "--width=3"], "--width=3", "posterior_noise"),
-        (["--vary=width"], "--vary=width", "radii=1:1.1"),
+        (["--problem=linear", "--preset=far_apart"], "--preset=far_apart", "notebook"),
+        (["--problem=torus"], "--problem=torus", "hypersphere"),
+        (["--problem=linear", "--width=3"], "--width=3", "leave it out"),
+        (
+            ["--problem=exponential", "--radii=1,2"],
+            "--radii=1.0,2.0",
+            "no such setting",
+        ),
+        (["--vary=width"], "--vary=width", "--vary=radii=A:B,A:C"),
         (["--sizes=4,x"], "--sizes=4,x", "commas"),
         (["--preset=tiny"], "preset", "demo"),
     ],

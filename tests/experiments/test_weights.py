@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from experiments import checkpoints, run_folder
-from experiments.evaluation import weights
-from experiments.refusals import Refusal
+from experiments.lab import checkpoints, run_folder
+from experiments.lab.reading import weights
+from experiments.lab.refusals import Refusal
 
 WIDTHS = (7, 5, 4, 3)
 

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import jax
 
-from experiments import bounds_vs_samples, run_folder
-from experiments.size.presets import BOUNDS_VS_SAMPLES
+from experiments.bounds_vs_samples import PROGRAM
+from experiments.lab import program as lab
+from experiments.lab import run_folder
 from nets.runs import make_layout
 
 ROOT = Path(__file__).parents[2]
 TINY = dataclasses.replace(
-    BOUNDS_VS_SAMPLES["demo"],
+    lab.settings_of(PROGRAM, "hypersphere", "demo"),
     dim=10,
     radii=(1.0, 2.0),
     width=30,
@@ -36,9 +37,10 @@ CACHE = {
 TABLES = ("results", "epochs", "layers", "bounds")
 
 
-def run(config, out, **options):
+def run(config, out, program=PROGRAM, **options):
+    """A program, as its command runs it, on two devices."""
     layout = make_layout(jax.devices()[:2])
-    return bounds_vs_samples.run(config, out, layout=layout, **options)
+    return lab.run(program, config, out, **{"layout": layout} | options)
 
 
 def read(folder, table):
@@ -56,8 +58,9 @@ def content(folder):
     }
 
 
-def program(*flags, **options):
-    command = [sys.executable, "-m", "experiments.bounds_vs_samples", *flags]
+def program(*flags, name="bounds_vs_samples", **options):
+    """A program, started from the shell."""
+    command = [sys.executable, "-m", f"experiments.{name}", *flags]
     return subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=os.environ | CACHE, **options,

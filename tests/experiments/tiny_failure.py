@@ -1,12 +1,11 @@
 """Runs of `uc_failure` small enough for tests."""
 
 import dataclasses
+import functools
 
-import jax
-
-from experiments import uc_failure
-from experiments.failure.presets import PRESETS
-from nets.runs import make_layout
+from experiments.lab.program import settings_of
+from experiments.uc_failure import PROGRAM
+from tests.experiments import tiny as of_samples
 
 CHANGES = {
     "linear": {"dim": 400, "sizes": (8, 16), "seeds": 3, "n_test": 300},
@@ -22,10 +21,10 @@ CHANGES = {
 }  # fmt: skip
 
 
-def tiny(example, /, **changes):
-    preset = PRESETS[example]["demo"]
-    return dataclasses.replace(preset, **{**CHANGES[example], **changes})
+def tiny(problem, /, **changes):
+    typed = CHANGES[problem] | changes
+    config = settings_of(PROGRAM, problem, "demo")
+    return dataclasses.replace(config, **typed)
 
 
-def run(config, out, **options):
-    return uc_failure.run(config, out, layout=make_layout(jax.devices()[:2]), **options)
+run = functools.partial(of_samples.run, program=PROGRAM)

@@ -8,6 +8,7 @@ import pytest
 from nets import kernels, training
 from nets.exponential import Exponential
 from nets.linear import Linear
+from nets.sample import pad_sample
 from nets.training import Outcome
 from tests import oracles
 
@@ -35,7 +36,7 @@ def test_one_epoch_is_one_gradient_step_on_the_sum(rng, expand):
     plan = linear_plan(Linear((3,), expand))
     features = jax.ShapeDtypeStruct((), jnp.float32) if expand else 3
     params = training.init_params(plan, jax.random.key(0), features)
-    sample = training.pad_sample(kept if expand else inputs, labels, 0)
+    sample = pad_sample(kept if expand else inputs, labels, 0)
     state = training.init_state(plan, params, jax.random.key(0))
     state, _ = jax.jit(training.advance, static_argnums=0)(plan, state, sample, 99, 99)
     expected = np.zeros(3)
@@ -61,7 +62,7 @@ def test_the_exponential_network_is_its_sum(rng, dim, m):
     inputs = rng.standard_normal((m, dim)).astype(np.float32)
     labels = rng.integers(2, size=m)
     fresh = rng.standard_normal((8, dim)).astype(np.float32)
-    learned = training.pad_sample(inputs, labels, 0)
+    learned = pad_sample(inputs, labels, 0)
     logits = Exponential(0.5).apply({"params": learned}, jnp.asarray(fresh))
     for x, (no, yes) in zip(fresh, np.asarray(logits, float), strict=True):
         for label, found in ((1, yes - no), (0, no - yes)):
@@ -78,7 +79,7 @@ def test_the_exponential_network_is_the_average_over_its_hidden_weights(rng):
         (2 * y - 1) * np.exp(w @ one) for one, y in zip(inputs, labels, strict=True)
     )
     values = a * np.exp(w @ x)
-    learned = training.pad_sample(inputs, labels, 0)
+    learned = pad_sample(inputs, labels, 0)
     no, yes = np.asarray(
         Exponential(scale).apply({"params": learned}, jnp.asarray(x[None], jnp.float32))
     )[0]
@@ -89,7 +90,7 @@ def test_the_exponential_network_is_the_average_over_its_hidden_weights(rng):
 @pytest.mark.parametrize("dim", [1000, 20000])
 def test_nothing_overflows_in_high_dimension(rng, dim):
     inputs = rng.standard_normal((20, dim)).astype(np.float32)
-    learned = training.pad_sample(inputs, np.arange(20) % 2, 0)
+    learned = pad_sample(inputs, np.arange(20) % 2, 0)
     logits = Exponential(1.0).apply({"params": learned}, jnp.asarray(inputs))
     assert np.isfinite(logits).all()
     # The twin's term exp(||2 x||^2 / 2) dominates: every example is classified as it is.
@@ -98,7 +99,7 @@ def test_nothing_overflows_in_high_dimension(rng, dim):
 
 def test_a_class_without_examples_never_wins(rng):
     inputs = rng.standard_normal((9, 3)).astype(np.float32)
-    learned = training.pad_sample(inputs, np.ones(9, int), 0)
+    learned = pad_sample(inputs, np.ones(9, int), 0)
     no, yes = Exponential(1.0).apply({"params": learned}, jnp.asarray(inputs)).T
     assert (no == -np.inf).all() and np.isfinite(yes).all()
 
@@ -115,7 +116,7 @@ def test_parts_of_an_input_are_one_input(rng):
         plan = linear_plan(Linear(features))
         params = training.init_params(plan, jax.random.key(0), like)
         state = training.init_state(plan, params, jax.random.key(0))
-        sample = training.pad_sample(inputs, y, 0)
+        sample = pad_sample(inputs, y, 0)
         state, _ = jax.jit(training.advance, static_argnums=0)(
             plan, state, sample, 99, 99
         )

@@ -4,6 +4,7 @@ import pytest
 
 from nets import runs, training
 from nets.mlp import MLP
+from nets.sample import pad_sample
 from nets.training import Outcome
 from tests.nets.test_training import FEATURES, data, plan
 
@@ -14,7 +15,7 @@ def start(p, job):
     m, seed = job
     params = training.init_params(p, jax.random.key(seed), FEATURES)
     state = training.init_state(p, params, jax.random.key(1000 * m + seed))
-    return state, training.pad_sample(*data(m, seed), 64)
+    return state, pad_sample(*data(m, seed), 64)
 
 
 def train(p, jobs, layout, begin=start):

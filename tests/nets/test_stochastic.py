@@ -7,8 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bounds import objectives
+from bounds.objectives import PacBayes
 from nets import kernels, stochastic, training
 from nets.mlp import MLP
+from nets.sample import pad_sample
 from tests import oracles
 from tests.oracles import fantastic, pac_bayes
 
@@ -29,12 +32,13 @@ def data():
     return inputs.astype(np.float32), labels.astype(np.int32)
 
 
-def plan(kind=stochastic.PosteriorPlan, **changes):
+def plan(objective=PacBayes(), **changes):
     settings = {
         "model": MODEL, "loss": "softmax", "learning_rate": 0.01, "batch_size": 20,
         "shuffle": True, "margin": 1.0, "threshold": 0.0, "loss_target": 0.0, "max_epochs": 20,
+        "optimizer": "adam",
     }  # fmt: skip
-    return kind(**settings | changes)
+    return training.Plan(**settings | {"objective": objective} | changes)
 
 
 def flat(params, part):
@@ -48,13 +52,12 @@ def flat(params, part):
 def objective(p, params, seed=0):
     inputs, labels = data()
     size = jnp.asarray(M, jnp.int32)
-    return p.batch_objective(params, inputs, labels, size, jax.random.key(seed))
+    return p.objective(p.model, params, inputs, labels, size, jax.random.key(seed))
 
 
 def test_the_networks_in_one():
     mean, prior = networks()
     params = stochastic.around(mean, prior, 0.1, 0.2)
-    assert stochastic.is_stochastic(params) and not stochastic.is_stochastic(mean)
     jax.tree.map(np.testing.assert_array_equal, stochastic.mean_network(params), mean)
     np.testing.assert_array_equal(flat(params, "prior_"), flat(prior, ""))
     like = jax.eval_shape(MODEL.init, jax.random.key(0), data()[0])["params"]
@@ -94,7 +97,7 @@ def test_pre_activations_have_the_law_of_drawn_weights():
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", stochastic.OBJECTIVES)
+@pytest.mark.parametrize("name", objectives.OBJECTIVES)
 @pytest.mark.parametrize("learned_prior", [False, True])
 def test_the_objective_is_the_bound_of_the_surrogate(name, learned_prior):
     mean, prior = networks()
@@ -102,7 +105,7 @@ def test_the_objective_is_the_bound_of_the_surrogate(name, learned_prior):
         mean, prior, 1e-5, 0.2
     )  # so little noise that it is none
     model = dataclasses.replace(MODEL, learned_prior=learned_prior)
-    found = objective(plan(model=model, objective=name, delta=0.03), params)
+    found = objective(plan(PacBayes(name, delta=0.03), model=model), params)
     layers = list(jax.device_get(mean).values())
     x, y = data()
     logits = [
@@ -124,7 +127,7 @@ def test_the_objective_is_the_bound_of_the_surrogate(name, learned_prior):
 
 def test_the_bounded_surrogate_is_bounded():
     log_p = jnp.asarray([0.0, -1.0, -11.0, -100.0, -jnp.inf])
-    found = stochastic.SURROGATES["bounded"](log_p)
+    found = objectives.SURROGATES["bounded"](log_p)
     assert found[0] == 0 and np.all(np.diff(found) >= 0) and np.all(found[3:] == 1)
 
 
@@ -134,17 +137,17 @@ def test_the_prior_s_grid():
         for j in (1, 17, 400):
             variance = pac_bayes.prior_variance(j)
             params = stochastic.around(mean, prior, 0.1, math.sqrt(variance))
-            on_grid = stochastic.on_the_grid(params)["Dense_0"]["log_prior_sd"]
+            on_grid = objectives.on_the_grid(params)["Dense_0"]["log_prior_sd"]
             assert float(on_grid) == pytest.approx(math.log(variance) / 2, rel=1e-12)
-            assert float(stochastic.prior_cell(on_grid)) == pytest.approx(j)
+            assert float(objectives.prior_cell(on_grid)) == pytest.approx(j)
         above = stochastic.around(mean, prior, 0.1, 10.0)  # beyond the largest cell
-        found = float(stochastic.on_the_grid(above)["Dense_0"]["log_prior_sd"])
+        found = float(objectives.on_the_grid(above)["Dense_0"]["log_prior_sd"])
     assert found == pytest.approx(math.log(pac_bayes.prior_variance(1)) / 2)
 
 
 def train(p, params):
     state = training.init_state(p, params, jax.random.key(3))
-    sample = training.pad_sample(*data(), 0)
+    sample = pad_sample(*data(), 0)
     program = jax.jit(training.advance, static_argnums=0)
     return program(p, state, sample, 10**6, 10**6)[0].params
 
@@ -170,7 +173,7 @@ def test_training_a_posterior_lowers_its_bound_and_leaves_the_prior(learned_prio
 def test_training_under_noise_moves_the_means_alone():
     mean, _ = networks()
     before = stochastic.around(mean, mean, 0.3, 0.3)
-    p = plan(stochastic.NoisyPlan, learning_rate=0.1, momentum=0.9)
+    p = plan(stochastic.NoisyLoss(), learning_rate=0.1, momentum=0.9, optimizer="sgd")
     after = train(p, before)
     for part in ("log_sd_", "prior_"):
         np.testing.assert_array_equal(flat(after, part), flat(before, part))
@@ -180,7 +183,7 @@ def test_training_under_noise_moves_the_means_alone():
 def test_the_learning_rate_falls_along_a_cosine():
     """Three steps by hand, and a fourth that no longer moves."""
     mean, _ = networks()
-    p = plan(training.Plan, model=MLP(8, 1, 3, True), shuffle=False, batch_size=M,
+    p = plan(None, optimizer="sgd", model=MLP(8, 1, 3, True), shuffle=False, batch_size=M,
              decay_steps=3, max_epochs=4)  # fmt: skip
     inputs, labels = data()
 
@@ -203,7 +206,7 @@ def test_the_learning_rate_falls_along_a_cosine():
 
 def test_momentum_is_sgd_with_momentum_by_hand():
     mean, _ = networks()
-    p = plan(training.Plan, model=MLP(8, 1, 3, True), shuffle=False, momentum=0.9,
+    p = plan(None, optimizer="sgd", model=MLP(8, 1, 3, True), shuffle=False, momentum=0.9,
              max_epochs=2, batch_size=M)  # fmt: skip
     after = train(p, mean)
     inputs, labels = data()

@@ -6,6 +6,7 @@ import pytest
 
 from nets import kernels, runs, training
 from nets.mlp import MLP
+from nets.sample import pad_sample
 from nets.subspace import SubspaceMLP, cores, materialized, with_cores
 from tests.nets.test_training import FEATURES, data, plan
 
@@ -35,7 +36,7 @@ def trained():
     def start(seed):
         params = training.init_params(p, jax.random.key(seed), FEATURES)
         state = training.init_state(p, params, jax.random.key(seed + 100))
-        return state, training.pad_sample(*data(60, seed), 64)
+        return state, pad_sample(*data(60, seed), 64)
 
     after, losses = {}, {}
     layout = runs.make_layout(jax.devices()[:1])

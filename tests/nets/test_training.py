@@ -5,6 +5,7 @@ import pytest
 
 from nets import kernels, training
 from nets.mlp import MLP
+from nets.sample import pad_sample
 from nets.training import Outcome
 from tests import oracles
 
@@ -60,7 +61,7 @@ def unflattened(params):
 def test_sgd_is_sgd_by_hand(batch):
     inputs, labels = data(18)  # 18 = 4 * 4 + 2: the last two are dropped with batch 4
     p = plan(batch_size=batch, max_epochs=3, margin=1e9)
-    state, records = whole(p, training.pad_sample(inputs, labels, 0))
+    state, records = whole(p, pad_sample(inputs, labels, 0))
     assert (
         state.outcome == Outcome.EXHAUSTED and state.epoch == 3 and records.count == 3
     )
@@ -80,7 +81,7 @@ def test_sgd_is_sgd_by_hand(batch):
 def test_stops_at_the_first_epoch_that_meets_the_rule():
     inputs, labels = data(40)
     p = plan(threshold=0.1, margin=1.0)
-    state, records = whole(p, training.pad_sample(inputs, labels, 0))
+    state, records = whole(p, pad_sample(inputs, labels, 0))
     assert state.outcome == Outcome.CONVERGED
     ended = int(state.epoch)
     history = oracles.sgd(*unflattened(begin(p).params), inputs, labels, 0.5, 1, ended)
@@ -105,7 +106,7 @@ def test_the_threshold_is_inclusive(below, stops):
 def test_a_loss_target_replaces_the_margin_rule():
     inputs, labels = data(40)
     p = plan(loss="squared", loss_target=0.15, learning_rate=0.1, margin=1e9)
-    state, records = whole(p, training.pad_sample(inputs, labels, 0))
+    state, records = whole(p, pad_sample(inputs, labels, 0))
     losses = records.checks.loss[: records.count]
     assert state.outcome == Outcome.CONVERGED
     assert losses[-1] <= 0.15 < losses[:-1].min()
@@ -114,7 +115,7 @@ def test_a_loss_target_replaces_the_margin_rule():
 def test_a_network_that_is_no_longer_finite_diverged():
     inputs, labels = data(40)
     state, _ = whole(
-        plan(loss="squared", learning_rate=1e6), training.pad_sample(inputs, labels, 0)
+        plan(loss="squared", learning_rate=1e6), pad_sample(inputs, labels, 0)
     )
     assert state.outcome == Outcome.DIVERGED
 
@@ -122,7 +123,7 @@ def test_a_network_that_is_no_longer_finite_diverged():
 def test_not_a_number_never_counts_as_a_margin_reached():
     p = plan()
     params = jax.tree.map(lambda w: w * jnp.nan, begin(p).params)
-    done = training.check(p, params, training.pad_sample(*data(40), 0), 1)
+    done = training.check(p, params, pad_sample(*data(40), 0), 1)
     assert done.margin_error == 1 and done.error == 1
 
 
@@ -130,14 +131,14 @@ def test_rows_of_padding_change_nothing():
     inputs, labels = data(40)
     for shuffle in (False, True):
         p = plan(shuffle=shuffle, max_epochs=3, margin=1e9)
-        ends = [whole(p, training.pad_sample(inputs, labels, r))[0] for r in (0, 1000)]
+        ends = [whole(p, pad_sample(inputs, labels, r))[0] for r in (0, 1000)]
         jax.tree.map(np.testing.assert_array_equal, *(e.params for e in ends))
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("steps", [1, 7, 64])
 def test_in_chunks_as_in_one(steps, shuffle):
-    sample = training.pad_sample(*data(30), 0)
+    sample = pad_sample(*data(30), 0)
     p = plan(shuffle=shuffle, batch_size=4, max_epochs=5, margin=1e9)
     state, records = whole(p, sample)
     chunked, checks = in_calls_of(p, sample, steps)
@@ -149,7 +150,7 @@ def test_in_chunks_as_in_one(steps, shuffle):
 
 
 def test_a_long_run_is_reported_in_several_calls():
-    sample = training.pad_sample(*data(5), 0)
+    sample = pad_sample(*data(5), 0)
     p = plan(max_epochs=150, margin=1e9, threshold=0.0, learning_rate=1e-3)
     state, records = whole(p, sample)
     assert records.count == training.RECORDS and state.outcome == Outcome.RUNNING
@@ -166,7 +167,7 @@ def test_shuffling_visits_every_example_once_and_anew():
         p = plan(model=MLP(4, 0, 3, False), shuffle=shuffle, max_epochs=1, margin=1e9)
         params = training.init_params(p, jax.random.key(0), m)
         state = training.init_state(p, params, jax.random.key(7))
-        ends.append(whole(p, training.pad_sample(inputs, labels, 0), state)[0])
+        ends.append(whole(p, pad_sample(inputs, labels, 0), state)[0])
     # Orthogonal inputs: the order cannot matter, a visit left out or doubled would.
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, atol=1e-7),
@@ -177,15 +178,15 @@ def test_shuffling_visits_every_example_once_and_anew():
     for seed in (0, 1):
         p = plan(shuffle=True, max_epochs=1, margin=1e9)
         state = begin(p).replace(key=jax.random.key(seed))
-        orders.append(whole(p, training.pad_sample(inputs, labels, 0), state)[0].params)
+        orders.append(whole(p, pad_sample(inputs, labels, 0), state)[0].params)
     assert not np.array_equal(*(o["Dense_0"]["kernel"] for o in orders))
 
 
 def test_watched_samples_are_checked_every_epoch_and_change_nothing():
     p, (inputs, labels) = plan(max_epochs=6, margin=1e9), data(40)
-    sample = training.pad_sample(inputs, labels, 0)
+    sample = pad_sample(inputs, labels, 0)
     others = {
-        name: training.pad_sample(*data(m, seed), 0)
+        name: pad_sample(*data(m, seed), 0)
         for name, m, seed in (("b", 200, 1), ("a", 30, 2))
     }
     alone, _ = whole(p, sample)
@@ -223,6 +224,6 @@ def test_inputs_may_be_a_tree():
         p = plan(model=model, shuffle=True, batch_size=4)
         params = training.init_params(p, jax.random.key(0), features)
         state = training.init_state(p, params, jax.random.key(1))
-        ends.append(whole(p, training.pad_sample(x, labels, 0), state)[0].params)
+        ends.append(whole(p, pad_sample(x, labels, 0), state)[0].params)
     for a, b in zip(*map(jax.tree.leaves, ends), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5)

@@ -1,0 +1,1 @@
+"""The bounds and measures, a family a file; each ends with its own `BOUNDS`."""

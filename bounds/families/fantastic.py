@@ -1,0 +1,223 @@
+"""The measures of Jiang et al. (2020), "Fantastic generalization measures", that need no noise.
+
+A measure v is reported as their code reports it: sqrt(v/m), for names in log_ as (v - ln m)/2.
+s_l, F_l, D_l, e_l: spectral and Frobenius norms of W_l, the same of W_l - Z_l; biases left
+out; a convolution's kernel as a matrix `[kh * kw * in, out]` or, in the twins `..._fft`, its
+spectral norm as that of the circular convolution at its own input size (Sedghi, Gupta, Long
+2019). g is the k-th smallest training margin, k = max(1, m // 10), with its sign: where it is
+not positive, measures over the margin are infinite (their code takes its absolute value).
+Equations are the paper's. Heuristic, all of them.
+
+Arguments, of every function here: `task` a `Task`, `margins` the training `Margins`,
+`architecture` an `Architecture`, `kernels` and `kernels_from_init` `LayerNorms` of W and W - Z,
+`paths` `Paths`, `outputs` `Outputs`. Returns: a `BoundValue`.
+"""
+
+import chex
+import jax.numpy as jnp
+from jax.scipy.special import logsumexp
+
+from bounds import arithmetic
+from bounds.spec import HEURISTIC, BoundSpec
+
+log = arithmetic.log
+
+
+def _root_of_mean(log_v, task):
+    """sqrt(v / m), from ln v."""
+    chex.assert_rank([log_v, task.size], 0)
+    return arithmetic.measure((log_v - log(task.size)) / 2)
+
+
+def _logarithm(v, task):
+    """(v - ln m) / 2."""
+    chex.assert_rank([v, task.size], 0)
+    return arithmetic.log_measure((v - log(task.size)) / 2)
+
+
+def _margin(margins):
+    """g, signed."""
+    chex.assert_rank([margins.sorted, margins.size], [1, 0])
+    return margins.sorted[jnp.maximum(margins.size // 10, 1) - 1]
+
+
+def _log_margin(margins):
+    """ln g; very negative where g is not positive, so that all over it is vast."""
+    return log(_margin(margins))
+
+
+def _over_margin(found, margins):
+    """Infinite where g is not positive; the logarithm stays finite."""
+    value = jnp.where(_margin(margins) > 0, found.value, jnp.inf)
+    return found.replace(value=value, excess=value)
+
+
+def _log_prod_of_spec(kernels):
+    return 2 * jnp.sum(log(kernels.spectral_upper))
+
+
+def _log_prod_of_fro(kernels):
+    return 2 * jnp.sum(log(kernels.frobenius))
+
+
+def _log_sum_of_ratios(norms, kernels):
+    """ln sum_l norm_l^2 / s_l^2."""
+    return logsumexp(2 * (log(norms.frobenius) - log(kernels.spectral_upper)))
+
+
+def _log_mean_power(log_product, kernels):
+    """ln(L prod^(1/L))."""
+    depth = kernels.frobenius.shape[0]
+    return jnp.log(depth) + log_product / depth
+
+
+def params(task, architecture):
+    """sqrt(number of weights / m) (eq. 20)."""
+    return _root_of_mean(log(jnp.sum(architecture.weights)), task)
+
+
+def inverse_margin(task, margins):
+    """1 / (g sqrt(m)) (eq. 22)."""
+    return _over_margin(_root_of_mean(-2 * _log_margin(margins), task), margins)
+
+
+def log_prod_of_spec(task, kernels):
+    """(sum_l ln s_l^2 - ln m)/2 (eq. 32)."""
+    return _logarithm(_log_prod_of_spec(kernels), task)
+
+
+def log_prod_of_spec_over_margin(task, margins, kernels):
+    """(sum_l ln s_l^2 - ln g^2 - ln m)/2 (eq. 31)."""
+    v = _log_prod_of_spec(kernels) - 2 * _log_margin(margins)
+    return _over_margin(_logarithm(v, task), margins)
+
+
+def log_spec_init_main(task, margins, kernels, kernels_from_init):
+    """(sum_l ln s_l^2 - ln g^2 + ln sum_l D_l^2/s_l^2 - ln m)/2 (eq. 29)."""
+    v = _log_prod_of_spec(kernels) - 2 * _log_margin(margins)
+    v += _log_sum_of_ratios(kernels_from_init, kernels)
+    return _over_margin(_logarithm(v, task), margins)
+
+
+def log_spec_orig_main(task, margins, kernels):
+    """(sum_l ln s_l^2 - ln g^2 + ln sum_l F_l^2/s_l^2 - ln m)/2 (eq. 30)."""
+    v = _log_prod_of_spec(kernels) - 2 * _log_margin(margins)
+    v += _log_sum_of_ratios(kernels, kernels)
+    return _over_margin(_logarithm(v, task), margins)
+
+
+def fro_over_spec(task, kernels):
+    """sqrt(sum_l F_l^2/s_l^2 / m) (eq. 33)."""
+    return _root_of_mean(_log_sum_of_ratios(kernels, kernels), task)
+
+
+def log_sum_of_spec(task, kernels):
+    """(ln(L (prod_l s_l^2)^(1/L)) - ln m)/2 (eq. 35)."""
+    return _logarithm(_log_mean_power(_log_prod_of_spec(kernels), kernels), task)
+
+
+def log_sum_of_spec_over_margin(task, margins, kernels):
+    """(ln(L (prod_l s_l^2/g^2)^(1/L)) - ln m)/2 (eq. 34)."""
+    v = _log_prod_of_spec(kernels) - 2 * _log_margin(margins)
+    return _over_margin(_logarithm(_log_mean_power(v, kernels), task), margins)
+
+
+def log_prod_of_fro(task, kernels):
+    """(sum_l ln F_l^2 - ln m)/2 (eq. 37)."""
+    return _logarithm(_log_prod_of_fro(kernels), task)
+
+
+def log_prod_of_fro_over_margin(task, margins, kernels):
+    """(sum_l ln F_l^2 - ln g^2 - ln m)/2 (eq. 36)."""
+    v = _log_prod_of_fro(kernels) - 2 * _log_margin(margins)
+    return _over_margin(_logarithm(v, task), margins)
+
+
+def log_sum_of_fro(task, kernels):
+    """(ln(L (prod_l F_l^2)^(1/L)) - ln m)/2 (eq. 39)."""
+    return _logarithm(_log_mean_power(_log_prod_of_fro(kernels), kernels), task)
+
+
+def log_sum_of_fro_over_margin(task, margins, kernels):
+    """(ln(L (prod_l F_l^2/g^2)^(1/L)) - ln m)/2 (eq. 38)."""
+    v = _log_prod_of_fro(kernels) - 2 * _log_margin(margins)
+    return _over_margin(_logarithm(_log_mean_power(v, kernels), task), margins)
+
+
+def fro_dist(task, kernels_from_init):
+    """sqrt(sum_l D_l^2 / m) (eq. 40)."""
+    return _root_of_mean(2 * log(jnp.linalg.norm(kernels_from_init.frobenius)), task)
+
+
+def dist_spec_init(task, kernels_from_init):
+    """sqrt(sum_l e_l^2 / m) (eq. 41)."""
+    return _root_of_mean(
+        2 * log(jnp.linalg.norm(kernels_from_init.spectral_upper)), task
+    )
+
+
+def param_norm(task, kernels):
+    """sqrt(sum_l F_l^2 / m) (eq. 42)."""
+    return _root_of_mean(2 * log(jnp.linalg.norm(kernels.frobenius)), task)
+
+
+def path_norm(task, paths):
+    """sqrt(Phi / m): Phi the summed outputs of the net of squared weights fed with ones (eq. 44)."""
+    return _root_of_mean(paths.log_2, task)
+
+
+def path_norm_over_margin(task, margins, paths):
+    """sqrt(Phi / m) / g, Phi as for `path_norm` (eq. 43)."""
+    v = paths.log_2 - 2 * _log_margin(margins)
+    return _over_margin(_root_of_mean(v, task), margins)
+
+
+def l2(task, kernels):
+    """sqrt(||w||_2 / m), as their code has it."""
+    return _root_of_mean(log(jnp.linalg.norm(kernels.frobenius)), task)
+
+
+def l2_dist(task, kernels_from_init):
+    """sqrt(||w - w_0||_2 / m), likewise."""
+    return _root_of_mean(log(jnp.linalg.norm(kernels_from_init.frobenius)), task)
+
+
+def cross_entropy(outputs):
+    """Mean softmax cross-entropy on the training set, nats, as it is."""
+    chex.assert_rank(outputs.cross_entropy, 0)
+    return arithmetic.measure(log(outputs.cross_entropy))
+
+
+def neg_output_entropy(outputs):
+    """Mean over the training set of sum_k p_k ln p_k, nats, as it is (eq. 23): negative."""
+    chex.assert_rank(outputs.negative_entropy, 0)
+    return arithmetic.log_measure(outputs.negative_entropy)
+
+
+JIANG_2020 = "Jiang et al. 2020, arXiv 1912.02178"
+_OF_SPECTRA = (
+    log_prod_of_spec, log_prod_of_spec_over_margin, log_spec_init_main, log_spec_orig_main,
+    fro_over_spec, log_sum_of_spec, log_sum_of_spec_over_margin, dist_spec_init,
+)  # fmt: skip
+_OTHERS = (
+    log_prod_of_fro, log_prod_of_fro_over_margin, log_sum_of_fro, log_sum_of_fro_over_margin,
+    fro_dist, param_norm, path_norm, path_norm_over_margin, l2, l2_dist, cross_entropy,
+)  # fmt: skip
+_CIRCULAR = {"kernels": "circular", "kernels_from_init": "circular_from_init"}
+
+
+def _entries(functions, suffix="", **options):
+    return {
+        fn.__name__ + suffix: BoundSpec(fn, JIANG_2020, HEURISTIC, **options)
+        for fn in functions
+    }
+
+
+BOUNDS = {
+    **_entries((params, inverse_margin)),
+    **_entries(_OF_SPECTRA),
+    # The same of convolutions as circular ones, by the Fourier transform.
+    **_entries(_OF_SPECTRA, "_fft", bind=_CIRCULAR),
+    **_entries(_OTHERS),
+    **_entries((neg_output_entropy,), also=("neg_entropy",)),
+}

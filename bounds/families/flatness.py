@@ -1,0 +1,86 @@
+"""The measures of Jiang et al. (2020), "Fantastic generalization measures", that need noise.
+
+sigma is the largest noise that the weights bear: the mean training accuracy falls by 0.1. s is
+the same where the noise of a weight has variance s^2 w^2 + e^2, e = 1e-3. (The measures' public
+code passes sigma^2 as the deviation, takes the drop without its sign, and adds s^2 w^2 where a
+deviation is due, so that s ends at its cap.) w, w_0 are all weights and the initial ones, biases
+left out, P their number. A measure v is reported as sqrt(v/m); a
+network that bears all noise that was looked at has none. Heuristic, all of them.
+
+Arguments, of every function here: `task` a `Task`, `kernels` and `kernels_from_init`
+`LayerNorms` of W and W - Z, `noise` and `magnitude_noise` `NoiseLevel`, `magnitude_ratios`
+`MagnitudeRatios`. Returns: a `BoundValue`.
+"""
+
+import jax.numpy as jnp
+
+from bounds import arithmetic
+from bounds.families.fantastic import JIANG_2020
+from bounds.spec import HEURISTIC, BoundSpec
+
+log = arithmetic.log
+
+
+def _root_of_mean(v, task, noise):
+    """sqrt(v / m), or not a number."""
+    found = arithmetic.root_of_mean(v, task.size)
+    value = jnp.where(noise.is_capped, jnp.nan, found.value)
+    return found.replace(value=value, excess=value)
+
+
+def _isotropic(norms, task, noise):
+    squared = jnp.sum(jnp.square(norms.frobenius)) / (4 * jnp.square(noise.level))
+    return _root_of_mean(squared + log(task.size) - log(noise.level) + 10, task, noise)
+
+
+def _magnitude_aware(log_ratios, task, noise):
+    logs = log(task.size) - log(noise.level)
+    return _root_of_mean(log_ratios / 4 + logs + 10, task, noise)
+
+
+def pacbayes_init(task, kernels_from_init, noise):
+    """v = ||w - w_0||^2/(4 sigma^2) + ln(m/sigma) + 10 (eq. 48)."""
+    return _isotropic(kernels_from_init, task, noise)
+
+
+def pacbayes_orig(task, kernels, noise):
+    """v = ||w||^2/(4 sigma^2) + ln(m/sigma) + 10 (eq. 49)."""
+    return _isotropic(kernels, task, noise)
+
+
+def pacbayes_flatness(task, noise):
+    """v = 1/sigma^2 (eq. 53)."""
+    return _root_of_mean(1 / jnp.square(noise.level), task, noise)
+
+
+def pacbayes_mag_init(task, magnitude_noise, magnitude_ratios):
+    """v = (1/4) sum_i ln(a/b_i) + ln(m/s) + 10 (eq. 56).
+
+    a = e^2 + (s^2 + 1) ||w - w_0||^2/P, b_i = e^2 + s^2 (w_i - w_0i)^2.
+    """
+    return _magnitude_aware(magnitude_ratios.from_init, task, magnitude_noise)
+
+
+def pacbayes_mag_orig(task, magnitude_noise, magnitude_ratios):
+    """The same with ||w||^2 in the numerator, the denominator as printed (eq. 57)."""
+    return _magnitude_aware(magnitude_ratios.from_origin, task, magnitude_noise)
+
+
+def pacbayes_mag_flatness(task, magnitude_noise):
+    """v = 1/s^2 (eq. 61)."""
+    return _root_of_mean(1 / jnp.square(magnitude_noise.level), task, magnitude_noise)
+
+
+BOUNDS = {
+    **{
+        fn.__name__: BoundSpec(fn, JIANG_2020, HEURISTIC)
+        for fn in (
+            pacbayes_init,
+            pacbayes_orig,
+            pacbayes_flatness,
+            pacbayes_mag_init,
+            pacbayes_mag_orig,
+            pacbayes_mag_flatness,
+        )
+    },
+}

@@ -1,0 +1,51 @@
+"""Measures of what the layers make of the training examples. Reported as they are.
+
+Heuristic, all of them.
+
+Arguments, of every function here: `hidden_margins` `HiddenMargins`, `mixup` a `Mixup`, `clusters`
+`Clusters`. Returns: a `BoundValue`.
+"""
+
+import chex
+import jax.numpy as jnp
+
+from bounds import arithmetic
+from bounds.spec import HEURISTIC, BoundSpec
+
+
+def hidden_margin(hidden_margins):
+    """Minus the mean over layers of the median normalised margin at their inputs.
+
+    One number for the five that Jiang et al. (2019) regress the gap on, layer by layer, with
+    coefficients that other networks taught them. Smaller is better; negative as a rule.
+    """
+    chex.assert_rank(hidden_margins.five_numbers, 2)
+    return arithmetic.log_measure(-jnp.mean(hidden_margins.five_numbers[:, 2]))
+
+
+def mixup_error(mixup):
+    """The error half-way between examples of a class (Natekar & Sharma 2020)."""
+    chex.assert_rank(mixup.error, 0)
+    return arithmetic.measure(arithmetic.log(mixup.error))
+
+
+def davies_bouldin(clusters):
+    """The Davies-Bouldin index of the classes in the first hidden layer, likewise."""
+    chex.assert_rank(clusters.davies_bouldin, 0)
+    found = arithmetic.measure(arithmetic.log(clusters.davies_bouldin))
+    value = clusters.davies_bouldin
+    return found.replace(value=value, excess=value)
+
+
+_NATEKAR_2020 = "Natekar & Sharma 2020, arXiv 2012.02775"
+BOUNDS = {
+    "hidden_margin": BoundSpec(
+        hidden_margin,
+        "Jiang, Krishnan, Mobahi, Bengio 2019, arXiv 1810.00113",
+        HEURISTIC,
+    ),
+    "mixup_error": BoundSpec(mixup_error, _NATEKAR_2020, HEURISTIC),
+    "davies_bouldin": BoundSpec(
+        davies_bouldin, f"Davies & Bouldin 1979; {_NATEKAR_2020}", HEURISTIC
+    ),
+}

@@ -1,0 +1,63 @@
+"""Measures of how training went.
+
+Losses are the mean training loss at the ends of epochs, of the loss that was trained on.
+Measures are reported as they are. Heuristic, all of them.
+
+Arguments, of every function here: `speed` a `Speed`, `gradients` `Gradients`. Returns: a
+`BoundValue`.
+"""
+
+import chex
+
+from bounds import arithmetic
+from bounds.families.fantastic import JIANG_2020
+from bounds.spec import HEURISTIC, BoundSpec
+
+
+def _as_it_is(value):
+    """A number >= 0, or infinity."""
+    chex.assert_rank(value, 0)
+    found = arithmetic.measure(arithmetic.log(value))
+    return found.replace(value=value, excess=value)
+
+
+def steps_to_01(speed):
+    """SGD steps until the loss is <= 0.1 (eq. 63 of Jiang et al. 2020)."""
+    return _as_it_is(speed.steps_to_01)
+
+
+def steps_01_to_001(speed):
+    """SGD steps from a loss <= 0.1 to one <= 0.01 (eq. 64 of Jiang et al. 2020)."""
+    return _as_it_is(speed.steps_01_to_001)
+
+
+def sotl(speed):
+    """The sum of the losses over all epochs (Lyle et al. 2020; here not within epochs)."""
+    return _as_it_is(speed.losses_sum)
+
+
+def sotl_10(speed):
+    """The sum of the losses over the last 10 epochs (Ru et al. 2021, likewise)."""
+    return _as_it_is(speed.losses_sum_last)
+
+
+def gradient_noise(gradients):
+    """(1/m) sum_i ||g_i - g||^2 after the first, or the last, epoch (eq. 65, 66 of Jiang et al.)."""
+    return _as_it_is(gradients.noise)
+
+
+BOUNDS = {
+    "steps_to_01": BoundSpec(steps_to_01, JIANG_2020, HEURISTIC),
+    "steps_01_to_001": BoundSpec(steps_01_to_001, JIANG_2020, HEURISTIC),
+    "sotl": BoundSpec(
+        sotl, "Lyle, Schut, Ru, Gal, van der Wilk 2020, arXiv 2010.14499", HEURISTIC
+    ),
+    "sotl_10": BoundSpec(sotl_10, "Ru et al. 2021, arXiv 2006.04492", HEURISTIC),
+    "gradient_noise_epoch1": BoundSpec(
+        gradient_noise,
+        JIANG_2020,
+        HEURISTIC,
+        bind={"gradients": "gradients_first_epoch"},
+    ),
+    "gradient_noise_final": BoundSpec(gradient_noise, JIANG_2020, HEURISTIC),
+}

@@ -1,0 +1,80 @@
+"""Shapes of the weights' spectra, as users of WeightWatcher know them: means over layers.
+
+lambda are the eigenvalues of W'W, W `[in, out]` (a kernel `[kh * kw * in, out]`), not normalised;
+logarithms are to the base 10 (Martin, Peng & Mahoney 2021). Heuristic, all of them.
+
+Arguments, of every function here: `kernels` `LayerNorms` of W, `spectra` `Spectra`. Returns: a
+`BoundValue`.
+"""
+
+import chex
+import jax.numpy as jnp
+
+from bounds import arithmetic
+from bounds.spec import HEURISTIC, BoundSpec
+
+
+def _log10(x):
+    return arithmetic.log(x) / jnp.log(10.0)
+
+
+def _mean_over_fitted(values, spectra):
+    """Over the layers to which a power law could be fitted."""
+    fitted = spectra.alpha > 0
+    return jnp.sum(jnp.where(fitted, values, 0.0)) / jnp.maximum(jnp.sum(fitted), 1)
+
+
+def stable_rank(kernels):
+    """Mean over layers of ||W||_F^2 / ||W||_2^2."""
+    chex.assert_rank(kernels.frobenius, 1)
+    ranks = jnp.exp(
+        2 * (arithmetic.log(kernels.frobenius) - arithmetic.log(kernels.spectral_upper))
+    )
+    return arithmetic.measure(arithmetic.log(jnp.mean(ranks)))
+
+
+def log_norm(kernels):
+    """Mean over layers of log10 ||W||_F^2."""
+    chex.assert_rank(kernels.frobenius, 1)
+    return arithmetic.log_measure(2 * jnp.mean(_log10(kernels.frobenius)))
+
+
+def log_spectral_norm(kernels):
+    """Mean over layers of log10 ||W||_2^2."""
+    chex.assert_rank(kernels.spectral_upper, 1)
+    return arithmetic.log_measure(2 * jnp.mean(_log10(kernels.spectral_upper)))
+
+
+def alpha(spectra):
+    """Mean over layers of the exponent of the power law that fits the tail of the eigenvalues."""
+    chex.assert_rank(spectra.alpha, 1)
+    return arithmetic.measure(arithmetic.log(_mean_over_fitted(spectra.alpha, spectra)))
+
+
+def alpha_weighted(kernels, spectra):
+    """Mean over layers of alpha log10 of the largest eigenvalue."""
+    chex.assert_rank([kernels.spectral_upper, spectra.alpha], 1)
+    weighted = spectra.alpha * 2 * _log10(kernels.spectral_upper)
+    return arithmetic.log_measure(_mean_over_fitted(weighted, spectra))
+
+
+def log_alpha_norm(spectra):
+    """Mean over layers of log10 of the sum of lambda^alpha."""
+    chex.assert_rank(spectra.log10_alpha_norm, 1)
+    return arithmetic.log_measure(_mean_over_fitted(spectra.log10_alpha_norm, spectra))
+
+
+_MARTIN_2021 = "Martin, Peng, Mahoney 2021, Nature Communications 12"
+BOUNDS = {
+    **{
+        fn.__name__: BoundSpec(fn, _MARTIN_2021, HEURISTIC)
+        for fn in (
+            stable_rank,
+            log_norm,
+            log_spectral_norm,
+            alpha,
+            alpha_weighted,
+            log_alpha_norm,
+        )
+    },
+}

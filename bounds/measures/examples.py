@@ -1,0 +1,129 @@
+"""The groups `margins`, `outputs` and `holdout`: what the network says of examples."""
+
+import chex
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from bounds.network import Measure
+from nets.kernels import map_last, weight_matrices
+from nets.margins import margin
+from nets.sample import BLOCK, rows_of
+from nets.training import logits_of
+
+
+@struct.dataclass
+class Margins:
+    """The margins of a set of examples.
+
+    Attributes:
+      sorted: `[M]`, ascending; entries from `size` on are +inf.
+      size: `[]`, examples.
+    """
+
+    sorted: chex.Array
+    size: chex.Array
+
+    def error(self, margin):
+        """The fraction `[]` of examples whose margin is <= `margin` (finite), or not a number."""
+        below = jnp.searchsorted(self.sorted.astype(float), margin, side="right")
+        return jnp.minimum(below, self.size) / jnp.asarray(self.size, float)
+
+
+@struct.dataclass
+class Outputs:
+    """The logits on the training set.
+
+    Attributes:
+      cross_entropy: `[]`, mean softmax cross-entropy, nats.
+      negative_entropy: `[]`, mean of sum_k p_k ln p_k, nats, p the softmax.
+    """
+
+    cross_entropy: chex.Array
+    negative_entropy: chex.Array
+
+
+@struct.dataclass
+class Holdout:
+    """Examples that neither training nor any choice has seen.
+
+    Attributes:
+      wrong: `[]`, how many are misclassified.
+      size: `[]`, how many there are.
+    """
+
+    wrong: chex.Array
+    size: chex.Array
+
+
+def on_examples(model, params, sample):
+    """Margins, cross-entropy and entropy of any `Sample`: `(Margins, Outputs)`.
+
+    Margins `[M]` are sorted; one that is not finite (an overflow) counts as -inf.
+    """
+
+    def visit(block, totals):
+        found, sums = totals
+        start = block * BLOCK
+        inputs, labels = rows_of(sample, start, BLOCK)
+        logits = logits_of(model, params, inputs)
+        values = jax.vmap(margin)(logits, labels)
+        found = jax.lax.dynamic_update_slice_in_dim(found, values, start, 0)
+        log_p = jax.nn.log_softmax(logits)
+        of_label = jnp.take_along_axis(log_p, labels[:, None], axis=1)[:, 0]
+        p_log_p = jnp.where(log_p > -jnp.inf, jnp.exp(log_p) * log_p, 0.0)
+        both = jnp.stack([-of_label, jnp.sum(p_log_p, axis=1)], axis=1)
+        known = start + jnp.arange(BLOCK) < sample.size
+        return found, sums + jnp.sum(jnp.where(known[:, None], both, 0.0), axis=0)
+
+    rows = sample.labels.shape[0]
+    with jax.default_matmul_precision("highest"):
+        blocks = -(-sample.size // BLOCK)
+        start = jnp.full((rows,), jnp.inf, sample.inputs.dtype), jnp.zeros(2)
+        found, sums = jax.lax.fori_loop(0, blocks, visit, start)
+    found = jnp.where(jnp.isfinite(found), found, -jnp.inf)
+    found = jnp.where(jnp.arange(rows) < sample.size, found, jnp.inf)
+    cross_entropy, negative_entropy = sums / sample.size
+    return (
+        Margins(sorted=jnp.sort(found), size=sample.size),
+        Outputs(cross_entropy=cross_entropy, negative_entropy=negative_entropy),
+    )
+
+
+def _second_minus_first(leaf):
+    """`[..., 2]` to 0 and the difference, taken in the widest float there is."""
+    difference = leaf[..., 1].astype(float) - leaf[..., 0].astype(float)
+    zeros = jnp.zeros_like(leaf[..., 0])
+    return jnp.stack([zeros, difference.astype(leaf.dtype)], axis=-1)
+
+
+def margins_of(model, params, sample):
+    """The margins of any `Sample` under a network: `Margins`."""
+    return on_examples(model, params, sample)[0]
+
+
+def training_set(network):
+    """The groups `margins` and `outputs`, which share the passes over the training set.
+
+    Two classes are told by the difference of two columns, and so is their margin: what the
+    columns have in common may be large, cancels in the norms that bounds charge for, and
+    must not come back as rounding.
+    """
+    params = network.params
+    if weight_matrices(params)[-1].shape[-1] == 2:
+        params = map_last(params, _second_minus_first)
+    found = on_examples(network.model, params, network.sample)
+    return dict(zip(("margins", "outputs"), found, strict=True))
+
+
+def holdout(network):
+    """Errors on examples that no choice has seen: `Holdout`."""
+    found = margins_of(network.model, network.params, network.holdout)
+    right = jnp.sum(found.sorted > 0) - (found.sorted.shape[0] - found.size)
+    return Holdout(wrong=found.size - right, size=found.size)
+
+
+MEASURES = (
+    Measure.several({"margins": Margins, "outputs": Outputs}, training_set),
+    Measure.one("holdout", Holdout, holdout, ("holdout",)),
+)

@@ -1,0 +1,216 @@
+"""The groups `noise`, `magnitude_noise` and `magnitude_ratios`: how much noise a network bears.
+
+Sought is the level at which the mean training accuracy, over draws of the noise, falls by 0.1.
+All levels are under the same draws. The bracket is quartered, and of the three levels between as
+many blocks of examples are seen as it takes to tell each drop from 0.1, four standard errors
+apart, or to a standard error of 0.01. The two ends of the last bracket, a third of an octave wide,
+are seen until the standard errors of their drops are below 0.005, half of the tolerance of 0.01 (or
+for 512 blocks at most), and the level is put between them, or a little beside, as a power of the
+drop.
+"""
+
+import math
+
+import chex
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from bounds import arithmetic
+from bounds.measures import noisy
+from bounds.network import Measure
+from nets.kernels import layers, weight_matrices
+from nets.sample import BLOCK, rows_of
+from nets.training import logits_of
+
+
+@struct.dataclass
+class NoiseLevel:
+    """The noise that a network bears: training accuracy falls by 0.1, as a mean over draws.
+
+    Attributes:
+      level: `[]`.
+      drop: `[]`, in accuracy, as counted near that level.
+      standard_error: `[]`, of the drop.
+      is_capped: `[]`, whether the network bears the largest level that is looked at, or
+        errs on more than 0.9 of the examples as it is.
+    """
+
+    level: chex.Array
+    drop: chex.Array
+    standard_error: chex.Array
+    is_capped: chex.Array
+
+
+@struct.dataclass
+class MagnitudeRatios:
+    """How far single weights went beside what they bear in magnitude-aware noise.
+
+    Sums over all weights, biases left out, of ln of (e^2 + (s^2 + 1) n^2 / P) over
+    (e^2 + s^2 (w_i - w_0i)^2), s the level of the noise, P how many weights there are,
+    e = 1e-3.
+
+    Attributes:
+      from_init: `[]`, with n = ||w - w_0||_2.
+      from_origin: `[]`, with n = ||w||_2.
+    """
+
+    from_init: chex.Array
+    from_origin: chex.Array
+
+
+DROP = 0.1
+TOLERANCE = 0.01  # of the drop: two standard errors
+LEAST, LARGEST = -20.0, 1.0  # log2 of the levels looked at
+_APART = 4.0  # standard errors between a drop and 0.1 that tell them apart
+_FIRST_BLOCKS = 4  # before a standard error is believed
+_MOST_BLOCKS = 512
+_WIDTH = 0.4  # octaves: the last bracket's, at most
+
+
+def _wrong_without_noise(network):
+    """Errors of each block of the training set, `[blocks]`."""
+    sample = network.sample
+
+    def of_block(block):
+        start = block * BLOCK
+        x, labels = rows_of(sample, start, BLOCK)
+        known = start + jnp.arange(BLOCK) < sample.size
+        logits = logits_of(network.model, network.params, x)
+        return noisy.lost(logits, labels, known)
+
+    with jax.default_matmul_precision("highest"):
+        return jax.lax.map(of_block, jnp.arange(sample.labels.shape[0] // BLOCK))
+
+
+def _drops(found, levels, network, clean, is_enough):
+    """Drops in accuracy and their standard errors, `[S]` each.
+
+    Args:
+      found: a `noisy.Noisy`.
+      levels: `[S]`, log2.
+      network: a `Network`.
+      clean: `[blocks]`, errors without noise.
+      is_enough: (drops, standard errors) -> whether to see no more blocks.
+    """
+    sample, depth = network.sample, len(layers(network.params))
+    blocks = noisy.blocks_of(sample)
+    scales = jnp.tile(jnp.exp2(levels)[:, None], (1, depth))
+
+    def see(carry):
+        seen, sums, _, _ = carry
+        block = seen % blocks
+        key = jax.random.fold_in(jax.random.key(0), seen)
+        lost = noisy.wrong(found, scales, sample, block, key) - clean[block]
+        lost = lost.astype(float)
+        rows = jnp.clip(sample.size - block * BLOCK, 0, BLOCK).astype(float)
+        ones = jnp.ones_like(lost)
+        terms = lost, lost**2, lost * rows, rows * ones, rows**2 * ones
+        seen = seen + 1
+        sums = tuple(total + term for total, term in zip(sums, terms, strict=True))
+        total, squares, products, examples, sizes = sums
+        drops = total / examples
+        # Of a ratio of sums over blocks, which may differ in size.
+        spread = squares - 2 * drops * products + drops**2 * sizes
+        spread = jnp.maximum(spread, 0.0) * seen / jnp.maximum(seen - 1, 1)
+        return seen, sums, drops, jnp.sqrt(spread) / examples
+
+    def goes_on(carry):
+        seen, _, drops, errors = carry
+        enough = (seen >= _FIRST_BLOCKS) & is_enough(drops, errors)
+        return (seen < _MOST_BLOCKS) & ~enough
+
+    zeros = jnp.zeros(levels.shape)
+    begin = jnp.zeros((), jnp.int32), (zeros,) * 5, zeros, zeros
+    with jax.default_matmul_precision("highest"):
+        return jax.lax.while_loop(goes_on, see, begin)[2:]
+
+
+def _level(found, network):
+    """The level at which the accuracy falls by `DROP`: `NoiseLevel`."""
+
+    clean = _wrong_without_noise(network)
+
+    def are_known(drops, errors):
+        is_apart = jnp.abs(drops - DROP) > _APART * errors
+        return jnp.all(is_apart | (errors < TOLERANCE))
+
+    def narrow(bracket):
+        low, high = bracket
+        between = low + (high - low) * jnp.asarray([0.25, 0.5, 0.75])
+        drops, _ = _drops(found, between, network, clean, are_known)
+        is_borne = drops <= DROP
+        low = jnp.max(jnp.where(is_borne, between, low))
+        is_above = ~is_borne & (between > low)
+        return low, jnp.min(jnp.where(is_above, between, high))
+
+    def is_wide(bracket):
+        return bracket[1] - bracket[0] > _WIDTH
+
+    def are_precise(_, errors):
+        return jnp.all(errors < TOLERANCE / 2)
+
+    ends = jnp.asarray(LEAST), jnp.asarray(LARGEST)
+    low, high = jax.lax.while_loop(is_wide, narrow, ends)
+    ends = jnp.stack([low, high])
+    drops, errors = _drops(found, ends, network, clean, are_precise)
+    logs = jnp.log(jnp.maximum(drops, DROP / 100))
+    slope = jnp.maximum(logs[1] - logs[0], 1e-3) / (high - low)
+    # The bracket may have been a little off: half its width beyond either end.
+    step = (math.log(DROP) - logs[0]) / slope
+    width = high - low
+    level = low + jnp.clip(step, -width / 2, 1.5 * width)
+    # A network that is no better than noise as it is has nothing to lose.
+    is_hopeless = jnp.sum(clean) > (1 - DROP) * network.sample.size
+    is_capped = (level >= LARGEST) | is_hopeless
+    return NoiseLevel(
+        level=jnp.where(is_capped, 2.0**LARGEST, jnp.exp2(level)),
+        drop=jnp.where(is_capped, drops[1], jnp.exp(logs[0] + slope * (level - low))),
+        standard_error=jnp.max(errors),
+        is_capped=is_capped,
+    )
+
+
+def noise(network):
+    """Noise of one standard deviation in every weight: `NoiseLevel`."""
+    return _level(noisy.isotropic(network, with_biases=False), network)
+
+
+def _ratios(network, level):
+    pairs = zip(
+        weight_matrices(network.params), weight_matrices(network.init), strict=True
+    )
+    pairs = [(w.astype(float), z.astype(float)) for w, z in pairs]
+    count = sum(w.size for w, _ in pairs)
+    floor = noisy.MAGNITUDE_FLOOR**2
+    below = sum(
+        jnp.sum(arithmetic.log(floor + jnp.square(level * (w - z)))) for w, z in pairs
+    )
+
+    def ratios(squared_norm):
+        above = floor + (jnp.square(level) + 1) * squared_norm / count
+        return count * arithmetic.log(above) - below
+
+    return MagnitudeRatios(
+        from_init=ratios(sum(jnp.sum(jnp.square(w - z)) for w, z in pairs)),
+        from_origin=ratios(sum(jnp.sum(jnp.square(w)) for w, _ in pairs)),
+    )
+
+
+def magnitude_noise(network):
+    """Noise in proportion to weights, and what it says of them: two groups."""
+    found = _level(noisy.magnitude_aware(network), network)
+    groups = {"magnitude_noise": found}
+    if network.init is not None:
+        groups["magnitude_ratios"] = _ratios(network, found.level)
+    return groups
+
+
+MEASURES = (
+    Measure.one("noise", NoiseLevel, noise),
+    Measure.several(
+        {"magnitude_noise": NoiseLevel, "magnitude_ratios": MagnitudeRatios},
+        magnitude_noise,
+        {"magnitude_ratios": ("init",)},
+    ),
+)

@@ -1,0 +1,101 @@
+"""The groups `peeling` and `paths`: l1 and Frobenius norms and paths, biases folded in."""
+
+import chex
+import jax.numpy as jnp
+from flax import struct
+
+from bounds import arithmetic
+from bounds.network import Measure
+from bounds.numerics.linear_maps import Matrix, as_folded
+
+
+@struct.dataclass
+class Peeling:
+    """Products over the layers of a network with its biases folded in, in logarithms.
+
+    Attributes:
+      log_frobenius: `[]`, ln prod_{l<L} ||W_l||_F * sum_k ||W_L[:, k]||_2.
+      log_l1: `[]`, ln prod_{l<L} max_j ||W_l[:, j]||_1 * sum_k ||W_L[:, k]||_1.
+      log_path: `[]`, ln of the l1 path norm: the sum over all paths from an input to an
+        output of the product of |weights|.
+      outputs: `[]`, columns k of W_L: C, or 1 where two classes made it their difference.
+      matrices: `[]`, L.
+    """
+
+    log_frobenius: chex.Array
+    log_l1: chex.Array
+    log_path: chex.Array
+    outputs: chex.Array
+    matrices: chex.Array
+
+
+@struct.dataclass
+class Paths:
+    """Sums over all paths from an input (or a bias) to an output of prod |weight|^p.
+
+    Attributes:
+      log_1: `[]`, ln of the sum for p = 1.
+      log_15: `[]`, for p = 1.5.
+      log_2: `[]`, for p = 2.
+      log_1_largest_output: `[]`, for p = 1, over the paths to the output with most.
+    """
+
+    log_1: chex.Array
+    log_15: chex.Array
+    log_2: chex.Array
+    log_1_largest_output: chex.Array
+
+
+def _mass(maps, p):
+    """(sums `[C]` over the paths to each output of prod |weight|^p, ln of their scale)."""
+    reached, log_scale = jnp.ones(maps[0].shape[0]), 0.0
+    for a in maps:
+        reached = a.through(reached, p)
+        largest = jnp.maximum(jnp.max(reached), jnp.finfo(reached.dtype).tiny)
+        reached, log_scale = reached / largest, log_scale + jnp.log(largest)
+    return reached, log_scale
+
+
+def _log_paths(maps, p):
+    reached, log_scale = _mass(maps, p)
+    return arithmetic.log(jnp.sum(reached)) + log_scale
+
+
+def peeling(network):
+    """Products of layer norms and the path norm, of W with its biases: a `Peeling`.
+
+    With two classes the last layer is the difference of its two columns.
+    """
+    *hidden, last = as_folded(network.model, network.params)
+    matrix = last.entries
+    if matrix.shape[1] == 2:
+        matrix = matrix[:, 1:] - matrix[:, :1]
+    log = arithmetic.log
+    frobenius = [log(jnp.sum(a.column_sums(2))) / 2 for a in hidden]
+    incoming = [log(jnp.max(a.column_sums(1))) for a in hidden]
+    columns = jnp.sqrt(jnp.sum(jnp.square(matrix), axis=0))
+    return Peeling(
+        log_frobenius=sum(frobenius, log(jnp.sum(columns))),
+        log_l1=sum(incoming, log(jnp.sum(jnp.abs(matrix)))),
+        log_path=_log_paths([*hidden, Matrix(matrix)], 1),
+        outputs=jnp.asarray(matrix.shape[1]),
+        matrices=jnp.asarray(len(hidden) + 1),
+    )
+
+
+def paths(network):
+    """Path norms of W with its biases: `Paths`."""
+    maps = as_folded(network.model, network.params)
+    reached, log_scale = _mass(maps, 1)
+    return Paths(
+        log_1=_log_paths(maps, 1),
+        log_15=_log_paths(maps, 1.5),
+        log_2=_log_paths(maps, 2),
+        log_1_largest_output=arithmetic.log(jnp.max(reached)) + log_scale,
+    )
+
+
+MEASURES = (
+    Measure.one("peeling", Peeling, peeling),
+    Measure.one("paths", Paths, paths),
+)

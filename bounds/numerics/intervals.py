@@ -1,0 +1,55 @@
+"""Exact limits of error probabilities from counts (Clopper & Pearson 1934)."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import betainc
+
+_HALVINGS = 64  # of [0, 1]: below the resolution of float64
+
+
+def binomial_upper(wrong: Any, size: Any, failure: Any) -> jax.Array:
+    """The exact upper limit `[]` of a probability: BetaInv(1 - failure; k + 1, n - k).
+
+    To be traced; as wide as the default float.
+
+    Args:
+      wrong: `[]`, k.
+      size: `[]`, n trials; the limit is 1 if all of them are wrong.
+      failure: `[]`, the probability that the limit is too low, at most.
+    """
+
+    def halve(_, ends):
+        low, high = ends
+        middle = (low + high) / 2
+        a, b = wrong + 1.0, jnp.maximum(size - wrong, 1) * 1.0
+        inside = betainc(a, b, middle) <= 1 - failure
+        return jnp.where(inside, middle, low), jnp.where(inside, high, middle)
+
+    ends = jnp.zeros(()), jnp.ones(())
+    found = jax.lax.fori_loop(0, _HALVINGS, halve, ends)[1]
+    return jnp.where(wrong >= size, 1.0, found)
+
+
+_upper_limits = jax.jit(jax.vmap(binomial_upper, (0, None, None)))
+
+
+def upper(wrong: Any, size: int, failure: float) -> np.ndarray:
+    """`binomial_upper` of counts `[R]` among `size` each, in float64, on the host: `[R]`."""
+    with jax.enable_x64(True):
+        wrong = jnp.asarray(wrong, float)
+        return np.asarray(_upper_limits(wrong, float(size), float(failure)))
+
+
+def interval(wrong: int, size: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The exact two-sided interval of an error probability.
+
+    Args:
+      wrong: k of `size` = n.
+      size: independent test points.
+      confidence: of both sides together.
+    """
+    right, high = upper([size - wrong, wrong], size, (1 - confidence) / 2)
+    return float(1 - right), float(high)

@@ -1,0 +1,197 @@
+"""Certified enclosures of spectral norms.
+
+From below: the largest Ritz value of Lanczos on the Gram matrix, re-evaluated as
+||A v|| / ||v||. From above: one Cholesky factorisation. If c I - A'A has a Cholesky factor
+then sigma(A)^2 <= c, and rounding is paid for in full:
+
+  Let G = A'A be n x n with inner length k, u the unit roundoff, g(j) = j u / (1 - j u).
+  1. The computed Gram matrix obeys ||G^ - G||_2 <= g(k) ||A||_F^2, whatever the order of
+     its sums (|G^ - G| <= g(k) |A|'|A| entrywise).
+  2. B^ = fl(c I - G^) errs on its diagonal only, by <= u (c + max diag G^).
+  3. If Cholesky of B^ runs to completion, R'R = B^ + E with |E| <= g(n+1) |R|'|R|, so
+     ||E||_2 <= g(n+1) ||R||_F^2 <= g(n+1) / (1 - g(n+1)) tr(B^)  (Higham 2002, Thm 10.3;
+     Rump 2006 uses the same shift).
+  (4. Entries that were rounded once, as a difference of weights is, move sigma by at most
+  u ||A||_F.)
+  As R'R >= 0:  sigma^2 <= c + g(k) ||A||_F^2 + u (c + max diag G^)
+                               + g(n+1) / (1 - g(n+1)) tr(B^).
+
+The allowance is of the order n^2 u: about 1e-10 of sigma^2 for n = 1024 in float64. In float32
+it would be 6 percent, and a TPU's float64 is not IEEE's: there Gram iteration serves, whose
+allowance is of the order u sqrt(n) (`bounds.measuring.gram_iteration`).
+"""
+
+import functools
+import math
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from bounds.numerics.enclosure import Enclosure
+from bounds.numerics.gram_iteration import gram_iteration
+
+RELATIVE_WIDTH = 1e-4
+_LANCZOS_STEPS = 24
+_GRAM_BLOCKS = 4
+_TPU_ROUNDOFFS = 4.0  # an operation of emulated floats may err by; not tried on a TPU
+_PATIENCE = 8  # restarts of Lanczos before a wider interval is accepted
+
+
+def _g(count, unit_roundoff):
+    """Higham's gamma; infinite where so many operations are covered by no bound."""
+    total = count * unit_roundoff
+    return total / (1 - total) if total < 1 else math.inf
+
+
+def _top_ritz_vector(gram, start, steps):
+    """Lanczos with full re-orthogonalisation: the top Ritz vector `[n]` of `gram`."""
+    info = jnp.finfo(gram.dtype)
+
+    def unit(v, noise):
+        """v over its norm, and its norm; zeros if it is no more than noise."""
+        norm = jnp.linalg.norm(v)
+        is_vector = norm > jnp.maximum(noise, info.tiny)
+        return jnp.where(is_vector, v / norm, 0.0), jnp.where(is_vector, norm, 0.0)
+
+    def step(i, carry):
+        basis, diagonal, off_diagonal, v = carry
+        basis = basis.at[i].set(v)
+        w = gram @ v
+        diagonal = diagonal.at[i].set(v @ w)
+        # The Krylov space may be exhausted (few different singular values): what is left
+        # of w is then rounding, and must not become a direction of its own.
+        noise = 100 * info.eps * jnp.linalg.norm(w)
+        for _ in range(2):  # twice is enough (Kahan)
+            w = w - basis.T @ (basis @ w)
+        v, norm = unit(w, noise)
+        return basis, diagonal, off_diagonal.at[i].set(norm), v
+
+    zeros = jnp.zeros((steps,), gram.dtype)
+    carry = (
+        jnp.zeros((steps, gram.shape[0]), gram.dtype),
+        zeros,
+        zeros,
+        unit(start, 0.0)[0],
+    )
+    basis, diagonal, off_diagonal, _ = jax.lax.fori_loop(0, steps, step, carry)
+    off = jnp.diag(off_diagonal[:-1], 1)
+    _, vectors = jnp.linalg.eigh(jnp.diag(diagonal) + off + off.T)
+    return vectors[:, -1] @ basis
+
+
+def _gram(a):
+    """A'A of `[k, n]`: only blocks on and below the diagonal are multiplied."""
+    n = a.shape[1]
+    size = -(-n // _GRAM_BLOCKS)
+    # Transposed once, in memory: a product of two plain matrices is the fastest.
+    transposed = jax.lax.optimization_barrier(a.T)
+    gram = jnp.zeros((n, n), a.dtype)
+    for start in range(0, n, size):
+        panel = transposed[start:] @ a[:, start : start + size]
+        gram = gram.at[start:, start : start + size].set(panel)
+        gram = gram.at[start : start + size, start + size :].set(panel[size:].T)
+    return gram
+
+
+def spectral_norm(matrix, relative_width=RELATIVE_WIDTH, entry_error=0.0, method=None):
+    """An interval that holds the largest singular value of a matrix.
+
+    Args:
+      matrix: `[in, out]`, floating point. Work is done in the widest float there is:
+        call it under `jax.enable_x64(True)`.
+      relative_width: the interval's wanted width over its lower end. A spectrum whose top
+        Lanczos cannot tell apart after several restarts gets a wider one, never a wrong
+        one; so does float32, whose rounding has its price.
+      entry_error: how far an entry may be from what it stands for, besides being rounded
+        to float64 once.
+      method: 'cholesky' (the above) or 'gram' (`gram_iteration`); None: the former where
+        float64 is at hand and is IEEE's, the latter in float32 and on TPUs.
+
+    Returns:
+      An `Enclosure` of scalars. A matrix that is not finite has the enclosure [0, inf].
+    """
+    chex.assert_rank(matrix, 2)
+    # A device may read subnormal entries as zeros.
+    entry_error = entry_error + jnp.finfo(matrix.dtype).tiny
+    wide = matrix.astype(float)
+
+    def cholesky(a):
+        with jax.default_matmul_precision("highest"):
+            return _by_cholesky(a, relative_width)
+
+    def gram(a, roundoffs=1.0):
+        found = gram_iteration(a, relative_width, roundoffs)
+        # As for Cholesky: an entry that is a difference was rounded once.
+        once = jnp.finfo(a.dtype).eps / 2 * jnp.linalg.norm(a) * (1 + 1e-3)
+        return Enclosure(jnp.maximum(found.lower - once, 0.0), found.upper + once)
+
+    if method is None and wide.dtype == jnp.float64:
+        tpu = functools.partial(gram, roundoffs=_TPU_ROUNDOFFS)
+        found = jax.lax.platform_dependent(wide, tpu=tpu, default=cholesky)
+    else:
+        found = {"cholesky": cholesky, "gram": gram, None: gram}[method](wide)
+    error = entry_error * float(matrix.size) ** 0.5
+    lower, upper = found.lower - error, found.upper + error
+    return Enclosure(
+        lower=jnp.where(lower > 0, lower, 0.0),
+        upper=jnp.where(jnp.isnan(upper), jnp.inf, upper),
+    )
+
+
+def _by_cholesky(matrix, relative_width):
+    dtype = matrix.dtype
+    info = jnp.finfo(dtype)
+    u, tiny = info.eps / 2, info.tiny
+    is_finite = jnp.all(jnp.isfinite(matrix))
+    # Scaling by a power of two is exact; it keeps squares from over- and underflowing.
+    largest = jnp.max(jnp.abs(jnp.where(is_finite, matrix, 0.0)))
+    exponent = jnp.frexp(jnp.maximum(largest, tiny))[1]
+    a = jnp.ldexp(jnp.where(is_finite, matrix, 0.0), -exponent)
+    a = a if a.shape[0] >= a.shape[1] else a.T
+    k, n = a.shape
+    gram = _gram(a)
+    frobenius_squared = jnp.sum(jnp.square(a)) * (1 + _g(k * n, u))
+    largest_diagonal = jnp.max(jnp.diag(gram))
+
+    def lower_end(v):
+        norm = jnp.linalg.norm(a @ v) / jnp.maximum(jnp.linalg.norm(v), tiny)
+        slack = _g(2 * (k + n) + 8, u) * norm
+        slack += (_g(n, u) + u) * jnp.sqrt(frobenius_squared)
+        return jnp.maximum(norm - slack, 0.0)
+
+    def upper_end(lower, width):
+        c = jnp.square(lower * (1 + width))
+        shifted = jnp.fill_diagonal(-gram, c - jnp.diag(gram), inplace=False)
+        factor = jax.lax.linalg.cholesky(shifted, symmetrize_input=False)
+        # A factorisation that breaks down comes back as not a number throughout.
+        proved = jnp.all(jnp.diag(factor) > 0) & (c > 0)
+        gn = _g(n + 1, u)
+        allowance = (
+            _g(k, u) * frobenius_squared
+            + u * (c + largest_diagonal)
+            + gn / (1 - gn) * jnp.maximum(jnp.trace(shifted), 0.0) * (1 + _g(n, u))
+        )
+        upper = jnp.sqrt(c + allowance) + u * jnp.sqrt(frobenius_squared)
+        return jnp.where(proved, upper * (1 + 8 * u), jnp.inf)
+
+    def unproved(carry):
+        attempt, _, _, upper = carry
+        return (upper == jnp.inf) & (attempt < 2 * _PATIENCE)
+
+    def attempt(carry):
+        count, v, lower, _ = carry
+        v = _top_ritz_vector(gram, v, min(_LANCZOS_STEPS, n))
+        lower = jnp.maximum(lower, lower_end(v))
+        wider = jnp.where(count < _PATIENCE, 1.0, 4.0 ** (count - _PATIENCE + 1))
+        # A hundredth of the width is left to the allowance.
+        return count + 1, v, lower, upper_end(lower, 0.99 * relative_width * wider)
+
+    start = jax.random.normal(jax.random.key(0), (n,), dtype)
+    carry = (0, start, jnp.zeros((), dtype), jnp.asarray(jnp.inf, dtype))
+    _, _, lower, upper = jax.lax.while_loop(unproved, attempt, carry)
+    upper = jnp.minimum(upper, jnp.sqrt(frobenius_squared) * (1 + 4 * u))
+    return Enclosure(
+        lower=jnp.where(is_finite, jnp.ldexp(lower, exponent), 0.0),
+        upper=jnp.where(is_finite, jnp.ldexp(upper, exponent), jnp.inf),
+    )

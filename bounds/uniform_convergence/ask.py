@@ -1,0 +1,216 @@
+"""R independent draws of any learning problem, given as three pure functions.
+
+  sampler(key, n) -> (inputs, labels)      n independent examples, [n, ...] and [n]
+  learner(key, inputs, labels) -> h        h(inputs) -> predicted labels [n], as the sampler's
+  sprime(inputs, labels) -> (inputs, labels)   the map S -> S', on each example by itself
+
+All are traced by JAX. What is claimed holds if S' is distributed as S: `ask` tests it, which
+can refute it but never prove it.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bounds.uniform_convergence import two_sample
+from bounds.uniform_convergence.estimator import (
+    Claim,
+    generalization_upper_bound,
+    uniform_convergence_lower_bound,
+)
+from nets.runs import Layout, make_layout, map_lanes
+
+
+@dataclasses.dataclass(frozen=True)
+class Errors:
+    """Errors of h_S over R independent draws.
+
+    Attributes:
+      train, sprime: `[R]`, on S and on S'.
+      test: `[R]`, on `n_test` fresh examples that all draws share.
+      test_sprime: `[R]`, on S' of as many others: the same error, if S' is as it should be.
+      n_test: how many.
+    """
+
+    train: np.ndarray
+    sprime: np.ndarray
+    test: np.ndarray
+    test_sprime: np.ndarray
+    n_test: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """How vacuous two-sided uniform convergence must be.
+
+    Attributes:
+      eps_unif_alg: a lower bound on eps_unif-alg(m, delta): a `Claim`.
+      eps_gen: an upper bound on eps_gen(m, delta): a `Claim`.
+      errors: what they rest on.
+      same_distribution: tests of S' against S.
+      example_by_example: whether the map acts on each example by itself.
+      reason: why there is no claim on eps_unif-alg; None where there is one.
+    """
+
+    eps_unif_alg: Claim
+    eps_gen: Claim
+    errors: Errors
+    same_distribution: two_sample.TwoSample
+    example_by_example: bool
+    reason: str | None
+
+
+def observe(
+    sampler: Callable,
+    learner: Callable,
+    sprime: Callable,
+    *,
+    m: int,
+    runs: int,
+    n_test: int,
+    key: jax.Array,
+    layout: Layout | None = None,
+) -> Errors:
+    """Draws R training sets, learns from each, and counts errors.
+
+    Args:
+      sampler, learner, sprime: see the module; traced once, mapped over the draws.
+      m: training-set size.
+      runs: R.
+      n_test: fresh examples.
+      key: typed key; each draw has its own, and so does the test set.
+      layout: a `nets.runs.Layout`; the default for this machine if not given.
+
+    Returns:
+      `Errors`.
+
+    Raises:
+      ValueError: the sampler or S' returns another number of examples, or h no labels.
+    """
+    layout = layout or make_layout()
+    test_key, runs_key, other_key = jax.random.split(key, 3)
+    test = _checked("sampler", sampler(test_key, n_test), n_test)
+    turned = _checked("sprime", sprime(*sampler(other_key, n_test)), n_test)
+
+    def one(test, index):
+        draw_key, learn_key = jax.random.split(jax.random.fold_in(runs_key, index))
+        train = sampler(draw_key, m)
+        h = learner(learn_key, *train)
+        sets = (train, _checked("sprime", sprime(*train), m), *test)
+        return [jnp.mean(_predicted(h, x, y) != y) for x, y in sets]
+
+    program = map_lanes(layout, one, shared=1)
+    lanes, found = layout.lanes, []
+    for first in range(0, runs, lanes):
+        index = np.minimum(np.arange(first, first + lanes), runs - 1)
+        found.append(np.stack(jax.device_get(program((test, turned), index)), axis=1))
+    return Errors(*np.concatenate(found)[:runs].astype(np.float64).T, n_test)
+
+
+def _checked(name, pair, count):
+    """`(inputs, labels)` of `count` examples, or a ValueError that says what came."""
+    inputs, labels = pair
+    if len(inputs) != count or jnp.shape(labels) != (count,):
+        raise ValueError(
+            f"{name} returned inputs {jnp.shape(inputs)} and labels {jnp.shape(labels)}; "
+            f"({count}, ...) and ({count},) are needed"
+        )
+    return inputs, labels
+
+
+def _predicted(h, inputs, labels):
+    """h(inputs), which must be labels as the sampler's are: of that shape and kind."""
+    found = jnp.asarray(h(inputs))
+    kinds = [jnp.asarray(a).dtype.kind for a in (found, labels)]
+    is_other = kinds[0] != kinds[1] and bool({"b", "f"} & set(kinds))
+    if found.shape != labels.shape or is_other:
+        raise ValueError(
+            f"h returned {found.dtype}{list(found.shape)}, the labels are "
+            f"{labels.dtype}{list(labels.shape)}; it must predict such labels"
+        )
+    return found
+
+
+def same_distribution(
+    sampler: Callable,
+    sprime: Callable,
+    *,
+    m: int,
+    key: jax.Array,
+    examples: int = two_sample.EXAMPLES,
+) -> two_sample.TwoSample:
+    """`TwoSample` tests of S' against S, on training sets drawn for the purpose.
+
+    Args:
+      sampler, sprime: see the module.
+      m: training-set size, >= 2.
+      key: typed key.
+      examples: how many of each to compare.
+    """
+
+    def draw(number):
+        n, side = divmod(number, 2)
+        return sampler(jax.random.fold_in(jax.random.fold_in(key, side), n), m)
+
+    def traceable(inputs, labels):
+        return sprime(*jax.tree.map(jnp.asarray, (inputs, labels)))
+
+    def views(inputs):
+        return inputs.reshape(len(inputs), -1)
+
+    return two_sample.compare_sets(draw, traceable, views, m, examples)
+
+
+def ask(
+    sampler: Callable,
+    learner: Callable,
+    sprime: Callable,
+    *,
+    m: int,
+    runs: int,
+    n_test: int,
+    key: jax.Array,
+    delta: float = 0.05,
+    confidence: float = 0.95,
+    layout: Layout | None = None,
+) -> Answer:
+    """How vacuous must every two-sided uniform convergence bound be for this learner?
+
+    Args:
+      sampler, learner, sprime, m, runs, n_test, key, layout: as for `observe`.
+      delta: of eps(m, delta), in (0, 1/2).
+      confidence: of each claim.
+
+    Returns:
+      An `Answer`. Its claims have a bound of None where the draws support none; that on
+      eps_unif-alg also where S' is not distributed as S, or its map does not act on each
+      example by itself (`reason`).
+    """
+    own, check, order = jax.random.split(key, 3)
+    errors = observe(
+        sampler, learner, sprime, m=m, runs=runs, n_test=n_test, key=own, layout=layout
+    )
+    counts = np.rint(errors.test * n_test)
+    chosen = {"delta": delta, "confidence": confidence}
+    below = uniform_convergence_lower_bound(errors.sprime, counts, n_test, **chosen)
+    above = generalization_upper_bound(errors.train, counts, n_test, **chosen)
+    found = dataclasses.replace(
+        same_distribution(sampler, sprime, m=m, key=check),
+        errors=two_sample.equal_errors(
+            counts, np.rint(errors.test_sprime * n_test), n_test
+        ),
+    )
+    each = two_sample.acts_on_each(sprime, *sampler(order, m))
+    reason = None
+    if not each:
+        reason = "S' is not made example by example"
+    elif found.is_suspicious:
+        reason = f"S' is not distributed as S (p = {found.p_value:.2g})"
+    elif below.bound is None:
+        reason = f"needs {below.runs_needed} runs, there are {runs}"
+    if reason:
+        below = dataclasses.replace(below, bound=None)
+    return Answer(below, above, errors, found, each, reason)

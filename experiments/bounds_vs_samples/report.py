@@ -1,0 +1,197 @@
+"""What `bounds_vs_samples` says: the answer, its tables, its figures."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import bounds
+from experiments.bounds_vs_samples import figures
+from experiments.bounds_vs_samples.summary import at, plain_bounds, shown_name
+from experiments.lab import report
+from experiments.lab.figures import Drawing
+from experiments.lab.program import Results
+
+_MOST_ROWS = 40  # of bounds that the terminal shows
+
+
+def overview(summary: Mapping[str, Any]) -> list[Any]:
+    """The answer, and the tables of growth and of values."""
+    blocks = [report.Answer(_answer(summary))]
+    if summary["along"]:
+        blocks.append(_along_table(summary["along"]))
+    for variant, found in summary["variants"].items():
+        blocks += [_sizes_table(variant, found), _growth_table(variant, found)]
+    return blocks
+
+
+def _power(slope):
+    text = f"m^{slope['mean']:+.2f}"
+    if slope["low"] is None:
+        return text
+    return f"{text} [{slope['low']:+.2f}, {slope['high']:+.2f}]"
+
+
+def _answer(summary):
+    sentences = []
+    for variant, found in summary["variants"].items():
+        where = f"{variant}: " if variant else ""
+        error = found["slopes"].get("test_error")
+        if not error or error["mean"] is None:
+            sentences.append(f"{where}No growth can be told: it needs two sizes.")
+            continue
+        names = [at(n, "target") for n in plain_bounds(summary["bounds"])]
+        names = [n for n in names if n in found["slopes"]]
+        rising = [n for n in names if found["verdicts"][n].startswith("rises")]
+        line = f"{where}The test error goes as {_power(error)}; "
+        if not names:
+            sentences.append(f"{line}no bound was evaluated.")
+            continue
+        line += f"{len(rising)} of {len(names)} bounds rise with m"
+        fitting = [
+            n for n in names
+            if found["verdicts"][n].startswith(("goes as", "falls faster"))
+        ]  # fmt: skip
+        line += ", none falls as the error does." if not fitting else (
+            f"; {len(fitting)} cannot be told from the error's fall or fall faster: "
+            f"{', '.join(map(shown_name, fitting[:4]))}"
+            f"{' and others' if len(fitting) > 4 else ''}."
+        )  # fmt: skip
+        sentences.append(line)
+        gaps = {
+            n: found["growth"][n]["difference"]
+            for n in names
+            if found["growth"][n]["difference"]["low"] is not None
+        }
+        if gaps and not variant:
+            least = min(gaps, key=lambda n: gaps[n]["mean"])
+            gap = gaps[least]
+            sentences.append(
+                "Seed by seed, the bound that comes closest to the error "
+                f"({shown_name(least)}) grows by {gap['mean']:+.2f} "
+                f"[{gap['low']:+.2f}, {gap['high']:+.2f}] more in the exponent of m (95% "
+                "t-interval over seeds)."
+            )
+    runs = summary["runs"]
+    line = f"{runs['used']} of {runs['total']} runs reached the margin and enter the averages."
+    for name, what in (
+        ("not_converged", "ran into --max_epochs"), ("diverged", "diverged"),
+    ):  # fmt: skip
+        some = runs[name]
+        if some:
+            more = f" and {len(some) - 8} more" if len(some) > 8 else ""
+            line += (
+                f" {len(some)} {what} and are left out: {', '.join(some[:8])}{more}."
+            )
+    return [*sentences, line]
+
+
+def _status(name):
+    bound = bounds.BOUNDS.get(name.split("/")[0])
+    return bound.status if bound else ""
+
+
+def _order(names):
+    """Errors and norms first, then bounds by what they promise."""
+    return sorted(names, key=lambda n: bounds.spec.STATUSES.index(_status(n))
+                  if _status(n) else -1)  # fmt: skip
+
+
+def _growth_table(variant, found):
+    rows = []
+    for name in _order(found["slopes"]):
+        s, growth = found["slopes"][name], found["growth"].get(name)
+        label, _, rule = name.partition("/")
+        difference = curvature = ""
+        if growth and growth["difference"]["mean"] is not None:
+            d, c = growth["difference"], growth["curvature"]
+            difference = f"{d['mean']:+.3f} {_span(d)}"
+            curvature = "" if c["mean"] is None else f"{c['mean']:+.3f} {_span(c)}"
+        rows.append(
+            [
+                shown_name(name) if not rule else label,
+                _status(name),
+                rule,
+                "" if s["mean"] is None else f"{s['mean']:+.3f}",
+                report.interval(s["low"], s["high"], 3),
+                difference,
+                curvature,
+                str(s["zeros_replaced"] or ""),
+                str(s["left_out"] or ""),
+                found["verdicts"].get(name, ""),
+            ]
+        )
+    columns = (
+        "quantity", "status", "margin", "exponent of m", "95% interval",
+        "more than the error's", "curvature in log m", "zeros", "left out", "verdict",
+    )  # fmt: skip
+    title = (
+        "Growth with m: the exponent a of m^a, and how much more it is than the error's"
+    )
+    title += f" ({variant})" if variant else ""
+    return report.Table(
+        columns, rows, title, words=("status", "verdict"),
+        on_terminal=len(rows) <= _MOST_ROWS,
+    )  # fmt: skip
+
+
+def _span(interval):
+    if interval["low"] is None:
+        return ""
+    return f"[{interval['low']:+.3f}, {interval['high']:+.3f}]"
+
+
+def _sizes_table(variant, found):
+    sizes = sorted({m for by in found["by_size"].values() for m in by}, key=int)
+    rows = []
+    for name in _order(found["by_size"]):
+        label, _, rule = name.partition("/")
+        cells = [found["by_size"][name].get(m) for m in sizes]
+        text = ["" if c is None else report.number(c["mean"]) for c in cells]
+        rows.append([shown_name(name) if not rule else f"{label} ({rule})", *text])
+    title = "Means over seeds; of a bound, what is added to the training margin error"
+    title += f" ({variant})" if variant else ""
+    return report.Table(
+        ("quantity", *(f"m={m}" for m in sizes)), rows, title,
+        on_terminal=len(rows) <= _MOST_ROWS,
+    )  # fmt: skip
+
+
+def _along_table(found):
+    """The bound's change along the sweep and, beside it, the error's."""
+    errors = {r["m"]: r for r in found["rows"] if r["quantity"] == "test_error"}
+    name = found["axis"]
+
+    def change(row):
+        if row is None or row["change"] is None:
+            return ""
+        return f"{row['change']:+.3f} {_span(row)}"
+
+    rows = [
+        [
+            f"m={r['m']}", shown_name(r["quantity"]), report.number(r["first"]),
+            report.number(r["last"]), change(r), change(errors.get(r["m"])),
+        ]
+        for r in found["rows"]
+    ]  # fmt: skip
+    first, *_, last = found["places"]
+    what = f"exponent of {name}" if found["is_power"] else "last less first (of log10)"
+    columns = ("", "quantity", first, last, what, "the test error's (plain)")
+    return report.Table(columns, rows, f"Along {name}", words=("quantity",))
+
+
+def details(results: Results, draw: Drawing) -> list[Any]:
+    """What is plotted, and the figures."""
+    text = report.Text(
+        "Networks of every size, seed and draw were trained to one margin on m examples. "
+        "A bound that explains their generalization would fall with m as the test error "
+        "does. What is plotted of a bound is its excess over the training margin error, "
+        "numerator / (gamma sqrt m), with constants and logarithms dropped; of a certified "
+        "bound its complexity at the median training margin; of a measure that is a "
+        "logarithm its exponential. Values are in bounds.csv. A verdict rests on the "
+        "difference of the bound's exponent and the error's, seed by seed; a curvature whose "
+        "interval does not hold 0 says that the growth is no power of m. A certified bound "
+        "speaks of the distribution that the training sets were drawn from: with "
+        "--draw_rule=authors the pool of training images, not the test set's."
+    )
+    if not any(row["converged"] for row in results.tables["results"]):
+        return [text]
+    return [*figures.make(results, draw), report.Heading("What is plotted"), text]

@@ -1,0 +1,137 @@
+"""The settings of `bounds_vs_samples`; presets are with the problems."""
+
+import dataclasses
+
+from experiments.lab.bound_settings import BoundSettings
+from experiments.lab.settings import (
+    FOLDER,
+    MACHINE,
+    NETWORK,
+    TRAINING,
+    at_least_1,
+    below_1,
+    distinct_sizes,
+    fraction,
+    one_of,
+    positive,
+    seed_number,
+    setting,
+)
+from nets.losses import LOSSES
+from nets.training import OPTIMIZERS
+
+# The bounds that the paper plots, and their variants: what is evaluated if nothing is said.
+PLOTTED = (
+    "neyshabur_2018",
+    "neyshabur_2018_from_origin",
+    "neyshabur_2018_between_draws",
+    "bartlett_2017",
+    "bartlett_2017_between_draws",
+    "neyshabur_2019",
+)
+TRAINABLE = tuple(name for name in LOSSES if name != "linear")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(BoundSettings):
+    """Defaults are the paper's protocol (Nagarajan & Kolter 2019, Section 2)."""
+
+    problem: str | None = setting(None, "what is learned", varies=True)
+    sizes: tuple[int, ...] = setting(
+        (128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768),
+        "training-set sizes m",
+        distinct_sizes,
+    )
+    seeds: int = setting(4, "initialisations, each with its own draws", at_least_1)
+    draws: int = setting(
+        2, "independent training sets an initialisation is trained on", at_least_1
+    )
+    vary: str | None = setting(
+        None,
+        "a setting to sweep at every size, e.g. width=100,1000 or loss=sigmoid,squared",
+    )
+    network: str = setting(
+        "mlp",
+        "fully connected, or (images) `depth` blocks of two convolutions of `width` channels",
+        group=NETWORK,
+        varies=True,
+    )
+    width: int = setting(
+        1024,
+        "units of a hidden layer, channels of a convolution",
+        at_least_1,
+        group=NETWORK,
+        varies=True,
+    )
+    depth: int = setting(
+        5,
+        "hidden layers, or blocks of convolutions",
+        at_least_1,
+        group=NETWORK,
+        varies=True,
+    )
+    biases: bool = setting(
+        False,
+        "layers have biases (which the plotted bounds leave out)",
+        group=NETWORK,
+        varies=True,
+    )
+    batch_size: int = setting(
+        1, "examples a step", at_least_1, group=TRAINING, varies=True
+    )
+    shuffle: bool = setting(
+        False,
+        "a new order every epoch; else the same order every epoch",
+        group=TRAINING,
+        varies=True,
+    )
+    optimizer: str = setting(
+        "sgd", "of the training", one_of(*OPTIMIZERS), group=TRAINING, varies=True
+    )
+    learning_rate: float = setting(
+        0.1, "of the optimizer", positive, group=TRAINING, varies=True
+    )
+    momentum: float = setting(0.0, "of SGD", below_1, group=TRAINING, varies=True)
+    loss: str = setting(
+        "sigmoid",
+        "'sigmoid': one logistic loss a class, averaged (the authors')",
+        one_of(*TRAINABLE),
+        group=TRAINING,
+        varies=True,
+    )
+    margin: float = setting(
+        10.0, "gamma*, the margin to train to", positive, group=TRAINING, varies=True
+    )
+    threshold: float = setting(
+        0.01,
+        "fraction of the training set that may stay below it",
+        fraction,
+        group=TRAINING,
+        varies=True,
+    )
+    loss_target: float = setting(
+        0.05,
+        "squared loss: training stops at this mean loss instead",
+        positive,
+        group=TRAINING,
+        varies=True,
+    )
+    max_epochs: int = setting(
+        300,
+        "guard: a run that needs more is marked and left out",
+        at_least_1,
+        group=TRAINING,
+        varies=True,
+    )
+    bounds: tuple[str, ...] = dataclasses.field(
+        default=PLOTTED,
+        metadata=BoundSettings.__dataclass_fields__["bounds"].metadata,
+    )
+    depth_factor: str = dataclasses.field(
+        default="hidden",
+        metadata=BoundSettings.__dataclass_fields__["depth_factor"].metadata,
+    )
+    save_weights: bool = setting(
+        False, "keep weights/*.safetensors, initial and learned", group=FOLDER
+    )
+    seed: int = setting(0, "decides every random number", seed_number, group=MACHINE)

@@ -1,0 +1,226 @@
+"""What is trained and measured: every size, seed and draw of every variant."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import bounds
+from experiments.bounds_vs_samples.settings import Settings
+from experiments.lab import network_rows
+from experiments.lab.measuring import Arrays, MeasureNetwork, Subject, test_samples
+from experiments.lab.program import Study, problem_of
+from experiments.lab.refusals import Refusal
+from experiments.lab.seeding import Purpose, key_for
+from experiments.lab.training import (
+    Job,
+    Run,
+    Stage,
+    Trained,
+    history_of,
+    initial,
+)
+from experiments.lab.vary import variants
+from experiments.problems import Problem
+from nets import training
+from nets.registry import NETWORKS
+from nets.sample import pad_sample
+
+
+@dataclasses.dataclass(frozen=True)
+class SizeStudy(Study):
+    """A `Study` of training-set size.
+
+    Attributes:
+      runs: in the order of tables.
+      configs: variant -> the settings of its runs.
+      problems: variant -> what is learned.
+    """
+
+    runs: tuple[Run, ...]
+    configs: Mapping[str, Settings]
+    problems: Mapping[str, Problem]
+
+
+def model_of(config: Settings, problem: Problem) -> Any:
+    """The network that is trained.
+
+    Raises:
+      Refusal: there is no such network, or it cannot learn the problem.
+    """
+    if config.network not in NETWORKS:
+        raise Refusal(
+            f"--network={config.network}: must be one of {', '.join(NETWORKS)}"
+        )
+    if problem.needs_biases and not config.biases:
+        raise Refusal(f"--biases=false: {problem.needs_biases}; use --biases")
+    try:
+        return NETWORKS[config.network](
+            features=problem.features,
+            image=problem.image,
+            classes=problem.classes,
+            width=config.width,
+            depth=config.depth,
+            biases=config.biases,
+        )
+    except ValueError as error:
+        raise Refusal(
+            f"--network={config.network}: {error}, and --problem={config.problem} has none; "
+            "use --network=mlp"
+        ) from error
+
+
+def plan_of(config: Settings, problem: Problem) -> training.Plan:
+    """How a network is trained.
+
+    Raises:
+      Refusal: a batch that no training set fills, or sizes that the problem has not.
+    """
+    if config.batch_size > min(config.sizes):
+        raise Refusal(
+            f"--batch_size={config.batch_size}: larger than the smallest of --sizes, "
+            f"{min(config.sizes)}; no batch would be complete"
+        )
+    if config.optimizer != "sgd" and config.momentum:
+        raise Refusal(f"--momentum={config.momentum}: goes with --optimizer=sgd; use 0")
+    largest = problem.largest_size(config.draws)
+    if largest is not None and max(config.sizes) > largest:
+        raise Refusal(
+            f"--sizes: {max(config.sizes)} with --draw_rule={config.draw_rule} and "
+            f"--draws={config.draws}: there are {largest} images for each draw; use smaller "
+            "sizes"
+        )
+    return training.Plan(
+        model=model_of(config, problem),
+        loss=config.loss,
+        learning_rate=config.learning_rate,
+        batch_size=config.batch_size,
+        shuffle=config.shuffle,
+        margin=config.margin,
+        threshold=config.threshold,
+        loss_target=config.loss_target if config.loss == "squared" else None,
+        max_epochs=config.max_epochs,
+        momentum=config.momentum,
+        optimizer=config.optimizer,
+    )
+
+
+def runs_of(config: Settings, variant: str = "") -> list[Run]:
+    """Every run of a variant, in the order of tables."""
+    return [
+        Run(
+            "_".join(
+                part
+                for part in (f"m{size}", variant.replace(":", "-"), f"seed{seed}",
+                             f"draw{draw}")
+                if part
+            ),
+            size, seed, draw, variant,
+        )
+        for size in sorted(config.sizes)
+        for seed in range(config.seeds)
+        for draw in range(config.draws)
+    ]  # fmt: skip
+
+
+def make(
+    config: Settings, of_problem: Callable[[Settings, str], Settings]
+) -> SizeStudy:
+    """The study that settings ask for.
+
+    Args:
+      config: of the call.
+      of_problem: (settings, name) -> the same settings for another problem.
+    """
+    configs = variants(config, of_problem)
+    problems = {variant: problem_of(c) for variant, c in configs.items()}
+    plans = {v: plan_of(c, problems[v]) for v, c in configs.items()}
+    runs = [run for v, c in configs.items() for run in runs_of(c, v)]
+    rows = max(config.sizes)  # one program serves all sizes
+
+    def job(run: Run, _: Trained) -> Job:
+        own, problem, plan = (
+            configs[run.variant],
+            problems[run.variant],
+            plans[run.variant],
+        )
+
+        def examples():
+            return problem.draw(run.seed, run.size, run.draw)
+
+        def sample():
+            drawn = examples()
+            return pad_sample(drawn.inputs, drawn.labels, rows)
+
+        return Job(
+            plan=plan,
+            features=problem.features,
+            # The same for all sizes and draws of a seed.
+            init=lambda: initial(plan, problem.features)(
+                key_for(own.seed, Purpose.INIT, run.seed)
+            ),
+            key=lambda: key_for(own.seed, Purpose.ORDER, run.seed, run.size, run.draw),
+            examples=examples,
+            sample=sample,
+        )
+
+    first_epochs = {
+        run: dataclasses.replace(run, name=f"first_epoch_{run.name}") for run in runs
+    }
+
+    def first_epoch(run: Run, trained: Trained) -> Job:
+        whole = job(run, trained)
+        return dataclasses.replace(
+            whole, plan=dataclasses.replace(whole.plan, max_epochs=1)
+        )
+
+    stages = [Stage(runs, job)]
+    needs_first_epoch = "first_epoch" in bounds.requires(config.bounds)
+    if needs_first_epoch:
+        stages.append(Stage(list(first_epochs.values()), first_epoch, is_kept=False))
+    by_place = {(r.variant, r.size, r.seed, r.draw): r for r in runs}
+    measure = MeasureNetwork(
+        tuple(dict.fromkeys([*network_rows.GROUPS, *bounds.needs(config.bounds)]))
+    )
+
+    def network(run: Run, trained: Trained) -> bounds.Network:
+        own, job = configs[run.variant], trained.job(run)
+        partner = by_place[run.variant, run.size, run.seed, (run.draw + 1) % own.draws]
+        history = history_of(
+            trained.history(run), run.size // own.batch_size, own.max_epochs
+        )
+        first = first_epochs[run]
+        return bounds.Network(
+            model=job.plan.model,
+            params=trained.params(run),
+            sample=job.sample(),
+            init=job.init(),
+            # The same size and initial weights, other data.
+            other=trained.params(partner) if own.draws > 1 else None,
+            history=history,
+            first_epoch=trained.params(first) if needs_first_epoch else None,
+        )
+
+    def subject(run: Run) -> Subject:
+        problem, own = problems[run.variant], configs[run.variant]
+
+        def finish(_: Any, arrays: Arrays, trained: Trained) -> Arrays:
+            return arrays | trained.history(run)
+
+        return Subject(
+            name=run.name,
+            kind=(plans[run.variant].model, id(problem), own.max_epochs, own.draws > 1),
+            measure=measure,
+            shared=lambda: test_samples(problem.test()),
+            arguments=lambda trained: network(run, trained),
+            finish=finish,
+        )
+
+    return SizeStudy(
+        config=config,
+        fingerprint=next(iter(problems.values())).sha256,
+        stages=tuple(stages),
+        subjects=tuple(subject(run) for run in runs),
+        runs=tuple(runs),
+        configs=configs,
+        problems=problems,
+    )

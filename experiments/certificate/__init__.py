@@ -1,1 +1,0 @@
-"""What `experiments.certify` is made of."""

@@ -1,0 +1,148 @@
+"""What `certify` says: summary.json, the answer, the tables, the figure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bounds import BOUNDS
+from experiments.certify.published import published
+from experiments.certify.study import CertifyStudy, speaks_of_learned
+from experiments.lab import certificates, report
+from experiments.lab.bound_rows import NOT_AVAILABLE
+from experiments.lab.figures import Drawing
+from experiments.lab.program import Results, problem_of
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def summary(of: CertifyStudy, tables: Mapping[str, Rows]) -> dict[str, Any]:
+    """The content of summary.json."""
+    config, classes = of.config, problem_of(of.config).classes
+    asked = config.quote or [n for n in config.bounds if speaks_of_learned(n)]
+    found = {}
+    for result in tables["results"]:
+        own = [r for r in tables["bounds"] if r["run"] == result["run"]]
+        row = certificates.quotable(own, asked)
+        if row:
+            error = certificates.own_error(row, result["test_error"])
+            found[result["run"]] = {
+                "bound": row["bound"],
+                "value": row["value"],
+                "empirical": row["empirical"],
+                "risk": row["risk"],
+                "own_test_error": error,
+                "is_non_vacuous": certificates.is_non_vacuous(row, classes),
+            }
+    paper = published(config)
+    return {
+        "classes": classes,
+        "delta": config.delta,
+        "tried": config.tried,
+        "quoted_from": list(asked),
+        "certificates": found,
+        "published": paper
+        and {"what": paper[0], "certificate": paper[1], "own_test_error": paper[2]},
+        "seconds": sum(row["seconds"] for row in tables["results"]),
+        "results": tables["results"],
+        "bounds": tables["bounds"],
+    }
+
+
+def overview(found: Mapping[str, Any]) -> list[Any]:
+    """The certificate that may be quoted, the networks, every bound."""
+    return [
+        report.Answer(answer(found)),
+        _results_table(found["results"]),
+        _certificates_table(found),
+    ]
+
+
+def answer(found: Mapping[str, Any]) -> list[str]:
+    """The certificate of each network, and what a paper reports of such ones."""
+    lines = []
+    for result in found["results"]:
+        row = found["certificates"].get(result["run"])
+        errors = result.get("test_error")
+        lines.append(
+            certificates.sentence(
+                result["run"], row, found["delta"], found["classes"], errors
+            )
+        )
+    paper = found["published"]
+    if paper:
+        own = paper["own_test_error"]
+        beside = "" if own is None else f", own test error {own}"
+        lines.append(f"Published: {paper['certificate']}{beside} ({paper['what']}).")
+    return lines
+
+
+def _results_table(results):
+    """The networks themselves."""
+    columns = (
+        "run", "m", "prior_m", "parameters", "epochs", "outcome", "train_error", "test_error",
+        "kl_over_m", "bits",
+    )  # fmt: skip
+    body = [
+        [
+            report.number(v) if isinstance(v, float) else "" if v is None else str(v)
+            for v in (row.get(c) for c in columns)
+        ]
+        for row in results
+    ]
+    heads = tuple(c.replace("_", " ") for c in columns)
+    return report.Table(heads, body, "Networks", words=("outcome",))
+
+
+def _certificates_table(found):
+    """Every bound on every network, beside that network's own error."""
+    errors = {r["run"]: r["test_error"] for r in found["results"]}
+    rows = certificates.order(found["bounds"], found["classes"])
+    rows = [row for row in rows if row.get("value") is not None]
+    body = [
+        [
+            row["bound"], row["run"], row["status"], BOUNDS[row["bound"]].speaks_of,
+            report.number(row["empirical"]), report.number(row["value"]),
+            report.number(certificates.own_error(row, errors[row["run"]])) or "unknown",
+        ]
+        for row in rows
+    ]  # fmt: skip
+    marked = [
+        place
+        for place, row in enumerate(rows)
+        if certificates.is_non_vacuous(row, found["classes"])
+    ]
+    columns = (
+        "bound", "run", "status", "speaks of", "counted", "certificate", "own test error",
+    )  # fmt: skip
+    return report.Table(
+        columns, body, "Certificates; marked: below the error of guessing",
+        words=("run", "status", "speaks of"), marked=marked,
+    )  # fmt: skip
+
+
+def details(results: Results, draw: Drawing) -> list[Any]:
+    """What a certificate promises, the figure, and what there is not."""
+    found, config = results.summary, results.study.config
+    rows = [row | {"network": row["run"]} for row in found["bounds"]]
+    errors = {r["run"]: r["test_error"] for r in found["results"]}
+    missing = sorted(
+        {r["status"] for r in rows if r["status"].startswith(NOT_AVAILABLE)}
+    )
+    drawn = certificates.figure_rows(rows, errors)
+    caption = (
+        "Every bound, a mark a seed; a bar: the error of the network that it speaks of, on "
+        "held-out examples."
+    )
+    figure = draw("certificates", caption, certificates.paint, drawn, found["classes"])
+    return [
+        *([figure] if drawn else []),
+        report.Text(
+            "A certificate holds with probability 1 - delta over the images it was computed on "
+            "and over the draws of the noise, each for itself, for the network that it speaks "
+            "of, if the prior (its share of the images, its deviation, its training) or the "
+            f"subspace was chosen before the images were seen, or among {config.tried} tries "
+            "(--tried), which are paid for: a stochastic one draws its weights afresh for "
+            "every prediction, a compressed one is the decoded network. Images that the prior "
+            "was trained on do not count."
+        ),
+        *(report.Text(line) for line in missing),
+    ]

@@ -1,0 +1,120 @@
+"""What is measured: the networks that settings name, each with what it was trained on."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+import bounds
+from experiments.evaluate.settings import Settings
+from experiments.lab import network_rows
+from experiments.lab.measuring import MeasureNetwork, Subject, test_samples
+from experiments.lab.program import Study, problem_of
+from experiments.lab.reading import data_files, run_folders, weights
+from experiments.lab.refusals import Refusal
+from experiments.problems import Examples
+
+Pair = tuple[bounds.Network, Examples | None]
+
+
+def make(config: Settings) -> Study:
+    """The study that settings ask for.
+
+    Raises:
+      Refusal: weights or data cannot be read, or do not go together.
+    """
+    if not config.weights:
+        raise Refusal("--weights is missing; name a file with a network")
+    given = [n for n in ("problem", "data") if getattr(config, n)]
+    if len(given) == 2:
+        raise Refusal("--problem and --data: give one of them")
+    if config.data and config.train_indices:
+        raise Refusal("--train_indices: goes with --problem, not with --data")
+    stored = weights.read(config.weights, config.init, config.layout, config.layers)
+    if given:
+        source = (
+            data_files.Arrays.read(config.data)
+            if config.data
+            else data_files.Pool(problem_of(config))
+        )
+
+        def put_together(one: weights.Stored) -> Pair:
+            return _network(one, *source.of(one.name, config.train_indices))
+
+    else:
+        folders = run_folders.Folders(config)
+        put_together = folders.network
+    measure = MeasureNetwork(
+        tuple(dict.fromkeys([*network_rows.GROUPS, *bounds.needs(config.bounds)]))
+    )
+    found = [_subject(one, put_together, measure) for one in stored]
+    digest = hashlib.sha256(b"".join(sha256 for _, sha256 in found))
+    return Study(
+        config=config,
+        fingerprint=digest.hexdigest(),
+        stages=(),
+        subjects=tuple(subject for subject, _ in found),
+    )
+
+
+def _subject(
+    stored: weights.Stored, put_together: Callable[[weights.Stored], Pair], measure: Any
+) -> tuple[Subject, bytes]:
+    """A subject, which is tried once, and a fingerprint of its weights and data.
+
+    A network is put together only when it is measured: hundreds need not fit in memory.
+    """
+    network, test = put_together(stored)
+    leaves, structure = jax.tree.flatten(network)
+    digest, own_test = hashlib.sha256(), hashlib.sha256()
+    # How training went is told of it, and no part of what it is.
+    for leaf in jax.tree.leaves(network.replace(history=None)):
+        digest.update(np.ascontiguousarray(leaf))
+    for array in () if test is None else (test.inputs, test.labels):
+        own_test.update(np.ascontiguousarray(array))
+    digest.update(own_test.digest())
+    shapes = tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves)
+    subject = Subject(
+        name=stored.name,
+        kind=(structure, shapes, own_test.digest()),
+        measure=measure,
+        shared=lambda: test_samples(put_together(stored)[1]),
+        arguments=lambda _: put_together(stored)[0],
+    )
+    return subject, digest.digest()
+
+
+def _arrays(layers, part):
+    return None if layers is None else [getattr(layer, part) for layer in layers]
+
+
+def _network(stored: weights.Stored, train: Examples, test: Examples | None) -> Pair:
+    """A fully connected network and its training set, whose shapes must agree."""
+    if any(layer.kernel.ndim != 2 for layer in stored.final):
+        raise Refusal(
+            f"{stored.path}: a convolutional network is read from its run folder only; "
+            "leave --problem and --data out"
+        )
+    first, last = stored.final[0], stored.final[-1]
+    if first.kernel.shape[0] != train.inputs.shape[1]:
+        raise Refusal(
+            f"{stored.path}: its first layer {first} takes {first.kernel.shape[0]} inputs, "
+            f"the data has {train.inputs.shape[1]}; give the data it was trained on"
+        )
+    for examples in (train, *(() if test is None else (test,))):
+        if examples.labels.max(initial=0) >= last.kernel.shape[1]:
+            raise Refusal(
+                f"{stored.path}: its last layer {last} has {last.kernel.shape[1]} outputs, "
+                f"a label is {examples.labels.max()}; give the data it was trained on"
+            )
+    network = bounds.from_arrays(
+        _arrays(stored.final, "kernel"),
+        train.inputs,
+        train.labels,
+        biases=_arrays(stored.final, "bias"),
+        init=_arrays(stored.init, "kernel"),
+        init_biases=_arrays(stored.init, "bias"),
+    )
+    return network, test

@@ -1,0 +1,50 @@
+"""The tables of `evaluate`, from what was measured."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments.lab import bound_rows, network_rows
+from experiments.lab.measuring import Arrays
+from experiments.lab.program import Study
+
+COLUMNS = {
+    "results": (
+        "network", "m", "classes", "layers", "parameters", *network_rows.ERRORS,
+        *network_rows.NORMS,
+    ),
+    "layers": ("network", "layer", *network_rows.LAYERS),
+    "bounds": ("network", *bound_rows.COLUMNS),
+}  # fmt: skip
+
+
+def make(of: Study, measured: Sequence[Arrays]) -> dict[str, list[dict[str, Any]]]:
+    """name -> rows: results, one a network; layers; bounds, one a network and bound."""
+    config = of.config
+    identities = [{"network": subject.name} for subject in of.subjects]
+    medians = network_rows.medians(measured)
+    rules = {"median": medians}
+    if config.margin is not None:
+        rules = {"given": np.full(len(medians), config.margin)}
+    said = bound_rows.rows(config, measured, rules, [None] * len(measured))
+    return {
+        "results": [
+            identity
+            | {
+                "m": int(a["task/size"]),
+                "classes": int(a["task/classes"]),
+                "layers": len(a["layers/frobenius"]),
+                "parameters": int(a["architecture/parameters"].sum()),
+            }
+            | network_rows.errors(a)
+            | network_rows.norms(a)
+            for identity, a in zip(identities, measured, strict=True)
+        ],
+        "layers": network_rows.layers(identities, measured),
+        "bounds": [
+            identity | row
+            for identity, rows in zip(identities, said, strict=True)
+            for row in rows
+        ],
+    }

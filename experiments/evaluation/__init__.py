@@ -1,1 +1,0 @@
-"""What `experiments.evaluate` is made of: networks that anyone has saved."""

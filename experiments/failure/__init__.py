@@ -1,1 +1,0 @@
-"""What `experiments.uc_failure` is made of."""

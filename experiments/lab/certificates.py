@@ -1,0 +1,128 @@
+"""Certificates as reports show them: which may be quoted, beside whose error, in which order."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bounds import BOUNDS
+from bounds.spec import CERTIFIED, STATUSES, UNDER_ASSUMPTION
+from experiments.lab import report
+from experiments.lab.figures import Row, paint_rows
+
+NETWORKS = {
+    "trained": "the trained network",
+    "stochastic": "not the trained network but a stochastic one, its weights drawn afresh for "
+    "every prediction,",
+    "compressed": "not the trained network but one made from it, rounded and coded,",
+    "algorithm": "what the algorithm returns, on average,",
+}
+
+
+def order(rows: Sequence[Mapping[str, Any]], classes: int) -> list[Mapping[str, Any]]:
+    """Rows by status, then value, those that say something (< 1 - 1/C) first; others last."""
+
+    def place(row):
+        status = STATUSES.index(BOUNDS[row["bound"]].status)
+        value = row.get("value")
+        if value is None:
+            return 2, status, 0.0
+        known = value if value == value else float("inf")
+        return int(not is_non_vacuous(row, classes)), status, known
+
+    return sorted(rows, key=place)
+
+
+def is_non_vacuous(row: Mapping[str, Any], classes: int) -> bool:
+    """Whether a certificate is below the error of guessing, 1 - 1/C."""
+    promises = BOUNDS[row["bound"]].status in (CERTIFIED, UNDER_ASSUMPTION)
+    value = row.get("value")
+    return promises and value is not None and value < 1 - 1 / classes
+
+
+def own_error(row: Mapping[str, Any], test_error: float | None) -> float | None:
+    """The held-out error of the network that a bound speaks of."""
+    if BOUNDS[row["bound"]].speaks_of == "trained":
+        return test_error
+    return row.get("risk")
+
+
+def quotable(
+    rows: Sequence[Mapping[str, Any]], asked: Sequence[str]
+) -> Mapping[str, Any] | None:
+    """The row whose certificate may be quoted: of the first bound asked for that can be had.
+
+    Which it is depends on what could be measured, never on a value: the least of several,
+    chosen afterwards, would not hold with probability 1 - delta.
+
+    Args:
+      rows: of one network.
+      asked: names of bounds in an order that was fixed beforehand.
+    """
+    known = {row["bound"]: row for row in rows if row.get("value") is not None}
+    found = [
+        known[name]
+        for name in asked
+        if name in known and BOUNDS[name].status in (CERTIFIED, UNDER_ASSUMPTION)
+    ]
+    return found[0] if found else None
+
+
+def sentence(
+    name: str,
+    row: Mapping[str, Any] | None,
+    delta: float,
+    classes: int,
+    test_error: float | None,
+) -> str:
+    """The certificate that can be quoted of one network.
+
+    Args:
+      name: of the network.
+      row: `quotable`.
+      delta: failure probability of the quoted bound, all that is paid for included.
+      classes: C.
+      test_error: of the trained network, on held-out examples, or None.
+    """
+    if row is None:
+        return f"{name}: there is no certificate to quote."
+    spec = BOUNDS[row["bound"]]
+    value = report.number(row["value"])
+    line = (
+        f"{name}: {NETWORKS[spec.speaks_of]} errs on at most {value} of new examples drawn "
+        f"like these, with confidence {1 - delta:g} ({row['bound']}, fixed beforehand"
+    )
+    line += f"; assumes that {spec.assumption})" if spec.assumption else ")"
+    if not is_non_vacuous(row, classes):
+        line += f": vacuous, guessing errs on {1 - 1 / classes:.3g}"
+    own = own_error(row, test_error)
+    if own is not None:
+        line += (
+            f". That network's own error on held-out examples is {report.number(own)}"
+        )
+    return line + "."
+
+
+def figure_rows(
+    rows: Sequence[Mapping[str, Any]], errors: Mapping[str, float | None]
+) -> list[Row]:
+    """Rows of a figure: every bound, a mark a network, and the errors of whom it speaks.
+
+    Args:
+      rows: with `network`, of bounds that are no heuristics.
+      errors: network -> test error of the trained one.
+    """
+    found = []
+    for name in dict.fromkeys(row["bound"] for row in rows):
+        own = [r for r in rows if r["bound"] == name]
+        values = [r["value"] for r in own if r.get("value") is not None]
+        beside = [own_error(r, errors.get(r["network"])) for r in own]
+        beside = [e for e in beside if e is not None and e > 0]
+        if values:
+            found.append(Row(name, BOUNDS[name].status, values, beside))
+    return found
+
+
+def paint(canvas: Any, rows: Sequence[Row], classes: int) -> None:
+    """`figure_rows`, with the line from which a certificate says nothing."""
+    levels = {"vacuous: 1 - 1/C": 1 - 1 / classes}
+    label = "value: bounds on the fraction of new examples that are errors"
+    paint_rows(canvas, rows, label, levels=levels)

@@ -1,0 +1,298 @@
+"""From flags to settings, and from a refusal to one line and exit code 2."""
+
+import contextlib
+import dataclasses
+import errno
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from absl import app, flags, logging
+
+from experiments.lab import devices, plugins, program, run_folder, settings
+from experiments.lab.figures import FORMATS
+from experiments.lab.refusals import Refusal
+from experiments.lab.settings import FOLDER, GROUPS, MACHINE, parsed, setting
+from experiments.lab.training import CHECKPOINT_SECONDS
+from experiments.problems import PROBLEMS
+from nets.registry import NETWORKS
+from nets.runs import make_layout
+
+# Names that a flag had, and may still be called by.
+_ALSO = {"dataset": "problem", "example": "problem"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """What a call asks for besides its settings."""
+
+    preset: str | None = setting(None, "named settings; other flags override it")
+    out: str | None = setting(
+        None, "the run folder; it must not exist, but for --resume", group=FOLDER
+    )
+    resume: bool = setting(
+        False, "go on with the run folder --out, or show it if finished", group=FOLDER
+    )
+    redraw: bool = setting(
+        False, "measure, bound and plot the finished --out again", group=FOLDER
+    )
+    figures: str = setting(
+        "png", f"formats of the figures: some of {', '.join(FORMATS)}", group=FOLDER
+    )
+    devices: int | None = setting(
+        None, "CPU devices to spread runs over; default: all cores", group=MACHINE
+    )
+    lanes: int | None = setting(
+        None, "runs at once on a device; 1 on a CPU, 16 elsewhere", group=MACHINE
+    )
+    checkpoint_seconds: float = setting(
+        CHECKPOINT_SECONDS, "how often runs under way are saved", group=MACHINE
+    )
+
+
+def _fields(asked):
+    """name -> [(whose it is, its field)]: of the call, the program and its problems."""
+    found = {}
+    kinds = [("", Call), ("", asked.Settings)]
+    kinds += [(n, p.Settings) for n, p in program.problems_of(asked).items()]
+    for whose, kind in kinds:
+        for field in dataclasses.fields(kind):
+            if not whose or field.name not in asked.without:
+                found.setdefault(field.name, []).append((whose, field))
+    return found
+
+
+def _define(fields):
+    """Makes flags of fields; those of several problems share one."""
+    for name, whose in fields.items():
+        kind = settings.scalar_type(whose[0][1].type)
+        default = whose[0][1].default if whose[0][1].type is bool else None
+        define = {
+            int: flags.DEFINE_integer, float: flags.DEFINE_float, bool: flags.DEFINE_bool,
+        }.get(kind, flags.DEFINE_string)  # fmt: skip
+        define(name, default, whose[0][1].metadata["help"])
+    for old, name in _ALSO.items():
+        if name in fields and old not in fields:
+            flags.DEFINE_alias(old, name)
+
+
+def _help(asked, fields):
+    """What --help prints: the flags that most people need first, then all, by groups."""
+    problems = list(program.problems_of(asked))
+    lines = [
+        f"python -m experiments.{asked.name} --out=FOLDER [--FLAG=VALUE ...]", "",
+        asked.about, "", "needed first",
+    ]  # fmt: skip
+    choices = {"problem": ", ".join(problems), "network": ", ".join(NETWORKS)}
+
+    def line(name):
+        return _help_line(name, fields[name], choices.get(name, ""))
+
+    lines += [line(n) for n in ("preset", *asked.first, "out")]
+    for group in GROUPS:
+        names = [n for n, f in fields.items() if f[0][1].metadata["group"] == group]
+        if names:
+            lines += ["", group, *map(line, names)]
+    lines += ["", "presets (a problem's first is its default)"]
+    for problem in problems if asked.needs_problem else []:
+        presets = ", ".join(program.presets_of(asked, problem))
+        lines.append(f"  {problem}: {presets}")
+    return "\n".join(lines)
+
+
+def _help_line(name, whose, choices):
+    """One line on a flag: name, what it is, choices, default."""
+    texts = {}
+    for problem, field in whose:
+        texts.setdefault(field.metadata["help"], []).append(problem)
+    text = "; ".join(
+        f"{', '.join(p)}: {what}" if p[0] else what for what, p in texts.items()
+    )
+    field = whose[0][1]
+    rule = field.metadata["check"]
+    if rule and rule[1].startswith("one of "):
+        choices = rule[1].removeprefix("one of ")
+    text += f" ({choices})" if choices and choices not in text else ""
+    if field.default is not None and (not whose[0][0] or len(whose) == 1):
+        default = settings.shown(field.default)
+        text += f" [{default if len(default) < 40 else default[:37] + '...'}]"
+    return f"  --{name:<18} {text}"
+
+
+def _given(fields):
+    """The settings typed on the command line."""
+    given = {}
+    for name, whose in fields.items():
+        flag = flags.FLAGS[name]
+        if flag.present and name not in settings.names(Call):
+            kind, value = whose[0][1].type, flag.value
+            is_several = settings.element_type(kind)
+            given[name] = settings.parsed(name, value, kind) if is_several else value
+    return given
+
+
+def settings_from_flags(asked: program.Program, given: dict[str, Any]) -> Any:
+    """The settings of this call: from preset and flags, or from the folder to resume.
+
+    What is not typed is taken from the folder; whether what is typed agrees with it, the
+    folder checks (`RunFolder.resume`).
+    """
+    values = flags.FLAGS
+    preset = values.preset
+    if not (values.resume or values.redraw):
+        return program.settings_of(asked, given.get("problem"), preset, given)
+    stored = run_folder.stored_settings(values.out, asked.name)
+    problem = given.get("problem") or stored.get("problem")
+    if problem is not None and problem not in PROBLEMS:
+        raise Refusal(
+            f"--out={values.out}: its problem {problem} is a plugin's; give its --plugin"
+        )
+    kind = program.kind_of(asked, problem)
+    asks_again = {}
+    if preset:
+        wanted = program.settings_of(asked, problem, preset)
+        asks_again = {
+            n: getattr(wanted, n) for n in settings.names(kind, compared=True)
+        }
+    known = {n: v for n, v in stored.items() if n in settings.names(kind)}
+    try:
+        config = settings.from_json(kind, known)
+    except (TypeError, KeyError) as error:
+        raise Refusal(
+            f"--out={values.out}: its config.json is no run's; use another --out"
+        ) from error
+    return dataclasses.replace(config, **asks_again | given)
+
+
+def _parse(argv):
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        refuse(str(error).replace("\n", " "))
+
+
+def refuse(line: str, code: int = 2) -> NoReturn:
+    """Ends the program with one line on what is wrong, and an exit code."""
+    path = Path(sys.argv[0])
+    name = path.parent.name if path.name == "__main__.py" else path.stem
+    print(f"{name}: {line}", file=sys.stderr)
+    sys.stderr.flush()
+    sys.exit(code)
+
+
+class Terminated(BaseException):
+    """SIGTERM came."""
+
+
+def _on_sigterm(*_):
+    raise Terminated
+
+
+def _early(flag):
+    """The value of a flag that is needed before there are flags, as typed, or None."""
+    argv = sys.argv[1:]
+    for place, word in enumerate(argv):
+        name, is_joined, value = word.lstrip("-").partition("=")
+        if word.startswith("-") and name == flag:
+            return value if is_joined else (argv[place + 1 :] or [""])[0]
+    return None
+
+
+def main(
+    asked: program.Program, instead: Callable[[dict[str, Any]], bool] | None = None
+) -> None:
+    """Runs a program with settings from the flags; does not return.
+
+    Exit codes: 0; 2 after one line on what is wrong; 130 and 143 where SIGINT and SIGTERM
+    ended it.
+
+    Args:
+      asked: the program.
+      instead: a function of what was typed that returns whether it has done what was asked
+        for, so that there is nothing to run.
+    """
+    for stream in (sys.stdout, sys.stderr):  # an ASCII locale must not end a program
+        stream.reconfigure(errors="replace")
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    try:
+        _main(asked, instead)
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _main(asked, instead):
+    asks_for_help = {"--help", "-help", "-h", "--helpfull", "--helpshort"}
+    is_help = bool(asks_for_help & set(sys.argv[1:]))
+    with _refusals_in_one_line():
+        if not is_help:
+            cores = _early("devices")
+            # A plugin decides what flags there are; loading it computes.
+            devices.use_cores(None if cores is None else parsed("devices", cores, int))
+        plugins.load(_early("plugin"))
+        fields = _fields(asked)
+    if is_help:
+        print(_help(asked, fields))
+        sys.stdout.flush()
+        sys.exit(0)
+    flags.disclaim_key_flags()
+    _define(fields)
+
+    def call(argv):
+        logging.set_verbosity(logging.WARNING)
+        with _refusals_in_one_line():
+            if argv[1:]:
+                raise Refusal(f"{argv[1]}: not a flag; flags are written --name=value")
+            _run(asked, fields, instead)
+            sys.stdout.flush()
+
+    app.run(call, flags_parser=_parse)
+
+
+def _run(asked, fields, instead):
+    values = flags.FLAGS
+    given = _given(fields)
+    if instead and instead(given):
+        return
+    if not values.out:
+        raise Refusal("--out is missing; name a folder for the results")
+    if values.resume and values.redraw:
+        raise Refusal("--resume and --redraw: give one of them")
+    formats = (values.figures or "png").split(",")
+    if set(formats) - set(FORMATS):
+        raise Refusal(f"--figures={values.figures}: some of {', '.join(FORMATS)}")
+    seconds = values.checkpoint_seconds
+    seconds = CHECKPOINT_SECONDS if seconds is None else seconds
+    if values.lanes is not None and values.lanes < 1:
+        raise Refusal(f"--lanes={values.lanes}: must be a whole number >= 1")
+    config = settings_from_flags(asked, given)
+    program.run(
+        asked, config, values.out, resume=values.resume, redraw=values.redraw,
+        layout=make_layout(lanes_per_device=values.lanes), checkpoint_seconds=seconds,
+        formats=formats,
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _refusals_in_one_line():
+    goes_on = "--resume goes on"
+    try:
+        yield
+    except Refusal as refusal:
+        refuse(str(refusal))
+    except KeyboardInterrupt:
+        refuse(f"interrupted; --out={_out()} {goes_on}", 130)
+    except Terminated:
+        refuse(f"terminated; --out={_out()} {goes_on}", 143)
+    except Exception as error:
+        is_full = getattr(error, "errno", None) == errno.ENOSPC
+        if not (is_full or "No space left" in str(error)):
+            raise
+        refuse(f"--out={_out()}: the disk is full; free some space, then {goes_on}")
+
+
+def _out():
+    return flags.FLAGS.out if flags.FLAGS.is_parsed() else None

@@ -1,0 +1,308 @@
+"""The one skeleton of every program: open a folder, train, measure, tables, report.
+
+A program is a package named as its command. It says what is its own by a `Program`; `run` does
+the rest.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from experiments.lab import measuring, report, settings, training
+from experiments.lab.figures import Drawing
+from experiments.lab.measuring import Arrays, Subject
+from experiments.lab.progress import Progress
+from experiments.lab.refusals import Refusal
+from experiments.lab.run_folder import RunFolder, read_json, write_json, write_table
+from experiments.lab.training import CHECKPOINT_SECONDS, Stage, Trained
+from experiments.problems import PROBLEMS, Problem
+from nets.runs import Layout, make_layout
+
+Rows = list[dict[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """What a program trains and measures, decided by its settings; a program adds its own.
+
+    Attributes:
+      config: the settings of the call.
+      fingerprint: of the data, or None.
+      stages: what is trained, in order.
+      subjects: what is measured.
+    """
+
+    config: Any
+    fingerprint: str | None
+    stages: Sequence[Stage]
+    subjects: Sequence[Subject]
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """What a study found.
+
+    Attributes:
+      study: as the program made it.
+      measured: flat arrays of each subject, in their order.
+      tables: name -> rows.
+      summary: the content of summary.json.
+    """
+
+    study: Any
+    measured: Sequence[Arrays]
+    tables: Mapping[str, Rows]
+    summary: Mapping[str, Any]
+
+
+class Program:
+    """A command; a subclass says what is its own.
+
+    Class attributes:
+      name: of its package and command.
+      about: its question, in a line.
+      title: of its reports; {problem} stands for the problem.
+      Settings: a dataclass of `lab.settings.setting`.
+      needs_problem: whether it cannot do without one.
+      without: settings of problems that mean nothing here, and are no flags.
+      columns: table -> its columns; what a row lacks is an empty cell. A table without rows is
+        not written.
+      first: settings that most people need first.
+    """
+
+    name: ClassVar[str]
+    about: ClassVar[str]
+    title: ClassVar[str]
+    Settings: ClassVar[type]
+    needs_problem: ClassVar[bool] = True
+    without: ClassVar[tuple[str, ...]] = ()
+    columns: ClassVar[Mapping[str, Sequence[str]]]
+    first: ClassVar[tuple[str, ...]] = ("problem",)
+
+    def takes(self, problem: type[Problem]) -> bool:
+        """Whether it can ask its question of a problem."""
+        return True
+
+    def resolved(self, config: Any) -> Any:
+        """The settings with what they leave open filled in (names of bounds, say)."""
+        return config
+
+    def study(self, config: Any) -> Study:
+        """What is trained and measured.
+
+        Raises:
+          Refusal: the settings or the data cannot be used. No folder is touched.
+        """
+        raise NotImplementedError
+
+    def tables(self, study: Any, measured: Sequence[Arrays]) -> dict[str, Rows]:
+        """name -> rows of `<name>.csv`, from what was measured."""
+        raise NotImplementedError
+
+    def summary(self, study: Any, tables: Mapping[str, Rows]) -> dict[str, Any]:
+        """The content of summary.json."""
+        raise NotImplementedError
+
+    def overview(self, summary: Mapping[str, Any]) -> list[Any]:
+        """The `report.Answer` and the tables that the terminal shows, from summary.json."""
+        raise NotImplementedError
+
+    def report(self, results: Results, draw: Drawing) -> list[Any]:
+        """The blocks that follow the overview."""
+        return []
+
+
+def problems_of(program: Program) -> dict[str, type[Problem]]:
+    """The problems that a program takes, by name."""
+    return {name: p for name, p in PROBLEMS.items() if program.takes(p)}
+
+
+def presets_of(program: Program, problem: str | None) -> dict[str, Mapping[str, Any]]:
+    """The presets of a program on a problem: name -> values that are not the defaults'."""
+    presets = {} if problem is None else PROBLEMS[problem].presets.get(program.name, {})
+    return dict(presets) or {"default": {}}
+
+
+def settings_of(
+    program: Program,
+    problem: str | None,
+    preset: str | None = None,
+    typed: Mapping[str, Any] | None = None,
+) -> Any:
+    """The settings of a call.
+
+    Args:
+      program: whose.
+      problem: its name, or None: the first that has the preset.
+      preset: its name, or None: the problem's first.
+      typed: values that override the preset's. One that it sweeps is swept no more.
+
+    Raises:
+      Refusal: there is no such problem or preset, the problem has no such setting or fixes
+        it, or a setting and a sweep over it were both typed.
+    """
+    typed, there = dict(typed or {}), problems_of(program)
+    if problem is not None and problem not in there:
+        raise Refusal(f"--problem={problem}: must be one of {', '.join(there)}")
+    if problem is None and program.needs_problem:
+        having = [n for n in there if preset in (None, *presets_of(program, n))]
+        problem = having[0] if having else next(iter(there))
+    presets = presets_of(program, problem)
+    preset = preset or next(iter(presets))
+    if preset not in presets:
+        where = "" if problem is None else f" of {problem}"
+        raise Refusal(
+            f"--preset={preset}: not here; the presets{where} are {', '.join(presets)}"
+        )
+    kind = kind_of(program, problem)
+    known = settings.names(kind)
+    own = {} if problem is None else dict(PROBLEMS[problem].fixed)
+    fixed = {name: value for name, value in own.items() if name in known}
+    for name, value in typed.items():
+        if name not in known:
+            raise Refusal(
+                f"--{name}={settings.shown(value)}: problem {problem} has no such setting"
+            )
+        if name in fixed:
+            raise Refusal(
+                f"--{name}={settings.shown(value)}: problem {problem} decides it; leave it out"
+            )
+    preset_values = {n: v for n, v in presets[preset].items() if n in known}
+    swept = (typed.get("vary") or preset_values.get("vary") or "").partition("=")[0]
+    if swept and swept in typed:
+        if typed.get("vary"):
+            raise Refusal(
+                f"--{swept}={settings.shown(typed[swept])}: --vary={typed['vary']} sweeps it; "
+                "give one of them"
+            )
+        preset_values |= {"vary": None, "expected": None}
+    return kind(**preset_values | fixed | {"problem": problem} | typed)
+
+
+def kind_of(program: Program, problem: str | None) -> type:
+    """The settings dataclass of a program on a problem."""
+    own = None if problem is None else PROBLEMS[problem].Settings
+    return settings.combined(program.Settings, own)
+
+
+def of_problem(program: Program, config: Any, problem: str) -> Any:
+    """The same settings for another problem; what only the other has is as by default."""
+    there = problems_of(program)
+    if problem not in there:
+        raise Refusal(f"--problem={problem}: must be one of {', '.join(there)}")
+    known = settings.names(program.Settings)
+    kept = {n: getattr(config, n) for n in known if n != "problem"}
+    return settings_of(program, problem, typed=kept)
+
+
+_MADE: dict[tuple[type, Any, int], Problem] = {}
+
+
+def problem_of(config: Any) -> Problem:
+    """The problem that settings name, made once.
+
+    Raises:
+      Refusal: there is no such problem, or its settings or data cannot be used.
+    """
+    if config.problem not in PROBLEMS:
+        raise Refusal(
+            f"--problem={config.problem}: must be one of {', '.join(PROBLEMS)}"
+        )
+    kind = PROBLEMS[config.problem]
+    own = settings.part(config, kind.Settings)
+    kind.check(own)
+    key = kind, own, config.seed
+    if key not in _MADE:
+        _MADE.clear()  # images are large, and a call rarely needs two sets of them
+        _MADE[key] = kind(own, config.seed)
+    return _MADE[key]
+
+
+def run(
+    program: Program,
+    config: Any,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    redraw: bool = False,
+    layout: Layout | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    formats: Sequence[str] = ("png",),
+) -> RunFolder:
+    """Runs a program into a folder.
+
+    Args:
+      program: which.
+      config: its settings (`settings_of`).
+      out: the run folder; it must exist for `resume` and `redraw` only.
+      resume: go on with it; a finished one is shown.
+      redraw: measure (if the weights were kept), bound and plot it again.
+      layout: a `nets.runs.Layout`; the default for this machine's devices if not given.
+      checkpoint_seconds: how long between checkpoints of the runs under way.
+      formats: of the figures, besides .png.
+
+    Returns:
+      The `RunFolder`.
+
+    Raises:
+      Refusal: the settings, the data or the folder cannot be used.
+    """
+    config = program.resolved(config)
+    settings.check(config)
+    study = program.study(config)
+    folder = RunFolder.open(
+        out, program.name, config, study.fingerprint, resume=resume, redraw=redraw
+    )
+    trained, layout = Trained(folder, study.stages), layout or make_layout()
+    is_measured = all(folder.measured_path(s.name).exists() for s in study.subjects)
+    if redraw:
+        if not is_measured:
+            raise Refusal(f"--out={out}: not finished; use --resume")
+        folder.reopen(program.name, config, study.fingerprint)
+    if not folder.is_finished:
+        kept = [r for stage in study.stages if stage.is_kept for r in stage.runs]
+        again = redraw and all(trained.has(r) for r in kept)
+        with Progress() as progress:
+            for stage in study.stages:
+                for r in stage.runs if stage.is_kept else ():
+                    trained.keep_examples(r)
+            if again or not is_measured:
+                training.train(
+                    study.stages, trained, folder, layout, progress, checkpoint_seconds
+                )
+                measuring.measure(
+                    study.subjects, trained, folder, layout, progress, again
+                )
+        if getattr(config, "save_weights", False) and not redraw:
+            for r in kept:
+                trained.keep_weights(r)
+        _write(program, study, folder, formats)
+    folder.forget_checkpoints()
+    summary = read_json(folder.path / "summary.json")
+    report.show(program.overview(summary))
+    print(f"Report: {folder.path / 'report.html'}")
+    return folder
+
+
+def _write(program, study, folder, formats):
+    """The tables, the summary, the figures and the report, from what was measured."""
+    measured = measuring.read(folder, study.subjects)
+    tables = program.tables(study, measured)
+    for name, rows in tables.items():
+        if rows:
+            columns = [
+                *program.columns.get(name, ()),
+                *(c for row in rows for c in row),
+            ]
+            write_table(folder.path / f"{name}.csv", list(dict.fromkeys(columns)), rows)
+    summary = program.summary(study, tables)
+    write_json(folder.path / "summary.json", summary)
+    draw = Drawing(folder.figures, formats)
+    blocks = [
+        *program.overview(summary),
+        *program.report(Results(study, measured, tables, summary), draw),
+        *report.provenance_of(folder.path),
+    ]
+    title = program.title.format(problem=getattr(study.config, "problem", None))
+    report.write(folder.path, title, blocks)

@@ -1,0 +1,219 @@
+"""Settings: declared once in a frozen dataclass, and from there the flags, their checks,
+what a run folder remembers and what `--resume` compares.
+
+The settings of a call are those of its program and of its problem together: `combined`.
+"""
+
+import dataclasses
+import functools
+import math
+import types
+import typing
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from experiments.lab.refusals import Refusal
+
+Check = tuple[Callable[[Any], bool], str]
+# The groups of `--help`, in its order.
+PROBLEM, NETWORK, TRAINING, BOUNDS = "problem", "network", "training", "bounds"
+FOLDER, MACHINE = "run folder", "machine"
+GROUPS = (PROBLEM, NETWORK, TRAINING, BOUNDS, FOLDER, MACHINE)
+
+
+def setting(
+    default: Any,
+    help: str,
+    check: Check | None = None,
+    *,
+    group: str = PROBLEM,
+    varies: bool = False,
+    measuring: bool = False,
+    compared: bool = True,
+    axis: tuple[str, Callable[[Any], float]] | None = None,
+) -> Any:
+    """A field of a settings dataclass.
+
+    Args:
+      default: its value where neither a preset nor the command line gives one.
+      help: what `--help` says.
+      check: `(predicate, wish)`: the wish says what the predicate asks for.
+      group: of `GROUPS`.
+      varies: whether `--vary` may sweep it.
+      measuring: it decides how runs are measured, not what they are: `--redraw` may
+        change it.
+      compared: whether `--resume` insists on it.
+      axis: `(name, value -> number)` of it in figures, where it is no number itself.
+    """
+    return dataclasses.field(
+        default=default,
+        metadata={
+            "help": help, "check": check, "group": group, "varies": varies,
+            "measuring": measuring, "compared": compared, "axis": axis,
+        },
+    )  # fmt: skip
+
+
+def one_of(*choices: str) -> Check:
+    """A check that a value is one of several."""
+    return lambda value: value in choices, f"one of {', '.join(choices)}"
+
+
+at_least_1 = (
+    lambda value: 1 <= value < 2**31,
+    "a whole number >= 1, and below 2^31",
+)
+seed_number = (
+    lambda value: 0 <= value < 2**32,
+    "a whole number >= 0, and below 2^32",
+)
+positive = (lambda value: math.isfinite(value) and value > 0, "a finite number > 0")
+not_negative = (lambda v: math.isfinite(v) and v >= 0, "a finite number >= 0")
+fraction = (lambda value: 0 <= value <= 1, "a number in [0, 1]")
+below_1 = (lambda value: 0 <= value < 1, "a number in [0, 1)")
+open_fraction = (lambda value: 0 < value < 1, "a number in (0, 1)")
+whole_number = (lambda value: 0 <= value < 2**31, "a whole number >= 0, and below 2^31")
+two_radii = (
+    lambda r: len(r) == 2 and all(0 < v < float("inf") for v in r) and r[0] != r[1],
+    "two different finite numbers > 0",
+)
+distinct_sizes = (
+    lambda values: values and min(values) >= 1 and len(set(values)) == len(values),
+    "whole numbers >= 1, each once, separated by commas",
+)
+
+
+@functools.cache
+def combined(program: type, problem: type | None) -> type:
+    """The settings of a program and a problem as one dataclass.
+
+    Raises:
+      ValueError: both have a setting of one name.
+    """
+    own = () if problem is None else dataclasses.fields(problem)
+    taken = {field.name for field in dataclasses.fields(program)}
+    for field in own:
+        if field.name in taken:
+            raise ValueError(f"{field.name} is a setting of the program; rename it")
+    new = [
+        (f.name, f.type, dataclasses.field(default=f.default, metadata=f.metadata))
+        for f in own
+    ]
+    return dataclasses.make_dataclass(
+        program.__name__,
+        new,
+        bases=(program,),
+        frozen=True,
+        namespace={"__module__": program.__module__},
+    )
+
+
+def part(config: Any, kind: type) -> Any:
+    """The settings of `kind` among those of a call."""
+    return kind(**{f.name: getattr(config, f.name) for f in dataclasses.fields(kind)})
+
+
+def element_type(annotation: Any) -> type | None:
+    """`int` for `tuple[int, ...]` (or None), None for a scalar annotation."""
+    annotation = scalar_type(annotation)
+    if typing.get_origin(annotation) is tuple:
+        return typing.get_args(annotation)[0]
+    return None
+
+
+def scalar_type(annotation: Any) -> Any:
+    """`str` for `str | None`; other annotations as they are."""
+    if isinstance(annotation, types.UnionType):
+        return next(a for a in typing.get_args(annotation) if a is not type(None))
+    return annotation
+
+
+# What a value of a type is called, and what stands between several.
+_WORDS = {
+    int: "a whole number",
+    float: "a number",
+    str: "a word",
+    bool: "true or false",
+}
+_SEPARATORS = {",": "commas", ":": "colons"}
+
+
+def parsed(name: str, text: str, annotation: Any, separator: str = ",") -> Any:
+    """The value of a setting as it is typed: a number, a word, or several.
+
+    Raises:
+      Refusal: it is no value of that type.
+    """
+    element = element_type(annotation)
+    try:
+        if element:
+            return tuple(
+                element(p) for p in text.removesuffix(separator).split(separator)
+            )
+        kind = scalar_type(annotation)
+        if kind is bool:
+            return {"true": True, "false": False, "1": True, "0": False}[text.lower()]
+        return kind(text)
+    except (ValueError, KeyError):
+        wish = _WORDS[element or scalar_type(annotation)]
+        if element:
+            wish = f"{wish.removeprefix('a ')}s separated by {_SEPARATORS[separator]}"
+        raise Refusal(f"--{name}={text}: must be {wish}") from None
+
+
+def shown(value: Any) -> str:
+    """A setting as it would be typed."""
+    if isinstance(value, (tuple, list)):
+        return ",".join(shown(v) for v in value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def check(config: Any) -> None:
+    """Raises a `Refusal` that names the first setting with a value it must not have."""
+    for field in dataclasses.fields(config):
+        rule, value = field.metadata["check"], getattr(config, field.name)
+        if rule and value is not None and not rule[0](value):
+            raise Refusal(f"--{field.name}={shown(value)}: must be {rule[1]}")
+
+
+def to_json(config: Any) -> dict[str, Any]:
+    """A settings dataclass as what JSON can hold."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in dataclasses.asdict(config).items()
+    }
+
+
+def from_json(kind: type, stored: dict[str, Any]) -> Any:
+    """The inverse of `to_json`; what the folder does not know of has its default.
+
+    Raises:
+      KeyError: it knows of a setting that there is not.
+    """
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    values = {}
+    for name, value in stored.items():
+        is_several = element_type(fields[name].type) and value is not None
+        values[name] = tuple(value) if is_several else value
+    return kind(**values)
+
+
+def differences(wanted: Any, stored: Any, names: Iterable[str]) -> str:
+    """One line on the settings among `names` in which two configs differ, or ''."""
+    return "; ".join(
+        f"--{name}={shown(getattr(wanted, name))} here, {shown(getattr(stored, name))} there"
+        for name in names
+        if getattr(wanted, name) != getattr(stored, name)
+    )
+
+
+def names(
+    kind: type, *, measuring: bool | None = None, compared: bool | None = None
+) -> list[str]:
+    """The names of the settings of a dataclass, those with the given metadata."""
+    wanted = {"measuring": measuring, "compared": compared}
+    return [
+        field.name
+        for field in dataclasses.fields(kind)
+        if all(v is None or field.metadata[k] == v for k, v in wanted.items())
+    ]

@@ -1,0 +1,280 @@
+"""Training the runs of a study into a run folder, resumably.
+
+A finished run is one file, `checkpoints/trained/<run>.safetensors`: the learned weights,
+the check of every epoch, and how it ended. Those under way are in one checkpoint.
+"""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import bounds
+from experiments.lab import checkpoints, run_folder
+from experiments.lab.progress import Progress
+from experiments.lab.run_folder import RunFolder
+from experiments.problems import Examples
+from nets import kernels, training
+from nets.runs import Layout, train_many
+from nets.sample import Sample
+
+CHECKPOINT_SECONDS = 20.0
+
+# How a run went: arrays kept beside its weights, and then beside its measurements.
+HISTORY = ("outcome", "epochs", "seconds", "checks")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One training.
+
+    Attributes:
+      name: of its files, and in every table.
+      size: m.
+      seed: decides the initial weights; runs of two seeds are independent.
+      draw: which of several training sets of a seed and size.
+      variant: what `--vary` makes of it, e.g. "width=100"; '' if nothing varies.
+    """
+
+    name: str
+    size: int
+    seed: int
+    draw: int = 0
+    variant: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What a run is trained on, and how; arrays are made when they are called for.
+
+    Attributes:
+      plan: a `training.Plan`.
+      features: what `training.init_params` must know of an input; hashable.
+      init: the parameters it starts from.
+      key: typed key, decides the order of its examples and what is random in a step.
+      examples: its training set.
+      sample: the same, padded to one shape for all runs of one plan and features.
+    """
+
+    plan: training.Plan
+    features: Hashable
+    init: Callable[[], Any]
+    key: Callable[[], jax.Array]
+    examples: Callable[[], Examples]
+    sample: Callable[[], Sample]
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """Runs that are trained together, after those of the stages before.
+
+    Attributes:
+      runs: in the order of tables.
+      job: (run, what earlier stages have trained) -> its `Job`.
+      is_kept: whether `--save_weights` keeps its weights; what is not is trained again
+        where it is needed again.
+    """
+
+    runs: Sequence[Run]
+    job: Callable[[Run, "Trained"], Job]
+    is_kept: bool = True
+
+
+@functools.cache
+def initial(plan: training.Plan, features: Hashable) -> Callable[[jax.Array], Any]:
+    """key -> initial parameters of a plan, compiled."""
+    return jax.jit(lambda key: training.init_params(plan, key, features))
+
+
+@functools.cache
+def _state_shapes(plan, features):
+    """The shapes of a packed state."""
+
+    def fresh(key):
+        params = training.init_params(plan, key, features)
+        return training.pack(training.init_state(plan, params, key))
+
+    return jax.eval_shape(fresh, jax.random.key(0))
+
+
+class Trained:
+    """What the runs of a study have learned, in its folder."""
+
+    def __init__(self, folder: RunFolder, stages: Sequence[Stage]):
+        self._folder = folder
+        self._stage = {run: stage for stage in stages for run in stage.runs}
+
+    def job(self, run: Run) -> Job:
+        """Of a run of any stage."""
+        return self._stage[run].job(run, self)
+
+    def fresh_path(self, run: Run) -> Any:
+        """Where a run's weights are until everything is measured."""
+        return self._folder.trained / f"{run.name}.safetensors"
+
+    def kept_path(self, run: Run) -> Any:
+        """Where `--save_weights` puts them."""
+        return self._folder.weights / f"{run.name}.safetensors"
+
+    def has(self, run: Run) -> bool:
+        """Whether the learned weights of a run are on disk."""
+        return self.fresh_path(run).exists() or self.kept_path(run).exists()
+
+    def params(self, run: Run) -> Any:
+        """The learned parameters of a finished run."""
+        path = self.fresh_path(run)
+        arrays = run_folder.read_tensors(path if path.exists() else self.kept_path(run))
+        final = {
+            n.removeprefix("final/"): a for n, a in arrays.items() if "final/" in n
+        }
+        job = self.job(run)
+        return kernels.from_arrays(
+            final, _state_shapes(job.plan, job.features)["params"]
+        )
+
+    def history(self, run: Run) -> dict[str, np.ndarray]:
+        """The arrays `HISTORY` of a finished run: kept with its fresh weights, later with
+        what was measured of it."""
+        path = self.fresh_path(run)
+        if path.exists():
+            arrays = run_folder.read_tensors(path)
+        else:
+            arrays = run_folder.read_arrays(self._folder.measured_path(run.name))
+        return {name: arrays[name] for name in HISTORY}
+
+    def store(
+        self, run: Run, state: Mapping[str, Any], checks: np.ndarray, seconds: float
+    ) -> None:
+        """Writes what a run has learned, from its packed last state."""
+        history = state["outcome"], state["epoch"], seconds, checks
+        final = kernels.to_arrays(state["params"])
+        run_folder.write_tensors(
+            self.fresh_path(run),
+            {f"final/{name}": np.asarray(array) for name, array in final.items()}
+            | {n: np.asarray(a) for n, a in zip(HISTORY, history, strict=True)},
+        )
+
+    def keep_weights(self, run: Run) -> None:
+        """Writes `weights/<run>.safetensors`: `init/0/kernel`, ..., `final/0/kernel`, ..."""
+        trees = {"init": self.job(run).init(), "final": self.params(run)}
+        run_folder.write_tensors(
+            self.kept_path(run),
+            {
+                f"{when}/{name}": np.asarray(array)
+                for when, tree in trees.items()
+                for name, array in kernels.to_arrays(tree).items()
+            },
+        )
+
+    def keep_examples(self, run: Run) -> None:
+        """Writes what reproduces its draw exactly: indices into the pool, or keys."""
+        path = self._folder.samples / f"{run.name}.npz"
+        if not path.exists():
+            drawn = self.job(run).examples()
+            run_folder.write_arrays(path, {**drawn.record, "labels": drawn.labels})
+
+
+def history_of(
+    arrays: Mapping[str, np.ndarray], steps_per_epoch: int, rows: int | None = None
+) -> bounds.History:
+    """How a training went, for the measures that ask.
+
+    Args:
+      arrays: `HISTORY` of a run.
+      steps_per_epoch: SGD steps of an epoch.
+      rows: epochs to pad to, so that runs can be stacked; else the next hundred.
+    """
+    losses = np.asarray(arrays["checks"])[:, 2].astype(np.float32)
+    rows = rows or -(-len(losses) // 100) * 100
+    padded = np.pad(losses, (0, rows - len(losses)))
+    return bounds.History(padded, np.int32(len(losses)), np.int32(steps_per_epoch))
+
+
+def train(
+    stages: Sequence[Stage],
+    trained: Trained,
+    folder: RunFolder,
+    layout: Layout,
+    progress: Progress,
+    checkpoint_seconds: float,
+) -> None:
+    """Trains what is not trained yet, from the last checkpoint where there is one.
+
+    Args:
+      stages: in their order.
+      trained: their results.
+      folder: of the study.
+      layout: a `nets.runs.Layout`.
+      progress: told of every tick.
+      checkpoint_seconds: how long between checkpoints of the runs under way.
+    """
+    for stage in stages:
+        waiting = [run for run in stage.runs if not trained.has(run)]
+        if not waiting:
+            continue
+        jobs = {run: trained.job(run) for run in waiting}
+        kinds = {run: (job.plan, job.features) for run, job in jobs.items()}
+        by_name = {run.name: run for run in waiting}
+
+        def like(name, by_name=by_name, kinds=kinds):
+            known = name in by_name
+            state = _state_shapes(*kinds[by_name[name]]) if known else {}
+            return {"state": state, "checks": 0, "seconds": 0}
+
+        half_way = checkpoints.restore(folder.checkpoints, like)
+        half_way = {n: v for n, v in half_way.items() if n in by_name}
+        progress.begin_training(stage.runs, waiting)
+        # Runs of one kind share a compiled program. Begun ones first, then the longest:
+        # short runs fill the lanes at the end.
+        order = sorted(waiting, key=lambda r: (r.name not in half_way, -r.size))
+        for kind in dict.fromkeys(kinds[run] for run in order):
+            group = {run: jobs[run] for run in order if kinds[run] == kind}
+            _train_group(
+                group, half_way, trained, folder, layout, progress, checkpoint_seconds
+            )
+        checkpoints.clear(folder.checkpoints)
+
+
+def _train_group(jobs, half_way, trained, folder, layout, progress, interval):
+    """Trains runs of one plan; takes what it starts from out of `half_way`."""
+    plan, checks, before = next(iter(jobs.values())).plan, {}, {}
+
+    def start(run):
+        job = jobs[run]
+        if run.name not in half_way:
+            checks[run.name], before[run.name] = [], 0.0
+            return training.init_state(plan, job.init(), job.key()), job.sample()
+        stored = half_way.pop(run.name)
+        checks[run.name] = [stored["checks"]]
+        before[run.name] = float(stored["seconds"])
+        state = jax.tree.map(jnp.asarray, stored["state"])
+        return training.unpack(state), job.sample()
+
+    saved = time.monotonic()
+    for tick in train_many(plan, jobs, start, layout):
+        for run, new in tick.checks.items():
+            checks[run.name].append(new)
+        for run, finished in tick.finished.items():
+            seconds = before[run.name] + finished.seconds
+            trained.store(
+                run, finished.state, np.concatenate(checks[run.name]), seconds
+            )
+        progress.trained(tick)
+        if tick.running and time.monotonic() - saved > interval:
+            states = tick.states()
+            under_way = {
+                run.name: {
+                    "state": states[run],
+                    "checks": np.concatenate(checks[run.name]),
+                    "seconds": before[run.name] + tick.seconds[run],
+                }
+                for run in tick.running
+            }
+            # With fewer lanes than before, some still wait for theirs, half-way.
+            checkpoints.save(folder.checkpoints, half_way | under_way)
+            saved = time.monotonic()

@@ -1,0 +1,23 @@
+"""What is learned: one file a problem, its contract in `experiments.problems.problem`.
+
+To add one: a file, a line here. `--plugin` brings more by a dict `PROBLEMS`.
+"""
+
+from experiments.problems.digits import Digits
+from experiments.problems.exponential import ExponentialProblem
+from experiments.problems.hypersphere import Hypersphere
+from experiments.problems.images import BinaryMnist, FashionMnist, Mnist
+from experiments.problems.linear import LinearProblem
+from experiments.problems.problem import Examples, Problem
+
+PROBLEMS: dict[str, type[Problem]] = {
+    "hypersphere": Hypersphere,
+    "mnist": Mnist,
+    "fashion_mnist": FashionMnist,
+    "binary_mnist": BinaryMnist,
+    "digits": Digits,
+    "linear": LinearProblem,
+    "exponential": ExponentialProblem,
+}
+
+__all__ = ["PROBLEMS", "Examples", "Problem"]

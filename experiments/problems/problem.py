@@ -1,0 +1,191 @@
+"""The contract of a problem: a distribution of labelled examples, and what is known of it.
+
+A problem is one file, entered by one line in `experiments.problems` (or brought by a plugin).
+Where it has a map S -> S' that preserves the distribution of training sets, uniform convergence
+can be shown to fail on it.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """Labelled examples.
+
+    Attributes:
+      inputs: float32 `[N, D]`, or a tree of arrays `[N, ...]`.
+      labels: int32 `[N]`; of a training set noisy where there is label noise.
+      record: what reproduces the draw exactly: `indices` into the pool, or a `key`.
+      noisy_labels: int32 `[N]`, of a test set with label noise: drawn as the training labels.
+    """
+
+    inputs: Any
+    labels: np.ndarray
+    record: Arrays = dataclasses.field(default_factory=dict)
+    noisy_labels: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class NoSettings:
+    """The settings of a problem that has none."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """Runs at one size of one variant: `title` for figures, `arrays` of the run of seed 0."""
+
+    title: str
+    problem: "Problem"
+    size: int
+    arrays: Arrays
+
+
+class Problem:
+    """A learning problem; `Problem(settings, seed)` makes it.
+
+    Class attributes:
+      about: what is learned and, if there is one, what S' is: a sentence or two.
+      Settings: a dataclass of its own settings (`lab.settings.setting`): they become flags.
+      presets: program -> preset -> values of settings, of the program's and of its own.
+      has_pool: whether its training sets are drawn from stored examples.
+      model: what learns, where the problem brings its own; its `apply` gives logits `[N, 2]`.
+      is_trained: whether by SGD through the engine; else the parameters are the training set.
+      loss: of SGD where the problem decides it, a name in `nets.losses.LOSSES`.
+      fixed: settings of a program that are part of the problem, and no flags.
+      margin_unit: what its margins are called.
+      needs_biases: why a network without biases cannot learn it, or ''.
+      expand: makes an input of what a draw holds of it, or None: it holds inputs.
+      test_depends_on_size: whether the distribution depends on m.
+      test_is_everything: whether `test` enumerates the whole distribution, so that the error
+        on it is the risk.
+      float64: whether margins are to be computed in float64.
+
+    Attributes:
+      features: what `training.init_params` must know of an input: D, or shapes.
+      image: height, width and channels of an input, or None where it is no image.
+      classes: C.
+      sha256: fingerprint of the data it rests on, or None.
+    """
+
+    about: ClassVar[str] = ""
+    Settings: ClassVar[type] = NoSettings
+    presets: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {}
+    has_pool: ClassVar[bool] = False
+    model: Any = None
+    is_trained: bool = True
+    loss: str | None = None
+    fixed: ClassVar[Mapping[str, Any]] = {}
+    margin_unit: str = "margin"
+    needs_biases: ClassVar[str] = ""
+    expand: Callable[[Any], Any] | None = None
+    test_depends_on_size: bool = False
+    test_is_everything: bool = False
+    float64: bool = False
+
+    features: Any
+    image: tuple[int, int, int] | None = None
+    classes: int = 2
+    sha256: str | None = None
+
+    @classmethod
+    def has_sprime(cls) -> bool:
+        """Whether it has a map S -> S'."""
+        return cls.sprime is not Problem.sprime
+
+    @classmethod
+    def check(cls, settings: Any) -> None:
+        """Raises a `Refusal` where its own settings do not go together."""
+
+    def draw(self, seed: int, size: int, draw: int | None = None) -> Examples:
+        """The training set of m = `size` examples of a seed, the same at every call.
+
+        Args:
+          seed: of the run.
+          size: m.
+          draw: which of several of a seed and size; None where there is one.
+        """
+        raise NotImplementedError
+
+    def test(self, size: int | None = None) -> Examples:
+        """Examples never trained on; for training sets of m = `size` where that matters."""
+        raise NotImplementedError
+
+    def largest_size(self, draws: int) -> int | None:
+        """The largest m of which `draws` training sets can be drawn; None: any."""
+        return None
+
+    def pool(self, indices: np.ndarray | None = None) -> Examples:
+        """The stored examples at places `[m]` of the pool, or all of them."""
+        raise NotImplementedError
+
+    def sprime(self, inputs: Any, labels: np.ndarray) -> tuple[Any, np.ndarray]:
+        """S' = T(S), on each example by itself; it preserves the distribution of S."""
+        raise NotImplementedError
+
+    def risk(self, params: Any, size: int) -> float | None:
+        """The exact risk of learned parameters, where it has a closed form."""
+        return None
+
+    def expected(self, size: int) -> dict[str, float]:
+        """What theory predicts: quantity -> value; empty where it says nothing."""
+        return {}
+
+    def observed(self, params: Any, margins: Arrays, size: int) -> dict[str, float]:
+        """The same quantities as they were found; `margins` on "train", "sprime", "test"."""
+        return {}
+
+    def more(self, model: Any, params: Any, train: Examples, size: int) -> Arrays:
+        """More to be measured of the run of seed 0, for figures."""
+        return {}
+
+    def tables(
+        self, arrays: Arrays, size: int, delta: float
+    ) -> dict[str, list[dict[str, Any]]]:
+        """More tables: name -> rows of one run, from what was measured of it."""
+        return {}
+
+    def summary(
+        self, tables: Mapping[str, Iterable[dict[str, Any]]]
+    ) -> dict[str, list[dict[str, Any]]]:
+        """More for summary.json, from `tables` of all runs."""
+        return {}
+
+    def report(
+        self,
+        summary: Mapping[str, Any],
+        cells: Sequence[Cell],
+        draw: Callable[..., Any],
+    ) -> list[Any]:
+        """More blocks for the report; `draw` as in `lab.program.Program.report`."""
+        return []
+
+
+def randomise(
+    labels: np.ndarray,
+    classes: int,
+    fraction: float,
+    uniform: np.ndarray,
+    redrawn: np.ndarray,
+) -> np.ndarray:
+    """Each label independently replaced with probability `fraction`.
+
+    The new label is uniform over ALL classes (the old one included), as in the authors'
+    code, so that at fraction 1 labels carry nothing.
+
+    Args:
+      labels: integers `[N]`.
+      classes: C.
+      fraction: probability.
+      uniform: `[N]` uniform on [0, 1), decides which.
+      redrawn: integers `[N]` uniform on 0..C-1, decides what.
+
+    Returns:
+      int32 `[N]`.
+    """
+    return np.where(uniform < fraction, redrawn, labels).astype(np.int32)

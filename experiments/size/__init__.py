@@ -1,1 +1,0 @@
-"""What `experiments.bounds_vs_samples` is made of."""

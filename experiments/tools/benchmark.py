@@ -1,0 +1,439 @@
+"""Speed, as ratios measured in one run: `python -m experiments.tools.benchmark`.
+
+Every row times our program and a baseline one after the other on the same machine:
+
+- steps: time of an SGD step of one run: many runs in our engine against one network at a
+  time in the minibatch loop a PyTorch user would write;
+- job: whole against whole: training with a margin check an epoch (ours compiles first, and
+  that counts), then margins and spectral norms (ours: certified enclosures of W, Z and
+  W - Z; the baseline: PyTorch's SVD-based norm of the same three);
+- library: measuring many networks and evaluating the bounds of their weights and margins:
+  the 28 measures of Jiang et al. (2020) that need no noise, against PyTorch as their public
+  code computes them, one network after another; and all of the registry that weights,
+  margins and the norms of the inputs decide;
+- noise: the same 28 and the 6 that search for the noise that a trained network bears, to a
+  drop in accuracy of 0.1 within 0.01, against that search as the public code makes it;
+- enclosures: certified to a relative width of 1e-4 against numpy's SVD;
+- examples: where uniform convergence fails, each against the loop one would write: a step of
+  the networks (PyTorch); the linear classifier learned and its margins on S and S' (numpy,
+  with the noise in memory, where ours makes it anew); the exponential network's errors on S,
+  S' and fresh points (numpy).
+
+Times are the best of several; ratios above 1 mean that ours is faster.
+"""
+
+import dataclasses
+import functools
+import os
+import time
+
+import jax
+import numpy as np
+import threadpoolctl
+from absl import app, flags, logging
+
+import bounds
+from bounds.measures.layers import NORMS
+from bounds.numerics.spectral_norm import spectral_norm
+from experiments import uc_failure
+from experiments.lab import devices, report
+from experiments.lab.program import settings_of
+from experiments.tools.baselines import (
+    CLASSES,
+    DEPTH,
+    EPOCHS,
+    FEATURES,
+    data,
+    numpy_exponential,
+    numpy_linear,
+    torch_data,
+    torch_epoch,
+    torch_job,
+    torch_measures,
+    torch_network,
+    torch_noise,
+)
+from experiments.uc_failure import study
+from nets import kernels, runs, training
+from nets.mlp import MLP, Layers
+from nets.sample import pad_sample
+
+flags.DEFINE_integer("devices", None, "CPU devices; default: all cores")
+flags.DEFINE_float("seconds", 6.0, "how long to time each side of a row")
+flags.DEFINE_list(
+    "rows", None, "some of steps, job, library, noise, enclosures, examples"
+)
+
+# What weights, margins and the norms of the inputs decide.
+WEIGHT_GROUPS = {
+    "architecture", "task", "margins", "inputs", "peeling", "paths", "spectra", *NORMS,
+} - {"from_other"}  # fmt: skip
+
+# (width, batch, runs at once, examples)
+CASES = (
+    (128, 1, 16, 1024),
+    (128, 64, 16, 4096),
+    (1024, 1, 4, 128),
+    (1024, 64, 4, 1024),
+)
+
+
+def plan(width, batch, epochs, model=None):
+    """Trains `epochs` epochs: the margin is out of reach."""
+    return training.Plan(
+        model=model or MLP(width, DEPTH, CLASSES, False),
+        loss="sigmoid",
+        learning_rate=0.1,
+        batch_size=batch,
+        shuffle=False,
+        margin=1e9,
+        threshold=0.0,
+        loss_target=None,
+        max_epochs=epochs,
+    )
+
+
+def start(p, seed, m, features=FEATURES, classes=CLASSES):
+    params = training.init_params(p, jax.random.key(seed), features)
+    return (
+        training.init_state(p, params, jax.random.key(seed)),
+        pad_sample(*data(m, features, classes), m),
+    )
+
+
+def best(function, seconds, prepare=lambda: None):
+    """The least time of one call, over as many calls as fit; `prepare` is not timed."""
+    times, end = [], time.perf_counter() + seconds
+    while not times or time.perf_counter() < end:
+        prepare()
+        began = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def our_step_seconds(p, m, layout, seconds, features=FEATURES, classes=CLASSES):
+    """Seconds a step a run when every lane is busy."""
+    begun = [start(p, lane, m, features, classes) for lane in range(layout.lanes)]
+    lanes = runs._Lanes(layout, *begun[0])
+    program = runs._compiled(p, layout, lanes)
+    steps = np.int32(m // p.batch_size - 1)  # short of the epoch's end and its check
+
+    def prepare():
+        for lane, (state, sample) in enumerate(begun):
+            lanes.fill(lane, lane, state, sample)
+        jax.block_until_ready(lanes.samples)
+
+    def call():
+        lanes.states, _ = jax.block_until_ready(
+            program(steps, steps, lanes.states, lanes.samples)
+        )
+
+    return best(call, seconds, prepare) / (int(steps) * layout.lanes)
+
+
+def our_job(width, batch, m, layout):
+    """A function of the number of networks; everything is compiled by a first call."""
+    p = plan(width, batch, EPOCHS)
+    groups = ("task", "margins", "layers", "init", "from_init")
+
+    def measure_one(params, init, sample):
+        return bounds.measure(bounds.Network(p.model, params, sample, init), groups)[0]
+
+    with jax.enable_x64(True):
+        measure = runs.map_lanes(layout, measure_one)
+    initial = jax.jit(lambda key: training.init_params(p, key, FEATURES))
+    sample = pad_sample(*data(m), m)
+
+    def job(count):
+        inits = {seed: initial(jax.random.key(seed)) for seed in range(count)}
+        ends = {}
+        for tick in runs.train_many(
+            p,
+            range(count),
+            lambda s: (training.init_state(p, inits[s], jax.random.key(s)), sample),
+            layout,
+        ):
+            ends |= {seed: done.state["params"] for seed, done in tick.finished.items()}
+        for first in range(0, count, layout.lanes):
+            batch_of = range(first, min(first + layout.lanes, count))
+            stacked = [
+                runs.stack(trees, layout.lanes)
+                for trees in (
+                    [ends[s] for s in batch_of],
+                    [inits[s] for s in batch_of],
+                    [sample] * len(batch_of),
+                )
+            ]
+            with jax.enable_x64(True):
+                jax.device_get(measure(*stacked))
+
+    return job
+
+
+def step_rows(seconds):
+    per_device = len(jax.devices())
+    for width, batch, count, m in CASES:
+        what = f"width {width}, batch {batch}, {count} runs"
+        layout = runs.make_layout(lanes_per_device=max(1, count // per_device))
+        ours = our_step_seconds(plan(width, batch, 2**30), m, layout, seconds)
+        inputs, _, one_hot = torch_data(m)
+        loop = functools.partial(
+            torch_epoch, torch_network(width), batch, inputs, one_hot
+        )
+        loop()
+        theirs = best(loop, seconds)
+        yield f"steps: {what}", ours, theirs / (m // batch), "step"
+
+
+def job_rows(seconds):
+    del seconds  # a job is run once
+    for width, batch, count, m in CASES:
+        what = f"width {width}, batch {batch}, {count} runs, {EPOCHS} epochs of {m}"
+        job = our_job(width, batch, m, runs.make_layout())
+        job(count)
+        ours = best(lambda j=job, c=count: j(c), 0)
+        theirs = best(lambda a=(width, batch, count, m): torch_job(*a), 0)
+        yield f"job: {what}", ours, theirs, "job"
+
+
+def untrained(widths, count, m):
+    """Networks that were not trained: their weights are as good for timing."""
+    model, (inputs, labels) = Layers((*widths, CLASSES)), data(m)
+    sample = pad_sample(inputs, labels, m)
+
+    def params(key):
+        return model.init(jax.random.key(key), inputs[:1])["params"]
+
+    return [
+        bounds.Network(model, params(2 * i), sample, params(2 * i + 1))
+        for i in range(count)
+    ]
+
+
+def our_library(names, networks, layout):
+    """A function that measures networks, a lane each, and evaluates bounds on them."""
+    groups = tuple(bounds.needs(names))
+    with jax.enable_x64(True):
+        program = runs.map_lanes(layout, lambda one: bounds.measure(one, groups)[0])
+
+    def call():
+        batches = []
+        with jax.enable_x64(True):
+            for first in range(0, len(networks), layout.lanes):
+                lanes = runs.stack(networks[first : first + layout.lanes], layout.lanes)
+                batches.append(jax.device_get(program(lanes)))
+        every = jax.tree.map(lambda *leaves: np.concatenate(leaves), *batches)
+        bounds.evaluate(every, names, margin=1.0)
+
+    return call
+
+
+def measures_of_jiang():
+    """The 34 measures of the public code of Jiang et al. (2020): (without, with noise)."""
+    own = [n for n, spec in bounds.BOUNDS.items() if spec.paper == fantastic_paper()]
+    of_weights = [n for n in own if set(bounds.needs([n])) <= WEIGHT_GROUPS]
+    of_noise = [n for n in own if n.startswith("pacbayes_")]
+    assert (len(of_weights), len(of_noise)) == (28, 6)
+    return of_weights, of_noise
+
+
+def fantastic_paper():
+    return bounds.BOUNDS["params"].paper
+
+
+def library_rows(seconds):
+    measures, _ = measures_of_jiang()
+    every = [n for n in bounds.BOUNDS if set(bounds.needs([n])) <= WEIGHT_GROUPS]
+    for widths, count in (((128, 128), 16), ((1024,) * 5, 4)):
+        networks = untrained(widths, count, 4096)
+        layout = runs.make_layout(lanes_per_device=1)
+        shape = f"784-{'-'.join(map(str, widths))}-10"
+        inputs, labels, one_hot = torch_data(4096)
+        torch_one = torch_network(widths[0], depth=len(widths))
+        initial = [w.detach().clone() for w in torch_one.parameters()]
+        with_torch = functools.partial(
+            torch_measures, torch_one, initial, inputs, labels, one_hot
+        )
+        theirs = best(with_torch, seconds)
+        for names, what in ((measures, "28 measures"), (every, f"{len(every)} bounds")):
+            call = our_library(tuple(names), networks, layout)
+            call()
+            ours = best(call, seconds) / count
+            yield f"library: {what}, {count} x {shape}", ours, theirs, "network"
+
+
+def trained(widths, count, m):
+    """Networks that a few epochs have taught what a random linear classifier says."""
+    model, (inputs, _) = Layers((*widths, CLASSES)), data(m)
+    teacher = np.random.default_rng(1).standard_normal((FEATURES, CLASSES))
+    sample = pad_sample(inputs, np.argmax(inputs @ teacher, axis=1), m)
+    p = dataclasses.replace(
+        plan(widths[0], 64, 10, model), loss="softmax", momentum=0.9, learning_rate=0.02
+    )
+    initial = jax.jit(lambda key: training.init_params(p, key, FEATURES))
+    inits = [initial(jax.random.key(seed)) for seed in range(count)]
+    ends = {}
+    for tick in runs.train_many(
+        p,
+        range(count),
+        lambda s: (training.init_state(p, inits[s], jax.random.key(s)), sample),
+        runs.make_layout(lanes_per_device=1),
+    ):
+        ends |= {seed: done.state["params"] for seed, done in tick.finished.items()}
+    return [bounds.Network(model, ends[s], sample, inits[s]) for s in range(count)]
+
+
+def noise_rows(seconds):
+    names = tuple(name for some in measures_of_jiang() for name in some)
+    for widths, count in (((128, 128), 16), ((1024,) * 5, 4)):
+        networks = trained(widths, count, 4096)
+        one = networks[0]
+        with_torch = functools.partial(
+            torch_noise,
+            [np.asarray(w) for w in kernels.weight_matrices(one.params)],
+            one.sample.inputs,
+            one.sample.labels,
+        )
+        call = our_library(names, networks, runs.make_layout(lanes_per_device=1))
+        call()
+        ours = best(call, seconds) / count
+        shape = f"784-{'-'.join(map(str, widths))}-10"
+        theirs = best(with_torch, 0)
+        yield f"noise: 34 measures, {count} x {shape}", ours, theirs, "network"
+
+
+def enclosure_rows(seconds):
+    per_device = len(jax.devices())
+    matrices = (
+        np.random.default_rng(0).standard_normal((8, 1024, 1024)).astype(np.float32)
+    )
+    with jax.enable_x64(True):
+        layout = runs.make_layout(lanes_per_device=max(1, 8 // per_device))
+        program = runs.map_lanes(layout, spectral_norm)
+        on_devices = jax.device_put(matrices, layout.sharding)
+        found = jax.device_get(program(on_devices))
+        assert np.all(found.upper <= 1.0001 * found.lower)
+        ours = best(lambda: jax.block_until_ready(program(on_devices)), seconds)
+    for precision in (np.float32, np.float64):
+        wide = matrices.astype(precision)
+        with threadpoolctl.threadpool_limits(os.cpu_count(), "blas"):
+            theirs = best(lambda w=wide: np.linalg.svd(w, compute_uv=False), seconds)
+        what = f"enclosures: 8 matrices 1024 x 1024, SVD in {precision.__name__}"
+        yield what, ours, theirs, "all"
+
+
+def network_example_rows(seconds):
+    """Steps of the networks of `hypersphere` (the notebook's) and `digits` (its demo)."""
+    for name, features, width, batch, m in (
+        ("hypersphere", 500, 10000, 64, 1024), ("digits", 784, 500, 8, 1024),
+    ):  # fmt: skip
+        p = plan(width, batch, 2**30, MLP(width, 1, 2, True))
+        layout = runs.make_layout()
+        ours = our_step_seconds(p, m, layout, seconds, features, 2)
+        inputs, _, one_hot = torch_data(m, features, 2)
+        network = torch_network(width, features, 1, 2, bias=True)
+        loop = functools.partial(torch_epoch, network, batch, inputs, one_hot)
+        loop()
+        theirs = best(loop, seconds) / (m // batch)
+        what = (
+            f"{name}: step of {features}-{width}-2, batch {batch}, {layout.lanes} runs"
+        )
+        yield what, ours, theirs, "step"
+
+
+def closed_form_example_rows(seconds):
+    """The two learners that have closed forms, whole."""
+    per_device, count = len(jax.devices()), 4
+    for example, dim in (("linear", 102400), ("exponential", 512)):
+        typed = {"dim": dim, "sizes": (1024,), "seeds": count}
+        config = settings_of(uc_failure.PROGRAM, example, "demo", typed)
+        of, layout = study.make(config), runs.make_layout()
+        one = of.problems[""]
+        model = study.model_of(config, one)
+        fresh = one.test(config.sizes[0])
+        draws = [one.draw(run.seed, run.size) for run in of.runs]
+        pairs = [(d, study.sprime_of(one, d)) for d in draws]
+        sets = [[pad_sample(d.inputs, d.labels, 0) for d in pair] for pair in pairs]
+        test = None
+        if not one.is_trained:
+            test = pad_sample(fresh.inputs, fresh.labels, 0)
+
+        def margins(test, params, train, sprime, one=one, model=model):
+            looked_at = [train, sprime] + ([] if test is None else [test])
+            return [study.examine(one, model, params, s)[0] for s in looked_at]
+
+        with jax.enable_x64(one.float64):
+            program = runs.map_lanes(layout, margins, shared=1)
+
+        def ours(of=of, sets=sets, program=program, test=test, one=one, config=config):
+            learned = {
+                run: train for run, (train, _) in zip(of.runs, sets, strict=True)
+            }
+            if one.is_trained:
+                plan_of_all = study.plan_of(config, one)
+
+                def begin(run):
+                    job = of.stages[0].job(run, None)
+                    state = training.init_state(plan_of_all, job.init(), job.key())
+                    return state, learned[run]
+
+                for tick in runs.train_many(
+                    plan_of_all, of.runs, begin, runs.make_layout()
+                ):
+                    learned |= {r: f.state["params"] for r, f in tick.finished.items()}
+            for first in range(0, count, per_device):
+                some = range(first, min(first + per_device, count))
+                lanes = [
+                    runs.stack([tree[i] for i in some], per_device)
+                    for tree in (list(learned.values()), *zip(*sets, strict=True))
+                ]
+                with jax.enable_x64(one.float64):
+                    jax.device_get(program(test, *lanes))
+
+        def theirs(example=example, config=config, pairs=pairs, fresh=fresh):
+            rng = np.random.default_rng(0)
+            for train, sprime in pairs:
+                if example == "linear":
+                    numpy_linear(config.sizes[0], config.dim, rng)
+                else:
+                    three = [(d.inputs, d.labels) for d in (train, sprime, fresh)]
+                    numpy_exponential(train.inputs, train.labels, three)
+
+        ours()
+        with threadpoolctl.threadpool_limits(os.cpu_count(), "blas"):
+            baseline = best(theirs, seconds)
+        what = f"{example}: m = {config.sizes[0]}, D = {config.dim}, {count} runs whole"
+        yield what, best(ours, seconds), baseline, "all"
+
+
+def example_rows(seconds):
+    yield from network_example_rows(seconds)
+    yield from closed_form_example_rows(seconds)
+
+
+ROWS = {
+    "steps": step_rows,
+    "job": job_rows,
+    "library": library_rows,
+    "noise": noise_rows,
+    "enclosures": enclosure_rows,
+    "examples": example_rows,
+}
+
+
+def main(_):
+    logging.set_verbosity(logging.WARNING)
+    devices.use_cores(flags.FLAGS.devices)
+    kind = jax.devices()[0].device_kind
+    table = [
+        [what, f"{1e3 * ours:.3g}", f"{1e3 * theirs:.3g}", unit, f"{theirs / ours:.1f}"]
+        for name in flags.FLAGS.rows or ROWS
+        for what, ours, theirs, unit in ROWS[name](flags.FLAGS.seconds)
+    ]
+    columns = ("what", "ours, ms", "baseline, ms", "per", "ratio")
+    report.show(report.Table(columns, table, f"{len(jax.devices())} x {kind}"))
+
+
+if __name__ == "__main__":
+    app.run(main)

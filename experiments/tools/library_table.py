@@ -1,0 +1,84 @@
+"""The table of bounds/README.md: every bound, what it promises, and its value on an MNIST network.
+
+  python -m experiments.tools.library_table --folders=runs/library,runs/posterior,runs/subspace
+
+reads the values from run folders, for each bound from the first that
+has one, and writes the table between its two marks. `make library DATA=DIR` makes
+the folders, too.
+"""
+
+from pathlib import Path
+
+from absl import app, flags
+
+import bounds
+from experiments.lab import report
+from experiments.lab.command_line import refuse
+from experiments.lab.refusals import Refusal
+from experiments.lab.run_folder import read_table, whole
+
+BEGIN, END = "<!-- library: begin -->", "<!-- library: end -->"
+
+flags.DEFINE_list("folders", None, "run folders of evaluate or certify")
+flags.DEFINE_string("readme", "bounds/README.md", "the file with the table")
+
+
+def values(folders):
+    """bound -> its row of the first folder, and of its first network, that has a value."""
+    found = {}
+    for folder in folders:
+        path = Path(folder) / "bounds.csv"
+        if not path.is_file():
+            raise Refusal(
+                f"--folders={folder}: has no bounds.csv; give folders of evaluate, certify or "
+                "bounds_vs_samples"
+            )
+        for row in read_table(path):
+            if row["bound"] in bounds.BOUNDS and row["value"]:
+                found.setdefault(row["bound"], row)
+    return found
+
+
+def table(found):
+    """The Markdown lines: a row a bound; `found` as `values` returns it."""
+    lines = [
+        "| bound or measure | status | speaks of | needs | value |",
+        "|---|---|---|---|---:|",
+    ]
+    for name, spec in bounds.BOUNDS.items():
+        needs = ", ".join(spec.groups)
+        row = found.get(name)
+        value = report.number(float(row["value"])) if row else "n/a"
+        lines.append(
+            f"| `{name}` | {spec.status} | {spec.speaks_of} | {needs} | {value} |"
+        )
+    return lines
+
+
+def replaced(text, lines, readme):
+    """`text` with `lines` between the marks."""
+    parts = text.split(BEGIN), text.split(END)
+    if any(len(part) != 2 for part in parts):
+        raise Refusal(f"--readme={readme}: must hold {BEGIN} and {END}, each once")
+    return f"{parts[0][0]}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{parts[1][1]}"
+
+
+def main(_):
+    values_of = flags.FLAGS
+    try:
+        if not values_of.folders:
+            raise Refusal(
+                "--folders is missing; name run folders of evaluate or certify"
+            )
+        readme = Path(values_of.readme)
+        if not readme.is_file():
+            raise Refusal(f"--readme={readme}: there is no such file")
+        text = replaced(readme.read_text(), table(values(values_of.folders)), readme)
+        with whole(readme) as aside:
+            aside.write_text(text)
+    except Refusal as refusal:
+        refuse(str(refusal))
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,114 @@
+"""What the programs owe to the shell: help, exit codes, pipes, poor terminals."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from experiments.bounds_vs_samples import PROGRAM as BOUNDS_VS_SAMPLES
+from experiments.certify import PROGRAM as CERTIFY
+from experiments.evaluate import PROGRAM as EVALUATE
+from experiments.lab import settings
+from experiments.lab.program import kind_of, problems_of
+from experiments.uc_failure import PROGRAM as UC_FAILURE
+from tests.experiments.tiny import CACHE, ROOT, TINY_FLAGS, content, finish, program
+
+PROGRAMS = (BOUNDS_VS_SAMPLES, UC_FAILURE, EVALUATE, CERTIFY)
+ENDLESS = (
+    "--dim=50", "--radii=1,2", "--width=200", "--sizes=2048", "--seeds=2", "--draws=1",
+    "--margin=1e6", "--max_epochs=100000", "--devices=2",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("asked", PROGRAMS, ids=lambda p: p.name)
+def test_help_shows_every_flag_once_in_groups(asked):
+    code, printed, errors = finish(program("--help", name=asked.name))
+    assert code == 0 and not errors
+    shown = re.findall(r"^  --(\w+)", printed.partition("\n\nproblem\n")[2], re.M)
+    assert len(shown) == len(set(shown))
+    for problem in problems_of(asked):
+        own = set(settings.names(kind_of(asked, problem))) - set(asked.without)
+        assert own <= set(shown)
+    for group in ("needed first", "problem", "network", "training", "run folder"):
+        if group != "training" or asked is not EVALUATE:
+            assert f"\n{group}\n" in printed
+    first = printed.partition("needed first\n")[2].partition("\n\n")[0].splitlines()
+    assert 4 <= len(first) <= 6 and any("--out" in line for line in first)
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; sys.argv[1:] = ['--help']\n"
+        "from experiments.certify.__main__ import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "heavy = {'matplotlib', 'orbax', 'pooch', 'scipy'}\n"
+        "print(*sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and done.stderr.strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("sent", "code", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_stopped_in_one_line_that_says_how_to_go_on(tmp_path, sent, code, word):
+    out = tmp_path / "a"
+    process = program(*ENDLESS, f"--out={out}", "--checkpoint_seconds=0.1")
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not list(
+        (out / "checkpoints" / "unfinished").glob("[0-9]*")
+    ):
+        time.sleep(0.05)
+    process.send_signal(sent)
+    found, printed, errors = finish(process)
+    assert found == code and printed == "", errors
+    assert errors.count("\n") == 1 and word in errors
+    assert f"--out={out} --resume" in errors
+    # and what it says is true: there is something to go on with
+    assert list((out / "checkpoints" / "unfinished").glob("[0-9]*"))
+
+
+def test_a_reader_that_has_seen_enough_ends_it_quietly():
+    done = subprocess.run(
+        f"{sys.executable} -m experiments.evaluate --list | head -3",
+        shell=True, cwd=ROOT, capture_output=True, text=True, env=os.environ | CACHE,
+    )  # fmt: skip
+    assert done.stderr == "" and len(done.stdout.splitlines()) == 3
+
+
+def test_a_poor_terminal_and_no_home(tmp_path):
+    """ASCII only, a matplotlib backend that is not there, nowhere to keep settings."""
+    kept = {k: v for k, v in os.environ.items() if k not in ("HOME", "LANG")}
+    poor = {
+        "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0",
+        "PYTHONIOENCODING": "ascii", "MPLBACKEND": "Qt5Agg", "COLUMNS": "40",
+    }  # fmt: skip
+    out = tmp_path / "a"
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.bounds_vs_samples", *TINY_FLAGS,
+         "--sizes=32", f"--out={out}", "--devices=2", "--figures=pdf,svg"],
+        cwd=ROOT, capture_output=True, env=kept | CACHE | poor,
+    )  # fmt: skip
+    assert done.returncode == 0 and done.stderr == b"", done.stderr[-2000:]
+    assert done.stdout.isascii()
+    names = {p.suffix for p in (out / "figures").iterdir()}
+    assert names == {".png", ".pdf", ".svg"}
+    assert content(out)["results"]
+    stems = {p.stem for p in (out / "figures").iterdir()}
+    for stem in stems:
+        assert (out / "figures" / f"{stem}.pdf").read_bytes()[:5] == b"%PDF-"
+        assert "<svg" in (out / "figures" / f"{stem}.svg").read_text()
+
+
+def test_old_names_of_flags_still_mean_the_same(tmp_path):
+    for flag in ("--dataset=cifar", "--example=cifar", "--problem=cifar"):
+        code, _, errors = finish(program(flag, f"--out={tmp_path / 'a'}"))
+        assert code == 2 and "--problem=cifar: must be one of hypersphere" in errors
