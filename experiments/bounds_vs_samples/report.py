@@ -19,7 +19,7 @@ def overview(summary: Mapping[str, Any]) -> list[Any]:
     if summary["along"]:
         blocks.append(_along_table(summary["along"]))
     for variant, found in summary["variants"].items():
-        blocks += [_sizes_table(variant, found), _growth_table(variant, found)]
+        blocks += [_growth_table(variant, found), _sizes_table(variant, found)]
     return blocks
 
 
@@ -108,7 +108,7 @@ def _growth_table(variant, found):
         rows.append(
             [
                 shown_name(name) if not rule else label,
-                _status(name),
+                found["verdicts"].get(name, ""),
                 rule,
                 "" if s["mean"] is None else f"{s['mean']:+.3f}",
                 report.interval(s["low"], s["high"], 3),
@@ -116,19 +116,19 @@ def _growth_table(variant, found):
                 curvature,
                 str(s["zeros_replaced"] or ""),
                 str(s["left_out"] or ""),
-                found["verdicts"].get(name, ""),
+                _status(name),
             ]
         )
     columns = (
-        "quantity", "status", "margin", "exponent of m", "95% interval",
-        "more than the error's", "curvature in log m", "zeros", "left out", "verdict",
+        "quantity", "verdict", "margin", "exponent of m", "95% interval",
+        "more than the error's", "curvature in log m", "zeros", "left out", "status",
     )  # fmt: skip
     title = (
         "Growth with m: the exponent a of m^a, and how much more it is than the error's"
     )
     title += f" ({variant})" if variant else ""
     return report.Table(
-        columns, rows, title, words=("status", "verdict"),
+        columns, rows, title, words=("verdict", "margin", "status"),
         on_terminal=len(rows) <= _MOST_ROWS,
     )  # fmt: skip
 

@@ -96,7 +96,7 @@ def _bounds_table(found):
         body.append([name, spec.status, spec.speaks_of, *cells, beside])
     many = ("least", "median", "largest")
     columns = networks if len(networks) <= _MOST_COLUMNS else many
-    heads = ("bound", "status", "speaks of", *columns, "error of whom it speaks of")
+    heads = ("bound", "status", "speaks of", *columns, "that network's own error")
     title = (
         "Bounds, by what they promise and by value; marked: certificates below the error of "
         "guessing"

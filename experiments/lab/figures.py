@@ -30,7 +30,7 @@ FIXED = {
     "sprime": ("error on S'", COLOURS[1], MARKERS[1]),
     "train": ("training error", COLOURS[2], MARKERS[2]),
 }
-_REST = [(c, m) for c, m in zip(COLOURS[3:], MARKERS[3:], strict=True)]
+_REST = COLOURS[3:]
 
 STYLE = {
     "font.size": 9,
@@ -75,8 +75,10 @@ class Drawing:
         if name in FIXED:
             return *FIXED[name][1:], LINES[0]
         if name not in self._styles:
-            turn, place = divmod(len(self._styles), len(_REST))
-            self._styles[name] = (*_REST[place], LINES[turn % len(LINES)])
+            number = len(self._styles)
+            turn, place = divmod(number, len(_REST))
+            marker = MARKERS[(number + turn + 3) % len(MARKERS)]  # no two alike
+            self._styles[name] = (_REST[place], marker, LINES[turn % len(LINES)])
         return self._styles[name]
 
     def save(self, figure: Any, painted: dict[str, bytes]) -> None:
@@ -197,7 +199,8 @@ def paint_panels(
             axes.remove()
 
 
-def _paint_panel(canvas, axes, panel):
+def _plain_numbers(axis, values):
+    """Ticks of a logarithmic axis as plain numbers, where they span few powers of 10."""
     from matplotlib.ticker import (
         AutoLocator,
         LogLocator,
@@ -205,6 +208,15 @@ def _paint_panel(canvas, axes, panel):
         StrMethodFormatter,
     )
 
+    axis.set_minor_formatter(NullFormatter())
+    values = [v for v in values if 0 < v < math.inf]
+    if values and max(values) < 100 * min(values):
+        narrow = max(values) < 4 * min(values)
+        axis.set_major_locator(AutoLocator() if narrow else LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+
+
+def _paint_panel(canvas, axes, panel):
     for curve in panel.curves:
         look = canvas.style(curve.name) | {"label": curve.label}
         if curve.published:
@@ -224,13 +236,7 @@ def _paint_panel(canvas, axes, panel):
     if not panel.curves:
         return
     canvas.ticks(axes, sorted({x for curve in panel.curves for x in curve.x}))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    values = [y for curve in panel.curves for y in curve.y if y > 0]
-    if values and max(values) < 100 * min(values):
-        narrow = max(values) < 4 * min(values)
-        locator = AutoLocator() if narrow else LogLocator(subs=(1, 2, 5))
-        axes.yaxis.set_major_locator(locator)
-        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    _plain_numbers(axes.yaxis, [y for curve in panel.curves for y in curve.y])
     low, high = axes.get_ylim()
     for what, level in panel.levels.items():
         if low <= level <= high:
@@ -305,7 +311,10 @@ def paint_rows(
         axes.set_xscale("log" if log else "linear")
         for what, level in (levels or {}).items():
             axes.axvline(level, color="black", lw=0.9, ls="--", label=what)
-        if not log:  # an interval over two seeds may be of any length
+        if log:
+            marks = [v for row in rows for v in (*row.values, *row.errors)]
+            _plain_numbers(axes.xaxis, [*marks, *(levels or {}).values()])
+        else:  # an interval over two seeds may be of any length
             axes.axvline(0.0, color="black", lw=0.6)
             middle = [v for row in rows for v in row.values if math.isfinite(v)]
             middle += list((levels or {}).values())

@@ -17,7 +17,7 @@ _STYLE = """
 :root{color-scheme:light dark;--ink:#1c1c1c;--paper:#fff;--soft:#555;--line:#ddd;--tint:#f3f5f7}
 @media(prefers-color-scheme:dark){:root{--ink:#e6e6e6;--paper:#16181b;--soft:#a9adb3;--line:#3a3e44;--tint:#22262b}
 img{background:#fff;border-radius:4px}}
-body{font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:70rem;margin:1.5rem auto;padding:0 1rem}
+body{font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:82rem;margin:1.5rem auto;padding:0 1rem}
 h1{font-size:1.6rem;line-height:1.2}h2{font-size:1.2rem;margin-top:2.2rem}p{max-width:48rem;overflow-wrap:anywhere}
 .answer{font-size:1.1rem;max-width:none;background:var(--tint);border-left:4px solid #0072B2;padding:.8rem 1rem}
 .answer p{margin:.3rem 0}
@@ -29,7 +29,8 @@ th{position:sticky;top:0;background:var(--paper);border-bottom:2px solid var(--s
 th:first-child,td:first-child,td.word,th.word{text-align:left}
 td.word{white-space:normal;min-width:9rem}tr.marked td{background:var(--tint);font-weight:600}
 code{background:var(--tint);padding:.1rem .3rem;border-radius:3px;overflow-wrap:anywhere}
-@media(max-width:40rem){body{margin:.5rem auto;padding:0 .7rem}h1{font-size:1.3rem}td.word{min-width:7rem}th,td{padding:.25rem .4rem}}
+@media(max-width:40rem){body{margin:.5rem auto;padding:0 .7rem}h1{font-size:1.3rem}td.word{min-width:6rem}th,td{padding:.25rem .35rem}
+td:first-child{white-space:normal;overflow-wrap:anywhere;min-width:7.5rem}}
 """
 
 
@@ -75,6 +76,18 @@ class Table:
     words: Sequence[str] = ()
     marked: Sequence[int] = ()
     on_terminal: bool = True
+
+    def __post_init__(self):
+        """Leaves out columns in which nothing stands."""
+        filled = [
+            place
+            for place in range(len(self.columns))
+            if not place or any(str(row[place]) for row in self.rows)
+        ]
+        if self.rows:
+            keep = lambda cells: tuple(cells[place] for place in filled)  # noqa: E731
+            object.__setattr__(self, "columns", keep(self.columns))
+            object.__setattr__(self, "rows", tuple(map(keep, self.rows)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,7 +215,9 @@ def _show_table(table):
     console = Console()
     if not console.is_terminal:  # whole also where there is none
         console = Console(width=400)
-    shown = RichTable(title=table.title, title_justify="left", box=None, pad_edge=False)
+    if table.title:
+        print(table.title)
+    shown = RichTable(box=None, pad_edge=False)
     words = {*table.words, *table.columns[:1]}
     for index, column in enumerate(table.columns):
         shown.add_column(
