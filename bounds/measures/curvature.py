@@ -18,6 +18,7 @@ from bounds.measures.loss import (
     visit_blocks,
 )
 from bounds.network import Measure
+from bounds.numerics import lanczos
 
 
 @struct.dataclass
@@ -64,40 +65,6 @@ def _norm(vector):
     return scale * jnp.linalg.norm(vector / scale)
 
 
-def _largest_eigenvalue(product, start, steps):
-    """Lanczos with full re-orthogonalisation: the top Ritz value, and its residual's norm.
-
-    The Ritz value is at most the largest eigenvalue, and an eigenvalue lies within the
-    residual's norm of it.
-    """
-    eps = jnp.finfo(start.dtype).eps
-
-    def step(i, carry):
-        basis, diagonal, off_diagonal, v = carry
-        basis = basis.at[i].set(v)
-        w = product(v)
-        diagonal = diagonal.at[i].set(v @ w)
-        # What is left when the Krylov space is exhausted is rounding, and no direction.
-        noise = 100 * eps * _norm(w)
-        for _ in range(2):  # twice is enough (Kahan)
-            w = w - (basis @ w) @ basis
-        norm = _norm(w)
-        norm = jnp.where(norm > noise, norm, 0.0)
-        v = jnp.where(norm > 0, w / jnp.where(norm > 0, norm, 1.0), 0.0)
-        return basis, diagonal, off_diagonal.at[i].set(norm), v
-
-    zeros = jnp.zeros((steps,), start.dtype)
-    basis = jnp.zeros((steps, start.shape[0]), start.dtype)
-    with jax.default_matmul_precision("highest"):
-        _, diagonal, off_diagonal, _ = jax.lax.fori_loop(
-            0, steps, step, (basis, zeros, zeros, start / _norm(start))
-        )
-    off = jnp.diag(off_diagonal[:-1].astype(float), 1)
-    tridiagonal = jnp.diag(diagonal.astype(float)) + off + off.T
-    values, vectors = jnp.linalg.eigh(tridiagonal)
-    return values[-1], jnp.abs(vectors[-1, -1] * off_diagonal[-1])
-
-
 def curvature(network):
     """The largest eigenvalue of H and its trace: `Curvature`.
 
@@ -119,11 +86,11 @@ def curvature(network):
         return v @ product(v)
 
     steps = min(STEPS, flat.shape[0])
-    top, residual = _largest_eigenvalue(product, start, steps)
+    top = lanczos.largest(product, start, steps, _norm)
     drawn = jax.lax.map(quadratic_form, keys).astype(float)
     return Curvature(
-        top_eigenvalue=finite_or_inf(top),
-        top_eigenvalue_residual=finite_or_inf(residual),
+        top_eigenvalue=finite_or_inf(top.value),
+        top_eigenvalue_residual=finite_or_inf(top.residual),
         trace=finite_or_inf(jnp.mean(drawn)),
         trace_standard_error=finite_or_inf(jnp.std(drawn, ddof=1) / PROBES**0.5),
     )

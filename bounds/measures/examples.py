@@ -8,7 +8,7 @@ from flax import struct
 from bounds.network import Measure
 from nets.kernels import map_last, weight_matrices
 from nets.margins import margin
-from nets.sample import BLOCK, rows_of
+from nets.sample import fold_blocks
 from nets.training import logits_of
 
 
@@ -62,25 +62,22 @@ def on_examples(model, params, sample):
     Margins `[M]` are sorted; one that is not finite (an overflow) counts as -inf.
     """
 
-    def visit(block, totals):
+    def visit(totals, block):
         found, sums = totals
-        start = block * BLOCK
-        inputs, labels = rows_of(sample, start, BLOCK)
-        logits = logits_of(model, params, inputs)
-        values = jax.vmap(margin)(logits, labels)
-        found = jax.lax.dynamic_update_slice_in_dim(found, values, start, 0)
+        logits = logits_of(model, params, block.inputs)
+        values = jax.vmap(margin)(logits, block.labels)
+        found = jax.lax.dynamic_update_slice_in_dim(found, values, block.start, 0)
         log_p = jax.nn.log_softmax(logits)
-        of_label = jnp.take_along_axis(log_p, labels[:, None], axis=1)[:, 0]
+        of_label = jnp.take_along_axis(log_p, block.labels[:, None], axis=1)[:, 0]
         p_log_p = jnp.where(log_p > -jnp.inf, jnp.exp(log_p) * log_p, 0.0)
         both = jnp.stack([-of_label, jnp.sum(p_log_p, axis=1)], axis=1)
-        known = start + jnp.arange(BLOCK) < sample.size
-        return found, sums + jnp.sum(jnp.where(known[:, None], both, 0.0), axis=0)
+        both = jnp.where(block.known[:, None], both, 0.0)
+        return found, sums + jnp.sum(both, axis=0)
 
     rows = sample.labels.shape[0]
     with jax.default_matmul_precision("highest"):
-        blocks = -(-sample.size // BLOCK)
         start = jnp.full((rows,), jnp.inf, sample.inputs.dtype), jnp.zeros(2)
-        found, sums = jax.lax.fori_loop(0, blocks, visit, start)
+        found, sums = fold_blocks(sample, visit, start)
     found = jnp.where(jnp.isfinite(found), found, -jnp.inf)
     found = jnp.where(jnp.arange(rows) < sample.size, found, jnp.inf)
     cross_entropy, negative_entropy = sums / sample.size

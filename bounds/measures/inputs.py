@@ -10,7 +10,7 @@ from flax import struct
 
 from bounds.network import Measure, Unavailable
 from bounds.numerics.linear_maps import Matrix, as_folded, has_biases
-from nets.sample import BLOCK, rows_of
+from nets.sample import fold_blocks
 
 
 @struct.dataclass
@@ -64,15 +64,12 @@ def over_blocks(sample, visit, totals):
     x is `[block, D]`, as wide as the default float; rows that are not `known` are zeros.
     """
 
-    def of_block(block, totals):
-        start = block * BLOCK
-        x, _ = rows_of(sample, start, BLOCK)
-        known = start + jnp.arange(BLOCK) < sample.size
-        return visit(jnp.where(known[:, None], x, 0).astype(float), known, totals)
+    def of_block(totals, block):
+        x = jnp.where(block.known[:, None], block.inputs, 0).astype(float)
+        return visit(x, block.known, totals)
 
-    blocks = -(-sample.size // BLOCK)
     with jax.default_matmul_precision("highest"):
-        return jax.lax.fori_loop(0, blocks, of_block, totals)
+        return fold_blocks(sample, of_block, totals)
 
 
 def task_and_inputs(network):

@@ -13,7 +13,7 @@ from flax import struct
 from bounds.numerics import chain
 from nets.kernels import from_arrays, to_arrays
 from nets.margins import margin
-from nets.sample import BLOCK, rows_of
+from nets.sample import fold_blocks
 from nets.training import logits_of
 
 EXAMPLES = 1024  # the first training examples, a whole number of blocks
@@ -61,15 +61,12 @@ def visit_blocks(network, visit, start, limit=EXAMPLES):
 
     `known` `[BLOCK]` says which rows count.
     """
-    size = size_of(network, limit)
 
-    def body(block, carry):
-        first = block * BLOCK
-        inputs, labels = rows_of(network.sample, first, BLOCK)
-        return visit(carry, inputs, labels, first + jnp.arange(BLOCK) < size)
+    def body(carry, block):
+        return visit(carry, block.inputs, block.labels, block.known)
 
     with jax.default_matmul_precision("highest"):
-        return jax.lax.fori_loop(0, -(-size // BLOCK), body, start)
+        return fold_blocks(network.sample, body, start, size=size_of(network, limit))
 
 
 def _log_odds(logits, label):

@@ -20,7 +20,7 @@ from bounds import arithmetic
 from bounds.measures import noisy
 from bounds.network import Measure
 from nets.kernels import layers, weight_matrices
-from nets.sample import BLOCK, rows_of
+from nets.sample import BLOCK, block_of, blocks_of
 from nets.training import logits_of
 
 
@@ -72,12 +72,10 @@ def _wrong_without_noise(network):
     """Errors of each block of the training set, `[blocks]`."""
     sample = network.sample
 
-    def of_block(block):
-        start = block * BLOCK
-        x, labels = rows_of(sample, start, BLOCK)
-        known = start + jnp.arange(BLOCK) < sample.size
-        logits = logits_of(network.model, network.params, x)
-        return noisy.lost(logits, labels, known)
+    def of_block(index):
+        block = block_of(sample, index)
+        logits = logits_of(network.model, network.params, block.inputs)
+        return noisy.lost(logits, block.labels, block.known)
 
     with jax.default_matmul_precision("highest"):
         return jax.lax.map(of_block, jnp.arange(sample.labels.shape[0] // BLOCK))
@@ -94,7 +92,7 @@ def _drops(found, levels, network, clean, is_enough):
       is_enough: (drops, standard errors) -> whether to see no more blocks.
     """
     sample, depth = network.sample, len(layers(network.params))
-    blocks = noisy.blocks_of(sample)
+    blocks = blocks_of(sample)
     scales = jnp.tile(jnp.exp2(levels)[:, None], (1, depth))
 
     def see(carry):

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from nets.kernels import layers
 from nets.margins import margin
 from nets.operators import is_dense
-from nets.sample import BLOCK, rows_of
+from nets.sample import BLOCK, block_of, blocks_of
 from nets.stochastic import pre_activations
 from nets.training import logits_of
 
@@ -154,10 +154,6 @@ def posterior(params):
     return _dense(layers(params), spread)
 
 
-def blocks_of(sample):
-    return -(-sample.size // BLOCK)
-
-
 def lost(logits, labels, known):
     """How many of the examples that are `known` are lost, `[]`.
 
@@ -177,13 +173,11 @@ def wrong(noisy, levels, sample, block, key):
       block: `[]`, from 0.
       key: typed key of its normals.
     """
-    start = block * BLOCK
-    x, labels = rows_of(sample, start, BLOCK)
-    known = start + jnp.arange(BLOCK) < sample.size
-    prepared, normals = noisy.prepared(x), noisy.draw(key)
+    rows = block_of(sample, block)
+    prepared, normals = noisy.prepared(rows.inputs), noisy.draw(key)
 
     def at(level):
-        return lost(noisy.logits(level, prepared, normals), labels, known)
+        return lost(noisy.logits(level, prepared, normals), rows.labels, rows.known)
 
     return jax.lax.map(at, levels.astype(jnp.float32))
 

@@ -51,6 +51,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bounds.numerics import lanczos
 from bounds.numerics.enclosure import Enclosure
 from bounds.numerics.gram_iteration import (
     RELATIVE_WIDTH,
@@ -188,30 +189,6 @@ def _tap_by_tap(kernel, x, strides):
     return y
 
 
-def _top_ritz_vector(gram, start, steps):
-    """Lanczos with full re-orthogonalisation for a linear function of vectors `[n]`."""
-    eps, tiny = jnp.finfo(start.dtype).eps, jnp.finfo(start.dtype).tiny
-
-    def step(i, carry):
-        basis, projected, v = carry
-        basis = basis.at[i].set(v)
-        w = gram(v)
-        projected = projected.at[i].set(basis @ w)
-        # What is left of an exhausted Krylov space is rounding, not a direction.
-        noise = jnp.maximum(100 * eps * jnp.linalg.norm(w), tiny)
-        for _ in range(2):  # twice is enough (Kahan)
-            w = w - (basis @ w) @ basis
-        norm = jnp.linalg.norm(w)
-        return basis, projected, jnp.where(norm > noise, w / norm, 0.0)
-
-    basis = jnp.zeros((steps, start.size), start.dtype)
-    projected = jnp.zeros((steps, steps), start.dtype)
-    carry = basis, projected, start / jnp.linalg.norm(start)
-    basis, projected, _ = jax.lax.fori_loop(0, steps, step, carry)
-    projected = jnp.tril(projected) + jnp.tril(projected, -1).T
-    return jnp.linalg.eigh(projected)[1][:, -1] @ basis
-
-
 def _lower_end(kernel, total, image, strides, steps):
     """||A v|| / ||v|| for a Ritz vector, rounded down."""
     shape = (*image, kernel.shape[2])
@@ -223,9 +200,9 @@ def _lower_end(kernel, total, image, strides, steps):
         return apply(kernel, x.reshape(shape), strides)
 
     backward = jax.linear_transpose(forward, start)
-    v = _top_ritz_vector(
+    v = lanczos.largest(
         lambda x: backward(forward(x))[0], start, min(steps, start.size)
-    )
+    ).vector
     v = jnp.where(jnp.abs(v) < tiny, 0.0, v).reshape(shape)
     y = _tap_by_tap(kernel, v, strides)
     ratio = _norm(y) / jnp.maximum(_norm(v), tiny)

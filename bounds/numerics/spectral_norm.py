@@ -18,7 +18,7 @@ then sigma(A)^2 <= c, and rounding is paid for in full:
 
 The allowance is of the order n^2 u: about 1e-10 of sigma^2 for n = 1024 in float64. In float32
 it would be 6 percent, and a TPU's float64 is not IEEE's: there Gram iteration serves, whose
-allowance is of the order u sqrt(n) (`bounds.measuring.gram_iteration`).
+allowance is of the order u sqrt(n) (`bounds.numerics.gram_iteration`).
 """
 
 import functools
@@ -28,6 +28,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from bounds.numerics import lanczos
 from bounds.numerics.enclosure import Enclosure
 from bounds.numerics.gram_iteration import gram_iteration
 
@@ -42,42 +43,6 @@ def _g(count, unit_roundoff):
     """Higham's gamma; infinite where so many operations are covered by no bound."""
     total = count * unit_roundoff
     return total / (1 - total) if total < 1 else math.inf
-
-
-def _top_ritz_vector(gram, start, steps):
-    """Lanczos with full re-orthogonalisation: the top Ritz vector `[n]` of `gram`."""
-    info = jnp.finfo(gram.dtype)
-
-    def unit(v, noise):
-        """v over its norm, and its norm; zeros if it is no more than noise."""
-        norm = jnp.linalg.norm(v)
-        is_vector = norm > jnp.maximum(noise, info.tiny)
-        return jnp.where(is_vector, v / norm, 0.0), jnp.where(is_vector, norm, 0.0)
-
-    def step(i, carry):
-        basis, diagonal, off_diagonal, v = carry
-        basis = basis.at[i].set(v)
-        w = gram @ v
-        diagonal = diagonal.at[i].set(v @ w)
-        # The Krylov space may be exhausted (few different singular values): what is left
-        # of w is then rounding, and must not become a direction of its own.
-        noise = 100 * info.eps * jnp.linalg.norm(w)
-        for _ in range(2):  # twice is enough (Kahan)
-            w = w - basis.T @ (basis @ w)
-        v, norm = unit(w, noise)
-        return basis, diagonal, off_diagonal.at[i].set(norm), v
-
-    zeros = jnp.zeros((steps,), gram.dtype)
-    carry = (
-        jnp.zeros((steps, gram.shape[0]), gram.dtype),
-        zeros,
-        zeros,
-        unit(start, 0.0)[0],
-    )
-    basis, diagonal, off_diagonal, _ = jax.lax.fori_loop(0, steps, step, carry)
-    off = jnp.diag(off_diagonal[:-1], 1)
-    _, vectors = jnp.linalg.eigh(jnp.diag(diagonal) + off + off.T)
-    return vectors[:, -1] @ basis
 
 
 def _gram(a):
@@ -181,7 +146,7 @@ def _by_cholesky(matrix, relative_width):
 
     def attempt(carry):
         count, v, lower, _ = carry
-        v = _top_ritz_vector(gram, v, min(_LANCZOS_STEPS, n))
+        v = lanczos.largest(lambda x: gram @ x, v, min(_LANCZOS_STEPS, n)).vector
         lower = jnp.maximum(lower, lower_end(v))
         wider = jnp.where(count < _PATIENCE, 1.0, 4.0 ** (count - _PATIENCE + 1))
         # A hundredth of the width is left to the allowance.
