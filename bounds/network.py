@@ -92,11 +92,27 @@ class Measure:
         `Unavailable` for one that cannot be had, or raised for all of them. Pure.
       requires: optional fields of `Network` without which none of the groups can be had; or
         name -> those of one group.
+
+    Raises:
+      ValueError: where it is made, for a field that no network has, or a group that it does
+        not make.
     """
 
     groups: Mapping[str, type]
     fn: Callable[[Network, Collection[str]], Mapping[str, Any]]
     requires: tuple[str, ...] | Mapping[str, tuple[str, ...]] = ()
+
+    def __post_init__(self):
+        by_group = self.requires if isinstance(self.requires, Mapping) else {}
+        for name in by_group:
+            if name not in self.groups:
+                raise ValueError(f"requires: {name} is none of its groups")
+        for fields in by_group.values() if by_group else (self.requires,):
+            for field in (fields,) if isinstance(fields, str) else fields:
+                if isinstance(fields, str) or field not in WITHOUT:
+                    raise ValueError(
+                        f"requires={fields!r}: must be several of {', '.join(WITHOUT)}"
+                    )
 
     @classmethod
     def one(

@@ -34,7 +34,7 @@ def _refuse_names(bounds, groups):
         if name in (*BOUNDS, *also, *_TAKEN):
             raise ValueError(f"the name {name} is taken; give it another")
     for other in dict.fromkeys(also):
-        if also.count(other) > 1 or other in BOUNDS:
+        if also.count(other) > 1 or other in (*BOUNDS, *bounds, *_TAKEN):
             raise ValueError(f"the name {other} is another bound's, too; leave one out")
     for name in groups:
         if name in GROUPS or list(groups).count(name) > 1:

@@ -125,6 +125,12 @@ class BoundSpec:
                 raise ValueError(
                     f"{field}={getattr(self, field)!r}; one of {', '.join(choices)}"
                 )
+        usable = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+        other = [p for p in self._parameters if p.kind not in usable]
+        if other:
+            raise ValueError(
+                f"has the parameter {other[0]}; name each group it asks for by itself"
+            )
         positional = [g for g in self.groups if g in KEYWORDS]
         if positional:
             raise ValueError(
@@ -141,10 +147,14 @@ class BoundSpec:
         return list(inspect.signature(self.fn).parameters.values())
 
     @functools.cached_property
+    def _names(self):
+        """The names of the parameters that are groups."""
+        return [p.name for p in self._parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+
+    @functools.cached_property
     def groups(self) -> tuple[str, ...]:
         """The groups that it asks for, by the names they are measured as."""
-        named = [p.name for p in self._parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
-        return tuple(self.bind.get(name, name) for name in named)
+        return tuple(self.bind.get(name, name) for name in self._names)
 
     @functools.cached_property
     def keywords(self) -> tuple[str, ...]:

@@ -5,10 +5,13 @@ import functools
 import inspect
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import struct
 
 import bounds
+from bounds import registry
 from bounds import spec as types
 from bounds.registry import GROUPS
 from tests.bounds.cases import by_hand, measured, network, random_case
@@ -144,3 +147,154 @@ def test_one_measuring_serves_all_bounds():
         "from_init",
     ]
     assert bounds.needs(["neyshabur_2018_from_origin"])[-1] == "from_origin"
+
+
+def value(task):
+    """A bound of its own for these tests.
+
+    Args:
+      task: group.
+
+    Returns:
+      A `BoundValue`.
+    """
+    one = task.size * 0.0 + 0.5
+    return types.BoundValue(one, one, one, one)
+
+
+def spec(fn=value, **options):
+    return types.BoundSpec(fn, "Me 2026", types.HEURISTIC, **options)
+
+
+def with_parameters(**changes):
+    """`value` with another signature."""
+
+    def fn(*args, **kwargs):
+        """A bound."""
+
+    kinds = {"group": inspect.Parameter.POSITIONAL_OR_KEYWORD, **changes}
+    fn.__signature__ = inspect.Signature(
+        [inspect.Parameter(name, kind) for name, kind in kinds.items()]
+    )
+    return fn
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: spec(lambda task: None), "docstring"),
+        (lambda: spec(speaks_of="mine"), "speaks_of='mine'"),
+        (lambda: spec(with_parameters(delta=inspect.Parameter.POSITIONAL_OR_KEYWORD)),
+         "delta is an option"),
+        (lambda: spec(with_parameters(rest=inspect.Parameter.VAR_POSITIONAL)), r"\*rest"),
+        (lambda: spec(with_parameters(rest=inspect.Parameter.VAR_KEYWORD)), r"\*\*rest"),
+        (lambda: spec(with_parameters(gamma=inspect.Parameter.KEYWORD_ONLY)),
+         "keyword gamma; there are margin, delta, convention"),
+    ],
+)  # fmt: skip
+def test_a_spec_that_means_nothing_is_refused_where_it_is_made(make, says):
+    with pytest.raises(ValueError, match=says):
+        make()
+
+
+def test_a_first_parameter_that_has_no_name_is_refused():
+    def fn(task, /):
+        """A bound."""
+
+    with pytest.raises(ValueError, match="name each group"):
+        spec(fn)
+
+
+@struct.dataclass
+class Mine:
+    """A group.
+
+    Attributes:
+      number: `[]`.
+    """
+
+    number: jax.Array
+
+
+@pytest.mark.parametrize(
+    ("requires", "says"),
+    [
+        (("weights",), "must be several of init, other"),
+        ("init", "must be several of"),
+        ({"yours": ("init",)}, "yours is none of its groups"),
+        ({"mine": ("holdouts",)}, "must be several of"),
+    ],
+)
+def test_a_measure_that_requires_what_no_network_has_is_refused(requires, says):
+    with pytest.raises(ValueError, match=says):
+        bounds.Measure({"mine": Mine}, lambda network, wanted: {}, requires)
+
+
+def measure_of(found, requires=()):
+    return bounds.Measure.one("mine", Mine, lambda network: found, requires)
+
+
+def of_mine(mine):
+    """A bound of the group `mine`."""
+    return types.BoundValue(*[jnp.asarray(mine.number, float)] * 4)
+
+
+@pytest.mark.parametrize(
+    ("entries", "new", "says"),
+    [
+        ({"a": 1}, (), "a is no bounds.BoundSpec"),
+        ({"a b": spec()}, (), "letters, digits"),
+        ({"train_error": spec()}, (), "train_error is taken"),
+        ({"certified": spec()}, (), "certified is taken"),
+        ({"stochastic": spec()}, (), "stochastic is taken"),
+        ({"a": spec(also=("certified",))}, (), "certified is another"),
+        ({"a": spec(also=("all",))}, (), "all is another"),
+        ({"a": spec(also=("path_l1",))}, (), "path_l1 is another"),
+        ({"a": spec(also=("bartlett_2017",))}, (), "bartlett_2017 is another"),
+        ({"a": spec(), "b": spec(also=("a",))}, (), "a is taken"),
+        ({"a": spec(of_mine)}, (), "asks for mine, which is not measured"),
+        ({"a": spec(of_mine)}, (1,), "several of bounds.Measure"),
+        ({"a": spec(of_mine)}, (measure_of(Mine(jnp.zeros(2))),), r"shape \[2\]"),
+        ({"a": spec(of_mine)}, (measure_of(3.0),), "returned float, not Mine"),
+        ({}, (bounds.Measure.one("task", Mine, lambda network: None),), "group task"),
+        ({}, (measure_of(None), measure_of(None)), "group mine is taken"),
+    ],
+)
+def test_what_means_two_things_is_refused_and_nothing_is_entered(entries, new, says):
+    ours = registry.BOUNDS, registry.GROUPS, registry.MEASURES
+    before = [dict(found) for found in ours]
+    with pytest.raises(ValueError, match=says):
+        registry.add(entries, new)
+    assert [dict(found) for found in ours] == before
+
+
+def test_what_is_added_is_measured_and_removed():
+    entries, new = {"a": spec(of_mine)}, (measure_of(Mine(2.0), ("init",)),)
+    registry.add(entries, new)
+    try:
+        assert bounds.requires(["a"]) == ("init",)
+        net = network(depth=1)
+        assert bounds.values(net, ["a"])["a"].value == 2.0
+        without = bounds.values(net.replace(init=None), ["a"])["a"]
+        assert without == "the initial weights are not given"
+    finally:
+        registry.remove(entries, new)
+    assert "a" not in bounds.BOUNDS and "mine" not in GROUPS
+
+
+def test_what_bounds_require_is_what_their_groups_do():
+    assert bounds.requires(["train_error", "neyshabur_2018_from_origin"]) == ()
+    assert bounds.requires(["neyshabur_2018"]) == ("init",)
+    both = bounds.requires(["neyshabur_2018_between_draws", "holdout_cp", "sotl"])
+    assert set(both) == {"other", "holdout", "history"}
+    assert bounds.requires(["lotfi_2022_subspace"]) == ("learned",)
+    for name in bounds.BOUNDS:  # and it is enough: nothing else is missed
+        needed = bounds.requires([name])
+        assert set(needed) <= {
+            "init",
+            "other",
+            "holdout",
+            "history",
+            "first_epoch",
+            "learned",
+        }
