@@ -39,90 +39,61 @@ class Settings(BoundSettings):
     problem: str | None = setting(None, "what is learned", varies=True)
     sizes: tuple[int, ...] = setting(
         (128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768),
-        "training-set sizes m",
-        distinct_sizes,
-    )
+        "training-set sizes m", distinct_sizes
+    )  # fmt: skip
     seeds: int = setting(4, "initialisations, each with its own draws", at_least_1)
     draws: int = setting(
         2, "independent training sets an initialisation is trained on", at_least_1
-    )
+    )  # fmt: skip
     vary: str | None = setting(
-        None,
-        "a setting to sweep at every size, e.g. width=100,1000 or loss=sigmoid,squared",
-    )
+        None, "a setting to sweep at every size, e.g. width=100,1000 or loss=sigmoid,squared"
+    )  # fmt: skip
     network: str = setting(
-        "mlp",
-        "fully connected, or (images) `depth` blocks of two convolutions of `width` channels",
-        group=NETWORK,
-        varies=True,
-    )
+        "mlp", "fully connected, or (images) `depth` blocks of two convolutions of `width` "
+        "channels", group=NETWORK, varies=True
+    )  # fmt: skip
     width: int = setting(
-        1024,
-        "units of a hidden layer, channels of a convolution",
-        at_least_1,
-        group=NETWORK,
-        varies=True,
-    )
+        1024, "units of a hidden layer, channels of a convolution",
+        at_least_1, group=NETWORK, varies=True
+    )  # fmt: skip
     depth: int = setting(
-        5,
-        "hidden layers, or blocks of convolutions",
-        at_least_1,
-        group=NETWORK,
-        varies=True,
-    )
+        5, "hidden layers, or blocks of convolutions", at_least_1, group=NETWORK, varies=True
+    )  # fmt: skip
     biases: bool = setting(
-        False,
-        "layers have biases (which the plotted bounds leave out)",
-        group=NETWORK,
-        varies=True,
-    )
-    batch_size: int = setting(
-        1, "examples a step", at_least_1, group=TRAINING, varies=True
-    )
+        False, "layers have biases (which the plotted bounds leave out)",
+        group=NETWORK, varies=True
+    )  # fmt: skip
+    batch_size: int = setting(1, "examples a step", at_least_1, group=TRAINING, varies=True)  # fmt: skip
     shuffle: bool = setting(
-        False,
-        "a new order every epoch; else the same order every epoch",
-        group=TRAINING,
-        varies=True,
-    )
+        False, "a new order every epoch; else the same order every epoch",
+        group=TRAINING, varies=True
+    )  # fmt: skip
     optimizer: str = setting(
         "sgd", "of the training", one_of(*OPTIMIZERS), group=TRAINING, varies=True
-    )
+    )  # fmt: skip
     learning_rate: float = setting(
         0.1, "of the optimizer", positive, group=TRAINING, varies=True
-    )
+    )  # fmt: skip
     momentum: float = setting(0.0, "of SGD", below_1, group=TRAINING, varies=True)
     loss: str = setting(
-        "sigmoid",
-        "'sigmoid': one logistic loss a class, averaged (the authors')",
-        one_of(*TRAINABLE),
-        group=TRAINING,
-        varies=True,
-    )
+        "sigmoid", "'sigmoid': one logistic loss a class, averaged (the authors')",
+        one_of(*TRAINABLE), group=TRAINING, varies=True
+    )  # fmt: skip
     margin: float = setting(
         10.0, "gamma*, the margin to train to", positive, group=TRAINING, varies=True
-    )
+    )  # fmt: skip
     threshold: float = setting(
-        0.01,
-        "fraction of the training set that may stay below it",
-        fraction,
-        group=TRAINING,
-        varies=True,
-    )
+        0.01, "fraction of the training set that may stay below it",
+        fraction, group=TRAINING, varies=True
+    )  # fmt: skip
     loss_target: float = setting(
-        0.05,
-        "squared loss: training stops at this mean loss instead",
-        positive,
-        group=TRAINING,
-        varies=True,
-    )
+        0.05, "squared loss: training stops at this mean loss instead",
+        positive, group=TRAINING, varies=True
+    )  # fmt: skip
     max_epochs: int = setting(
-        300,
-        "guard: a run that needs more is marked and left out",
-        at_least_1,
-        group=TRAINING,
-        varies=True,
-    )
+        300, "guard: a run that needs more is marked and left out",
+        at_least_1, group=TRAINING, varies=True
+    )  # fmt: skip
     bounds: tuple[str, ...] = dataclasses.field(
         default=PLOTTED,
         metadata=BoundSettings.__dataclass_fields__["bounds"].metadata,
@@ -133,5 +104,5 @@ class Settings(BoundSettings):
     )
     save_weights: bool = setting(
         False, "keep weights/*.safetensors, initial and learned", group=FOLDER
-    )
+    )  # fmt: skip
     seed: int = setting(0, "decides every random number", seed_number, group=MACHINE)

@@ -20,70 +20,46 @@ class Settings(BoundSettings):
     """Which networks, what they were trained on, and which bounds."""
 
     problem: str | None = setting(
-        None,
-        "what they were trained on; networks in a run folder of bounds_vs_samples need "
-        "neither this nor --data",
-    )
+        None, "what they were trained on; networks in a run folder of bounds_vs_samples need "
+        "neither this nor --data"
+    )  # fmt: skip
     data: str | None = setting(
-        None,
-        "an .npz with the training set `x` [m, D] (or [m, H, W]) and `y` [m] and, if there are "
-        "any, held-out `x_test` and `y_test`; bytes are divided by 255",
-    )
+        None, "an .npz with the training set `x` [m, D] (or [m, H, W]) and `y` [m] and, if "
+        "there are any, held-out `x_test` and `y_test`; bytes are divided by 255"
+    )  # fmt: skip
     train_indices: str | None = setting(
-        None,
-        "--problem: which of its training images (from 0), with repeats: an .npz with "
+        None, "--problem: which of its training images (from 0), with repeats: an .npz with "
         "`indices` and, if they were noisy, `labels`, an .npy or a .txt; or a folder with an "
-        ".npz for each network; all images if not given",
-    )
+        ".npz for each network; all images if not given"
+    )  # fmt: skip
     weights: str | None = setting(
-        None,
-        "networks: .safetensors or .npz files, globs, or folders of our checkpoints, "
-        "separated by commas",
-        group=NETWORK,
-    )
+        None, "networks: .safetensors or .npz files, globs, or folders of our checkpoints, "
+        "separated by commas", group=NETWORK
+    )  # fmt: skip
     init: str | None = setting(
-        None,
-        "their initial weights: one file for all, or one for each; ours are in the same file; "
-        "without them what needs them is not available; certified bounds trust them to have "
-        "been drawn without looking at the data",
-        group=NETWORK,
-    )
+        None, "their initial weights: one file for all, or one for each; ours are in the "
+        "same file; without them what needs them is not available; certified bounds trust "
+        "them to have been drawn without looking at the data", group=NETWORK
+    )  # fmt: skip
     layout: str | None = setting(
-        None,
-        "how matrices are stored where names do not tell: 'in_out' (Flax) or 'out_in' "
-        "(PyTorch)",
-        one_of(*LAYOUTS),
-        group=NETWORK,
-    )
+        None, "how matrices are stored where names do not tell: 'in_out' (Flax) or 'out_in' "
+        "(PyTorch)", one_of(*LAYOUTS), group=NETWORK
+    )  # fmt: skip
     layers: tuple[str, ...] | None = setting(
-        None,
-        "the layers' names, the input's first, where their order is not clear",
-        group=NETWORK,
-    )
+        None, "the layers' names, the input's first, where their order is not clear",
+        group=NETWORK
+    )  # fmt: skip
     margin: float | None = setting(
-        None,
-        "gamma of the bounds that take one; each network's median training margin if not "
-        "given",
-        positive,
-        group=BOUNDS,
-        measuring=True,
-    )
+        None, "gamma of the bounds that take one; each network's median training margin if "
+        "not given", positive, group=BOUNDS, measuring=True
+    )  # fmt: skip
     quote: tuple[str, ...] = setting(
-        (
-            "holdout_cp",
-            "zhou_2019_code",
-            "zhou_2019_code_from_origin",
-            "maurer_2004_kl",
-        ),
-        "whose certificate the answer quotes, fixed beforehand: the first of these that can be "
-        "had",
-        group=BOUNDS,
-        measuring=True,
-    )
+        ("holdout_cp", "zhou_2019_code", "zhou_2019_code_from_origin", "maurer_2004_kl",),
+        "whose certificate the answer quotes, fixed beforehand: the first of these that can "
+        "be had", group=BOUNDS, measuring=True
+    )  # fmt: skip
     list: bool = setting(
-        False,
-        "show the bounds there are (or those of --bounds), and what they can ask for",
-        group=BOUNDS,
-        compared=False,
-    )
+        False, "show the bounds there are (or those of --bounds), and what they can ask for",
+        group=BOUNDS, compared=False
+    )  # fmt: skip
     seed: int = setting(0, "of the problem, if it is drawn", seed_number, group=MACHINE)

@@ -21,50 +21,32 @@ class BoundSettings:
     """The settings of a program that evaluates bounds; a base of its own settings."""
 
     bounds: tuple[str, ...] = setting(
-        ("all",),
-        "names, families, statuses, networks spoken of, or 'all'; commas join, + intersects "
-        "(certified+trained); `evaluate --list` shows them",
-        (_is_once, "names of bounds, each once"),
-        group=BOUNDS,
-        measuring=True,
-    )
+        ("all",), "names, families, statuses, networks spoken of, or 'all'; commas join, + "
+        "intersects (certified+trained); `evaluate --list` shows them",
+        (_is_once, "names of bounds, each once"), group=BOUNDS, measuring=True
+    )  # fmt: skip
     plugin: str | None = setting(
-        None,
-        "a Python file of your own: BOUNDS, MEASURES, PROBLEMS, NETWORKS",
-        group=BOUNDS,
-        measuring=True,
-        compared=False,
-    )
+        None, "a Python file of your own: BOUNDS, MEASURES, PROBLEMS, NETWORKS",
+        group=BOUNDS, measuring=True, compared=False
+    )  # fmt: skip
     delta: float = setting(
-        0.05,
-        "failure probability of certified bounds",
-        open_fraction,
-        group=BOUNDS,
-        measuring=True,
-    )
+        0.05, "failure probability of certified bounds",
+        open_fraction, group=BOUNDS, measuring=True
+    )  # fmt: skip
     depth_factor: str = setting(
-        "matrices",
-        "the factor d of neyshabur_2018: weight 'matrices' (theorem) or 'hidden' layers (the "
-        "authors' MNIST code)",
-        one_of(*Convention.CHOICES["depth_factor"]),
-        group=BOUNDS,
-        measuring=True,
-    )
+        "matrices", "the factor d of neyshabur_2018: weight 'matrices' (theorem) or 'hidden' "
+        "layers (the authors' MNIST code)",
+        one_of(*Convention.CHOICES["depth_factor"]), group=BOUNDS, measuring=True
+    )  # fmt: skip
     input_norm: str = setting(
-        "included",
-        "the factor B = max ||x|| of the plotted spectral bounds: 'included', or 'left_out' "
-        "(the companion notebook)",
-        one_of(*Convention.CHOICES["input_norm"]),
-        group=BOUNDS,
-        measuring=True,
-    )
+        "included", "the factor B = max ||x|| of the plotted spectral bounds: 'included', or "
+        "'left_out' (the companion notebook)",
+        one_of(*Convention.CHOICES["input_norm"]), group=BOUNDS, measuring=True
+    )  # fmt: skip
     norm_21: str = setting(
-        "bartlett",
-        "the (2,1) norm of 'bartlett' (over output units), or 'transposed' (the authors' code)",
-        one_of(*Convention.CHOICES["norm_21"]),
-        group=BOUNDS,
-        measuring=True,
-    )
+        "bartlett", "the (2,1) norm of 'bartlett' (over output units), or 'transposed' (the "
+        "authors' code)", one_of(*Convention.CHOICES["norm_21"]), group=BOUNDS, measuring=True
+    )  # fmt: skip
 
     @property
     def convention(self) -> Convention:

@@ -32,25 +32,25 @@ class Call:
     preset: str | None = setting(None, "named settings; other flags override it")
     out: str | None = setting(
         None, "the run folder; it must not exist, but for --resume", group=FOLDER
-    )
+    )  # fmt: skip
     resume: bool = setting(
         False, "go on with the run folder --out, or show it if finished", group=FOLDER
-    )
+    )  # fmt: skip
     redraw: bool = setting(
         False, "measure, bound and plot the finished --out again", group=FOLDER
-    )
+    )  # fmt: skip
     figures: str = setting(
         "png", f"formats of the figures: some of {', '.join(FORMATS)}", group=FOLDER
     )
     devices: int | None = setting(
         None, "CPU devices to spread runs over; default: all cores", group=MACHINE
-    )
+    )  # fmt: skip
     lanes: int | None = setting(
         None, "runs at once on a device; 1 on a CPU, 16 elsewhere", group=MACHINE
-    )
+    )  # fmt: skip
     checkpoint_seconds: float = setting(
         CHECKPOINT_SECONDS, "how often runs under way are saved", group=MACHINE
-    )
+    )  # fmt: skip
 
 
 def _fields(asked):

@@ -25,13 +25,12 @@ class Settings:
     """Of `digits`."""
 
     data_dir: str | None = setting(
-        None,
-        "folder of the four IDX files, plain or .gz; without it they are fetched",
-        compared=False,
-    )
+        None, "folder of the four IDX files, plain or .gz; without it they are fetched",
+        compared=False
+    )  # fmt: skip
     radii: tuple[float, ...] = setting(
         (1.0, 1.05), "radius of class 0 and of class 1", two_radii, **RADII
-    )
+    )  # fmt: skip
 
 
 class Digits(Problem):

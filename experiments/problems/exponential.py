@@ -42,7 +42,7 @@ class Settings:
     noise: str = setting("gaussian", "law of the noise", one_of(*NOISES), varies=True)
     scale: float = setting(
         1.0, "s^2, the variance of the hidden weights", positive, varies=True
-    )
+    )  # fmt: skip
     n_test: int = setting(2000, "fresh test points", at_least_1)
 
 

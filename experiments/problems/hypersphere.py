@@ -89,11 +89,11 @@ class Settings:
     dim: int = setting(100, "dimensions of the input", at_least_1, varies=True)
     radii: tuple[float, ...] = setting(
         (1.0, 1.2), "radius of class 0 and of class 1", two_radii, **RADII
-    )
+    )  # fmt: skip
     n_test: int = setting(8192, "fresh test points", at_least_1)
     label_noise: float = setting(
         0.0, "probability that a label is redrawn uniformly", fraction, varies=True
-    )
+    )  # fmt: skip
 
 
 _NOTEBOOK = {

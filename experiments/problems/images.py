@@ -27,20 +27,17 @@ class Settings:
     """Of the image sets."""
 
     data_dir: str | None = setting(
-        None,
-        "folder of the four IDX files, plain or .gz; without it they are fetched",
-        compared=False,
-    )
+        None, "folder of the four IDX files, plain or .gz; without it they are fetched",
+        compared=False
+    )  # fmt: skip
     draw_rule: str = setting(
-        "without_replacement",
-        "how training images are drawn: with replacement from images 5000..59999 as the "
-        "authors do; each draw without replacement; or a seed's draws disjoint",
-        one_of(*DRAW_RULES),
-        varies=True,
-    )
+        "without_replacement", "how training images are drawn: with replacement from images "
+        "5000..59999 as the authors do; each draw without replacement; or a seed's draws "
+        "disjoint", one_of(*DRAW_RULES), varies=True
+    )  # fmt: skip
     label_noise: float = setting(
         0.0, "probability that a label is redrawn uniformly", fraction, varies=True
-    )
+    )  # fmt: skip
 
 
 # Nagarajan & Kolter (2019), Section 2 and Figure 1; the defaults of the program are theirs.

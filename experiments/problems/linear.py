@@ -100,11 +100,11 @@ class Settings:
     dim: int = setting(16384, "dimensions of the noise", at_least_1, varies=True)
     n_test: int = setting(2000, "fresh test points", at_least_1)
     posterior_noise: tuple[float, ...] = setting(
-        (0.1, 0.3, 1.0, 2.0, 4.0, 8.0),
-        "standard deviations of the Gaussian posteriors of the PAC-Bayes table",
+        (0.1, 0.3, 1.0, 2.0, 4.0, 8.0), "standard deviations of the Gaussian posteriors of "
+        "the PAC-Bayes table",
         (lambda v: v and all(1e-6 <= x <= 1e6 for x in v), "numbers in [1e-6, 1e6]"),
-        measuring=True,
-    )
+        measuring=True
+    )  # fmt: skip
 
 
 class LinearProblem(Problem):

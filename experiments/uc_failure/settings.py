@@ -26,68 +26,49 @@ class Settings:
     problem: str | None = setting(None, "where uniform convergence fails")
     sizes: tuple[int, ...] = setting(
         (512, 1024, 2048, 4096, 8192), "training-set sizes m", distinct_sizes
-    )
+    )  # fmt: skip
     seeds: int = setting(
         3, "independent runs of a size: training set and initial weights", at_least_1
-    )
+    )  # fmt: skip
     vary: str | None = setting(
         None, "a setting to sweep, e.g. width=100,1000 or radii=1:1.1,1:2"
-    )
+    )  # fmt: skip
     expected: str | None = setting(
-        None,
-        "what the error on S' should do along the sweep, for the verdict",
-        one_of("falls", "rises"),
-        measuring=True,
-    )
-    width: int | None = setting(
-        500, "hidden units", at_least_1, group=NETWORK, varies=True
-    )
+        None, "what the error on S' should do along the sweep, for the verdict",
+        one_of("falls", "rises"), measuring=True
+    )  # fmt: skip
+    width: int | None = setting(500, "hidden units", at_least_1, group=NETWORK, varies=True)  # fmt: skip
     batch_size: int | None = setting(
         8, "examples a step of SGD", at_least_1, group=TRAINING, varies=True
-    )
-    learning_rate: float | None = setting(
-        0.5, "of SGD", positive, group=TRAINING, varies=True
-    )
+    )  # fmt: skip
+    learning_rate: float | None = setting(0.5, "of SGD", positive, group=TRAINING, varies=True)  # fmt: skip
     margin: float = setting(
         8.0, "gamma*, the margin to train to", positive, group=TRAINING, varies=True
-    )
+    )  # fmt: skip
     threshold: float = setting(
-        0.01,
-        "fraction of the training set that may stay below it",
-        fraction,
-        group=TRAINING,
-        varies=True,
-    )
+        0.01, "fraction of the training set that may stay below it",
+        fraction, group=TRAINING, varies=True
+    )  # fmt: skip
     max_epochs: int | None = setting(
         1000, "guard, or early stopping", at_least_1, group=TRAINING, varies=True
-    )
+    )  # fmt: skip
     watch: int = setting(
-        512,
-        "points of S' and fresh ones whose error is recorded at every epoch",
-        whole_number,
-        group=TRAINING,
-    )
+        512, "points of S' and fresh ones whose error is recorded at every epoch",
+        whole_number, group=TRAINING
+    )  # fmt: skip
     delta: float = setting(
-        0.05,
-        "of eps_unif-alg(m, delta)",
-        (lambda v: 1e-6 <= v < 0.5, "a number in [1e-6, 1/2)"),
-        group=BOUNDS,
-        measuring=True,
-    )
+        0.05, "of eps_unif-alg(m, delta)",
+        (lambda v: 1e-6 <= v < 0.5, "a number in [1e-6, 1/2)"), group=BOUNDS, measuring=True
+    )  # fmt: skip
     confidence: float = setting(
-        0.95,
-        "at which the lower bound on it holds",
-        (lambda v: 0 < v <= 1 - 1e-6, "a number in (0, 1 - 1e-6]"),
-        group=BOUNDS,
-        measuring=True,
-    )
+        0.95, "at which the lower bound on it holds",
+        (lambda v: 0 < v <= 1 - 1e-6, "a number in (0, 1 - 1e-6]"), group=BOUNDS,
+        measuring=True
+    )  # fmt: skip
     plugin: str | None = setting(
-        None,
-        "a Python file with problems of your own: PROBLEMS",
-        group=BOUNDS,
-        compared=False,
-    )
+        None, "a Python file with problems of your own: PROBLEMS", group=BOUNDS, compared=False
+    )  # fmt: skip
     save_weights: bool = setting(
         False, "keep weights/*.safetensors, initial and learned", group=FOLDER
-    )
+    )  # fmt: skip
     seed: int = setting(0, "decides every random number", seed_number, group=MACHINE)
