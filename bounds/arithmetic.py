@@ -1,5 +1,8 @@
 """Arithmetic that several families of bounds share."""
 
+from collections.abc import Callable
+from typing import Any
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -8,19 +11,19 @@ from jax.scipy.special import xlogy
 from bounds.spec import BoundValue
 
 
-def log(x):
+def log(x: jax.Array) -> jax.Array:
     """ln x, finite: a large negative number at x = 0 and below, a large one at infinity."""
     x = jnp.asarray(x, float)  # the logarithm of an int32 would be float32's
     info = jnp.finfo(x.dtype)
     return jnp.log(jnp.clip(x, info.tiny, info.max))
 
 
-def log_product_without_each(logs):
+def log_product_without_each(logs: jax.Array) -> jax.Array:
     """ln prod_{j != l} x_j for each l, from `[L]` logarithms."""
     return jnp.sum(logs) - logs
 
 
-def log_grid_weight(k):
+def log_grid_weight(k: jax.Array) -> jax.Array:
     """ln p(k), p(k) = 2 / (3 (|k| + 1) (|k| + 2)): sums to 1 over all whole numbers.
 
     The share of the failure probability that cell k of a grid gets, so that a quantity may
@@ -29,7 +32,7 @@ def log_grid_weight(k):
     return jnp.log(2 / 3) - jnp.log(jnp.abs(k) + 1) - jnp.log(jnp.abs(k) + 2)
 
 
-def cell(log_value, log_base, log_ratio):
+def cell(log_value: jax.Array, log_base: jax.Array, log_ratio: jax.Array) -> jax.Array:
     """The cell k of a grid base * ratio^k that a quantity is rounded up to: ceil.
 
     A hair above the computed quotient, so that rounding cannot put a quantity below itself.
@@ -37,7 +40,7 @@ def cell(log_value, log_base, log_ratio):
     return jnp.ceil((log_value - log_base) / log_ratio + 1e-6)
 
 
-def margin_cells(margins):
+def margin_cells(margins: Any) -> tuple[jax.Array, jax.Array]:
     """Margins gamma = 2^k to try, around the largest of the margins' sizes, `[128]`: (gamma, k).
 
     Above it every example counts as lost, and only bounds above 1 are at their least there.
@@ -49,12 +52,12 @@ def margin_cells(margins):
     return jnp.exp2(k), k
 
 
-def median_margin(margins):
+def median_margin(margins: Any) -> jax.Array:
     """The (lower) median training margin `[]`."""
     return margins.sorted[(margins.size - 1) // 2]
 
 
-def ramp(margins, gamma):
+def ramp(margins: Any, gamma: jax.Array) -> jax.Array:
     """The mean ramp loss `[]` at margin gamma: 1 below 0, 0 from gamma on, linear between."""
     gamma = jnp.maximum(gamma, jnp.finfo(jnp.result_type(gamma, float)).tiny)
     # Sorted and summed up once, a margin costs two searches.
@@ -67,7 +70,11 @@ def ramp(margins, gamma):
     return (below - (sums[below] - sums[below_0]) / gamma) / margins.size
 
 
-def least(bound_of, cells, log_complexity):
+def least(
+    bound_of: Callable[..., Any],
+    cells: tuple[jax.Array, jax.Array],
+    log_complexity: jax.Array,
+) -> BoundValue:
     """The `BoundValue` of the cell with the least value.
 
     Args:
@@ -88,7 +95,7 @@ def least(bound_of, cells, log_complexity):
 _HALVINGS = 64  # of [0, 1]: below the resolution of float64
 
 
-def kl(q, p):
+def kl(q: jax.Array, p: jax.Array) -> jax.Array:
     """kl(q || p) `[]` of two Bernoulli laws, nats; infinite where p cannot produce q."""
     return xlogy(q, q) - xlogy(q, p) + xlogy(1 - q, 1 - q) - xlogy(1 - q, 1 - p)
 
@@ -100,7 +107,7 @@ def _kl_above(q, lead):
     return own - rest * jnp.log1p(-jnp.minimum(lead / rest, 1.0))
 
 
-def kl_inverse(q, c):
+def kl_inverse(q: jax.Array, c: jax.Array) -> jax.Array:
     """sup {p : kl(q || p) <= c} `[]`, from above.
 
     What is halved is p - q: kl is tiny beside its terms where p is near q.
@@ -122,13 +129,13 @@ def kl_inverse(q, c):
     return jnp.where(jnp.isnan(q) | jnp.isnan(c), jnp.nan, q + ends[1])
 
 
-def measure(log_value):
+def measure(log_value: jax.Array) -> BoundValue:
     """A heuristic measure as a `BoundValue`, from its natural logarithm `[]`."""
     value = jnp.exp(log_value)
     return BoundValue(value, jnp.zeros_like(value), value, log_value)
 
 
-def root_of_mean(v, size):
+def root_of_mean(v: jax.Array, size: jax.Array) -> BoundValue:
     """sqrt(v / m) `[]` as a heuristic `BoundValue`; not a number where v is negative."""
     chex.assert_rank([v, size], 0)
     found = measure((log(v) - log(size)) / 2)
@@ -136,12 +143,14 @@ def root_of_mean(v, size):
     return found.replace(value=value, excess=value)
 
 
-def log_measure(value):
+def log_measure(value: jax.Array) -> BoundValue:
     """A heuristic measure that is a logarithm itself, `[]`, as a `BoundValue`."""
     return BoundValue(value, jnp.zeros_like(value), value, value)
 
 
-def margin_bound(log_numerator, task, margins, margin):
+def margin_bound(
+    log_numerator: jax.Array, task: Any, margins: Any, margin: jax.Array
+) -> BoundValue:
     """R_S(gamma) + numerator / (gamma sqrt(m)): the form in which margin bounds are plotted.
 
     Args:

@@ -1,6 +1,7 @@
 """A small convolutional ReLU network, between Network-in-Network and VGG."""
 
 import itertools
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -39,7 +40,7 @@ class CNN(nn.Module):
             found.append((-(-height // 2), -(-width // 2)))
         return found
 
-    def operators(self):
+    def operators(self) -> list[Any]:
         """The linear maps of the layers; see `nets.operators`."""
         images, found = self._images(), []
         for before, after in itertools.pairwise(images):

@@ -1,6 +1,8 @@
 """The infinitely wide network with exponential activations, in closed form."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import chex
 import jax
@@ -29,7 +31,7 @@ class Exponential:
 
     scale: float
 
-    def apply(self, variables, x):
+    def apply(self, variables: Mapping[str, Any], x: jax.Array) -> jax.Array:
         """Logits `[N, 2]` of inputs `[N, D]`; that of a class without examples is -inf.
 
         Args:

@@ -1,13 +1,16 @@
 """The one place that knows how parameters are laid out."""
 
 import re
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 from flax import traverse_util
 
 
-def layers(params):
+def layers(params: chex.ArrayTree) -> list[dict[str, jax.Array]]:
     """The layers of a network in the order in which its input meets them.
 
     Args:
@@ -28,7 +31,7 @@ def layers(params):
     return [found[path] for path in sorted(found, key=position)]
 
 
-def weight_matrices(params):
+def weight_matrices(params: chex.ArrayTree) -> list[jax.Array]:
     """The weight matrices W_1..W_L `[in, out]` of `params`, the input's first."""
     return [
         layer["kernel"] if "kernel" in layer else _joined(layer)
@@ -36,7 +39,9 @@ def weight_matrices(params):
     ]
 
 
-def map_last(params, function):
+def map_last(
+    params: chex.ArrayTree, function: Callable[[jax.Array], jax.Array]
+) -> chex.ArrayTree:
     """`params` with a function applied to each array of the last layer."""
     last = {id(leaf) for leaf in layers(params)[-1].values()}
     return jax.tree.map(
@@ -50,7 +55,7 @@ def _joined(layer):
     return jnp.concatenate([layer[name] for name in parts])
 
 
-def to_arrays(params):
+def to_arrays(params: chex.ArrayTree) -> dict[str, jax.Array]:
     """`params` as a flat dict `{"0/kernel": ..., "0/bias": ...}`, layer 0 the input's."""
     return {
         f"{index}/{name}": leaf
@@ -59,7 +64,7 @@ def to_arrays(params):
     }
 
 
-def from_arrays(arrays, like):
+def from_arrays(arrays: Mapping[str, Any], like: chex.ArrayTree) -> chex.ArrayTree:
     """The inverse of `to_arrays`.
 
     Args:

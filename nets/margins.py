@@ -1,10 +1,11 @@
 """Margins of logits: the stopping rule and the bounds both read them."""
 
 import chex
+import jax
 import jax.numpy as jnp
 
 
-def margin(logits, label):
+def margin(logits: jax.Array, label: jax.Array) -> jax.Array:
     """How far the true class leads: M = f(x)[y] - max_{k != y} f(x)[k].
 
     Args:

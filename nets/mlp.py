@@ -1,5 +1,7 @@
 """Fully connected ReLU networks."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -7,7 +9,9 @@ import jax.numpy as jnp
 GLOROT_UNIFORM = nn.initializers.glorot_uniform()
 
 
-def glorot_uniform_bias(key, shape, dtype=jnp.float32):
+def glorot_uniform_bias(
+    key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32
+) -> jax.Array:
     """A bias drawn as the companion notebook of Nagarajan & Kolter (2019) draws it.
 
     TensorFlow's default for a `[1, out]` variable is Glorot uniform with fans 1 and out:

@@ -6,7 +6,10 @@ are by a method `operators()`, one entry a layer, the input's first.
 """
 
 import dataclasses
+from typing import Any
 
+import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -23,7 +26,7 @@ class Dense:
 
     positions: int = 1
 
-    def matrix(self, kernel):
+    def matrix(self, kernel: jax.Array) -> jax.Array:
         """The matrix `[positions * in, out]` of the map."""
         return jnp.tile(kernel / self.positions, (self.positions, 1))
 
@@ -40,7 +43,7 @@ class Convolution:
     image: tuple[int, int]
     strides: tuple[int, int]
 
-    def apply(self, kernel, x):
+    def apply(self, kernel: jax.Array, x: jax.Array) -> jax.Array:
         """`[H', W', out]` of `x`: `[H * W * in]` in any shape."""
         x = x.reshape(1, *self.image, kernel.shape[2])
         return jax.lax.conv_general_dilated(
@@ -53,12 +56,12 @@ class Convolution:
         )[0]
 
 
-def is_dense(model, params):
+def is_dense(model: nn.Module, params: chex.ArrayTree) -> bool:
     """Whether all layers of a network are `Dense` layers of vectors."""
     return all(op == Dense() for op in operators(model, params))
 
 
-def operators(model, params):
+def operators(model: nn.Module, params: chex.ArrayTree) -> list[Any]:
     """The linear maps of a network's layers: a list of `Dense` and `Convolution`."""
     if hasattr(model, "operators"):
         return model.operators()

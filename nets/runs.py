@@ -8,7 +8,7 @@ after another, which is faster there and lets every run have its own trip counts
 
 import dataclasses
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -39,15 +39,19 @@ class Layout:
     vectorized: bool
 
     @property
-    def lanes(self):
+    def lanes(self) -> int:
         return self.mesh.size * self.lanes_per_device
 
     @property
-    def sharding(self):
+    def sharding(self) -> NamedSharding:
         return NamedSharding(self.mesh, PartitionSpec(AXIS))
 
 
-def make_layout(devices=None, lanes_per_device=None, vectorized=None):
+def make_layout(
+    devices: Sequence[Any] | None = None,
+    lanes_per_device: int | None = None,
+    vectorized: bool | None = None,
+) -> Layout:
     """The layout that suits the devices (all, if not given).
 
     Args:
@@ -90,7 +94,12 @@ def _sharded(layout, function, shared, donate=()):
     return jax.jit(wrapped, donate_argnums=donate)
 
 
-def map_lanes(layout, function, shared=0, donate=()):
+def map_lanes(
+    layout: Layout,
+    function: Callable[..., Any],
+    shared: int = 0,
+    donate: tuple[int, ...] = (),
+) -> Callable[..., Any]:
     """`function` of one run, made a jitted function of one run a lane.
 
     Args:
@@ -113,7 +122,7 @@ def map_lanes(layout, function, shared=0, donate=()):
     return _sharded(layout, on_device, shared, donate)
 
 
-def stack(trees, lanes):
+def stack(trees: Iterable[Any], lanes: int) -> Any:
     """Trees of equal shape stacked along a new lane axis, the last repeated to `lanes`."""
     trees = list(trees) + [trees[-1]] * (lanes - len(trees))
     return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)

@@ -8,6 +8,7 @@ and one of variances, and no draw of a weight.
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import chex
 import flax.linen as nn
@@ -150,7 +151,7 @@ def log_likelihoods(
     return jnp.take_along_axis(log_p, labels[:, None], axis=1)[:, 0]
 
 
-def held(params, isheld):
+def held(params: chex.ArrayTree, isheld: Callable[[str], bool]) -> chex.ArrayTree:
     """`params` of which the arrays that `isheld` names do not move."""
     return {
         name: {

@@ -7,6 +7,10 @@ parameters, so that every run has its own, but functions of its key alone: they 
 gradient, and SGD without weight decay leaves them as they are.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -89,14 +93,14 @@ class SubspaceMLP(nn.Module):
         return x
 
 
-def cores(params):
+def cores(params: chex.ArrayTree) -> list[jax.Array]:
     """What is learned, from 0: C of each layer, then b if it has one; the input's first."""
     return [
         layer[name] for layer in layers(params) for name in LEARNED if name in layer
     ]
 
 
-def with_cores(params, arrays):
+def with_cores(params: chex.ArrayTree, arrays: Sequence[Any]) -> chex.ArrayTree:
     """`params` with `arrays` in place of its `cores`."""
     places = {id(leaf): place for place, leaf in enumerate(cores(params))}
     return jax.tree.map(
@@ -104,7 +108,7 @@ def with_cores(params, arrays):
     )
 
 
-def materialized(params):
+def materialized(params: chex.ArrayTree) -> chex.ArrayTree:
     """The parameters of the same network as an `MLP`, or `Layers`: W = Z + A C B."""
     found = {}
     for index, layer in enumerate(layers(params)):

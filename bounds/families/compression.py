@@ -22,10 +22,12 @@ import jax.numpy as jnp
 from jax.scipy.special import xlogy
 
 from bounds import arithmetic
+from bounds.measures.code import Code
+from bounds.measures.inputs import Task
 from bounds.spec import CERTIFIED, BoundSpec, BoundValue
 
 
-def zhou_2019(task, code, *, delta):
+def zhou_2019(task: Task, code: Code, *, delta: jax.Array) -> BoundValue:
     """R_D <= kl^-1(R_S, (c ln 2 + ln(c (c + 1)) + ln(1/delta)) / m), c bits: the least.
 
     It speaks of the coded network that attains it (Zhou, Veitch, Austern, Adams, Orbanz

@@ -14,9 +14,13 @@ Returns: a `BoundValue`.
 """
 
 import chex
+import jax
 import jax.numpy as jnp
 
 from bounds import arithmetic
+from bounds.measures.architecture import Architecture
+from bounds.measures.examples import Holdout, Margins
+from bounds.measures.inputs import Task
 from bounds.numerics import intervals
 from bounds.spec import CERTIFIED, HEURISTIC, BoundSpec, BoundValue
 
@@ -30,7 +34,9 @@ def _of_dimension(v, task, margins, delta):
     return BoundValue(empirical + excess, empirical, excess, arithmetic.log(complexity))
 
 
-def bartlett_1998_vc(task, margins, architecture, *, delta):
+def bartlett_1998_vc(
+    task: Task, margins: Margins, architecture: Architecture, *, delta: jax.Array
+) -> BoundValue:
     """V = 6 P L ln(max(P L, 120)), P parameters in L layers.
 
     For networks of piecewise linear units (Bartlett, Maiorov, Meir 1998, with the constant
@@ -44,7 +50,9 @@ def bartlett_1998_vc(task, margins, architecture, *, delta):
     return _of_dimension(v, task, margins, delta)
 
 
-def bartlett_2019_vc(task, margins, architecture, *, delta):
+def bartlett_2019_vc(
+    task: Task, margins: Margins, architecture: Architecture, *, delta: jax.Array
+) -> BoundValue:
     """V = L + (sum_l P_{<=l}) log2(8 e A log2(4 e A)), A = sum_l l U_l.
 
     P_{<=l} parameters up to layer l, U_l units of layer l (Bartlett, Harvey, Liaw, Mehrabian
@@ -59,7 +67,9 @@ def bartlett_2019_vc(task, margins, architecture, *, delta):
     return _of_dimension(v, task, margins, delta)
 
 
-def occam_float32(task, margins, architecture, *, delta):
+def occam_float32(
+    task: Task, margins: Margins, architecture: Architecture, *, delta: jax.Array
+) -> BoundValue:
     """R_D <= kl^-1(R_S, (32 P ln 2 + ln(1/delta))/m): P float32 numbers are 2^(32 P) networks.
 
     Chernoff's bound for each of them and the union bound (Blumer et al. 1987); it needs to
@@ -73,14 +83,14 @@ def occam_float32(task, margins, architecture, *, delta):
     return BoundValue(value, empirical, value - empirical, jnp.log(nats / m))
 
 
-def train_error(margins):
+def train_error(margins: Margins) -> BoundValue:
     """R_S: no bound, but the floor that any measure must beat."""
     chex.assert_rank(margins.sorted, 1)
     error = margins.error(0.0)
     return BoundValue(error, jnp.zeros_like(error), error, arithmetic.log(error))
 
 
-def holdout_cp(holdout, *, delta):
+def holdout_cp(holdout: Holdout, *, delta: jax.Array) -> BoundValue:
     """R_D <= BetaInv(1 - delta; k + 1, n - k): k errors on n examples that no choice has seen.
 
     Exact (Clopper & Pearson 1934). Not true if training, stopping or the choice of the model

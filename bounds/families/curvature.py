@@ -7,16 +7,17 @@ as it is. Heuristic, all of them.
 import chex
 
 from bounds import arithmetic
-from bounds.spec import HEURISTIC, BoundSpec
+from bounds.measures.curvature import Curvature
+from bounds.spec import HEURISTIC, BoundSpec, BoundValue
 
 
-def hessian_top_eigenvalue(curvature):
+def hessian_top_eigenvalue(curvature: Curvature) -> BoundValue:
     """The largest eigenvalue of H, as Lanczos approaches it from below (Keskar et al. 2017)."""
     chex.assert_rank(curvature.top_eigenvalue, 0)
     return arithmetic.measure(arithmetic.log(curvature.top_eigenvalue))
 
 
-def hessian_trace(curvature):
+def hessian_trace(curvature: Curvature) -> BoundValue:
     """tr H, estimated (Hutchinson 1990); an estimate below 0 counts as 0.
 
     The trace of a ReLU network is not negative: its outputs are linear in any one weight

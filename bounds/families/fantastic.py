@@ -18,7 +18,12 @@ import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
 from bounds import arithmetic
-from bounds.spec import HEURISTIC, BoundSpec
+from bounds.measures.architecture import Architecture
+from bounds.measures.examples import Margins, Outputs
+from bounds.measures.inputs import Task
+from bounds.measures.layers import LayerNorms
+from bounds.measures.paths import Paths
+from bounds.spec import HEURISTIC, BoundSpec, BoundValue
 
 log = arithmetic.log
 
@@ -71,124 +76,134 @@ def _log_mean_power(log_product, kernels):
     return jnp.log(depth) + log_product / depth
 
 
-def params(task, architecture):
+def params(task: Task, architecture: Architecture) -> BoundValue:
     """sqrt(number of weights / m) (eq. 20)."""
     return _root_of_mean(log(jnp.sum(architecture.weights)), task)
 
 
-def inverse_margin(task, margins):
+def inverse_margin(task: Task, margins: Margins) -> BoundValue:
     """1 / (g sqrt(m)) (eq. 22)."""
     return _over_margin(_root_of_mean(-2 * _log_margin(margins), task), margins)
 
 
-def log_prod_of_spec(task, kernels):
+def log_prod_of_spec(task: Task, kernels: LayerNorms) -> BoundValue:
     """(sum_l ln s_l^2 - ln m)/2 (eq. 32)."""
     return _logarithm(_log_prod_of_spec(kernels), task)
 
 
-def log_prod_of_spec_over_margin(task, margins, kernels):
+def log_prod_of_spec_over_margin(
+    task: Task, margins: Margins, kernels: LayerNorms
+) -> BoundValue:
     """(sum_l ln s_l^2 - ln g^2 - ln m)/2 (eq. 31)."""
     v = _log_prod_of_spec(kernels) - 2 * _log_margin(margins)
     return _over_margin(_logarithm(v, task), margins)
 
 
-def log_spec_init_main(task, margins, kernels, kernels_from_init):
+def log_spec_init_main(
+    task: Task, margins: Margins, kernels: LayerNorms, kernels_from_init: LayerNorms
+) -> BoundValue:
     """(sum_l ln s_l^2 - ln g^2 + ln sum_l D_l^2/s_l^2 - ln m)/2 (eq. 29)."""
     v = _log_prod_of_spec(kernels) - 2 * _log_margin(margins)
     v += _log_sum_of_ratios(kernels_from_init, kernels)
     return _over_margin(_logarithm(v, task), margins)
 
 
-def log_spec_orig_main(task, margins, kernels):
+def log_spec_orig_main(task: Task, margins: Margins, kernels: LayerNorms) -> BoundValue:
     """(sum_l ln s_l^2 - ln g^2 + ln sum_l F_l^2/s_l^2 - ln m)/2 (eq. 30)."""
     v = _log_prod_of_spec(kernels) - 2 * _log_margin(margins)
     v += _log_sum_of_ratios(kernels, kernels)
     return _over_margin(_logarithm(v, task), margins)
 
 
-def fro_over_spec(task, kernels):
+def fro_over_spec(task: Task, kernels: LayerNorms) -> BoundValue:
     """sqrt(sum_l F_l^2/s_l^2 / m) (eq. 33)."""
     return _root_of_mean(_log_sum_of_ratios(kernels, kernels), task)
 
 
-def log_sum_of_spec(task, kernels):
+def log_sum_of_spec(task: Task, kernels: LayerNorms) -> BoundValue:
     """(ln(L (prod_l s_l^2)^(1/L)) - ln m)/2 (eq. 35)."""
     return _logarithm(_log_mean_power(_log_prod_of_spec(kernels), kernels), task)
 
 
-def log_sum_of_spec_over_margin(task, margins, kernels):
+def log_sum_of_spec_over_margin(
+    task: Task, margins: Margins, kernels: LayerNorms
+) -> BoundValue:
     """(ln(L (prod_l s_l^2/g^2)^(1/L)) - ln m)/2 (eq. 34)."""
     v = _log_prod_of_spec(kernels) - 2 * _log_margin(margins)
     return _over_margin(_logarithm(_log_mean_power(v, kernels), task), margins)
 
 
-def log_prod_of_fro(task, kernels):
+def log_prod_of_fro(task: Task, kernels: LayerNorms) -> BoundValue:
     """(sum_l ln F_l^2 - ln m)/2 (eq. 37)."""
     return _logarithm(_log_prod_of_fro(kernels), task)
 
 
-def log_prod_of_fro_over_margin(task, margins, kernels):
+def log_prod_of_fro_over_margin(
+    task: Task, margins: Margins, kernels: LayerNorms
+) -> BoundValue:
     """(sum_l ln F_l^2 - ln g^2 - ln m)/2 (eq. 36)."""
     v = _log_prod_of_fro(kernels) - 2 * _log_margin(margins)
     return _over_margin(_logarithm(v, task), margins)
 
 
-def log_sum_of_fro(task, kernels):
+def log_sum_of_fro(task: Task, kernels: LayerNorms) -> BoundValue:
     """(ln(L (prod_l F_l^2)^(1/L)) - ln m)/2 (eq. 39)."""
     return _logarithm(_log_mean_power(_log_prod_of_fro(kernels), kernels), task)
 
 
-def log_sum_of_fro_over_margin(task, margins, kernels):
+def log_sum_of_fro_over_margin(
+    task: Task, margins: Margins, kernels: LayerNorms
+) -> BoundValue:
     """(ln(L (prod_l F_l^2/g^2)^(1/L)) - ln m)/2 (eq. 38)."""
     v = _log_prod_of_fro(kernels) - 2 * _log_margin(margins)
     return _over_margin(_logarithm(_log_mean_power(v, kernels), task), margins)
 
 
-def fro_dist(task, kernels_from_init):
+def fro_dist(task: Task, kernels_from_init: LayerNorms) -> BoundValue:
     """sqrt(sum_l D_l^2 / m) (eq. 40)."""
     return _root_of_mean(2 * log(jnp.linalg.norm(kernels_from_init.frobenius)), task)
 
 
-def dist_spec_init(task, kernels_from_init):
+def dist_spec_init(task: Task, kernels_from_init: LayerNorms) -> BoundValue:
     """sqrt(sum_l e_l^2 / m) (eq. 41)."""
     return _root_of_mean(
         2 * log(jnp.linalg.norm(kernels_from_init.spectral_upper)), task
     )
 
 
-def param_norm(task, kernels):
+def param_norm(task: Task, kernels: LayerNorms) -> BoundValue:
     """sqrt(sum_l F_l^2 / m) (eq. 42)."""
     return _root_of_mean(2 * log(jnp.linalg.norm(kernels.frobenius)), task)
 
 
-def path_norm(task, paths):
+def path_norm(task: Task, paths: Paths) -> BoundValue:
     """sqrt(Phi / m): Phi the summed outputs of the net of squared weights fed with ones (eq. 44)."""
     return _root_of_mean(paths.log_2, task)
 
 
-def path_norm_over_margin(task, margins, paths):
+def path_norm_over_margin(task: Task, margins: Margins, paths: Paths) -> BoundValue:
     """sqrt(Phi / m) / g, Phi as for `path_norm` (eq. 43)."""
     v = paths.log_2 - 2 * _log_margin(margins)
     return _over_margin(_root_of_mean(v, task), margins)
 
 
-def l2(task, kernels):
+def l2(task: Task, kernels: LayerNorms) -> BoundValue:
     """sqrt(||w||_2 / m), as their code has it."""
     return _root_of_mean(log(jnp.linalg.norm(kernels.frobenius)), task)
 
 
-def l2_dist(task, kernels_from_init):
+def l2_dist(task: Task, kernels_from_init: LayerNorms) -> BoundValue:
     """sqrt(||w - w_0||_2 / m), likewise."""
     return _root_of_mean(log(jnp.linalg.norm(kernels_from_init.frobenius)), task)
 
 
-def cross_entropy(outputs):
+def cross_entropy(outputs: Outputs) -> BoundValue:
     """Mean softmax cross-entropy on the training set, nats, as it is."""
     chex.assert_rank(outputs.cross_entropy, 0)
     return arithmetic.measure(log(outputs.cross_entropy))
 
 
-def neg_output_entropy(outputs):
+def neg_output_entropy(outputs: Outputs) -> BoundValue:
     """Mean over the training set of sum_k p_k ln p_k, nats, as it is (eq. 23): negative."""
     chex.assert_rank(outputs.negative_entropy, 0)
     return arithmetic.log_measure(outputs.negative_entropy)

@@ -16,7 +16,10 @@ import jax.numpy as jnp
 
 from bounds import arithmetic
 from bounds.families.fantastic import JIANG_2020
-from bounds.spec import HEURISTIC, BoundSpec
+from bounds.measures.inputs import Task
+from bounds.measures.layers import LayerNorms
+from bounds.measures.noise_level import MagnitudeRatios, NoiseLevel
+from bounds.spec import HEURISTIC, BoundSpec, BoundValue
 
 log = arithmetic.log
 
@@ -38,22 +41,26 @@ def _magnitude_aware(log_ratios, task, noise):
     return _root_of_mean(log_ratios / 4 + logs + 10, task, noise)
 
 
-def pacbayes_init(task, kernels_from_init, noise):
+def pacbayes_init(
+    task: Task, kernels_from_init: LayerNorms, noise: NoiseLevel
+) -> BoundValue:
     """v = ||w - w_0||^2/(4 sigma^2) + ln(m/sigma) + 10 (eq. 48)."""
     return _isotropic(kernels_from_init, task, noise)
 
 
-def pacbayes_orig(task, kernels, noise):
+def pacbayes_orig(task: Task, kernels: LayerNorms, noise: NoiseLevel) -> BoundValue:
     """v = ||w||^2/(4 sigma^2) + ln(m/sigma) + 10 (eq. 49)."""
     return _isotropic(kernels, task, noise)
 
 
-def pacbayes_flatness(task, noise):
+def pacbayes_flatness(task: Task, noise: NoiseLevel) -> BoundValue:
     """v = 1/sigma^2 (eq. 53)."""
     return _root_of_mean(1 / jnp.square(noise.level), task, noise)
 
 
-def pacbayes_mag_init(task, magnitude_noise, magnitude_ratios):
+def pacbayes_mag_init(
+    task: Task, magnitude_noise: NoiseLevel, magnitude_ratios: MagnitudeRatios
+) -> BoundValue:
     """v = (1/4) sum_i ln(a/b_i) + ln(m/s) + 10 (eq. 56).
 
     a = e^2 + (s^2 + 1) ||w - w_0||^2/P, b_i = e^2 + s^2 (w_i - w_0i)^2.
@@ -61,12 +68,14 @@ def pacbayes_mag_init(task, magnitude_noise, magnitude_ratios):
     return _magnitude_aware(magnitude_ratios.from_init, task, magnitude_noise)
 
 
-def pacbayes_mag_orig(task, magnitude_noise, magnitude_ratios):
+def pacbayes_mag_orig(
+    task: Task, magnitude_noise: NoiseLevel, magnitude_ratios: MagnitudeRatios
+) -> BoundValue:
     """The same with ||w||^2 in the numerator, the denominator as printed (eq. 57)."""
     return _magnitude_aware(magnitude_ratios.from_origin, task, magnitude_noise)
 
 
-def pacbayes_mag_flatness(task, magnitude_noise):
+def pacbayes_mag_flatness(task: Task, magnitude_noise: NoiseLevel) -> BoundValue:
     """v = 1/s^2 (eq. 61)."""
     return _root_of_mean(1 / jnp.square(magnitude_noise.level), task, magnitude_noise)
 

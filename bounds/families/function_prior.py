@@ -11,13 +11,15 @@ Arguments, of every function here: `evidence` an `Evidence`; `delta` the failure
 """
 
 import chex
+import jax
 import jax.numpy as jnp
 
 from bounds import arithmetic
+from bounds.measures.function_prior import Evidence
 from bounds.spec import HEURISTIC, BoundSpec, BoundValue
 
 
-def valle_perez_2020(evidence, *, delta):
+def valle_perez_2020(evidence: Evidence, *, delta: jax.Array) -> BoundValue:
     """R_D <= 1 - exp(-(ln(1/P(U)) + 2 ln n + 1 + ln(1/delta))/n).
 
     The marginal-likelihood bound (Valle-Perez & Louis 2020) as their code has it. On average a

@@ -19,10 +19,17 @@ certified has the ramp loss at the best gamma as its `empirical`.
 """
 
 import chex
+import jax
 import jax.numpy as jnp
 
 from bounds import arithmetic
-from bounds.spec import CERTIFIED, HEURISTIC, UP_TO_CONSTANTS, BoundSpec
+from bounds.measures.architecture import Architecture
+from bounds.measures.examples import Margins
+from bounds.measures.inputs import Inputs, Task
+from bounds.measures.layers import LayerNorms
+from bounds.measures.paths import Paths, Peeling
+from bounds.measures.spectra import Spectra
+from bounds.spec import CERTIFIED, HEURISTIC, UP_TO_CONSTANTS, BoundSpec, BoundValue
 
 _CELLS = 64  # of the grid that are looked at; below them the ramp term is 1 anyway
 
@@ -68,7 +75,9 @@ def _log_a_l1(peeling, inputs):
     return _log_factor(peeling) + norm + jnp.log(2 * inner) / 2
 
 
-def golowich_2018_l1_certified(task, margins, peeling, inputs, *, delta):
+def golowich_2018_l1_certified(
+    task: Task, margins: Margins, peeling: Peeling, inputs: Inputs, *, delta: jax.Array
+) -> BoundValue:
     """Product of l1 norms: C = prod_{l<L} ||W_l||_{1,inf} ||W_L||_{1,1}.
 
     A = 4 X_inf sqrt(2 (L ln 2 + ln K + ln d)), X_inf^2 = max_j sum_i x_ij^2; two classes: the
@@ -80,7 +89,9 @@ def golowich_2018_l1_certified(task, margins, peeling, inputs, *, delta):
     return _over_all_margins(peeling.log_l1, log_a, task, margins, delta)
 
 
-def golowich_2018_l1_path_certified(task, margins, peeling, inputs, *, delta):
+def golowich_2018_l1_path_certified(
+    task: Task, margins: Margins, peeling: Peeling, inputs: Inputs, *, delta: jax.Array
+) -> BoundValue:
     """The l1 path norm in the place of `golowich_2018_l1_certified`'s product, never above it.
 
     Rescaling every hidden unit to incoming l1 norm 1 leaves a ReLU network as it is and
@@ -91,7 +102,9 @@ def golowich_2018_l1_path_certified(task, margins, peeling, inputs, *, delta):
     return _over_all_margins(peeling.log_path, log_a, task, margins, delta)
 
 
-def golowich_2018_frobenius_certified(task, margins, peeling, inputs, *, delta):
+def golowich_2018_frobenius_certified(
+    task: Task, margins: Margins, peeling: Peeling, inputs: Inputs, *, delta: jax.Array
+) -> BoundValue:
     """Product of Frobenius norms: C = prod_{l<L} ||W_l||_F ||W_L||_{2,1}.
 
     A = 4 ||X||_F (1 + sqrt(2 ((L - 1) ln 2 + ln K))); two classes: the last layer is the
@@ -105,7 +118,9 @@ def golowich_2018_frobenius_certified(task, margins, peeling, inputs, *, delta):
     return _over_all_margins(peeling.log_frobenius, log_a, task, margins, delta)
 
 
-def neyshabur_2015_frobenius_certified(task, margins, peeling, inputs, *, delta):
+def neyshabur_2015_frobenius_certified(
+    task: Task, margins: Margins, peeling: Peeling, inputs: Inputs, *, delta: jax.Array
+) -> BoundValue:
     """The same C by peeling without the exponential: A = 4 K 2^(L-1) ||X||_F.
 
     Two classes: A = 2 2^(L-1) ||X||_F. Every layer costs a factor 2 (Neyshabur, Tomioka,
@@ -121,7 +136,9 @@ def _guard(margins, norms, margin):
     chex.assert_rank([margins.sorted, norms, margin], [1, 1, 0])
 
 
-def golowich_2018_frobenius(task, margins, layers, *, margin):
+def golowich_2018_frobenius(
+    task: Task, margins: Margins, layers: LayerNorms, *, margin: jax.Array
+) -> BoundValue:
     """R_S(gamma) + B sqrt(L) prod_l ||W_l||_F / (gamma sqrt(m))."""
     _guard(margins, layers.frobenius, margin)
     log_numerator = jnp.sum(arithmetic.log(layers.frobenius))
@@ -141,7 +158,14 @@ def _log_l1_factor(matrices, inputs, task):
     return _log_depth_and_inputs(matrices, inputs) + norm
 
 
-def golowich_2018_l1(task, margins, layers, inputs, *, margin):
+def golowich_2018_l1(
+    task: Task,
+    margins: Margins,
+    layers: LayerNorms,
+    inputs: Inputs,
+    *,
+    margin: jax.Array,
+) -> BoundValue:
     """R_S(gamma) + X_inf sqrt(L + ln d) prod_l ||W_l||_{1,inf} / (gamma m)."""
     _guard(margins, layers.norm_1inf, margin)
     log_numerator = jnp.sum(arithmetic.log(layers.norm_1inf))
@@ -149,7 +173,15 @@ def golowich_2018_l1(task, margins, layers, inputs, *, margin):
     return arithmetic.margin_bound(log_numerator, task, margins, margin)
 
 
-def golowich_2018_l1_path(task, margins, architecture, paths, inputs, *, margin):
+def golowich_2018_l1_path(
+    task: Task,
+    margins: Margins,
+    architecture: Architecture,
+    paths: Paths,
+    inputs: Inputs,
+    *,
+    margin: jax.Array,
+) -> BoundValue:
     """R_S(gamma) + X_inf sqrt(L + ln d) max_k pi_k / (gamma m), pi_k the l1 paths to output k."""
     _guard(margins, architecture.units, margin)
     chex.assert_rank(paths.log_1_largest_output, 0)
@@ -158,7 +190,9 @@ def golowich_2018_l1_path(task, margins, architecture, paths, inputs, *, margin)
     return arithmetic.margin_bound(log_numerator, task, margins, margin)
 
 
-def neyshabur_2015_frobenius(task, margins, layers, *, margin):
+def neyshabur_2015_frobenius(
+    task: Task, margins: Margins, layers: LayerNorms, *, margin: jax.Array
+) -> BoundValue:
     """R_S(gamma) + 2^(L - 1/2) B prod_l ||W_l||_F / (gamma sqrt(m))."""
     _guard(margins, layers.frobenius, margin)
     log_numerator = jnp.sum(arithmetic.log(layers.frobenius))
@@ -167,7 +201,14 @@ def neyshabur_2015_frobenius(task, margins, layers, *, margin):
     return arithmetic.margin_bound(log_numerator, task, margins, margin)
 
 
-def l3_15_product(task, margins, layers, inputs, *, margin):
+def l3_15_product(
+    task: Task,
+    margins: Margins,
+    layers: LayerNorms,
+    inputs: Inputs,
+    *,
+    margin: jax.Array,
+) -> BoundValue:
     """R_S(gamma) + sqrt(L + ln d) prod_l ||W_l||_{3,1.5} / (gamma m^(1/3)).
 
     Heuristic, as the next two: the size of the inputs does not enter.
@@ -179,7 +220,9 @@ def l3_15_product(task, margins, layers, inputs, *, margin):
     return arithmetic.margin_bound(log_numerator, task, margins, margin)
 
 
-def schatten_15_product(task, margins, spectra, inputs, *, margin):
+def schatten_15_product(
+    task: Task, margins: Margins, spectra: Spectra, inputs: Inputs, *, margin: jax.Array
+) -> BoundValue:
     """R_S(gamma) + sqrt(L + ln d) prod_l ||W_l||_{S 1.5} / (gamma sqrt(m))."""
     _guard(margins, spectra.schatten_15, margin)
     log_numerator = jnp.sum(arithmetic.log(spectra.schatten_15))
@@ -187,7 +230,9 @@ def schatten_15_product(task, margins, spectra, inputs, *, margin):
     return arithmetic.margin_bound(log_numerator, task, margins, margin)
 
 
-def trace_product(task, margins, spectra, inputs, *, margin):
+def trace_product(
+    task: Task, margins: Margins, spectra: Spectra, inputs: Inputs, *, margin: jax.Array
+) -> BoundValue:
     """R_S(gamma) + sqrt(L + ln d) prod_l (sum of singular values) / (gamma sqrt(m))."""
     _guard(margins, spectra.trace_norm, margin)
     log_numerator = jnp.sum(arithmetic.log(spectra.trace_norm))

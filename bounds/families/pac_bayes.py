@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 
 from bounds import arithmetic
+from bounds.measures.gibbs import Gibbs
+from bounds.measures.inputs import Task
 from bounds.objectives import OBJECTIVES
 from bounds.spec import CERTIFIED, BoundSpec, BoundValue
 
@@ -57,22 +59,24 @@ def _of_kl(form, task, gibbs, delta):
     return _best(form, gibbs, q, (gibbs.kl + gibbs.prices + log_term) / m)
 
 
-def maurer_2004_kl(task, gibbs, *, delta):
+def maurer_2004_kl(task: Task, gibbs: Gibbs, *, delta: jax.Array) -> BoundValue:
     """R_D(Q) <= kl^-1(q, c) (Langford & Seeger 2001; Maurer 2004, Theorem 5)."""
     return _of_kl(arithmetic.kl_inverse, task, gibbs, delta)
 
 
-def mcallester_1999(task, gibbs, *, delta):
+def mcallester_1999(task: Task, gibbs: Gibbs, *, delta: jax.Array) -> BoundValue:
     """R_D(Q) <= q + sqrt(c/2) (McAllester 1999; Maurer 2004)."""
     return _of_kl(OBJECTIVES["classic"], task, gibbs, delta)
 
 
-def rivasplata_2019_quadratic(task, gibbs, *, delta):
+def rivasplata_2019_quadratic(
+    task: Task, gibbs: Gibbs, *, delta: jax.Array
+) -> BoundValue:
     """R_D(Q) <= (sqrt(q + c/2) + sqrt(c/2))^2 (Rivasplata et al. 2019)."""
     return _of_kl(OBJECTIVES["quadratic"], task, gibbs, delta)
 
 
-def thiemann_2017_lambda(task, gibbs, *, delta):
+def thiemann_2017_lambda(task: Task, gibbs: Gibbs, *, delta: jax.Array) -> BoundValue:
     """R_D(Q) <= q/(1 - l/2) + c/(l (1 - l/2)), at the best of all l in (0, 2).
 
     (Thiemann, Igel, Wintenberger, Seldin 2017, Theorem 3.) At that l it is the quadratic form:
@@ -81,12 +85,12 @@ def thiemann_2017_lambda(task, gibbs, *, delta):
     return _of_kl(OBJECTIVES["lambda"], task, gibbs, delta)
 
 
-def tolstikhin_2013(task, gibbs, *, delta):
+def tolstikhin_2013(task: Task, gibbs: Gibbs, *, delta: jax.Array) -> BoundValue:
     """R_D(Q) <= q + sqrt(2 q c) + 2 c (Tolstikhin & Seldin 2013, with the c that kl implies)."""
     return _of_kl(lambda q, c: q + jnp.sqrt(2 * q * c) + 2 * c, task, gibbs, delta)
 
 
-def catoni_2007(task, gibbs, *, delta):
+def catoni_2007(task: Task, gibbs: Gibbs, *, delta: jax.Array) -> BoundValue:
     """R_D(Q) <= (1 - exp(-a q - c_a))/(1 - exp(-a)), c_a = (KL + ln(|A|/delta))/m, at the best a of A.
 
     A is a grid of 61 values from 1/256 to 128, fixed before the data (Catoni 2007, Theorem
@@ -104,7 +108,7 @@ def catoni_2007(task, gibbs, *, delta):
     return _best(form, gibbs, q, (gibbs.kl + gibbs.prices + log_term) / m)
 
 
-def dziugaite_roy_2017(task, gibbs, *, delta):
+def dziugaite_roy_2017(task: Task, gibbs: Gibbs, *, delta: jax.Array) -> BoundValue:
     """R_D(Q) <= kl^-1(q, (KL + ln(pi^2 m j^2/(6 delta)))/(m - 1)), as published.
 
     The prior's variance is 0.1 e^(-j/100); q = kl^-1(mean, ln(2/delta')/draws); delta' is 2/7 of

@@ -6,13 +6,26 @@ an `Architecture`, `paths` `Paths`, `inputs` `Inputs`; `margin` gamma > 0, `[]`.
 """
 
 import chex
+import jax
 import jax.numpy as jnp
 
 from bounds import arithmetic
-from bounds.spec import HEURISTIC, UP_TO_CONSTANTS, BoundSpec
+from bounds.measures.architecture import Architecture
+from bounds.measures.examples import Margins
+from bounds.measures.inputs import Inputs, Task
+from bounds.measures.paths import Paths
+from bounds.spec import HEURISTIC, UP_TO_CONSTANTS, BoundSpec, BoundValue
 
 
-def gonon_2024(task, margins, architecture, paths, inputs, *, margin):
+def gonon_2024(
+    task: Task,
+    margins: Margins,
+    architecture: Architecture,
+    paths: Paths,
+    inputs: Inputs,
+    *,
+    margin: jax.Array,
+) -> BoundValue:
     """R_S(gamma) + (4/sqrt(m)) sqrt(L ln 3 + ln((d+1) K)) max_i ||x_i||_inf Phi_1/gamma.
 
     Phi_1 is the l1 path norm, all outputs together (Gonon et al. 2024, for networks
@@ -35,17 +48,17 @@ def _over_margin(log_norm, margins, margin):
     return arithmetic.measure(log_norm - jnp.log(margin))
 
 
-def path_l1(margins, paths, *, margin):
+def path_l1(margins: Margins, paths: Paths, *, margin: jax.Array) -> BoundValue:
     """Phi_1 / gamma, Phi_p = (sum over paths of prod |w|^p)^(1/p)."""
     return _over_margin(paths.log_1, margins, margin)
 
 
-def path_l15(margins, paths, *, margin):
+def path_l15(margins: Margins, paths: Paths, *, margin: jax.Array) -> BoundValue:
     """Phi_1.5 / gamma."""
     return _over_margin(paths.log_15 / 1.5, margins, margin)
 
 
-def path_l2(margins, paths, *, margin):
+def path_l2(margins: Margins, paths: Paths, *, margin: jax.Array) -> BoundValue:
     """Phi_2 / gamma."""
     return _over_margin(paths.log_2 / 2, margins, margin)
 

@@ -8,14 +8,21 @@ Arguments, of every function here: `task` a `Task`, `margins` the training `Marg
 """
 
 import chex
+import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
 from bounds import arithmetic
-from bounds.spec import HEURISTIC, UP_TO_CONSTANTS, BoundSpec
+from bounds.measures.examples import Margins
+from bounds.measures.inputs import Task
+from bounds.measures.jacobians import Jacobians
+from bounds.measures.layers import LayerNorms
+from bounds.spec import HEURISTIC, UP_TO_CONSTANTS, BoundSpec, BoundValue
 
 
-def arora_2018(task, margins, jacobians, *, margin):
+def arora_2018(
+    task: Task, margins: Margins, jacobians: Jacobians, *, margin: jax.Array
+) -> BoundValue:
     """R_S(gamma) + (c L max||f||/gamma) sqrt(sum_l 1/(mu_l^2 mu_{l->}^2)/m), of a compressed net.
 
     mu_l is the layer cushion, mu_{l->} the least interlayer cushion from layer l on, c the
@@ -31,7 +38,9 @@ def arora_2018(task, margins, jacobians, *, margin):
     return arithmetic.margin_bound(log_numerator, task, margins, margin)
 
 
-def nagarajan_kolter_2019(task, margins, from_init, jacobians):
+def nagarajan_kolter_2019(
+    task: Task, margins: Margins, from_init: LayerNorms, jacobians: Jacobians
+) -> BoundValue:
     """sqrt(sum_l ||W_l - Z_l||_F^2 / (2 sigma^2 m)): the shape of a deterministic PAC-Bayes bound.
 
     sigma is the noise level at which, on the training examples, no pre-activation can change

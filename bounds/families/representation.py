@@ -10,10 +10,11 @@ import chex
 import jax.numpy as jnp
 
 from bounds import arithmetic
-from bounds.spec import HEURISTIC, BoundSpec
+from bounds.measures.representation import Clusters, HiddenMargins, Mixup
+from bounds.spec import HEURISTIC, BoundSpec, BoundValue
 
 
-def hidden_margin(hidden_margins):
+def hidden_margin(hidden_margins: HiddenMargins) -> BoundValue:
     """Minus the mean over layers of the median normalised margin at their inputs.
 
     One number for the five that Jiang et al. (2019) regress the gap on, layer by layer, with
@@ -23,13 +24,13 @@ def hidden_margin(hidden_margins):
     return arithmetic.log_measure(-jnp.mean(hidden_margins.five_numbers[:, 2]))
 
 
-def mixup_error(mixup):
+def mixup_error(mixup: Mixup) -> BoundValue:
     """The error half-way between examples of a class (Natekar & Sharma 2020)."""
     chex.assert_rank(mixup.error, 0)
     return arithmetic.measure(arithmetic.log(mixup.error))
 
 
-def davies_bouldin(clusters):
+def davies_bouldin(clusters: Clusters) -> BoundValue:
     """The Davies-Bouldin index of the classes in the first hidden layer, likewise."""
     chex.assert_rank(clusters.davies_bouldin, 0)
     found = arithmetic.measure(arithmetic.log(clusters.davies_bouldin))

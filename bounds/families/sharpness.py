@@ -16,7 +16,12 @@ import jax.numpy as jnp
 
 from bounds import arithmetic
 from bounds.families.fantastic import JIANG_2020
-from bounds.spec import HEURISTIC, BoundSpec
+from bounds.measures.architecture import Architecture
+from bounds.measures.inputs import Task
+from bounds.measures.layers import LayerNorms
+from bounds.measures.noise_level import NoiseLevel
+from bounds.measures.sharpness import Ascent, AscentSums, Sharpness
+from bounds.spec import HEURISTIC, BoundSpec, BoundValue
 
 log = arithmetic.log
 
@@ -47,22 +52,36 @@ def _inverse_square(radius, task, is_capped):
     return _root_of_mean(1 / jnp.square(radius), task, is_capped)
 
 
-def sharpness_init(task, architecture, kernels_from_init, ascent, noise):
+def sharpness_init(
+    task: Task,
+    architecture: Architecture,
+    kernels_from_init: LayerNorms,
+    ascent: Ascent,
+    noise: NoiseLevel,
+) -> BoundValue:
     """v = ||w - w_0||^2 ln(2P)/(4 alpha^2) + ln(m/sigma) + 10 (eq. 51)."""
     return _isotropic(kernels_from_init, task, architecture, ascent, noise)
 
 
-def sharpness_orig(task, architecture, kernels, ascent, noise):
+def sharpness_orig(
+    task: Task,
+    architecture: Architecture,
+    kernels: LayerNorms,
+    ascent: Ascent,
+    noise: NoiseLevel,
+) -> BoundValue:
     """v = ||w||^2 ln(2P)/(4 alpha^2) + ln(m/sigma) + 10 (eq. 52)."""
     return _isotropic(kernels, task, architecture, ascent, noise)
 
 
-def sharpness_flatness(task, ascent):
+def sharpness_flatness(task: Task, ascent: Ascent) -> BoundValue:
     """v = 1/alpha^2 (eq. 54)."""
     return _inverse_square(ascent.alpha, task, ascent.alpha_is_capped)
 
 
-def sharpness_mag_init(task, ascent, ascent_sums):
+def sharpness_mag_init(
+    task: Task, ascent: Ascent, ascent_sums: AscentSums
+) -> BoundValue:
     """v = (1/4) sum_i ln(a/b_i) + ln(m/alpha') + 10 (eq. 59).
 
     a = e^2 + (alpha'^2 + 4 ln(2P/delta)) ||w - w_0||^2/P, b_i = e^2 + alpha'^2 (w_i - w_0i)^2.
@@ -70,12 +89,14 @@ def sharpness_mag_init(task, ascent, ascent_sums):
     return _magnitude_aware(ascent_sums.log_init, task, ascent)
 
 
-def sharpness_mag_orig(task, ascent, ascent_sums):
+def sharpness_mag_orig(
+    task: Task, ascent: Ascent, ascent_sums: AscentSums
+) -> BoundValue:
     """The same with ||w||^2 in the numerator, the denominator as printed (eq. 60)."""
     return _magnitude_aware(ascent_sums.log_orig, task, ascent)
 
 
-def sharpness_mag_flatness(task, ascent):
+def sharpness_mag_flatness(task: Task, ascent: Ascent) -> BoundValue:
     """v = 1/alpha'^2 (eq. 62)."""
     return _inverse_square(
         ascent.magnitude_alpha, task, ascent.magnitude_alpha_is_capped
@@ -88,22 +109,22 @@ def _increase(value):
     return arithmetic.measure(log(value)).replace(value=value, excess=value)
 
 
-def average_sharpness(sharpness):
+def average_sharpness(sharpness: Sharpness) -> BoundValue:
     """E L(w + u) - L(w), u_i of N(0, rho^2), rho = 0.05 (Andriushchenko et al. 2023)."""
     return _increase(sharpness.average)
 
 
-def adaptive_average_sharpness(sharpness):
+def adaptive_average_sharpness(sharpness: Sharpness) -> BoundValue:
     """E L(w + u) - L(w), u_i of N(0, rho^2 w_i^2), rho = 0.05 (Andriushchenko et al. 2023)."""
     return _increase(sharpness.adaptive_average)
 
 
-def worst_sharpness(sharpness):
+def worst_sharpness(sharpness: Sharpness) -> BoundValue:
     """max L(w + u) - L(w) over ||u||_2 <= rho = 0.05, as ascent finds it (Keskar et al. 2017)."""
     return _increase(sharpness.worst)
 
 
-def adaptive_worst_sharpness(sharpness):
+def adaptive_worst_sharpness(sharpness: Sharpness) -> BoundValue:
     """max L(w + u) - L(w) over |u_i| <= rho |w_i|, rho = 0.05, likewise (Kwon et al. 2021)."""
     return _increase(sharpness.adaptive_worst)
 

@@ -6,10 +6,14 @@ left out, as in the companion notebook; the theorems speak of networks without.
 """
 
 import chex
+import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
 from bounds import arithmetic
+from bounds.measures.examples import Margins
+from bounds.measures.inputs import Task
+from bounds.measures.layers import LayerNorms
 from bounds.spec import HEURISTIC, UP_TO_CONSTANTS, BoundSpec, BoundValue, Convention
 
 
@@ -18,8 +22,14 @@ def _log_input_norm(task, convention):
 
 
 def neyshabur_2018(
-    task, margins, layers, reference, *, margin, convention=Convention()
-):
+    task: Task,
+    margins: Margins,
+    layers: LayerNorms,
+    reference: LayerNorms,
+    *,
+    margin: jax.Array,
+    convention: Convention = Convention(),
+) -> BoundValue:
     """R_S(gamma) + B d sqrt(h) prod s_l sqrt(sum ||W_l - A_l||_F^2/s_l^2) / (gamma sqrt(m)).
 
     The PAC-Bayesian spectrally-normalised margin bound, constants and logs dropped:
@@ -61,8 +71,14 @@ def neyshabur_2018(
 
 
 def neyshabur_2018_layer_widths(
-    task, margins, layers, reference, *, margin, convention=Convention()
-):
+    task: Task,
+    margins: Margins,
+    layers: LayerNorms,
+    reference: LayerNorms,
+    *,
+    margin: jax.Array,
+    convention: Convention = Convention(),
+) -> BoundValue:
     """`neyshabur_2018` with each layer's own width h_l = fan-out instead of the largest.
 
     R_D <= R_S(gamma) + B L prod_l s_l sqrt(sum_l h_l ||W_l - A_l||_F^2 / s_l^2)
@@ -86,7 +102,15 @@ def neyshabur_2018_layer_widths(
     return arithmetic.margin_bound(log_numerator, task, margins, margin)
 
 
-def bartlett_2017(task, margins, layers, reference, *, margin, convention=Convention()):
+def bartlett_2017(
+    task: Task,
+    margins: Margins,
+    layers: LayerNorms,
+    reference: LayerNorms,
+    *,
+    margin: jax.Array,
+    convention: Convention = Convention(),
+) -> BoundValue:
     """R_S(gamma) + B prod s_l (sum (||W_l - A_l||_{2,1}/s_l)^(2/3))^(3/2) / (gamma sqrt(m)).
 
     The spectrally-normalised covering-number bound, constants and logs dropped:
@@ -122,8 +146,14 @@ def bartlett_2017(task, margins, layers, reference, *, margin, convention=Conven
 
 
 def bartlett_2017_with_logs(
-    task, margins, layers, reference, *, margin, convention=Convention()
-):
+    task: Task,
+    margins: Margins,
+    layers: LayerNorms,
+    reference: LayerNorms,
+    *,
+    margin: jax.Array,
+    convention: Convention = Convention(),
+) -> BoundValue:
     """`bartlett_2017` times ln(m) ln(W_max), the logarithms that the plotted form drops.
 
     W_max is the largest number of units of a layer, the inputs being one. Up to constants.

@@ -20,11 +20,15 @@ models at large m; for the others the oracle is the guard.
 """
 
 import chex
+import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
 from bounds import arithmetic
-from bounds.spec import CERTIFIED, UNDER_ASSUMPTION, BoundSpec
+from bounds.measures.examples import Margins
+from bounds.measures.inputs import Inputs, Task
+from bounds.measures.layers import LayerNorms
+from bounds.spec import CERTIFIED, UNDER_ASSUMPTION, BoundSpec, BoundValue
 
 _LN2 = 0.6931471805599453
 _ETA = 0.05  # of the noise's probability that `neyshabur_2018_kl_certified` gives away
@@ -61,8 +65,15 @@ def _log_bartlett(log_s, log_b):
 
 
 def bartlett_2017_certified(
-    task, margins, folded, folded_init, folded_from_init, inputs, *, delta
-):
+    task: Task,
+    margins: Margins,
+    folded: LayerNorms,
+    folded_init: LayerNorms,
+    folded_from_init: LayerNorms,
+    inputs: Inputs,
+    *,
+    delta: jax.Array,
+) -> BoundValue:
     """The covering-number bound (Bartlett, Foster, Telgarsky 2017) with small constants.
 
     R_D <= ramp_S(gamma) + 2 rho + 3 sqrt(ln(2/delta')/(2m)), rho = (12 C/m)(1 + ln(m/(3C))) for
@@ -99,7 +110,15 @@ def bartlett_2017_certified(
     return arithmetic.least(bound_of, arithmetic.margin_cells(margins), log_complexity)
 
 
-def bartlett_2017_lemma_a8(task, margins, folded, folded_from_init, inputs, *, delta):
+def bartlett_2017_lemma_a8(
+    task: Task,
+    margins: Margins,
+    folded: LayerNorms,
+    folded_from_init: LayerNorms,
+    inputs: Inputs,
+    *,
+    delta: jax.Array,
+) -> BoundValue:
     """The published bound with its constants (Bartlett, Foster, Telgarsky 2017, Lemma A.8).
 
     R_D <= R_S(gamma) + 8/m + (144 ln(m) ln(2 W_max) / (gamma m)) (1 + ||X||_F)
@@ -130,7 +149,14 @@ def bartlett_2017_lemma_a8(task, margins, folded, folded_from_init, inputs, *, d
     return arithmetic.least(bound_of, arithmetic.margin_cells(margins), log_complexity)
 
 
-def neyshabur_2018_certified(task, margins, folded, inputs, *, delta):
+def neyshabur_2018_certified(
+    task: Task,
+    margins: Margins,
+    folded: LayerNorms,
+    inputs: Inputs,
+    *,
+    delta: jax.Array,
+) -> BoundValue:
     """The published PAC-Bayesian bound with its constants, from the origin.
 
     R_D <= R_S(gamma) + 4 sqrt((KL + ln(6m/delta'))/(m - 1)) + ln(2/delta)/m,
@@ -167,8 +193,15 @@ def neyshabur_2018_certified(task, margins, folded, inputs, *, delta):
 
 
 def neyshabur_2018_kl_certified(
-    task, margins, folded, folded_init, folded_from_init, inputs, *, delta
-):
+    task: Task,
+    margins: Margins,
+    folded: LayerNorms,
+    folded_init: LayerNorms,
+    folded_from_init: LayerNorms,
+    inputs: Inputs,
+    *,
+    delta: jax.Array,
+) -> BoundValue:
     """The same idea around the initial weights, by the kl bound, layer by layer.
 
     R_D <= kl^-1(R_S(gamma), (KL' + ln(2 sqrt(m)/delta'))/m) + ln(2/delta)/m,

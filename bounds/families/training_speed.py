@@ -11,7 +11,9 @@ import chex
 
 from bounds import arithmetic
 from bounds.families.fantastic import JIANG_2020
-from bounds.spec import HEURISTIC, BoundSpec
+from bounds.measures.gradients import Gradients
+from bounds.measures.speed import Speed
+from bounds.spec import HEURISTIC, BoundSpec, BoundValue
 
 
 def _as_it_is(value):
@@ -21,27 +23,27 @@ def _as_it_is(value):
     return found.replace(value=value, excess=value)
 
 
-def steps_to_01(speed):
+def steps_to_01(speed: Speed) -> BoundValue:
     """SGD steps until the loss is <= 0.1 (eq. 63 of Jiang et al. 2020)."""
     return _as_it_is(speed.steps_to_01)
 
 
-def steps_01_to_001(speed):
+def steps_01_to_001(speed: Speed) -> BoundValue:
     """SGD steps from a loss <= 0.1 to one <= 0.01 (eq. 64 of Jiang et al. 2020)."""
     return _as_it_is(speed.steps_01_to_001)
 
 
-def sotl(speed):
+def sotl(speed: Speed) -> BoundValue:
     """The sum of the losses over all epochs (Lyle et al. 2020; here not within epochs)."""
     return _as_it_is(speed.losses_sum)
 
 
-def sotl_10(speed):
+def sotl_10(speed: Speed) -> BoundValue:
     """The sum of the losses over the last 10 epochs (Ru et al. 2021, likewise)."""
     return _as_it_is(speed.losses_sum_last)
 
 
-def gradient_noise(gradients):
+def gradient_noise(gradients: Gradients) -> BoundValue:
     """(1/m) sum_i ||g_i - g||^2 after the first, or the last, epoch (eq. 65, 66 of Jiang et al.)."""
     return _as_it_is(gradients.noise)
 

@@ -1,20 +1,32 @@
 """Bounds that speak of networks with two weight matrices only."""
 
 import chex
+import jax
 import jax.numpy as jnp
 
 from bounds import arithmetic
+from bounds.measures.examples import Margins
+from bounds.measures.inputs import FirstLayer, Inputs, Task
+from bounds.measures.layers import LayerNorms
 from bounds.spec import (
     UNDER_ASSUMPTION,
     UP_TO_CONSTANTS,
     BoundSpec,
+    BoundValue,
     Convention,
 )
 
 
 def neyshabur_2019(
-    task, margins, layers, init, from_init, *, margin, convention=Convention()
-):
+    task: Task,
+    margins: Margins,
+    layers: LayerNorms,
+    init: LayerNorms,
+    from_init: LayerNorms,
+    *,
+    margin: jax.Array,
+    convention: Convention = Convention(),
+) -> BoundValue:
     """R_S(gamma) + B ||W_2||_F (||Z_1||_2 + ||W_1 - Z_1||_F) / (gamma sqrt(m)).
 
     The unit-capacity bound of two-layer networks, as Nagarajan & Kolter (2019) plot it:
@@ -49,15 +61,15 @@ def neyshabur_2019(
 
 
 def neyshabur_2019_constants(
-    task,
-    margins,
-    folded,
-    folded_from_init,
-    first_layer,
-    inputs,
+    task: Task,
+    margins: Margins,
+    folded: LayerNorms,
+    folded_from_init: LayerNorms,
+    first_layer: FirstLayer,
+    inputs: Inputs,
     *,
-    delta,
-):
+    delta: jax.Array,
+) -> BoundValue:
     """`neyshabur_2019` with the constants of its authors' code.
 
     R_D <= R_S(gamma) + (R + 3 sqrt(5h + ln(max(1, gamma sqrt(m))/delta')))/sqrt(m),

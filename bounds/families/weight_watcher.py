@@ -11,7 +11,9 @@ import chex
 import jax.numpy as jnp
 
 from bounds import arithmetic
-from bounds.spec import HEURISTIC, BoundSpec
+from bounds.measures.layers import LayerNorms
+from bounds.measures.spectra import Spectra
+from bounds.spec import HEURISTIC, BoundSpec, BoundValue
 
 
 def _log10(x):
@@ -24,7 +26,7 @@ def _mean_over_fitted(values, spectra):
     return jnp.sum(jnp.where(fitted, values, 0.0)) / jnp.maximum(jnp.sum(fitted), 1)
 
 
-def stable_rank(kernels):
+def stable_rank(kernels: LayerNorms) -> BoundValue:
     """Mean over layers of ||W||_F^2 / ||W||_2^2."""
     chex.assert_rank(kernels.frobenius, 1)
     ranks = jnp.exp(
@@ -33,32 +35,32 @@ def stable_rank(kernels):
     return arithmetic.measure(arithmetic.log(jnp.mean(ranks)))
 
 
-def log_norm(kernels):
+def log_norm(kernels: LayerNorms) -> BoundValue:
     """Mean over layers of log10 ||W||_F^2."""
     chex.assert_rank(kernels.frobenius, 1)
     return arithmetic.log_measure(2 * jnp.mean(_log10(kernels.frobenius)))
 
 
-def log_spectral_norm(kernels):
+def log_spectral_norm(kernels: LayerNorms) -> BoundValue:
     """Mean over layers of log10 ||W||_2^2."""
     chex.assert_rank(kernels.spectral_upper, 1)
     return arithmetic.log_measure(2 * jnp.mean(_log10(kernels.spectral_upper)))
 
 
-def alpha(spectra):
+def alpha(spectra: Spectra) -> BoundValue:
     """Mean over layers of the exponent of the power law that fits the tail of the eigenvalues."""
     chex.assert_rank(spectra.alpha, 1)
     return arithmetic.measure(arithmetic.log(_mean_over_fitted(spectra.alpha, spectra)))
 
 
-def alpha_weighted(kernels, spectra):
+def alpha_weighted(kernels: LayerNorms, spectra: Spectra) -> BoundValue:
     """Mean over layers of alpha log10 of the largest eigenvalue."""
     chex.assert_rank([kernels.spectral_upper, spectra.alpha], 1)
     weighted = spectra.alpha * 2 * _log10(kernels.spectral_upper)
     return arithmetic.log_measure(_mean_over_fitted(weighted, spectra))
 
 
-def log_alpha_norm(spectra):
+def log_alpha_norm(spectra: Spectra) -> BoundValue:
     """Mean over layers of log10 of the sum of lambda^alpha."""
     chex.assert_rank(spectra.log10_alpha_norm, 1)
     return arithmetic.log_measure(_mean_over_fitted(spectra.log10_alpha_norm, spectra))

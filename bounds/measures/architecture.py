@@ -4,7 +4,7 @@ import chex
 import jax.numpy as jnp
 from flax import struct
 
-from bounds.network import Measure
+from bounds.network import Measure, Network
 from nets.kernels import layers, weight_matrices
 from nets.operators import Convolution, operators
 
@@ -28,7 +28,7 @@ class Architecture:
     biases: chex.Array
 
 
-def architecture(network):
+def architecture(network: Network) -> Architecture:
     """Counts of parameters, units, convolutions and biases: an `Architecture`."""
     kernels = weight_matrices(network.params)
     maps = operators(network.model, network.params)

@@ -9,19 +9,24 @@ came to that network, the receiver need not know: the choice is free.
 """
 
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from bounds import arithmetic
 from bounds.measures.examples import margins_of
-from bounds.network import Measure, Unavailable
+from bounds.network import Measure, Network, Unavailable
 from bounds.numerics import coding
 from nets import subspace
 from nets.kernels import layers
 from nets.operators import is_dense
+from nets.sample import Sample
 
 
 @struct.dataclass
@@ -64,7 +69,9 @@ def _quantised(array, candidate):
     return symbols, jnp.where(jnp.any(symbols != 0), exponent, 0)
 
 
-def quantised(arrays, candidate):
+def quantised(
+    arrays: Sequence[Any], candidate: tuple[Any, Any]
+) -> tuple[list[Any], list[Any]]:
     """What `coding.encode` writes of float arrays: lists of symbols and of exponents.
 
     Args:
@@ -75,7 +82,7 @@ def quantised(arrays, candidate):
     return [symbols for symbols, _ in pairs], [exponent for _, exponent in pairs]
 
 
-def decoded(symbols, exponents):
+def decoded(symbols: Sequence[Any], exponents: Sequence[Any]) -> list[np.ndarray]:
     """The float32 arrays that a receiver makes of what `coding.decode` reads. Exact."""
     return [
         jnp.asarray(s).astype(jnp.float32) * coding.step(k)
@@ -89,7 +96,14 @@ def _counts(symbols):
     return none.at[symbols.ravel() + LARGEST].add(1)
 
 
-def coded(arrays, rebuild, model, sample, holdout=None, candidates=CANDIDATES):
+def coded(
+    arrays: Sequence[Any],
+    rebuild: Callable[[list[Any]], chex.ArrayTree],
+    model: nn.Module,
+    sample: Sample,
+    holdout: Sample | None = None,
+    candidates: Any = CANDIDATES,
+) -> Code:
     """Networks whose trained arrays have short codes: `Code`.
 
     Args:
@@ -121,7 +135,7 @@ def coded(arrays, rebuild, model, sample, holdout=None, candidates=CANDIDATES):
     return Code(bits=bits, errors=errors, holdout_errors=holdout_errors)
 
 
-def code(network):
+def code(network: Network) -> Code:
     """Of the way from the initial weights, which the receiver knows: `Code`."""
     learned, tree = jax.tree.flatten(network.params)
     initial = jax.tree.leaves(network.init)
@@ -135,7 +149,7 @@ def code(network):
     return coded(moved, rebuild, network.model, network.sample, network.holdout)
 
 
-def code_from_origin(network):
+def code_from_origin(network: Network) -> Code:
     """Of the weights themselves, for a receiver who knows the architecture: `Code`."""
     learned, tree = jax.tree.flatten(network.params)
     return coded(
@@ -172,7 +186,7 @@ def _unprojected(coefficients, layer, shape):
     return jax.lax.fori_loop(0, count, add, jnp.zeros(shape, jnp.float32)) / count
 
 
-def code_projected(network):
+def code_projected(network: Network) -> Code:
     """Of random projections of the way from the initial weights: `Code`.
 
     Algorithm 1 of Arora, Ge, Neyshabur & Zhang (2018): a matrix W becomes (1/k) sum_j <M_j, W>
@@ -212,7 +226,7 @@ def code_projected(network):
     return found.replace(bits=found.bits + which)
 
 
-def code_subspace(network):
+def code_subspace(network: Network) -> Code:
     """Of what a network learned in a random subspace, which the receiver knows: `Code`.
 
     The fixed parts of its parameters are taken to be those that were drawn before the data

@@ -17,7 +17,7 @@ from bounds.measures.loss import (
     size_of,
     visit_blocks,
 )
-from bounds.network import Measure
+from bounds.network import Measure, Network
 from bounds.numerics import lanczos
 
 
@@ -42,7 +42,7 @@ STEPS = 20  # of Lanczos
 PROBES = 16  # of Hutchinson's estimator
 
 
-def hessian_product(network, direction):
+def hessian_product(network: Network, direction: chex.ArrayTree) -> chex.ArrayTree:
     """H v, as the kernels, of v as the kernels."""
     kernels = kernels_of(network.params)
 
@@ -65,7 +65,7 @@ def _norm(vector):
     return scale * jnp.linalg.norm(vector / scale)
 
 
-def curvature(network):
+def curvature(network: Network) -> Curvature:
     """The largest eigenvalue of H and its trace: `Curvature`.
 
     The trace is the mean of v'H v over `PROBES` vectors v of random signs, the same for every

@@ -1,14 +1,17 @@
 """The groups `margins`, `outputs` and `holdout`: what the network says of examples."""
 
+from typing import Any
+
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax import struct
 
-from bounds.network import Measure
+from bounds.network import Measure, Network
 from nets.kernels import map_last, weight_matrices
 from nets.margins import margin
-from nets.sample import fold_blocks
+from nets.sample import Sample, fold_blocks
 from nets.training import logits_of
 
 
@@ -24,7 +27,7 @@ class Margins:
     sorted: chex.Array
     size: chex.Array
 
-    def error(self, margin):
+    def error(self, margin: jax.Array) -> jax.Array:
         """The fraction `[]` of examples whose margin is <= `margin` (finite), or not a number."""
         below = jnp.searchsorted(self.sorted.astype(float), margin, side="right")
         return jnp.minimum(below, self.size) / jnp.asarray(self.size, float)
@@ -56,7 +59,9 @@ class Holdout:
     size: chex.Array
 
 
-def on_examples(model, params, sample):
+def on_examples(
+    model: nn.Module, params: chex.ArrayTree, sample: Sample
+) -> tuple[Margins, Outputs]:
     """Margins, cross-entropy and entropy of any `Sample`: `(Margins, Outputs)`.
 
     Margins `[M]` are sorted; one that is not finite (an overflow) counts as -inf.
@@ -94,12 +99,12 @@ def _second_minus_first(leaf):
     return jnp.stack([zeros, difference.astype(leaf.dtype)], axis=-1)
 
 
-def margins_of(model, params, sample):
+def margins_of(model: nn.Module, params: chex.ArrayTree, sample: Sample) -> Margins:
     """The margins of any `Sample` under a network: `Margins`."""
     return on_examples(model, params, sample)[0]
 
 
-def training_set(network):
+def training_set(network: Network) -> dict[str, Any]:
     """The groups `margins` and `outputs`, which share the passes over the training set.
 
     Two classes are told by the difference of two columns, and so is their margin: what the
@@ -113,7 +118,7 @@ def training_set(network):
     return dict(zip(("margins", "outputs"), found, strict=True))
 
 
-def holdout(network):
+def holdout(network: Network) -> Holdout:
     """Errors on examples that no choice has seen: `Holdout`."""
     found = margins_of(network.model, network.params, network.holdout)
     right = jnp.sum(found.sorted > 0) - (found.sorted.shape[0] - found.size)

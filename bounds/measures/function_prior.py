@@ -16,6 +16,8 @@ constraints that say nearly the same make it too low (two inputs of correlation 
 to 0.13 nats), negative correlations a little too high (by 0.005 nats at most for a pair).
 """
 
+from collections.abc import Sequence
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -23,7 +25,7 @@ from flax import struct
 from jax.scipy.linalg import solve_triangular
 from jax.scipy.special import log_ndtr
 
-from bounds.network import Measure, Unavailable
+from bounds.network import Measure, Network, Unavailable
 from nets.kernels import layers, weight_matrices
 from nets.operators import Dense, operators
 
@@ -56,7 +58,9 @@ _FAR = -4.0  # below it Mills' ratio is taken from its continued fraction
 _TERMS = 40  # of the fraction: exact in float64 from |_FAR| on
 
 
-def prior_covariance(inputs, shapes, has_bias):
+def prior_covariance(
+    inputs: jax.Array, shapes: Sequence[tuple[int, ...]], has_bias: bool
+) -> jax.Array:
     """The covariance `[n, n]` of an output of the infinitely wide ReLU network at its inputs.
 
     K_1 = v_1 X X' + b_1 and K_{l+1} = d_l v_{l+1} E[relu(u) relu(u')'] + b_{l+1} for (u, u')
@@ -159,7 +163,9 @@ def _propagated(covariance, is_active):
     return found, change <= still
 
 
-def log_orthant(correlation, signs, is_known):
+def log_orthant(
+    correlation: jax.Array, signs: jax.Array, is_known: jax.Array
+) -> jax.Array:
     """ln of the probability that Gaussian variables have given signs; never a nan.
 
     Args:
@@ -187,7 +193,7 @@ def log_orthant(correlation, signs, is_known):
     return found, is_impossible | converged
 
 
-def evidence(network):
+def evidence(network: Network) -> Evidence:
     """ln P(U) of the first `EXAMPLES` training labels, a lower estimate for K > 2: `Evidence`."""
     if any(op != Dense() for op in operators(network.model, network.params)):
         raise Unavailable("no derivation for convolutions")

@@ -10,6 +10,7 @@ Of a `GaussianMLP`: its own posterior and prior.
 """
 
 import math
+from typing import Any
 
 import chex
 import jax
@@ -18,7 +19,7 @@ from flax import struct
 
 from bounds import arithmetic, objectives
 from bounds.measures import noisy
-from bounds.network import Measure, Unavailable
+from bounds.network import Measure, Network, Unavailable
 from nets import stochastic
 from nets.kernels import layers
 
@@ -114,7 +115,7 @@ def _best(errors, complexity):
     return jnp.sort(jnp.argsort(values)[:KEPT])
 
 
-def gibbs(network):
+def gibbs(network: Network) -> dict[str, Any]:
     """The groups `gibbs` and `gibbs_layers`, which share the passes."""
     distances = _distances(network)
     levels, prices = _candidates(network, distances)
@@ -149,7 +150,7 @@ def gibbs(network):
     return {"gibbs": group(0), "gibbs_layers": group(1)}
 
 
-def gibbs_posterior(network):
+def gibbs_posterior(network: Network) -> Gibbs:
     """A learned posterior: `Gibbs` with J = 1."""
     model, params = network.learned.model, network.learned.params
     if not isinstance(model, stochastic.GaussianMLP):

@@ -11,7 +11,7 @@ from bounds.measures.loss import (
     losses_at,
     visit_blocks,
 )
-from bounds.network import Measure
+from bounds.network import Measure, Network
 from nets.kernels import layers
 from nets.losses import softmax_cross_entropy
 from nets.operators import is_dense
@@ -87,7 +87,7 @@ def _of_any_layers(network, inputs, labels, known):
     return squares, jax.grad(total)(kernels)
 
 
-def gradients(network):
+def gradients(network: Network) -> Gradients:
     """Of the softmax cross-entropy in all kernels, over the whole training set: `Gradients`."""
     is_plain = is_dense(network.model, network.params)
     is_plain &= all("kernel" in layer for layer in layers(network.params))
@@ -112,7 +112,7 @@ def gradients(network):
     )
 
 
-def gradients_first_epoch(network):
+def gradients_first_epoch(network: Network) -> Gradients:
     """The same after the first epoch of training: `Gradients`."""
     return gradients(network.replace(params=network.first_epoch))
 

@@ -3,14 +3,17 @@
 Inputs are (x, 1) where there are biases, but for `task`.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import chex
 import jax
 import jax.numpy as jnp
 from flax import struct
 
-from bounds.network import Measure, Unavailable
+from bounds.network import Measure, Network, Unavailable
 from bounds.numerics.linear_maps import Matrix, as_folded, has_biases
-from nets.sample import fold_blocks
+from nets.sample import Sample, fold_blocks
 
 
 @struct.dataclass
@@ -58,7 +61,7 @@ class FirstLayer:
     frobenius: chex.Array
 
 
-def over_blocks(sample, visit, totals):
+def over_blocks(sample: Sample, visit: Callable[..., Any], totals: Any) -> Any:
     """`visit(x, known, totals)` over the inputs of a sample, block by block.
 
     x is `[block, D]`, as wide as the default float; rows that are not `known` are zeros.
@@ -72,7 +75,7 @@ def over_blocks(sample, visit, totals):
         return fold_blocks(sample, of_block, totals)
 
 
-def task_and_inputs(network):
+def task_and_inputs(network: Network) -> dict[str, Any]:
     """The groups `task` and `inputs`, which share the pass over the training inputs."""
     sample, constant = network.sample, int(has_biases(network.params))
 
@@ -109,7 +112,7 @@ def task_and_inputs(network):
     }
 
 
-def first_layer(network):
+def first_layer(network: Network) -> FirstLayer:
     """The initial first layer on the training inputs: `FirstLayer`."""
     first = as_folded(network.model, network.init)[0]
     if not isinstance(first, Matrix):

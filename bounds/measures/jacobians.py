@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from bounds.network import Measure, Unavailable
+from bounds.network import Measure, Network, Unavailable
 from nets.kernels import layers, weight_matrices
 from nets.margins import margin
 from nets.operators import is_dense
@@ -102,7 +102,7 @@ def _of_example(weights, biases, x, label):
     )
 
 
-def jacobians(network):
+def jacobians(network: Network) -> Jacobians:
     """Over the first `EXAMPLES` training examples: `Jacobians`."""
     if not is_dense(network.model, network.params):
         raise Unavailable("no derivation for convolutions")

@@ -7,12 +7,15 @@ connected network without biases all forms are one. Differences are taken in the
 precision where there is one.
 """
 
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
 import chex
 import jax
 import jax.numpy as jnp
 from flax import struct
 
-from bounds.network import Measure
+from bounds.network import Measure, Network
 from bounds.numerics import linear_maps
 from bounds.numerics.spectral_norm import spectral_norm
 from nets.operators import Dense, operators
@@ -69,7 +72,7 @@ NORMS = {
 }
 
 
-def measured_as(network, name):
+def measured_as(network: Network, name: str) -> str:
     """The group that is measured for `name`: forms that are one on a network coincide."""
     form, *what = NORMS[name]
     maps = operators(network.model, network.params)
@@ -83,7 +86,7 @@ def measured_as(network, name):
     return next(n for n, recipe in NORMS.items() if recipe == (form, *what))
 
 
-def maps(network, name):
+def maps(network: Network, name: str) -> list[Any]:
     """The linear maps, one a layer, whose norms make the group `name`."""
     form, *trees = NORMS[name]
     return _FORMS[form](
@@ -132,7 +135,7 @@ def _norms(maps, spectral):
     )
 
 
-def norms(groups):
+def norms(groups: Mapping[str, Sequence[Any]]) -> dict[str, LayerNorms]:
     """The norms of several groups of linear maps at once.
 
     Args:
@@ -149,7 +152,7 @@ def norms(groups):
     }
 
 
-def layer_norms(network, wanted):
+def layer_norms(network: Network, wanted: Collection[str]) -> dict[str, Any]:
     """Several groups of `LayerNorms` at once, those that coincide measured once."""
     one = {name: measured_as(network, name) for name in wanted}
     found = norms({name: maps(network, name) for name in dict.fromkeys(one.values())})

@@ -5,11 +5,15 @@ weights but the biases, which stay as they are. Kernels are a dict `{"0/kernel":
 Passes over the examples are float32, in blocks.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import chex
 import jax
 import jax.numpy as jnp
 from flax import struct
 
+from bounds.network import Network
 from bounds.numerics import chain
 from nets.kernels import from_arrays, to_arrays
 from nets.margins import margin
@@ -34,7 +38,7 @@ class Slope:
     direction: dict[str, chex.Array]
 
 
-def kernels_of(params):
+def kernels_of(params: chex.ArrayTree) -> dict[str, jax.Array]:
     """The kernels of `params`, or their parts (see `nets.linear`): a flat dict."""
     return {
         name: leaf
@@ -43,7 +47,9 @@ def kernels_of(params):
     }
 
 
-def logits_at(network, kernels, inputs):
+def logits_at(
+    network: Network, kernels: chex.ArrayTree, inputs: jax.Array
+) -> jax.Array:
     """Logits `[N, C]` of the network with other kernels."""
     params = from_arrays(to_arrays(network.params) | kernels, network.params)
     if chain.has_convolutions(network.model, params):
@@ -51,12 +57,14 @@ def logits_at(network, kernels, inputs):
     return logits_of(network.model, params, inputs)
 
 
-def size_of(network, limit=EXAMPLES):
+def size_of(network: Network, limit: int = EXAMPLES) -> jax.Array:
     """How many examples are looked at, `[]`."""
     return jnp.minimum(network.sample.size, limit)
 
 
-def visit_blocks(network, visit, start, limit=EXAMPLES):
+def visit_blocks(
+    network: Network, visit: Callable[..., Any], start: Any, limit: int = EXAMPLES
+) -> Any:
     """Folds `visit(carry, inputs, labels, known)` over blocks of the first examples.
 
     `known` `[BLOCK]` says which rows count.
@@ -76,13 +84,15 @@ def _log_odds(logits, label):
     return jax.nn.logsumexp(others) - logits[label]
 
 
-def losses_at(network, kernels, inputs, labels):
+def losses_at(
+    network: Network, kernels: chex.ArrayTree, inputs: jax.Array, labels: jax.Array
+) -> jax.Array:
     """The loss of each example, `[N]`."""
     logits = logits_at(network, kernels, inputs)
     return jax.nn.softplus(jax.vmap(_log_odds)(logits, labels))
 
 
-def loss_at(network, kernels):
+def loss_at(network: Network, kernels: chex.ArrayTree) -> jax.Array:
     """The mean loss `[]` of the network with other kernels."""
 
     def visit(total, inputs, labels, known):
@@ -93,7 +103,7 @@ def loss_at(network, kernels):
     return visit_blocks(network, visit, start) / size_of(network)
 
 
-def slope_at(network, kernels):
+def slope_at(network: Network, kernels: chex.ArrayTree) -> Slope:
     """The loss and its `Slope` at other kernels.
 
     Where every margin is large the gradient underflows, and ascent would stand still. An
@@ -132,6 +142,6 @@ def slope_at(network, kernels):
     return found.replace(loss=found.loss / size_of(network))
 
 
-def finite_or_inf(value):
+def finite_or_inf(value: jax.Array) -> jax.Array:
     """What is no number, because the network overflowed, as infinity; a wide float."""
     return jnp.where(jnp.isnan(value), jnp.inf, value.astype(float))

@@ -10,6 +10,7 @@ drop.
 """
 
 import math
+from typing import Any
 
 import chex
 import jax
@@ -18,7 +19,7 @@ from flax import struct
 
 from bounds import arithmetic
 from bounds.measures import noisy
-from bounds.network import Measure
+from bounds.network import Measure, Network
 from nets.kernels import layers, weight_matrices
 from nets.sample import BLOCK, block_of, blocks_of
 from nets.training import logits_of
@@ -169,7 +170,7 @@ def _level(found, network):
     )
 
 
-def noise(network):
+def noise(network: Network) -> NoiseLevel:
     """Noise of one standard deviation in every weight: `NoiseLevel`."""
     return _level(noisy.isotropic(network, with_biases=False), network)
 
@@ -195,7 +196,7 @@ def _ratios(network, level):
     )
 
 
-def magnitude_noise(network):
+def magnitude_noise(network: Network) -> dict[str, Any]:
     """Noise in proportion to weights, and what it says of them: two groups."""
     found = _level(noisy.magnitude_aware(network), network)
     groups = {"magnitude_noise": found}

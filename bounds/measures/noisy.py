@@ -10,13 +10,15 @@ same ones, too.
 import dataclasses
 from collections.abc import Callable
 
+import chex
 import jax
 import jax.numpy as jnp
 
+from bounds.network import Network
 from nets.kernels import layers
 from nets.margins import margin
 from nets.operators import is_dense
-from nets.sample import BLOCK, block_of, blocks_of
+from nets.sample import BLOCK, Sample, block_of, blocks_of
 from nets.stochastic import pre_activations
 from nets.training import logits_of
 
@@ -105,7 +107,7 @@ def _shared(network, deviation):
     return Noisy(draw, lambda x: x, logits, False)
 
 
-def isotropic(network, with_biases):
+def isotropic(network: Network, with_biases: bool) -> Noisy:
     """Noise of standard deviation level_l in every weight of layer l.
 
     Args:
@@ -125,7 +127,7 @@ def isotropic(network, with_biases):
     return _dense(layers(network.params), spread)
 
 
-def magnitude_aware(network):
+def magnitude_aware(network: Network) -> Noisy:
     """Noise of VARIANCE level^2 w^2 + 1e-6 in every weight w, none in the biases."""
     if not is_dense(network.model, network.params):
 
@@ -144,7 +146,7 @@ def magnitude_aware(network):
     return _dense(layers(network.params), spread)
 
 
-def posterior(params):
+def posterior(params: chex.ArrayTree) -> Noisy:
     """The noise that a `GaussianMLP` has, at level 1."""
 
     def spread(layer, a):
@@ -154,7 +156,7 @@ def posterior(params):
     return _dense(layers(params), spread)
 
 
-def lost(logits, labels, known):
+def lost(logits: jax.Array, labels: jax.Array, known: jax.Array) -> jax.Array:
     """How many of the examples that are `known` are lost, `[]`.
 
     A margin that is not above 0 is lost, and so is one that is not finite (an overflow).
@@ -163,7 +165,9 @@ def lost(logits, labels, known):
     return jnp.sum(known & ~(jnp.isfinite(margins) & (margins > 0)))
 
 
-def wrong(noisy, levels, sample, block, key):
+def wrong(
+    noisy: Noisy, levels: jax.Array, sample: Sample, block: jax.Array, key: jax.Array
+) -> jax.Array:
     """Errors of a block at several levels, `[S]`: how many margins are not above 0.
 
     Args:
@@ -182,7 +186,9 @@ def wrong(noisy, levels, sample, block, key):
     return jax.lax.map(at, levels.astype(jnp.float32))
 
 
-def errors(noisy, levels, sample, key, examples):
+def errors(
+    noisy: Noisy, levels: jax.Array, sample: Sample, key: jax.Array, examples: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Mean errors `[S]` over so many passes that at least `examples` examples are seen.
 
     Args:

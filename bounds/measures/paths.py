@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from bounds import arithmetic
-from bounds.network import Measure
+from bounds.network import Measure, Network
 from bounds.numerics.linear_maps import Matrix, as_folded
 
 
@@ -61,7 +61,7 @@ def _log_paths(maps, p):
     return arithmetic.log(jnp.sum(reached)) + log_scale
 
 
-def peeling(network):
+def peeling(network: Network) -> Peeling:
     """Products of layer norms and the path norm, of W with its biases: a `Peeling`.
 
     With two classes the last layer is the difference of its two columns.
@@ -83,7 +83,7 @@ def peeling(network):
     )
 
 
-def paths(network):
+def paths(network: Network) -> Paths:
     """Path norms of W with its biases: `Paths`."""
     maps = as_folded(network.model, network.params)
     reached, log_scale = _mass(maps, 1)

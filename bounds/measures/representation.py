@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from bounds.network import Measure, Unavailable
+from bounds.network import Measure, Network, Unavailable
 from bounds.numerics import chain
 from nets.kernels import layers, weight_matrices
 from nets.margins import margin
@@ -131,7 +131,7 @@ def _five_numbers(values, known):
     ])  # fmt: skip
 
 
-def hidden_margins(network):
+def hidden_margins(network: Network) -> HiddenMargins:
     """First-order distances to the decision boundary at every layer: `HiddenMargins`."""
     inputs, labels, known = _first(network.sample)
 
@@ -161,7 +161,7 @@ def hidden_margins(network):
     )
 
 
-def clusters(network):
+def clusters(network: Network) -> Clusters:
     """The classes in the first hidden layer: `Clusters`.
 
     The Davies-Bouldin index is the mean over classes c of max over d != c of (s_c + s_d) /
@@ -210,7 +210,7 @@ def _partners(labels, known):
     )
 
 
-def mixup(network):
+def mixup(network: Network) -> Mixup:
     """The error half-way between examples of one class: `Mixup`.
 
     Each example is averaged with the next of its class (Zhang et al. 2018, within classes

@@ -4,6 +4,8 @@ Everything is over the first `objective.EXAMPLES` training examples and over the
 """
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import chex
 import jax
@@ -11,13 +13,14 @@ import jax.numpy as jnp
 from flax import struct
 
 from bounds.measures.loss import (
+    Slope,
     finite_or_inf,
     kernels_of,
     loss_at,
     size_of,
     slope_at,
 )
-from bounds.network import Measure
+from bounds.network import Measure, Network
 
 
 @struct.dataclass
@@ -123,7 +126,12 @@ def _in_either(is_ball, radius, box, *there):
     return jax.tree.map(lambda a, b: jnp.where(is_ball, a, b), *found)
 
 
-def climb(network, start, move, enough=jnp.inf):
+def climb(
+    network: Network,
+    start: Slope,
+    move: Callable[..., Any],
+    enough: Callable[..., Any] = jnp.inf,
+) -> Any:
     """Ascent on the mean loss from the weights on, full-batch and deterministic.
 
     Args:
@@ -201,7 +209,7 @@ def _sums(kernels, init, alpha):
     )
 
 
-def ascent(network):
+def ascent(network: Network) -> dict[str, Any]:
     """The groups `ascent` and `ascent_sums`, which share the search.
 
     Ascent on the mean softmax cross-entropy: up to `STEPS` steps of `STEP` of the radius along
@@ -239,7 +247,7 @@ def _noise(key, kernels):
         }
 
 
-def sharpness(network):
+def sharpness(network: Network) -> Sharpness:
     """Increases of the mean softmax cross-entropy: `Sharpness`.
 
     On average: over `DRAWS` draws u of independent Gaussians of standard deviation `RHO`,

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from bounds import arithmetic
-from bounds.network import Measure
+from bounds.network import Measure, Network
 from bounds.numerics.linear_maps import as_kernels
 
 
@@ -30,7 +30,7 @@ class Spectra:
 _RANK = 1e-12  # eigenvalues below this share of the largest are rounding
 
 
-def power_law(eigenvalues):
+def power_law(eigenvalues: jax.Array) -> jax.Array:
     """The exponent of the power law that fits the upper tail of a spectrum best.
 
     The tail starts at the eigenvalue for which the Kolmogorov-Smirnov distance between tail
@@ -77,7 +77,7 @@ def _spectrum(matrix):
     )
 
 
-def spectra(network):
+def spectra(network: Network) -> Spectra:
     """Of each weight matrix, biases left out: `Spectra`."""
     matrices = [a.entries for a in as_kernels(network.model, network.params)]
     found = {}

@@ -4,7 +4,7 @@ import chex
 import jax.numpy as jnp
 from flax import struct
 
-from bounds.network import Measure
+from bounds.network import Measure, Network
 
 
 @struct.dataclass
@@ -27,7 +27,7 @@ class Speed:
 LAST = 10  # epochs
 
 
-def speed(network):
+def speed(network: Network) -> Speed:
     """From the mean training loss at the end of every epoch: `Speed`."""
     history = network.history
     epoch = jnp.arange(history.losses.shape[0])

@@ -4,6 +4,10 @@ A convolution is the product of its kernel with patches of the image: so are its
 then, for which the compiled loops that measuring consists of have no fast convolution on a CPU.
 """
 
+from collections.abc import Callable, Sequence
+
+import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -48,12 +52,14 @@ def _function(op):
     return apply
 
 
-def has_convolutions(model, params):
+def has_convolutions(model: nn.Module, params: chex.ArrayTree) -> bool:
     """Whether some layer is a convolution."""
     return any(isinstance(op, Convolution) for op in operators(model, params))
 
 
-def functions(model, params):
+def functions(
+    model: nn.Module, params: chex.ArrayTree
+) -> list[Callable[..., jax.Array]]:
     """One function a layer: (its parameters, what arrives) -> what leaves it, no ReLU.
 
     Raises:
@@ -64,7 +70,12 @@ def functions(model, params):
     return [_function(op) for op in operators(model, params)]
 
 
-def logits(model, params, inputs, shifts=None):
+def logits(
+    model: nn.Module,
+    params: chex.ArrayTree,
+    inputs: jax.Array,
+    shifts: Sequence[jax.Array] | None = None,
+) -> tuple[jax.Array, list[jax.Array]]:
     """Logits `[N, C]`, and what arrives at every layer.
 
     Args:

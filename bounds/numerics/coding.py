@@ -31,6 +31,8 @@ length by less than n log2(1 / (1 - T / 2^(P-1))) <= 2 n T / 2^(P-1), which is b
 """
 
 import collections
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +47,7 @@ _LARGEST = 1 << 40  # numbers of an array, and the sizes of its symbols
 _QUARTERS = np.round(2 ** (np.arange(4) / 4) * 2**15).astype(np.float32) / 2**15
 
 
-def step(exponent):
+def step(exponent: jax.Array) -> jax.Array:
     """The step 2^(k/4), to 16 bits, float32; k integers from -400 to 400, any shape."""
     exponent = jnp.asarray(exponent, jnp.int32)
     # Built from its bits: nothing is left to how a device rounds a power.
@@ -141,7 +143,7 @@ def _write(bits, carry, shift, leaving):
     bits.extend((leaving >> i) & 1 for i in range(shift - 1, -1, -1))
 
 
-def encode(arrays, exponents):
+def encode(arrays: Sequence[Any], exponents: Sequence[Any]) -> np.ndarray:
     """The code of a list of arrays.
 
     Args:
@@ -193,7 +195,7 @@ class _Reader:
         return self.number(zeros + 1)
 
 
-def decode(bits, shapes):
+def decode(bits: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> tuple[Any, ...]:
     """The arrays of a code that `bits` begin with.
 
     Args:
@@ -239,7 +241,7 @@ def _elias_gamma_bits(number):
     return 2 * (31 - jax.lax.clz(jnp.asarray(number, jnp.int32))) + 1
 
 
-def code_bits(counts, exponent):
+def code_bits(counts: jax.Array, exponent: jax.Array) -> jax.Array:
     """The length of one array's code, never less than what `encode` writes.
 
     The symbols' part is the smallest whole number >= -log2 of

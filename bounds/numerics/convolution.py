@@ -66,7 +66,9 @@ _LANCZOS_STEPS = 30
 _ENTRIES_AT_ONCE = 2**20
 
 
-def apply(kernel, x, strides=(1, 1)):
+def apply(
+    kernel: jax.Array, x: jax.Array, strides: tuple[int, int] = (1, 1)
+) -> jax.Array:
     """The SAME zero-padded convolution of one image `[H, W, in]`: `[H', W', out]`."""
     chex.assert_rank([kernel, x], [4, 3])
     return Convolution(x.shape[:2], strides).apply(kernel, x)
@@ -138,7 +140,9 @@ def _circular(kernel, total, image, relative_width):
     return jnp.max(found.lower) - error, jnp.max(found.upper) + error
 
 
-def circular_norm(kernel, image, relative_width=RELATIVE_WIDTH):
+def circular_norm(
+    kernel: jax.Array, image: tuple[int, int], relative_width: float = RELATIVE_WIDTH
+) -> Enclosure:
     """An interval that holds the norm of the circular convolution, without strides.
 
     Args:
@@ -212,8 +216,12 @@ def _lower_end(kernel, total, image, strides, steps):
 
 
 def zero_padded_norm(
-    kernel, image, strides=(1, 1), relative_width=RELATIVE_WIDTH, steps=_LANCZOS_STEPS
-):
+    kernel: jax.Array,
+    image: tuple[int, int],
+    strides: tuple[int, int] = (1, 1),
+    relative_width: float = RELATIVE_WIDTH,
+    steps: int = _LANCZOS_STEPS,
+) -> Enclosure:
     """An interval that holds the norm of the SAME zero-padded convolution (`apply`).
 
     It is as narrow as zero padding is near to a circle and Lanczos to its limit: about

@@ -65,13 +65,13 @@ RELATIVE_WIDTH = 1e-4
 _MOST_SQUARINGS = 24  # a width of 1e-6 for all n <= 2^23
 
 
-def gamma(count, unit_roundoff):
+def gamma(count: float, unit_roundoff: float) -> float:
     """Higham's gamma; infinite where so many operations are covered by no bound."""
     total = count * unit_roundoff
     return total / (1 - total) if total < 1 else math.inf
 
 
-def scale(x, exponent):
+def scale(x: jax.Array, exponent: jax.Array) -> jax.Array:
     """x 2^exponent: exact, but for results that are not normal numbers.
 
     A library's `ldexp` may take a power by logarithms; here its bits are set.
@@ -87,7 +87,7 @@ def scale(x, exponent):
     return x * power_of_two(half) * power_of_two(exponent - half)
 
 
-def to_unit_scale(x):
+def to_unit_scale(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """`(x 2^-exponent, exponent)`, the largest entry in [1/2, 1), none subnormal."""
     tiny = jnp.finfo(x.dtype).tiny
     exponent = jnp.frexp(jnp.maximum(jnp.max(jnp.abs(x)), tiny))[1]
@@ -139,7 +139,7 @@ def _squared_norm(x):
     return jnp.sum(jax.lax.optimization_barrier(columns))
 
 
-def squarings(small, relative_width):
+def squarings(small: int, relative_width: float) -> int:
     """How many make an interval of the width, for a matrix of smaller side `small`."""
     if small == 1:
         return 1
@@ -148,7 +148,9 @@ def squarings(small, relative_width):
     return min(max(math.ceil(wanted), 1), _MOST_SQUARINGS)
 
 
-def gram_iteration(matrix, relative_width=RELATIVE_WIDTH, roundoffs=1.0):
+def gram_iteration(
+    matrix: jax.Array, relative_width: float = RELATIVE_WIDTH, roundoffs: float = 1.0
+) -> Enclosure:
     """An interval that holds the largest singular value of a matrix.
 
     Args:

@@ -10,8 +10,10 @@ layer without the extra column), x becomes (x, 1), and the network computes the 
 """
 
 import dataclasses
+from typing import Any
 
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -28,17 +30,17 @@ class Matrix:
     entries: chex.Array
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, int]:
         return self.entries.shape
 
-    def column_sums(self, p):
+    def column_sums(self, p: float) -> jax.Array:
         """sum_i |A_ij|^p for every column j: `[out]`."""
         return jnp.sum(jnp.abs(self.entries) ** p, axis=0)
 
-    def row_sums(self, p):
+    def row_sums(self, p: float) -> jax.Array:
         return jnp.sum(jnp.abs(self.entries) ** p, axis=1)
 
-    def through(self, v, p):
+    def through(self, v: jax.Array, p: float) -> jax.Array:
         """v |A|^p: `[out]` from `[in]`."""
         return v @ jnp.abs(self.entries) ** p
 
@@ -59,7 +61,7 @@ class Unrolled:
     constant: float = 1.0
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, int]:
         height, width = self.map.image
         ones = jax.ShapeDtypeStruct(
             (height, width, self.kernel.shape[2]), self.kernel.dtype
@@ -83,10 +85,10 @@ class Unrolled:
         )
         return jnp.append(image.reshape(-1), constant * self.constant)
 
-    def column_sums(self, p):
+    def column_sums(self, p: float) -> jax.Array:
         return self._folded_in(self._power(p)(self._image()), p)
 
-    def row_sums(self, p):
+    def row_sums(self, p: float) -> jax.Array:
         ones = jnp.ones_like(self._power(p)(self._image()))
         rows = jax.linear_transpose(self._power(p), self._image())(ones)[0].reshape(-1)
         if self.bias is None:
@@ -94,12 +96,12 @@ class Unrolled:
         bias = jnp.broadcast_to(jnp.abs(self.bias) ** p, ones.shape)
         return jnp.append(rows, jnp.sum(bias) + self.constant)
 
-    def through(self, v, p):
+    def through(self, v: jax.Array, p: float) -> jax.Array:
         if self.bias is None:
             return self._folded_in(self._power(p)(v), p)
         return self._folded_in(self._power(p)(v[:-1]), p, v[-1])
 
-    def spectral_norm(self):
+    def spectral_norm(self) -> Enclosure:
         """Of A: within [max, root of the sum of squares] of its two parts if folded."""
         found = zero_padded_norm(self.kernel, self.map.image, self.map.strides)
         if self.bias is None:
@@ -120,11 +122,11 @@ class Circular(Matrix):
     kernel: chex.Array
     image: tuple[int, int]
 
-    def spectral_norm(self):
+    def spectral_norm(self) -> Enclosure:
         return circular_norm(self.kernel, self.image)
 
 
-def has_biases(params):
+def has_biases(params: chex.ArrayTree) -> bool:
     """Whether some layer has a bias."""
     return any("bias" in layer for layer in layers(params))
 
@@ -151,7 +153,9 @@ def _wide(params, reference):
     return [(w - z, b - c) for (w, b), (z, c) in pairs]
 
 
-def as_operators(model, params, reference=None):
+def as_operators(
+    model: nn.Module, params: chex.ArrayTree, reference: chex.ArrayTree | None = None
+) -> list[Any]:
     """The layers as the maps they are, biases left out: `Matrix` or `Unrolled` each."""
     found = zip(operators(model, params), _wide(params, reference), strict=True)
     return [
@@ -162,7 +166,9 @@ def as_operators(model, params, reference=None):
     ]
 
 
-def as_folded(model, params, reference=None):
+def as_folded(
+    model: nn.Module, params: chex.ArrayTree, reference: chex.ArrayTree | None = None
+) -> list[Any]:
     """The layers with their biases folded in; as they are if there are none."""
     if not has_biases(params):
         return as_operators(model, params, reference)
@@ -182,14 +188,18 @@ def as_folded(model, params, reference=None):
     return found
 
 
-def as_kernels(model, params, reference=None):
+def as_kernels(
+    model: nn.Module, params: chex.ArrayTree, reference: chex.ArrayTree | None = None
+) -> list[Any]:
     """The kernels as matrices `[kh * kw * in, out]`, as measures of 'capacity' take them."""
     del model
     found = [kernel for kernel, _ in _wide(params, reference)]
     return [Matrix(kernel.reshape(-1, kernel.shape[-1])) for kernel in found]
 
 
-def as_circular(model, params, reference=None):
+def as_circular(
+    model: nn.Module, params: chex.ArrayTree, reference: chex.ArrayTree | None = None
+) -> list[Any]:
     """The same, but for the spectral norm: that of the circular convolution."""
     found = zip(operators(model, params), _wide(params, reference), strict=True)
     return [

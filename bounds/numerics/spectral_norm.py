@@ -59,7 +59,12 @@ def _gram(a):
     return gram
 
 
-def spectral_norm(matrix, relative_width=RELATIVE_WIDTH, entry_error=0.0, method=None):
+def spectral_norm(
+    matrix: jax.Array,
+    relative_width: float = RELATIVE_WIDTH,
+    entry_error: float = 0.0,
+    method: str | None = None,
+) -> Enclosure:
     """An interval that holds the largest singular value of a matrix.
 
     Args:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import special
 
 
-def error(margins, norms, sigma):
+def error(margins: np.ndarray, norms: np.ndarray, sigma: float) -> float:
     """The Gibbs error of N(w, sigma^2 I) on a set of examples.
 
     Args:
@@ -25,7 +25,14 @@ def error(margins, norms, sigma):
     return float(np.mean(special.ndtr(-ratios)))
 
 
-def gaussian_risk(signal, noise_norm, signal_square, variance, dim, sigma):
+def gaussian_risk(
+    signal: float,
+    noise_norm: float,
+    signal_square: float,
+    variance: float,
+    dim: int,
+    sigma: float,
+) -> float:
     """The exact Gibbs risk of N(w, sigma^2 I) on Gaussian noise.
 
     x = (x1, x2) with y h_w(x) = signal + w2.x2, x2 ~ N(0, variance I) in `dim` dimensions.
@@ -61,12 +68,12 @@ def gaussian_risk(signal, noise_norm, signal_square, variance, dim, sigma):
     return float(t_weights @ errors @ (u_weights / 2))
 
 
-def kl_from_origin(squared_norm, sigma):
+def kl_from_origin(squared_norm: float, sigma: float) -> float:
     """KL(N(w, sigma^2 I) || N(0, sigma^2 I)) = ||w||^2 / (2 sigma^2), in nats."""
     return squared_norm / (2 * sigma**2)
 
 
-def pinsker_gap(kl, m, delta):
+def pinsker_gap(kl: float, m: int, delta: float) -> float:
     """The two-sided McAllester-Maurer guarantee, kl relaxed by Pinsker's inequality.
 
     With probability >= 1 - delta over S ~ D^m, for all Q at once,
@@ -99,7 +106,15 @@ class TwoSided:
     least: float
 
 
-def two_sided(train, sprime, risk, squared_norm, m, sigma, delta):
+def two_sided(
+    train: tuple[np.ndarray, np.ndarray],
+    sprime: tuple[np.ndarray, np.ndarray],
+    risk: float,
+    squared_norm: float,
+    m: int,
+    sigma: float,
+    delta: float,
+) -> TwoSided:
     """`TwoSided` of one linear classifier.
 
     Args:

@@ -1,5 +1,7 @@
 """Numbers published elsewhere, to be shown beside ours; never mixed with them."""
 
+from collections.abc import Sequence
+
 # Nagarajan & Kolter (2019), Figure 1, digitised from the authors' poster (+-0.01 dex):
 # MNIST, 5 hidden layers of 1024, batch 1, margin 10. Bounds are log10 of the plotted term.
 # The legends of the two bounds may be swapped on the poster.
@@ -11,7 +13,7 @@ NAGARAJAN_KOLTER_2019 = {
 }
 
 
-def poster(quantity):
+def poster(quantity: str) -> tuple[Sequence[int], Sequence[float]] | None:
     """`(m, values)` of a quantity of the poster's Figure 1, or None."""
     if quantity not in NAGARAJAN_KOLTER_2019 or quantity == "m":
         return None

@@ -4,6 +4,8 @@ Dziugaite & Roy (2017): their Table 1. Perez-Ortiz et al. (2021) and Lotfi et al
 remembered, for fully connected networks on MNIST: compare their size, not their third digit.
 """
 
+from typing import Any
+
 # What decides: (method, dataset, size, prior share, label noise) -> (what, certificate, own error).
 _PUBLISHED = {
     ("posterior", "binary_mnist", 55000, 0.0, 0.0): (
@@ -21,7 +23,7 @@ _PUBLISHED = {
 }  # fmt: skip
 
 
-def published(config):
+def published(config: Any) -> tuple[str, float, float | None] | None:
     """(what, certificate, own test error or None) of a paper with that much data, or None."""
     key = config.method, config.problem, config.size, config.prior_share
     return _PUBLISHED.get((*key, getattr(config, "label_noise", 0.0)))

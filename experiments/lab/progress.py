@@ -2,6 +2,8 @@
 
 import sys
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -47,13 +49,13 @@ class Progress:
             name, total=total, completed=done, now="compiling", eta="?"
         )
 
-    def begin_training(self, runs, waiting):
+    def begin_training(self, runs: Sequence[Any], waiting: Any) -> None:
         """`runs` are all there are, `waiting` those not trained yet."""
         self._epochs, self._needed = {}, {}
         self._waiting = dict.fromkeys(waiting)
         self._begin("training", len(runs), len(waiting))
 
-    def trained(self, tick):
+    def trained(self, tick: Any) -> None:
         """Takes in a `nets.runs.Tick`."""
         for run, checks in tick.checks.items():
             self._epochs[run] = self._epochs.get(run, 0) + len(checks)
@@ -91,12 +93,12 @@ class Progress:
         )
         return left * (time.monotonic() - self._began) / done
 
-    def begin_measuring(self, total, waiting):
+    def begin_measuring(self, total: int, waiting: Any) -> None:
         """`waiting` of `total` runs are not measured yet."""
         self._begin("measuring", total, waiting)
         self._left_to_measure = self._to_measure = waiting
 
-    def measured(self, count):
+    def measured(self, count: int) -> None:
         """`count` more runs were measured."""
         self._left_to_measure -= count
         done = self._to_measure - self._left_to_measure

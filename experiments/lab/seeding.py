@@ -22,7 +22,7 @@ class Purpose(enum.IntEnum):
     TWO_SAMPLE = 6
 
 
-def key_for(seed, purpose, *numbers):
+def key_for(seed: int, purpose: Purpose, *numbers) -> jax.Array:
     """The typed key of a purpose, e.g. `key_for(flags.seed, Purpose.TRAIN, 3, 512, 0)`."""
     key = jax.random.fold_in(jax.random.key(seed), int(purpose))
     for number in numbers:
@@ -30,6 +30,6 @@ def key_for(seed, purpose, *numbers):
     return key
 
 
-def host_generator(key):
+def host_generator(key: jax.Array) -> np.random.Generator:
     """A numpy generator seeded by a typed JAX key, for draws made on the host."""
     return np.random.default_rng(np.asarray(jax.random.key_data(key)))

@@ -8,6 +8,8 @@ network is known exactly: every image at both radii.
 import dataclasses
 import functools
 import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +19,7 @@ from experiments.lab.seeding import Purpose, host_generator, key_for
 from experiments.lab.settings import setting, two_radii
 from experiments.problems import slices
 from experiments.problems.hypersphere import HOMOGENEOUS, RADII, radial_flip
-from experiments.problems.problem import Examples, Problem
+from experiments.problems.problem import Arrays, Cell, Examples, Problem
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,10 +110,15 @@ class Digits(Problem):
         """`radial_flip`."""
         return radial_flip(inputs, labels, self.radii)
 
-    def more(self, model, params, train, size):
+    def more(self, model: Any, params: Any, train: Examples, size: int) -> Arrays:
         """Slices through pairs of training images and of others."""
         return slices.of_sets(model, params, train, self.test(), self.radii)
 
-    def report(self, summary, cells, draw):
+    def report(
+        self,
+        summary: Mapping[str, Any],
+        cells: Sequence[Cell],
+        draw: Callable[..., Any],
+    ) -> list[Any]:
         """The slices as figures."""
         return slices.figures(cells, draw)

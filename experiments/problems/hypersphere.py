@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +13,7 @@ from experiments.lab.refusals import Refusal
 from experiments.lab.seeding import Purpose, host_generator, key_for
 from experiments.lab.settings import at_least_1, fraction, setting, two_radii
 from experiments.problems import slices
-from experiments.problems.problem import Examples, Problem, randomise
+from experiments.problems.problem import Arrays, Cell, Examples, Problem, randomise
 
 BLOCK = 1024
 LABEL_NOISE = 2**31  # no block has this number
@@ -202,11 +204,16 @@ class Hypersphere(Problem):
         """`radial_flip`."""
         return radial_flip(inputs, labels, self._settings.radii)
 
-    def more(self, model, params, train, size):
+    def more(self, model: Any, params: Any, train: Examples, size: int) -> Arrays:
         """Slices through pairs of training and of fresh points."""
         return slices.of_sets(model, params, train, self.test(), self._settings.radii)
 
-    def report(self, summary, cells, draw):
+    def report(
+        self,
+        summary: Mapping[str, Any],
+        cells: Sequence[Cell],
+        draw: Callable[..., Any],
+    ) -> list[Any]:
         """The slices as figures."""
         return slices.figures(cells, draw)
 

@@ -3,6 +3,8 @@
 import io
 import json
 import re
+from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -23,13 +25,13 @@ _SAFETENSORS = {
 }  # fmt: skip
 
 
-def natural(text):
+def natural(text: str) -> list[Any]:
     """A key that sorts by the numbers in a text as numbers: fc2 comes before fc10."""
     parts = re.split(r"(\d+)", str(text))
     return [int(part) if index % 2 else part for index, part in enumerate(parts)]
 
 
-def contents(path):
+def contents(path: str | Path) -> dict[str, dict[str, np.ndarray]]:
     """The networks at a path: name -> {name of a tensor: array}."""
     return _checkpoint(path) if path.is_dir() else {path.stem: _tensors(path)}
 

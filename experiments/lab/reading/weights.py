@@ -10,6 +10,7 @@ import dataclasses
 import glob
 import itertools
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,12 @@ class _Found:
     bias: str | None = None
 
 
-def read(patterns, init=None, layout=None, layers=None):
+def read(
+    patterns: str,
+    init: str | None = None,
+    layout: str | None = None,
+    layers: Sequence[str] | None = None,
+) -> list[Stored]:
     """The networks in files and checkpoints.
 
     Args:
