@@ -40,10 +40,12 @@ class Layout:
 
     @property
     def lanes(self) -> int:
+        """Runs held at once, on all devices."""
         return self.mesh.size * self.lanes_per_device
 
     @property
     def sharding(self) -> NamedSharding:
+        """Of arrays with a leading lane axis."""
         return NamedSharding(self.mesh, PartitionSpec(AXIS))
 
 

@@ -31,6 +31,7 @@ class Matrix:
 
     @property
     def shape(self) -> tuple[int, int]:
+        """(in, out)."""
         return self.entries.shape
 
     def column_sums(self, p: float) -> jax.Array:
@@ -38,6 +39,7 @@ class Matrix:
         return jnp.sum(jnp.abs(self.entries) ** p, axis=0)
 
     def row_sums(self, p: float) -> jax.Array:
+        """sum_j |A_ij|^p for every row i: `[in]`."""
         return jnp.sum(jnp.abs(self.entries) ** p, axis=1)
 
     def through(self, v: jax.Array, p: float) -> jax.Array:
@@ -62,6 +64,7 @@ class Unrolled:
 
     @property
     def shape(self) -> tuple[int, int]:
+        """(in, out)."""
         height, width = self.map.image
         ones = jax.ShapeDtypeStruct(
             (height, width, self.kernel.shape[2]), self.kernel.dtype
@@ -86,9 +89,11 @@ class Unrolled:
         return jnp.append(image.reshape(-1), constant * self.constant)
 
     def column_sums(self, p: float) -> jax.Array:
+        """sum_i |A_ij|^p for every column j: `[out]`."""
         return self._folded_in(self._power(p)(self._image()), p)
 
     def row_sums(self, p: float) -> jax.Array:
+        """sum_j |A_ij|^p for every row i: `[in]`."""
         ones = jnp.ones_like(self._power(p)(self._image()))
         rows = jax.linear_transpose(self._power(p), self._image())(ones)[0].reshape(-1)
         if self.bias is None:
@@ -97,6 +102,7 @@ class Unrolled:
         return jnp.append(rows, jnp.sum(bias) + self.constant)
 
     def through(self, v: jax.Array, p: float) -> jax.Array:
+        """v |A|^p: `[out]` from `[in]`."""
         if self.bias is None:
             return self._folded_in(self._power(p)(v), p)
         return self._folded_in(self._power(p)(v[:-1]), p, v[-1])
@@ -123,6 +129,7 @@ class Circular(Matrix):
     image: tuple[int, int]
 
     def spectral_norm(self) -> Enclosure:
+        """Of the circular convolution."""
         return circular_norm(self.kernel, self.image)
 
 

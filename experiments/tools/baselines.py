@@ -2,6 +2,8 @@
 
 import functools
 import itertools
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy import special
@@ -11,13 +13,23 @@ EPOCHS = 8  # of a whole job
 
 
 @functools.cache
-def data(m, features=FEATURES, classes=CLASSES):
+def data(
+    m: int, features: int = FEATURES, classes: int = CLASSES
+) -> tuple[np.ndarray, np.ndarray]:
+    """Made-up inputs `[m, features]` and labels `[m]`."""
     rng = np.random.default_rng(0)
     inputs = rng.random((m, features), np.float32) * (rng.random((m, features)) < 0.2)
     return inputs.astype(np.float32), rng.integers(classes, size=m).astype(np.int32)
 
 
-def torch_network(width, features=FEATURES, depth=DEPTH, classes=CLASSES, bias=False):
+def torch_network(
+    width: int,
+    features: int = FEATURES,
+    depth: int = DEPTH,
+    classes: int = CLASSES,
+    bias: bool = False,
+) -> Any:
+    """A ReLU network in PyTorch."""
     import torch
 
     torch.manual_seed(0)
@@ -27,14 +39,17 @@ def torch_network(width, features=FEATURES, depth=DEPTH, classes=CLASSES, bias=F
     return torch.nn.Sequential(*parts)
 
 
-def torch_data(m, features=FEATURES, classes=CLASSES):
+def torch_data(
+    m: int, features: int = FEATURES, classes: int = CLASSES
+) -> tuple[Any, ...]:
+    """`data` as tensors: inputs, labels, and labels one-hot."""
     import torch
 
     inputs, labels = (torch.from_numpy(a) for a in data(m, features, classes))
     return inputs, labels, torch.nn.functional.one_hot(labels.long(), classes).float()
 
 
-def torch_epoch(network, batch, inputs, one_hot):
+def torch_epoch(network: Any, batch: int, inputs: Any, one_hot: Any) -> None:
     """One epoch of SGD, as one would write it."""
     import torch
 
@@ -47,13 +62,14 @@ def torch_epoch(network, batch, inputs, one_hot):
         optimizer.step()
 
 
-def torch_margins(network, inputs, labels, one_hot):
+def torch_margins(network: Any, inputs: Any, labels: Any, one_hot: Any) -> Any:
+    """Margins `[m]`, in blocks."""
     logits = network(inputs)
     true = logits.gather(1, labels.long()[:, None])[:, 0]
     return true - logits.masked_fill(one_hot.bool(), float("-inf")).max(1).values
 
 
-def torch_job(width, batch, count, m):
+def torch_job(width: int, batch: int, count: int, m: int) -> None:
     """`count` networks, one after the other: trained, checked and measured."""
     import torch
 
@@ -74,7 +90,9 @@ def torch_job(width, batch, count, m):
                     matrix.norm()
 
 
-def torch_measures(network, initial, inputs, labels, one_hot):
+def torch_measures(
+    network: Any, initial: Any, inputs: Any, labels: Any, one_hot: Any
+) -> Any:
     """What the 28 measures are made of; the convolution form is not computed again."""
     import torch
 
@@ -96,7 +114,7 @@ def torch_measures(network, initial, inputs, labels, one_hot):
     return found
 
 
-def torch_noise(weights, inputs, labels):
+def torch_noise(weights: Sequence[Any], inputs: Any, labels: Any) -> Any:
     """The two noise searches as the measures' public code makes them, in PyTorch.
 
     Each halves [0, 2] at most 15 times, 10 draws of all weights a step, until the mean drop
@@ -145,7 +163,7 @@ def torch_noise(weights, inputs, labels):
     return found
 
 
-def numpy_linear(m, dim, rng):
+def numpy_linear(m: int, dim: int, rng: np.random.Generator) -> Any:
     """Margins on S and on S' of w = sum_i y_i x_i; signal 2 y u with ||u||^2 = 1/m."""
     labels = rng.integers(2, size=m) * np.float32(2) - 1
     noise = rng.standard_normal((m, dim), np.float32)
@@ -154,7 +172,7 @@ def numpy_linear(m, dim, rng):
     return 4 + own, 4 - own
 
 
-def numpy_exponential(inputs, labels, sets):
+def numpy_exponential(inputs: Any, labels: Any, sets: Any) -> Any:
     """Errors of h(x) = sum_i y_i exp(||x + x_i||^2 / 2) on sets of examples."""
     squares, found = np.sum(inputs**2, axis=1), []
     for x, y in sets:

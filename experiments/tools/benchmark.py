@@ -26,6 +26,8 @@ import dataclasses
 import functools
 import os
 import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -78,7 +80,7 @@ CASES = (
 )
 
 
-def plan(width, batch, epochs, model=None):
+def plan(width: int, batch: int, epochs: int, model: Any = None) -> training.Plan:
     """Trains `epochs` epochs: the margin is out of reach."""
     return training.Plan(
         model=model or MLP(width, DEPTH, CLASSES, False),
@@ -93,7 +95,14 @@ def plan(width, batch, epochs, model=None):
     )
 
 
-def start(p, seed, m, features=FEATURES, classes=CLASSES):
+def start(
+    p: training.Plan,
+    seed: int,
+    m: int,
+    features: int = FEATURES,
+    classes: int = CLASSES,
+) -> tuple[Any, Any]:
+    """A run's first state, and its sample."""
     params = training.init_params(p, jax.random.key(seed), features)
     return (
         training.init_state(p, params, jax.random.key(seed)),
@@ -101,7 +110,11 @@ def start(p, seed, m, features=FEATURES, classes=CLASSES):
     )
 
 
-def best(function, seconds, prepare=lambda: None):
+def best(
+    function: Callable[[], Any],
+    seconds: float,
+    prepare: Callable[[], Any] = lambda: None,
+) -> float:
     """The least time of one call, over as many calls as fit; `prepare` is not timed."""
     times, end = [], time.perf_counter() + seconds
     while not times or time.perf_counter() < end:
@@ -112,7 +125,14 @@ def best(function, seconds, prepare=lambda: None):
     return min(times)
 
 
-def our_step_seconds(p, m, layout, seconds, features=FEATURES, classes=CLASSES):
+def our_step_seconds(
+    p: training.Plan,
+    m: int,
+    layout: runs.Layout,
+    seconds: float,
+    features: int = FEATURES,
+    classes: int = CLASSES,
+) -> float:
     """Seconds a step a run when every lane is busy."""
     begun = [start(p, lane, m, features, classes) for lane in range(layout.lanes)]
     lanes = runs._Lanes(layout, *begun[0])
@@ -132,7 +152,9 @@ def our_step_seconds(p, m, layout, seconds, features=FEATURES, classes=CLASSES):
     return best(call, seconds, prepare) / (int(steps) * layout.lanes)
 
 
-def our_job(width, batch, m, layout):
+def our_job(
+    width: int, batch: int, m: int, layout: runs.Layout
+) -> Callable[[int], None]:
     """A function of the number of networks; everything is compiled by a first call."""
     p = plan(width, batch, EPOCHS)
     groups = ("task", "margins", "layers", "init", "from_init")
@@ -171,7 +193,8 @@ def our_job(width, batch, m, layout):
     return job
 
 
-def step_rows(seconds):
+def step_rows(seconds: float) -> Iterator[tuple[str, float, float, str]]:
+    """Steps of SGD against PyTorch's."""
     per_device = len(jax.devices())
     for width, batch, count, m in CASES:
         what = f"width {width}, batch {batch}, {count} runs"
@@ -186,7 +209,8 @@ def step_rows(seconds):
         yield f"steps: {what}", ours, theirs / (m // batch), "step"
 
 
-def job_rows(seconds):
+def job_rows(seconds: float) -> Iterator[tuple[str, float, float, str]]:
+    """Whole jobs against PyTorch's."""
     del seconds  # a job is run once
     for width, batch, count, m in CASES:
         what = f"width {width}, batch {batch}, {count} runs, {EPOCHS} epochs of {m}"
@@ -197,7 +221,7 @@ def job_rows(seconds):
         yield f"job: {what}", ours, theirs, "job"
 
 
-def untrained(widths, count, m):
+def untrained(widths: Sequence[int], count: int, m: int) -> list[bounds.Network]:
     """Networks that were not trained: their weights are as good for timing."""
     model, (inputs, labels) = Layers((*widths, CLASSES)), data(m)
     sample = pad_sample(inputs, labels, m)
@@ -211,7 +235,9 @@ def untrained(widths, count, m):
     ]
 
 
-def our_library(names, networks, layout):
+def our_library(
+    names: Sequence[str], networks: Sequence[bounds.Network], layout: runs.Layout
+) -> Callable[[], None]:
     """A function that measures networks, a lane each, and evaluates bounds on them."""
     groups = tuple(bounds.needs(names))
     with jax.enable_x64(True):
@@ -229,7 +255,7 @@ def our_library(names, networks, layout):
     return call
 
 
-def measures_of_jiang():
+def measures_of_jiang() -> tuple[list[str], list[str]]:
     """The 34 measures of the public code of Jiang et al. (2020): (without, with noise)."""
     own = [n for n, spec in bounds.BOUNDS.items() if spec.paper == fantastic_paper()]
     of_weights = [n for n in own if set(bounds.needs([n])) <= WEIGHT_GROUPS]
@@ -238,11 +264,13 @@ def measures_of_jiang():
     return of_weights, of_noise
 
 
-def fantastic_paper():
+def fantastic_paper() -> str:
+    """How the measures of Jiang et al. (2020) name their paper."""
     return bounds.BOUNDS["params"].paper
 
 
-def library_rows(seconds):
+def library_rows(seconds: float) -> Iterator[tuple[str, float, float, str]]:
+    """Bounds and measures against PyTorch's."""
     measures, _ = measures_of_jiang()
     every = [n for n in bounds.BOUNDS if set(bounds.needs([n])) <= WEIGHT_GROUPS]
     for widths, count in (((128, 128), 16), ((1024,) * 5, 4)):
@@ -263,7 +291,7 @@ def library_rows(seconds):
             yield f"library: {what}, {count} x {shape}", ours, theirs, "network"
 
 
-def trained(widths, count, m):
+def trained(widths: Sequence[int], count: int, m: int) -> list[bounds.Network]:
     """Networks that a few epochs have taught what a random linear classifier says."""
     model, (inputs, _) = Layers((*widths, CLASSES)), data(m)
     teacher = np.random.default_rng(1).standard_normal((FEATURES, CLASSES))
@@ -284,7 +312,8 @@ def trained(widths, count, m):
     return [bounds.Network(model, ends[s], sample, inits[s]) for s in range(count)]
 
 
-def noise_rows(seconds):
+def noise_rows(seconds: float) -> Iterator[tuple[str, float, float, str]]:
+    """Searches for the noise that is borne, against the public code's."""
     names = tuple(name for some in measures_of_jiang() for name in some)
     for widths, count in (((128, 128), 16), ((1024,) * 5, 4)):
         networks = trained(widths, count, 4096)
@@ -303,7 +332,8 @@ def noise_rows(seconds):
         yield f"noise: 34 measures, {count} x {shape}", ours, theirs, "network"
 
 
-def enclosure_rows(seconds):
+def enclosure_rows(seconds: float) -> Iterator[tuple[str, float, float, str]]:
+    """Certified spectral norms against numpy's SVD."""
     per_device = len(jax.devices())
     matrices = (
         np.random.default_rng(0).standard_normal((8, 1024, 1024)).astype(np.float32)
@@ -323,7 +353,7 @@ def enclosure_rows(seconds):
         yield what, ours, theirs, "all"
 
 
-def network_example_rows(seconds):
+def network_example_rows(seconds: float) -> Iterator[tuple[str, float, float, str]]:
     """Steps of the networks of `hypersphere` (the notebook's) and `digits` (its demo)."""
     for name, features, width, batch, m in (
         ("hypersphere", 500, 10000, 64, 1024), ("digits", 784, 500, 8, 1024),
@@ -342,7 +372,7 @@ def network_example_rows(seconds):
         yield what, ours, theirs, "step"
 
 
-def closed_form_example_rows(seconds):
+def closed_form_example_rows(seconds: float) -> Iterator[tuple[str, float, float, str]]:
     """The two learners that have closed forms, whole."""
     per_device, count = len(jax.devices()), 4
     for example, dim in (("linear", 102400), ("exponential", 512)):
@@ -407,7 +437,8 @@ def closed_form_example_rows(seconds):
         yield what, best(ours, seconds), baseline, "all"
 
 
-def example_rows(seconds):
+def example_rows(seconds: float) -> Iterator[tuple[str, float, float, str]]:
+    """Where uniform convergence fails, against plain loops."""
     yield from network_example_rows(seconds)
     yield from closed_form_example_rows(seconds)
 
@@ -422,7 +453,8 @@ ROWS = {
 }
 
 
-def main(_):
+def main(_: Sequence[str]) -> None:
+    """Prints the table of ratios."""
     logging.set_verbosity(logging.WARNING)
     devices.use_cores(flags.FLAGS.devices)
     kind = jax.devices()[0].device_kind

@@ -7,7 +7,9 @@ has one, and writes the table between its two marks. `make library DATA=DIR` mak
 the folders, too.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import app, flags
 
@@ -23,7 +25,7 @@ flags.DEFINE_list("folders", None, "run folders of evaluate or certify")
 flags.DEFINE_string("readme", "bounds/README.md", "the file with the table")
 
 
-def values(folders):
+def values(folders: Sequence[str]) -> dict[str, Any]:
     """bound -> its row of the first folder, and of its first network, that has a value."""
     found = {}
     for folder in folders:
@@ -39,7 +41,7 @@ def values(folders):
     return found
 
 
-def table(found):
+def table(found: Mapping[str, Any]) -> list[str]:
     """The Markdown lines: a row a bound; `found` as `values` returns it."""
     lines = [
         "| bound or measure | status | speaks of | needs | value |",
@@ -55,7 +57,7 @@ def table(found):
     return lines
 
 
-def replaced(text, lines, readme):
+def replaced(text: str, lines: Sequence[str], readme: str | Path) -> str:
     """`text` with `lines` between the marks."""
     parts = text.split(BEGIN), text.split(END)
     if any(len(part) != 2 for part in parts):
@@ -63,7 +65,8 @@ def replaced(text, lines, readme):
     return f"{parts[0][0]}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{parts[1][1]}"
 
 
-def main(_):
+def main(_: Sequence[str]) -> None:
+    """Writes the table into the file."""
     values_of = flags.FLAGS
     try:
         if not values_of.folders:
