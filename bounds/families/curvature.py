@@ -34,8 +34,6 @@ BOUNDS = {
         HEURISTIC,
     ),
     "hessian_trace": BoundSpec(
-        hessian_trace,
-        "Yao, Gholami, Keutzer, Mahoney 2020, arXiv 1912.07145",
-        HEURISTIC,
+        hessian_trace, "Yao, Gholami, Keutzer, Mahoney 2020, arXiv 1912.07145", HEURISTIC,
     ),
-}
+}  # fmt: skip

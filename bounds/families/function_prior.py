@@ -41,11 +41,7 @@ def valle_perez_2020(evidence: Evidence, *, delta: jax.Array) -> BoundValue:
 
 BOUNDS = {
     "valle_perez_2020": BoundSpec(
-        valle_perez_2020,
-        "Valle-Perez & Louis 2020, arXiv 2012.04115",
-        HEURISTIC,
-        "algorithm",
-        fully_connected=True,
-        also=("gp_marginal_likelihood",),
+        valle_perez_2020, "Valle-Perez & Louis 2020, arXiv 2012.04115", HEURISTIC, "algorithm",
+        fully_connected=True, also=("gp_marginal_likelihood",),
     ),
-}
+}  # fmt: skip

@@ -245,70 +245,45 @@ _GOLOWICH_2018 = "Golowich, Rakhlin, Shamir 2018, arXiv 1712.06541"
 _GENERALIZATION_BOUNDS = "as in Neyshabur's code generalization-bounds, 2018"
 BOUNDS = {
     "golowich_2018_l1": BoundSpec(
-        golowich_2018_l1, f"{_GOLOWICH_2018}, Thm 2", UP_TO_CONSTANTS, two_sided=True
+        golowich_2018_l1, f"{_GOLOWICH_2018}, Thm 2", UP_TO_CONSTANTS, two_sided=True,
     ),
     "golowich_2018_l1_certified": BoundSpec(
-        golowich_2018_l1_certified,
-        f"{_GOLOWICH_2018}, Thm 2; Bartlett & Mendelson 2002",
-        CERTIFIED,
-        two_sided=True,
-        also=("l1_inf",),
+        golowich_2018_l1_certified, f"{_GOLOWICH_2018}, Thm 2; Bartlett & Mendelson 2002",
+        CERTIFIED, two_sided=True, also=("l1_inf",),
     ),
     "golowich_2018_l1_path": BoundSpec(
-        golowich_2018_l1_path,
-        f"{_GOLOWICH_2018}, Thm 2, layers rescaled",
-        UP_TO_CONSTANTS,
+        golowich_2018_l1_path, f"{_GOLOWICH_2018}, Thm 2, layers rescaled", UP_TO_CONSTANTS,
         two_sided=True,
     ),
     "golowich_2018_l1_path_certified": BoundSpec(
-        golowich_2018_l1_path_certified,
-        f"{_GOLOWICH_2018}, Thm 2, layers rescaled",
-        CERTIFIED,
-        two_sided=True,
-        also=("path_l1",),
+        golowich_2018_l1_path_certified, f"{_GOLOWICH_2018}, Thm 2, layers rescaled", CERTIFIED,
+        two_sided=True, also=("path_l1",),
     ),
     "golowich_2018_frobenius": BoundSpec(
-        golowich_2018_frobenius,
-        f"{_GOLOWICH_2018}, Thm 1",
-        UP_TO_CONSTANTS,
-        two_sided=True,
+        golowich_2018_frobenius, f"{_GOLOWICH_2018}, Thm 1", UP_TO_CONSTANTS, two_sided=True,
     ),
     "golowich_2018_frobenius_certified": BoundSpec(
-        golowich_2018_frobenius_certified,
-        f"{_GOLOWICH_2018}, Thm 1",
-        CERTIFIED,
-        two_sided=True,
-        also=("fro_golowich",),
+        golowich_2018_frobenius_certified, f"{_GOLOWICH_2018}, Thm 1", CERTIFIED,
+        two_sided=True, also=("fro_golowich",),
     ),
     "neyshabur_2015_frobenius": BoundSpec(
-        neyshabur_2015_frobenius,
-        f"{_NEYSHABUR_2015}, Thm 1",
-        UP_TO_CONSTANTS,
-        two_sided=True,
+        neyshabur_2015_frobenius, f"{_NEYSHABUR_2015}, Thm 1", UP_TO_CONSTANTS, two_sided=True,
         also=("fro_neyshabur15",),
     ),
     "neyshabur_2015_frobenius_certified": BoundSpec(
-        neyshabur_2015_frobenius_certified,
-        f"{_NEYSHABUR_2015}, Thm 1",
-        CERTIFIED,
+        neyshabur_2015_frobenius_certified, f"{_NEYSHABUR_2015}, Thm 1", CERTIFIED,
         two_sided=True,
     ),
     "l3_15_product": BoundSpec(
-        l3_15_product,
-        f"{_NEYSHABUR_2015}, {_GENERALIZATION_BOUNDS}",
-        HEURISTIC,
+        l3_15_product, f"{_NEYSHABUR_2015}, {_GENERALIZATION_BOUNDS}", HEURISTIC,
         also=("l3_1.5",),
     ),
     "schatten_15_product": BoundSpec(
-        schatten_15_product,
-        f"{_GOLOWICH_2018}, {_GENERALIZATION_BOUNDS}",
-        HEURISTIC,
+        schatten_15_product, f"{_GOLOWICH_2018}, {_GENERALIZATION_BOUNDS}", HEURISTIC,
         also=("schatten",),
     ),
     "trace_product": BoundSpec(
-        trace_product,
-        f"{_GOLOWICH_2018}, {_GENERALIZATION_BOUNDS}",
-        HEURISTIC,
+        trace_product, f"{_GOLOWICH_2018}, {_GENERALIZATION_BOUNDS}", HEURISTIC,
         also=("trace",),
     ),
-}
+}  # fmt: skip

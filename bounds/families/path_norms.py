@@ -67,28 +67,17 @@ _NEYSHABUR_2015 = "Neyshabur, Tomioka, Srebro 2015, arXiv 1503.00036"
 _GENERALIZATION_BOUNDS = "as in Neyshabur's code generalization-bounds, 2018"
 BOUNDS = {
     "gonon_2024": BoundSpec(
-        gonon_2024,
-        "Gonon, Brisebarre, Riccietti, Gribonval 2024, arXiv 2310.01225",
-        UP_TO_CONSTANTS,
-        two_sided=True,
-        fully_connected=True,
-        also=("gonon24",),
+        gonon_2024, "Gonon, Brisebarre, Riccietti, Gribonval 2024, arXiv 2310.01225",
+        UP_TO_CONSTANTS, two_sided=True, fully_connected=True, also=("gonon24",),
     ),
     "neyshabur_2015_path_l1": BoundSpec(
-        path_l1,
-        f"{_NEYSHABUR_2015}, {_GENERALIZATION_BOUNDS}",
-        HEURISTIC,
+        path_l1, f"{_NEYSHABUR_2015}, {_GENERALIZATION_BOUNDS}", HEURISTIC,
     ),
     "neyshabur_2015_path_l15": BoundSpec(
-        path_l15,
-        f"{_NEYSHABUR_2015}, {_GENERALIZATION_BOUNDS}",
-        HEURISTIC,
+        path_l15, f"{_NEYSHABUR_2015}, {_GENERALIZATION_BOUNDS}", HEURISTIC,
         also=("path_l1.5",),
     ),
     "neyshabur_2015_path_l2": BoundSpec(
-        path_l2,
-        f"{_NEYSHABUR_2015}, {_GENERALIZATION_BOUNDS}",
-        HEURISTIC,
-        also=("path_l2",),
+        path_l2, f"{_NEYSHABUR_2015}, {_GENERALIZATION_BOUNDS}", HEURISTIC, also=("path_l2",),
     ),
-}
+}  # fmt: skip

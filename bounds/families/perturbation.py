@@ -60,19 +60,12 @@ def nagarajan_kolter_2019(
 
 BOUNDS = {
     "arora_2018": BoundSpec(
-        arora_2018,
-        "Arora, Ge, Neyshabur, Zhang 2018, arXiv 1802.05296, Thm 4.1",
-        UP_TO_CONSTANTS,
-        "compressed",
-        fully_connected=True,
-        without_biases=True,
+        arora_2018, "Arora, Ge, Neyshabur, Zhang 2018, arXiv 1802.05296, Thm 4.1",
+        UP_TO_CONSTANTS, "compressed", fully_connected=True, without_biases=True,
         also=("arora18",),
     ),
     "nagarajan_kolter_2019": BoundSpec(
-        nagarajan_kolter_2019,
-        "Nagarajan & Kolter 2019, arXiv 1905.13344",
-        HEURISTIC,
-        fully_connected=True,
-        also=("nagarajan_kolter19_det",),
+        nagarajan_kolter_2019, "Nagarajan & Kolter 2019, arXiv 1905.13344", HEURISTIC,
+        fully_connected=True, also=("nagarajan_kolter19_det",),
     ),
-}
+}  # fmt: skip

@@ -41,12 +41,10 @@ def davies_bouldin(clusters: Clusters) -> BoundValue:
 _NATEKAR_2020 = "Natekar & Sharma 2020, arXiv 2012.02775"
 BOUNDS = {
     "hidden_margin": BoundSpec(
-        hidden_margin,
-        "Jiang, Krishnan, Mobahi, Bengio 2019, arXiv 1810.00113",
-        HEURISTIC,
+        hidden_margin, "Jiang, Krishnan, Mobahi, Bengio 2019, arXiv 1810.00113", HEURISTIC,
     ),
     "mixup_error": BoundSpec(mixup_error, _NATEKAR_2020, HEURISTIC),
     "davies_bouldin": BoundSpec(
-        davies_bouldin, f"Davies & Bouldin 1979; {_NATEKAR_2020}", HEURISTIC
+        davies_bouldin, f"Davies & Bouldin 1979; {_NATEKAR_2020}", HEURISTIC,
     ),
-}
+}  # fmt: skip

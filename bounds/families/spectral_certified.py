@@ -247,32 +247,20 @@ _NEYSHABUR_2018 = "Neyshabur, Bhojanapalli, Srebro 2018, arXiv 1707.09564, Thm 1
 _BARTLETT_2017 = "Bartlett, Foster, Telgarsky 2017, arXiv 1706.08498, Thm 1.1"
 BOUNDS = {
     "neyshabur_2018_certified": BoundSpec(
-        neyshabur_2018_certified,
-        _NEYSHABUR_2018,
-        CERTIFIED,
-        two_sided=True,
+        neyshabur_2018_certified, _NEYSHABUR_2018, CERTIFIED, two_sided=True,
         also=("neyshabur18_42",),
     ),
     "neyshabur_2018_kl_certified": BoundSpec(
-        neyshabur_2018_kl_certified,
-        f"after {_NEYSHABUR_2018}; Maurer 2004",
-        CERTIFIED,
-        two_sided=True,
-        also=("pac_bayes_spectral_det",),
+        neyshabur_2018_kl_certified, f"after {_NEYSHABUR_2018}; Maurer 2004", CERTIFIED,
+        two_sided=True, also=("pac_bayes_spectral_det",),
     ),
     "bartlett_2017_certified": BoundSpec(
-        bartlett_2017_certified,
-        f"after {_BARTLETT_2017}",
-        CERTIFIED,
-        two_sided=True,
+        bartlett_2017_certified, f"after {_BARTLETT_2017}", CERTIFIED, two_sided=True,
         also=("bartlett17_certified",),
     ),
     "bartlett_2017_lemma_a8": BoundSpec(
-        bartlett_2017_lemma_a8,
-        "Bartlett, Foster, Telgarsky 2017, arXiv 1706.08498, Lemma A.8",
-        UNDER_ASSUMPTION,
-        two_sided=True,
-        assumption="the lemma's constants are as recalled",
+        bartlett_2017_lemma_a8, "Bartlett, Foster, Telgarsky 2017, arXiv 1706.08498, Lemma A.8",
+        UNDER_ASSUMPTION, two_sided=True, assumption="the lemma's constants are as recalled",
         also=("bartlett17_lemma_a8",),
     ),
-}
+}  # fmt: skip

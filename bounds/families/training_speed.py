@@ -52,14 +52,11 @@ BOUNDS = {
     "steps_to_01": BoundSpec(steps_to_01, JIANG_2020, HEURISTIC),
     "steps_01_to_001": BoundSpec(steps_01_to_001, JIANG_2020, HEURISTIC),
     "sotl": BoundSpec(
-        sotl, "Lyle, Schut, Ru, Gal, van der Wilk 2020, arXiv 2010.14499", HEURISTIC
+        sotl, "Lyle, Schut, Ru, Gal, van der Wilk 2020, arXiv 2010.14499", HEURISTIC,
     ),
     "sotl_10": BoundSpec(sotl_10, "Ru et al. 2021, arXiv 2006.04492", HEURISTIC),
     "gradient_noise_epoch1": BoundSpec(
-        gradient_noise,
-        JIANG_2020,
-        HEURISTIC,
-        bind={"gradients": "gradients_first_epoch"},
+        gradient_noise, JIANG_2020, HEURISTIC, bind={"gradients": "gradients_first_epoch"},
     ),
     "gradient_noise_final": BoundSpec(gradient_noise, JIANG_2020, HEURISTIC),
-}
+}  # fmt: skip

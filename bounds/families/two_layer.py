@@ -113,22 +113,13 @@ def neyshabur_2019_constants(
 _NEYSHABUR_2019 = "Neyshabur et al. 2019, arXiv 1805.12076, Thm 2"
 BOUNDS = {
     "neyshabur_2019": BoundSpec(
-        neyshabur_2019,
-        _NEYSHABUR_2019,
-        UP_TO_CONSTANTS,
-        two_sided=True,
-        weight_matrices=2,
-        fully_connected=True,
-        also=("unilayer", "neyshabur19"),
+        neyshabur_2019, _NEYSHABUR_2019, UP_TO_CONSTANTS, two_sided=True, weight_matrices=2,
+        fully_connected=True, also=("unilayer", "neyshabur19"),
     ),
     "neyshabur_2019_constants": BoundSpec(
-        neyshabur_2019_constants,
-        _NEYSHABUR_2019,
-        UNDER_ASSUMPTION,
-        two_sided=True,
-        weight_matrices=2,
-        fully_connected=True,
+        neyshabur_2019_constants, _NEYSHABUR_2019, UNDER_ASSUMPTION, two_sided=True,
+        weight_matrices=2, fully_connected=True,
         assumption="the theorem's constants are those of its authors' code",
         also=("neyshabur19_const",),
     ),
-}
+}  # fmt: skip
