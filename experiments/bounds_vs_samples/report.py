@@ -70,6 +70,7 @@ def _answer(summary):
                 f"[{gap['low']:+.2f}, {gap['high']:+.2f}] more in the exponent of m (95% "
                 "t-interval over seeds)."
             )
+    sentences += _along_answer(summary)
     runs = summary["runs"]
     line = f"{runs['used']} of {runs['total']} runs reached the margin and enter the averages."
     for name, what in (
@@ -82,6 +83,31 @@ def _answer(summary):
                 f" {len(some)} {what} and are left out: {', '.join(some[:8])}{more}."
             )
     return [*sentences, line]
+
+
+def _along_answer(summary):
+    """How the error and the bounds change along the sweep, at the largest m."""
+    found = summary["along"]
+    if not found or not found["rows"]:
+        return []
+    size = max(row["m"] for row in found["rows"])
+    names = ["test_error", *(at(n, "target") for n in plain_bounds(summary["bounds"]))]
+    rows = {r["quantity"]: r for r in found["rows"] if r["m"] == size}
+    rows = {n: rows[n] for n in names if n in rows and rows[n]["change"] is not None}
+    if "test_error" not in rows:
+        return []
+    first, *_, last = found["places"]
+    what = f"exponent of {found['axis']}" if found["is_power"] else "change"
+    parts = [
+        f"{shown_name(n)} {report.number(r['first'])} to {report.number(r['last'])}"
+        + (f" ({what} {r['change']:+.2f}{_bracket(r)})" if found["is_power"] else "")
+        for n, r in list(rows.items())[:4]
+    ]
+    return [f"From {first} to {last}, at m={size}: {'; '.join(parts)}."]
+
+
+def _bracket(row):
+    return "" if row["low"] is None else f" [{row['low']:+.2f}, {row['high']:+.2f}]"
 
 
 def _status(name):
@@ -174,7 +200,8 @@ def _along_table(found):
     ]  # fmt: skip
     first, *_, last = found["places"]
     what = f"exponent of {name}" if found["is_power"] else "last less first (of log10)"
-    columns = ("", "quantity", first, last, what, "the test error's (plain)")
+    beside = "the test error's" + ("" if found["is_power"] else " (itself)")
+    columns = ("", "quantity", first, last, what, beside)
     return report.Table(columns, rows, f"Along {name}", words=("quantity",))
 
 
