@@ -1,5 +1,6 @@
 """Certificates as reports show them: which may be quoted, beside whose error, in which order."""
 
+import decimal
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,8 @@ from bounds.spec import CERTIFIED, STATUSES, UNDER_ASSUMPTION
 from experiments.lab import report
 from experiments.lab.figures import Row, paint_rows
 
+# What is quoted is rounded to four digits, and never down.
+_UPWARDS = decimal.Context(prec=4, rounding=decimal.ROUND_CEILING)
 NETWORKS = {
     "trained": "the trained network",
     "stochastic": "not the trained network but a stochastic one, its weights drawn afresh for "
@@ -85,9 +88,9 @@ def sentence(
     if row is None:
         return f"{name}: there is no certificate to quote."
     spec = BOUNDS[row["bound"]]
-    value = report.number(row["value"])
+    value = _UPWARDS.create_decimal_from_float(row["value"])
     line = (
-        f"{name}: {NETWORKS[spec.speaks_of]} errs on at most {value} of new examples drawn "
+        f"{name}: {NETWORKS[spec.speaks_of]} errs on at most {value:f} of new examples drawn "
         f"like these, with confidence {1 - delta:g} ({row['bound']}, fixed beforehand"
     )
     line += f"; assumes that {spec.assumption})" if spec.assumption else ")"

@@ -187,12 +187,21 @@ def kind_of(program: Program, problem: str | None) -> type:
 
 
 def of_problem(program: Program, config: Any, problem: str) -> Any:
-    """The same settings for another problem; what only the other has is as by default."""
+    """The same settings for another problem; what only the other has is as by default.
+
+    A folder of data goes along only where both problems are of the same files.
+    """
     there = problems_of(program)
     if problem not in there:
         raise Refusal(f"--problem={problem}: must be one of {', '.join(there)}")
-    known = settings.names(program.Settings)
-    kept = {n: getattr(config, n) for n in known if n != "problem"}
+    known = {
+        *settings.names(program.Settings),
+        *settings.names(there[problem].Settings),
+    }
+    known -= {"problem", *there[problem].fixed}
+    if there[problem].files != there[config.problem].files:
+        known -= {"data_dir"}
+    kept = {n: getattr(config, n) for n in known if hasattr(config, n)}
     return settings_of(program, problem, typed=kept)
 
 

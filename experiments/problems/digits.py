@@ -44,6 +44,7 @@ class Digits(Problem):
         "likely a training set as S. The risk is exact: every image at both radii."
     )
     Settings = Settings
+    files = "mnist"
     needs_biases = HOMOGENEOUS
     presets = {
         "uc_failure": {

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import hashlib
-from typing import ClassVar
 
 import numpy as np
 
@@ -58,7 +57,7 @@ class Images(Problem):
     Settings = Settings
     has_pool = True
     classes = CLASSES
-    files: ClassVar[str] = "mnist"  # whose files are fetched
+    files = "mnist"
 
     def __init__(self, settings: Settings, seed: int):
         folder = settings.data_dir

@@ -54,6 +54,7 @@ class Problem:
       Settings: a dataclass of its own settings (`lab.settings.setting`): they become flags.
       presets: program -> preset -> values of settings, of the program's and of its own.
       has_pool: whether its training sets are drawn from stored examples.
+      files: whose files they are, for problems of one `--data_dir`.
       model: what learns, where the problem brings its own; its `apply` gives logits `[N, 2]`.
       is_trained: whether by SGD through the engine; else the parameters are the training set.
       loss: of SGD where the problem decides it, a name in `nets.losses.LOSSES`.
@@ -77,6 +78,7 @@ class Problem:
     Settings: ClassVar[type] = NoSettings
     presets: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {}
     has_pool: ClassVar[bool] = False
+    files: ClassVar[str] = ""
     model: Any = None
     is_trained: bool = True
     loss: str | None = None

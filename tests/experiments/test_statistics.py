@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from bounds.numerics.intervals import interval
-from experiments.lab.statistics import slope, slope_over_size, t_interval
+from experiments.lab.statistics import (
+    curvature_over_size,
+    paired_difference,
+    slope,
+    slope_over_size,
+    t_interval,
+)
 from tests import oracles
 
 
@@ -98,3 +104,35 @@ def test_the_t_interval_over_seeds_covers(rng):
         found = slope_over_size(points)
         held += found.low <= truth <= found.high
     assert abs(held / trials - 0.95) < 4 * math.sqrt(0.95 * 0.05 / trials)
+
+
+def test_the_paired_difference_is_taken_seed_by_seed():
+    def of(exponents):
+        return slope_over_size(
+            [(m, s, m**a) for m in (10, 100) for s, a in exponents.items()]
+        )
+
+    # What seeds have in common is no noise in their difference.
+    found = paired_difference(
+        of({0: 0.5, 1: 1.5, 2: 2.5}), of({0: -0.5, 1: 0.5, 2: 1.6})
+    )
+    assert found["mean"] == pytest.approx(np.mean([1.0, 1.0, 0.9]))
+    assert (found["low"], found["high"]) == pytest.approx(t_interval([1.0, 1.0, 0.9]))
+    # Seeds that one of them lacks are left out; one seed has no interval.
+    alone = paired_difference(of({0: 1.0, 1: 3.0}), of({1: 2.0, 2: 2.0}))
+    assert alone["mean"] == pytest.approx(1.0) and alone["low"] is None
+
+
+def test_curvature_is_0_of_a_power_and_c_of_a_parabola():
+    sizes = (10, 100, 1000, 10_000)
+    power = [(m, s, 3 * m**0.7) for m in sizes for s in (0, 1)]
+    assert curvature_over_size(power)["mean"] == pytest.approx(0, abs=1e-12)
+    bent = [
+        (m, s, math.exp(c * math.log(m) ** 2 - math.log(m)))
+        for m in sizes
+        for s, c in enumerate((0.2, 0.4))
+    ]
+    found = curvature_over_size(bent)
+    assert found["mean"] == pytest.approx(0.3)
+    assert (found["low"], found["high"]) == pytest.approx(t_interval([0.2, 0.4]))
+    assert curvature_over_size(power[:4])["mean"] is None  # two sizes

@@ -1,0 +1,71 @@
+"""Which certificate may be quoted, and in which words."""
+
+import pytest
+
+from experiments.lab import certificates
+
+ROWS = [
+    {"bound": "train_error", "value": 0.0},
+    {"bound": "occam_float32", "value": 0.4},
+    {"bound": "maurer_2004_kl", "value": 0.31, "risk": 0.2},
+    {"bound": "holdout_cp", "value": 0.7},
+    {"bound": "bartlett_2017_certified", "value": None},
+    {"bound": "bartlett_1998_vc", "value": float("nan")},
+    {"bound": "bartlett_2017", "value": 0.01},
+]
+
+
+def test_what_is_quoted_is_fixed_beforehand_and_not_the_least():
+    def quoted(*asked):
+        row = certificates.quotable(ROWS, asked)
+        return row and row["bound"]
+
+    assert quoted("holdout_cp", "maurer_2004_kl") == "holdout_cp"  # 0.7, not 0.31
+    assert quoted("maurer_2004_kl", "holdout_cp") == "maurer_2004_kl"
+    # What cannot be had is passed over; a measure certifies nothing, however small.
+    assert quoted("bartlett_2017_certified", "occam_float32") == "occam_float32"
+    assert quoted("train_error", "bartlett_2017") is None
+    assert quoted() is None
+
+
+@pytest.mark.parametrize(
+    ("bound", "value", "says"),
+    [
+        ("holdout_cp", 0.25, "net: the trained network errs on at most 0.25 of new"),
+        ("maurer_2004_kl", 0.25, "net: not the trained network but a stochastic one"),
+        ("zhou_2019_code", 0.25, "net: not the trained network but one made from it"),
+    ],
+)
+def test_the_sentence_says_of_which_network_it_speaks(bound, value, says):
+    row = {"bound": bound, "value": value, "risk": 0.125}
+    line = certificates.sentence("net", row, 0.035, 10, 0.5)
+    assert line.startswith(says) and "confidence 0.965" in line
+    assert f"({bound}, fixed beforehand)" in line and "vacuous" not in line
+    own = "0.5" if bound == "holdout_cp" else "0.125"
+    assert line.endswith(f"own error on held-out examples is {own}.")
+
+
+def test_a_quoted_number_is_never_rounded_down():
+    for value in (0.026361, 0.2500001, 0.123449999, 3.00001e-5):
+        row = {"bound": "holdout_cp", "value": value}
+        line = certificates.sentence("net", row, 0.05, 10, None)
+        said = float(line.split("at most ")[1].split()[0])
+        assert value <= said <= value * 1.001
+
+
+def test_assumptions_and_vacuous_ones_are_named():
+    row = {"bound": "bartlett_2017_lemma_a8", "value": 390.0}
+    line = certificates.sentence("net", row, 0.05, 10, None)
+    assert "assumes that the lemma's constants are as recalled" in line
+    assert "vacuous, guessing errs on 0.9" in line
+    assert "no certificate" in certificates.sentence("net", None, 0.05, 10, None)
+
+
+def test_rows_go_by_whether_they_say_something_then_status_then_value():
+    names = [row["bound"] for row in certificates.order(ROWS, 3)]
+    assert names[:2] == ["maurer_2004_kl", "occam_float32"]  # below 2/3
+    assert names[2:4] == [
+        "holdout_cp",
+        "bartlett_1998_vc",
+    ]  # certified, not a number last
+    assert names[4:] == ["bartlett_2017", "train_error", "bartlett_2017_certified"]

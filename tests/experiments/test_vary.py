@@ -1,0 +1,148 @@
+"""Sweeps in `bounds_vs_samples`: every variant, and what changes along them, by plain loops."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from experiments.bounds_vs_samples import PROGRAM, summary
+from experiments.lab.program import of_problem, settings_of
+from experiments.lab.refusals import Refusal
+from experiments.lab.vary import variants
+from tests import oracles
+from tests.experiments.tiny import TINY, read, run
+
+
+def swept(tmp_path, vary, **changes):
+    config = dataclasses.replace(
+        TINY,
+        vary=vary,
+        save_weights=False,
+        draws=1,
+        bounds=("bartlett_2017",),
+        **changes,
+    )
+    folder = run(config, tmp_path / "a")
+    return folder, json.loads((folder.path / "summary.json").read_text())
+
+
+def by_seed(rows, name, column, **wanted):
+    """The mean of a column over the rows of each seed."""
+    own = [r for r in rows if all(str(r[k]) == str(v) for k, v in wanted.items())]
+    return {
+        seed: np.mean([float(r[column]) for r in own if r["seed"] == seed])
+        for seed in sorted({r["seed"] for r in own})
+    }
+
+
+def test_a_number_is_swept_and_grows_with_an_exponent(tmp_path):
+    folder, found = swept(tmp_path, "width=20,40")
+    results, bounds = read(folder.path, "results"), read(folder.path, "bounds")
+    assert {(r["variant"], r["width"]) for r in results} == {
+        ("width=20", "20"), ("width=40", "40"),
+    }  # fmt: skip
+    assert len(results) == 2 * 2 * 2 and set(found["variants"]) == {
+        "width=20",
+        "width=40",
+    }
+    along = found["along"]
+    assert along["is_power"] and along["places"] == {"width=20": 20.0, "width=40": 40.0}
+    for row in along["rows"]:
+        if row["quantity"] not in ("bartlett_2017/target", "distance_from_init"):
+            continue
+        ends = []
+        for variant in ("width=20", "width=40"):
+            if row["quantity"] == "distance_from_init":
+                rows, column, more = results, "distance_from_init", {}
+            else:
+                rows, column, more = bounds, "excess", {"margin_rule": "target"}
+            ends.append(by_seed(rows, "", column, variant=variant, m=row["m"], **more))
+        slopes = [
+            oracles.slope(
+                list(np.log([20, 40])), list(np.log([ends[0][s], ends[1][s]]))
+            )
+            for s in ("0", "1")
+        ]
+        assert row["change"] == pytest.approx(np.mean(slopes))
+        assert row["low"] < row["change"] < row["high"]
+        assert row["first"] == pytest.approx(np.mean(list(ends[0].values())))
+    assert (
+        "From width=20 to width=40, at m=64" in (folder.path / "report.md").read_text()
+    )
+
+
+def test_at_label_noise_0_there_is_no_exponent_but_a_difference(tmp_path):
+    folder, found = swept(tmp_path, "label_noise=0,0.5", sizes=(32,))
+    results = read(folder.path, "results")
+    assert not found["along"]["is_power"]
+    (row,) = [r for r in found["along"]["rows"] if r["quantity"] == "test_error"]
+    ends = [
+        by_seed(results, "", "test_error", variant=f"label_noise={v}")
+        for v in ("0", "0.5")
+    ]
+    expected = [ends[1][s] - ends[0][s] for s in ("0", "1")]
+    assert row["change"] == pytest.approx(np.mean(expected))  # of an error: itself
+    (row,) = [
+        r for r in found["along"]["rows"] if r["quantity"] == "distance_from_init"
+    ]
+    ends = [
+        by_seed(results, "", "distance_from_init", variant=f"label_noise={v}")
+        for v in ("0", "0.5")
+    ]
+    expected = [np.log10(ends[1][s] / ends[0][s]) for s in ("0", "1")]
+    assert row["change"] == pytest.approx(np.mean(expected))  # of all else: log10
+
+
+def test_a_word_is_swept(tmp_path):
+    folder, found = swept(tmp_path, "loss=sigmoid,squared", sizes=(32,))
+    results = read(folder.path, "results")
+    assert {r["loss"] for r in results} == {"sigmoid", "squared"}
+    assert found["along"]["places"] == {"loss=sigmoid": None, "loss=squared": None}
+    assert (folder.path / "figures" / "along.png").exists()
+
+
+def test_a_variant_is_what_it_is_by_itself(tmp_path):
+    folder, _ = swept(tmp_path, "width=20,40", sizes=(32,), seeds=1)
+    alone = dataclasses.replace(
+        TINY, width=40, save_weights=False, draws=1, bounds=("bartlett_2017",), sizes=(32,),
+        seeds=1,
+    )  # fmt: skip
+    (one,) = read(run(alone, tmp_path / "b").path, "results")
+    (beside,) = [r for r in read(folder.path, "results") if r["width"] == "40"]
+    for name in ("test_error", "distance_from_init", "epochs", "spectral_product"):
+        assert one[name] == beside[name]
+
+
+def test_problems_are_swept_and_keep_what_they_share(mnist_sample):
+    typed = {"data_dir": str(mnist_sample), "label_noise": 0.25, "width": 7}
+    config = settings_of(
+        PROGRAM, "mnist", "paper", typed | {"vary": "problem=mnist,binary_mnist"}
+    )
+    both = variants(config, lambda c, problem: of_problem(PROGRAM, c, problem))
+    assert [c.problem for c in both.values()] == ["mnist", "binary_mnist"]
+    for one in both.values():
+        assert {n: getattr(one, n) for n in typed} == typed
+    # Files of another kind are not looked for in the same folder.
+    other = of_problem(PROGRAM, config, "fashion_mnist")
+    assert other.data_dir is None and other.label_noise == 0.25
+    with pytest.raises(Refusal, match="--problem=linear"):
+        of_problem(PROGRAM, config, "linear")
+
+
+@pytest.mark.parametrize(
+    ("slope", "difference", "says"),
+    [
+        ((0.1, 0.2), (0.5, 0.7), "rises with m"),
+        ((-0.2, 0.2), (0.3, 0.7), "falls less than the error, if at all"),
+        ((-0.3, -0.2), (0.1, 0.3), "falls less than the error, if at all"),
+        ((-0.6, -0.4), (-0.1, 0.1), "goes as the error does, as far as seen"),
+        ((-0.9, -0.8), (-0.4, -0.3), "falls faster than the error"),
+        ((0.1, 0.2), (None, None), summary.UNDECIDED),
+    ],
+)
+def test_the_verdict_rests_on_the_paired_difference(slope, difference, says):
+    def ends(pair):
+        return {"low": pair[0], "high": pair[1]}
+
+    assert summary.verdict(ends(slope), ends(difference)) == says
