@@ -4,19 +4,17 @@ import dataclasses
 
 from experiments.lab.bound_settings import BoundSettings
 from experiments.lab.settings import (
-    FOLDER,
-    MACHINE,
     NETWORK,
     TRAINING,
     at_least_1,
     below_1,
     distinct_sizes,
-    fraction,
     one_of,
     positive,
-    seed_number,
+    redefault,
     setting,
 )
+from experiments.lab.sgd_settings import SgdSettings
 from nets.losses import LOSSES
 from nets.training import OPTIMIZERS
 
@@ -33,7 +31,7 @@ TRAINABLE = tuple(name for name in LOSSES if name != "linear")
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(BoundSettings):
+class Settings(SgdSettings, BoundSettings):
     """Defaults are the paper's protocol (Nagarajan & Kolter 2019, Section 2)."""
 
     problem: str | None = setting(None, "what is learned", varies=True)
@@ -63,7 +61,6 @@ class Settings(BoundSettings):
         False, "layers have biases (which the plotted bounds leave out)",
         group=NETWORK, varies=True
     )  # fmt: skip
-    batch_size: int = setting(1, "examples a step", at_least_1, group=TRAINING, varies=True)  # fmt: skip
     shuffle: bool = setting(
         False, "a new order every epoch; else the same order every epoch",
         group=TRAINING, varies=True
@@ -71,38 +68,14 @@ class Settings(BoundSettings):
     optimizer: str = setting(
         "sgd", "of the training", one_of(*OPTIMIZERS), group=TRAINING, varies=True
     )  # fmt: skip
-    learning_rate: float = setting(
-        0.1, "of the optimizer", positive, group=TRAINING, varies=True
-    )  # fmt: skip
     momentum: float = setting(0.0, "of SGD", below_1, group=TRAINING, varies=True)
     loss: str = setting(
         "sigmoid", "'sigmoid': one logistic loss a class, averaged (the authors')",
         one_of(*TRAINABLE), group=TRAINING, varies=True
     )  # fmt: skip
-    margin: float = setting(
-        10.0, "gamma*, the margin to train to", positive, group=TRAINING, varies=True
-    )  # fmt: skip
-    threshold: float = setting(
-        0.01, "fraction of the training set that may stay below it",
-        fraction, group=TRAINING, varies=True
-    )  # fmt: skip
     loss_target: float = setting(
         0.05, "squared loss: training stops at this mean loss instead",
         positive, group=TRAINING, varies=True
     )  # fmt: skip
-    max_epochs: int = setting(
-        300, "guard: a run that needs more is marked and left out",
-        at_least_1, group=TRAINING, varies=True
-    )  # fmt: skip
-    bounds: tuple[str, ...] = dataclasses.field(
-        default=PLOTTED,
-        metadata=BoundSettings.__dataclass_fields__["bounds"].metadata,
-    )
-    depth_factor: str = dataclasses.field(
-        default="hidden",
-        metadata=BoundSettings.__dataclass_fields__["depth_factor"].metadata,
-    )
-    save_weights: bool = setting(
-        False, "keep weights/*.safetensors, initial and learned", group=FOLDER
-    )  # fmt: skip
-    seed: int = setting(0, "decides every random number", seed_number, group=MACHINE)
+    bounds: tuple[str, ...] = redefault(BoundSettings, "bounds", PLOTTED)
+    depth_factor: str = redefault(BoundSettings, "depth_factor", "hidden")

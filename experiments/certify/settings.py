@@ -15,6 +15,7 @@ from experiments.lab.settings import (
     not_negative,
     one_of,
     positive,
+    redefault,
     seed_number,
     setting,
     whole_number,
@@ -108,11 +109,5 @@ class Settings(BoundSettings):
     )  # fmt: skip
     save_weights: bool = setting(False, "keep weights/*.safetensors", group=FOLDER)
     seed: int = setting(0, "decides every random number", seed_number, group=MACHINE)
-    bounds: tuple[str, ...] = dataclasses.field(
-        default=POSTERIOR,
-        metadata=BoundSettings.__dataclass_fields__["bounds"].metadata,
-    )
-    delta: float = dataclasses.field(
-        default=0.035,
-        metadata=BoundSettings.__dataclass_fields__["delta"].metadata,
-    )
+    bounds: tuple[str, ...] = redefault(BoundSettings, "bounds", POSTERIOR)
+    delta: float = redefault(BoundSettings, "delta", 0.035)

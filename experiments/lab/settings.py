@@ -84,6 +84,12 @@ distinct_sizes = (
 
 
 @functools.cache
+def redefault(kind: type, name: str, default: Any) -> Any:
+    """A setting of a base class with another default."""
+    field = kind.__dataclass_fields__[name]
+    return dataclasses.field(default=default, metadata=field.metadata)
+
+
 def combined(program: type, problem: type | None) -> type:
     """The settings of a program and a problem as one dataclass.
 

@@ -23,13 +23,9 @@ from experiments.problems.problem import Arrays, Cell, Examples, Problem
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(idx.Folder):
     """Of `digits`."""
 
-    data_dir: str | None = setting(
-        None, "folder of the four IDX files, plain or .gz; without it they are fetched",
-        compared=False
-    )  # fmt: skip
     radii: tuple[float, ...] = setting(
         (1.0, 1.05), "radius of class 0 and of class 1", two_radii, **RADII
     )  # fmt: skip

@@ -22,13 +22,9 @@ DRAW_RULES = ("authors", "without_replacement", "disjoint")
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(idx.Folder):
     """Of the image sets."""
 
-    data_dir: str | None = setting(
-        None, "folder of the four IDX files, plain or .gz; without it they are fetched",
-        compared=False
-    )  # fmt: skip
     draw_rule: str = setting(
         "without_replacement", "how training images are drawn: with replacement from images "
         "5000..59999 as the authors do; each draw without replacement; or a seed's draws "

@@ -4,23 +4,20 @@ import dataclasses
 
 from experiments.lab.settings import (
     BOUNDS,
-    FOLDER,
-    MACHINE,
     NETWORK,
     TRAINING,
     at_least_1,
     distinct_sizes,
-    fraction,
     one_of,
-    positive,
-    seed_number,
+    redefault,
     setting,
     whole_number,
 )
+from experiments.lab.sgd_settings import SgdSettings
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(SgdSettings):
     """None where the problem has no such thing."""
 
     problem: str | None = setting(None, "where uniform convergence fails")
@@ -38,20 +35,10 @@ class Settings:
         one_of("falls", "rises"), measuring=True
     )  # fmt: skip
     width: int | None = setting(500, "hidden units", at_least_1, group=NETWORK, varies=True)  # fmt: skip
-    batch_size: int | None = setting(
-        8, "examples a step of SGD", at_least_1, group=TRAINING, varies=True
-    )  # fmt: skip
-    learning_rate: float | None = setting(0.5, "of SGD", positive, group=TRAINING, varies=True)  # fmt: skip
-    margin: float = setting(
-        8.0, "gamma*, the margin to train to", positive, group=TRAINING, varies=True
-    )  # fmt: skip
-    threshold: float = setting(
-        0.01, "fraction of the training set that may stay below it",
-        fraction, group=TRAINING, varies=True
-    )  # fmt: skip
-    max_epochs: int | None = setting(
-        1000, "guard, or early stopping", at_least_1, group=TRAINING, varies=True
-    )  # fmt: skip
+    batch_size: int | None = redefault(SgdSettings, "batch_size", 8)
+    learning_rate: float | None = redefault(SgdSettings, "learning_rate", 0.5)
+    margin: float = redefault(SgdSettings, "margin", 8.0)
+    max_epochs: int | None = redefault(SgdSettings, "max_epochs", 1000)
     watch: int = setting(
         512, "points of S' and fresh ones whose error is recorded at every epoch",
         whole_number, group=TRAINING
@@ -68,7 +55,3 @@ class Settings:
     plugin: str | None = setting(
         None, "a Python file with problems of your own: PROBLEMS", group=BOUNDS, compared=False
     )  # fmt: skip
-    save_weights: bool = setting(
-        False, "keep weights/*.safetensors, initial and learned", group=FOLDER
-    )  # fmt: skip
-    seed: int = setting(0, "decides every random number", seed_number, group=MACHINE)

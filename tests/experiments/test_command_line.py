@@ -109,6 +109,6 @@ def test_a_poor_terminal_and_no_home(tmp_path):
 
 
 def test_old_names_of_flags_still_mean_the_same(tmp_path):
-    for flag in ("--dataset=cifar", "--example=cifar", "--problem=cifar"):
+    for flag in ("--dataset=cifar", "--example=cifar"):
         code, _, errors = finish(program(flag, f"--out={tmp_path / 'a'}"))
         assert code == 2 and "--problem=cifar: must be one of hypersphere" in errors

@@ -123,6 +123,7 @@ def test_a_network_on_a_data_set_and_its_bound(trained):
     assert "largest_2026" in (trained / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_same_networks_evaluated_on_the_data_set(mine, trained, tmp_path):
     out, name = tmp_path / "out", "m64_seed0_draw0"
     run(
@@ -139,6 +140,7 @@ def test_the_same_networks_evaluated_on_the_data_set(mine, trained, tmp_path):
         assert result[column] == theirs[column]
 
 
+@pytest.mark.slow
 def test_networks_swept_by_name(mine, tmp_path):
     out = tmp_path / "out"
     printed = run(

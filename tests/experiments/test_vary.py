@@ -37,22 +37,22 @@ def by_seed(rows, name, column, **wanted):
 
 
 def test_a_number_is_swept_and_grows_with_an_exponent(tmp_path):
-    folder, found = swept(tmp_path, "width=20,40")
+    folder, found = swept(tmp_path, "label_noise=0.2,0.6")
     results, bounds = read(folder.path, "results"), read(folder.path, "bounds")
-    assert {(r["variant"], r["width"]) for r in results} == {
-        ("width=20", "20"), ("width=40", "40"),
+    names = ["label_noise=0.2", "label_noise=0.6"]
+    assert {(r["variant"], r["label_noise"]) for r in results} == {
+        (names[0], "0.2"), (names[1], "0.6"),
     }  # fmt: skip
-    assert len(results) == 2 * 2 * 2 and set(found["variants"]) == {
-        "width=20",
-        "width=40",
-    }
+    assert len(results) == 2 * 2 * 2 and list(found["variants"]) == names
     along = found["along"]
-    assert along["is_power"] and along["places"] == {"width=20": 20.0, "width=40": 40.0}
+    assert along["is_power"] and along["places"] == dict(
+        zip(names, (0.2, 0.6), strict=True)
+    )
     for row in along["rows"]:
         if row["quantity"] not in ("bartlett_2017/target", "distance_from_init"):
             continue
         ends = []
-        for variant in ("width=20", "width=40"):
+        for variant in names:
             if row["quantity"] == "distance_from_init":
                 rows, column, more = results, "distance_from_init", {}
             else:
@@ -60,7 +60,7 @@ def test_a_number_is_swept_and_grows_with_an_exponent(tmp_path):
             ends.append(by_seed(rows, "", column, variant=variant, m=row["m"], **more))
         slopes = [
             oracles.slope(
-                list(np.log([20, 40])), list(np.log([ends[0][s], ends[1][s]]))
+                list(np.log([0.2, 0.6])), list(np.log([ends[0][s], ends[1][s]]))
             )
             for s in ("0", "1")
         ]
@@ -68,10 +68,12 @@ def test_a_number_is_swept_and_grows_with_an_exponent(tmp_path):
         assert row["low"] < row["change"] < row["high"]
         assert row["first"] == pytest.approx(np.mean(list(ends[0].values())))
     assert (
-        "From width=20 to width=40, at m=64" in (folder.path / "report.md").read_text()
+        "From label_noise=0.2 to label_noise=0.6, at m=64"
+        in (folder.path / "report.md").read_text()
     )
 
 
+@pytest.mark.slow
 def test_at_label_noise_0_there_is_no_exponent_but_a_difference(tmp_path):
     folder, found = swept(tmp_path, "label_noise=0,0.5", sizes=(32,))
     results = read(folder.path, "results")
@@ -94,6 +96,7 @@ def test_at_label_noise_0_there_is_no_exponent_but_a_difference(tmp_path):
     assert row["change"] == pytest.approx(np.mean(expected))  # of all else: log10
 
 
+@pytest.mark.slow
 def test_a_word_is_swept(tmp_path):
     folder, found = swept(tmp_path, "loss=sigmoid,squared", sizes=(32,))
     results = read(folder.path, "results")
@@ -102,6 +105,7 @@ def test_a_word_is_swept(tmp_path):
     assert (folder.path / "figures" / "along.png").exists()
 
 
+@pytest.mark.slow
 def test_a_variant_is_what_it_is_by_itself(tmp_path):
     folder, _ = swept(tmp_path, "width=20,40", sizes=(32,), seeds=1)
     alone = dataclasses.replace(

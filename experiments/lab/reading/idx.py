@@ -1,5 +1,6 @@
 """Image sets in IDX format: MNIST, Fashion-MNIST and whatever is stored as they are."""
 
+import dataclasses
 import gzip
 import zlib
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.lab.refusals import Refusal
+from experiments.lab.settings import setting
 
 FILES = {
     "train_images": "train-images-idx3-ubyte",
@@ -32,6 +34,16 @@ SHA256 = {
         "test_labels": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
     },
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class Folder:
+    """Where the files are: a base of the settings of problems that read them."""
+
+    data_dir: str | None = setting(
+        None, "folder of the four IDX files, plain or .gz; without it they are fetched",
+        compared=False
+    )  # fmt: skip
 
 
 def read(path: str | Path) -> np.ndarray:

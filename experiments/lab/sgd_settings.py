@@ -1,0 +1,41 @@
+"""How networks are trained to a margin: the settings of a program that does so."""
+
+import dataclasses
+
+from experiments.lab.settings import (
+    FOLDER,
+    MACHINE,
+    TRAINING,
+    at_least_1,
+    fraction,
+    positive,
+    seed_number,
+    setting,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class SgdSettings:
+    """A base of a program's own settings; None where a problem has no such thing."""
+
+    batch_size: int | None = setting(
+        1, "examples a step", at_least_1, group=TRAINING, varies=True
+    )  # fmt: skip
+    learning_rate: float | None = setting(
+        0.1, "of the optimizer", positive, group=TRAINING, varies=True
+    )  # fmt: skip
+    margin: float = setting(
+        10.0, "gamma*, the margin to train to", positive, group=TRAINING, varies=True
+    )  # fmt: skip
+    threshold: float = setting(
+        0.01, "fraction of the training set that may stay below it", fraction,
+        group=TRAINING, varies=True
+    )  # fmt: skip
+    max_epochs: int | None = setting(
+        300, "guard: a run that needs more is marked as not converged", at_least_1,
+        group=TRAINING, varies=True
+    )  # fmt: skip
+    save_weights: bool = setting(
+        False, "keep weights/*.safetensors, initial and learned", group=FOLDER
+    )  # fmt: skip
+    seed: int = setting(0, "decides every random number", seed_number, group=MACHINE)
