@@ -100,7 +100,7 @@ def _certificates_table(found):
     body = [
         [
             row["bound"], row["run"], row["status"], BOUNDS[row["bound"]].speaks_of,
-            report.number(row["empirical"]), report.number(row["value"]),
+            report.number(row["empirical"]), certificates.shown_value(row),
             report.number(certificates.own_error(row, errors[row["run"]])) or "unknown",
         ]
         for row in rows
@@ -127,7 +127,7 @@ def details(results: Results, draw: Drawing) -> list[Any]:
     missing = sorted(
         {r["status"] for r in rows if r["status"].startswith(NOT_AVAILABLE)}
     )
-    drawn = certificates.figure_rows(rows, errors)
+    drawn = certificates.figure_rows(certificates.order(rows, found["classes"]), errors)
     caption = (
         "Every bound, a mark a seed; a bar: the error of the network that it speaks of, on "
         "held-out examples."

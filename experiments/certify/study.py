@@ -8,6 +8,7 @@ import numpy as np
 import bounds
 from bounds.objectives import PacBayes
 from experiments.certify.settings import Settings
+from experiments.lab import certificates
 from experiments.lab.measuring import Arrays, MeasureNetwork, Subject, test_samples
 from experiments.lab.program import Study, problem_of
 from experiments.lab.refusals import Refusal
@@ -89,9 +90,7 @@ def _check_bounds(config):
             f"--bounds: none speaks of what --method={config.method} trains; add one of "
             f"{', '.join(fitting)}"
         )
-    unknown = [n for n in config.quote or () if n not in config.bounds]
-    if unknown:
-        raise Refusal(f"--quote={unknown[0]}: not among --bounds; add it there")
+    certificates.check_quote(config.quote or (), config.bounds)
 
 
 def make(config: Settings) -> CertifyStudy:

@@ -66,11 +66,6 @@ def _by_bound(found):
     return by
 
 
-def _cell(row):
-    value = row.get("value")
-    return "n/a" if value is None else report.number(value)
-
-
 def _bounds_table(found):
     """Every bound, a column a network; of many networks the least, median and largest."""
     networks, body, marked = [r["network"] for r in found["networks"]], [], []
@@ -80,7 +75,7 @@ def _bounds_table(found):
         if all(r.get("value") is None for r in some):
             continue
         if len(networks) <= _MOST_COLUMNS:
-            cells = [_cell(rows[n]) for n in networks]
+            cells = [certificates.shown_value(rows[n]) for n in networks]
         else:
             known = sorted(r["value"] for r in some if r.get("value") is not None)
             middle = known[len(known) // 2]

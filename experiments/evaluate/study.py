@@ -9,7 +9,7 @@ import numpy as np
 
 import bounds
 from experiments.evaluate.settings import Settings
-from experiments.lab import network_rows
+from experiments.lab import certificates, network_rows
 from experiments.lab.measuring import MeasureNetwork, Subject, test_samples
 from experiments.lab.program import Study, problem_of
 from experiments.lab.reading import data_files, run_folders, weights
@@ -27,6 +27,7 @@ def make(config: Settings) -> Study:
     """
     if not config.weights:
         raise Refusal("--weights is missing; name a file with a network")
+    certificates.check_quote(config.quote, bounds.BOUNDS)
     given = [n for n in ("problem", "data") if getattr(config, n)]
     if len(given) == 2:
         raise Refusal("--problem and --data: give one of them")

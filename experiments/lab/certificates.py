@@ -1,16 +1,14 @@
 """Certificates as reports show them: which may be quoted, beside whose error, in which order."""
 
-import decimal
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from bounds import BOUNDS
 from bounds.spec import CERTIFIED, STATUSES, UNDER_ASSUMPTION
 from experiments.lab import report
 from experiments.lab.figures import Row, paint_rows
+from experiments.lab.refusals import Refusal
 
-# What is quoted is rounded to four digits, and never down.
-_UPWARDS = decimal.Context(prec=4, rounding=decimal.ROUND_CEILING)
 NETWORKS = {
     "trained": "the trained network",
     "stochastic": "not the trained network but a stochastic one, its weights drawn afresh for "
@@ -34,11 +32,40 @@ def order(rows: Sequence[Mapping[str, Any]], classes: int) -> list[Mapping[str, 
     return sorted(rows, key=place)
 
 
+def promises(name: str) -> bool:
+    """Whether a bound is a certificate, be it under an assumption."""
+    return BOUNDS[name].status in (CERTIFIED, UNDER_ASSUMPTION)
+
+
+def check_quote(names: Sequence[str], there: Collection[str]) -> None:
+    """Raises a `Refusal` for a name in `--quote` whose certificate cannot be quoted.
+
+    Args:
+      names: what was typed.
+      there: the bounds that may be quoted from.
+    """
+    for name in names:
+        if name not in there:
+            some = ", ".join([n for n in there if promises(n)][:8])
+            raise Refusal(f"--quote={name}: no such bound among {some}, ...")
+        if not promises(name):
+            raise Refusal(
+                f"--quote={name}: {BOUNDS[name].status}, no certificate; name one that is"
+            )
+
+
 def is_non_vacuous(row: Mapping[str, Any], classes: int) -> bool:
     """Whether a certificate is below the error of guessing, 1 - 1/C."""
-    promises = BOUNDS[row["bound"]].status in (CERTIFIED, UNDER_ASSUMPTION)
     value = row.get("value")
-    return promises and value is not None and value < 1 - 1 / classes
+    return promises(row["bound"]) and value is not None and value < 1 - 1 / classes
+
+
+def shown_value(row: Mapping[str, Any]) -> str:
+    """The value of a row: of a certificate rounded up, of all else to the nearest."""
+    value = row.get("value")
+    if value is None:
+        return "n/a"
+    return (report.at_most if promises(row["bound"]) else report.number)(value)
 
 
 def own_error(row: Mapping[str, Any], test_error: float | None) -> float | None:
@@ -60,12 +87,12 @@ def quotable(
       rows: of one network.
       asked: names of bounds in an order that was fixed beforehand.
     """
-    known = {row["bound"]: row for row in rows if row.get("value") is not None}
-    found = [
-        known[name]
-        for name in asked
-        if name in known and BOUNDS[name].status in (CERTIFIED, UNDER_ASSUMPTION)
-    ]
+    known = {
+        row["bound"]: row
+        for row in rows
+        if row.get("value") is not None and row["value"] == row["value"]
+    }
+    found = [known[name] for name in asked if name in known and promises(name)]
     return found[0] if found else None
 
 
@@ -88,9 +115,9 @@ def sentence(
     if row is None:
         return f"{name}: there is no certificate to quote."
     spec = BOUNDS[row["bound"]]
-    value = _UPWARDS.create_decimal_from_float(row["value"])
+    value = report.at_most(row["value"])
     line = (
-        f"{name}: {NETWORKS[spec.speaks_of]} errs on at most {value:f} of new examples drawn "
+        f"{name}: {NETWORKS[spec.speaks_of]} errs on at most {value} of new examples drawn "
         f"like these, with confidence {1 - delta:g} ({row['bound']}, fixed beforehand"
     )
     line += f"; assumes that {spec.assumption})" if spec.assumption else ")"

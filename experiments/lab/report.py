@@ -5,8 +5,10 @@ Blocks: `Answer`, first; `Heading`, `Text`, `Table`, `Figure`.
 
 import base64
 import dataclasses
+import decimal
 import html
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -226,6 +228,22 @@ def _show_table(table):
     for row in table.rows:
         shown.add_row(*row)
     console.print(shown)
+
+
+_UPWARDS = decimal.Context(prec=4, rounding=decimal.ROUND_CEILING)
+
+
+def at_most(value: float) -> str:
+    """An upper bound in four digits: rounded up, never down."""
+    if not math.isfinite(value):
+        return number(value)
+    rounded = _UPWARDS.create_decimal_from_float(value)
+    return f"{rounded:f}" if 1e-4 <= abs(value) < 1e5 else f"{rounded:e}"
+
+
+def at_least(value: float) -> str:
+    """A lower bound in three decimals: rounded down, never up."""
+    return f"{math.floor(value * 1000) / 1000:.3f}"
 
 
 def number(value: float | None) -> str:

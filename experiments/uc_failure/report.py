@@ -58,7 +58,8 @@ def answer(summary: Mapping[str, Any]) -> list[str]:
         lines = [
             f"With confidence {best['confidence']:g}{everywhere}: at {where(best)}, every "
             "two-sided uniform convergence bound is at least "
-            f"{best['joint_eps_unif_alg_lower_bound']:.3f} (delta = {best['delta']:g}).",
+            f"{report.at_least(best['joint_eps_unif_alg_lower_bound'])} "
+            f"(delta = {best['delta']:g}).",
             f"There the error is {best['sprime_error']['mean']:.3f} on S', "
             f"{risk['mean'] if risk else test:.4f} on new examples; the largest gap of a run "
             f"is {best['largest_gap']:.3f}, each run at its upper 95% limit where its risk is "
@@ -81,8 +82,8 @@ def _points_table(summary):
         rows.append([
             where(e), str(e["runs"]), _interval(e["train_error"]), _interval(e["test_error"]),
             *([_interval(e["risk"], 4)] if has_risk else []), _interval(e["sprime_error"]),
-            "no claim" if bound is None else f">= {bound:.3f}",
-            "no claim" if gap is None else f"<= {gap:.3f}",
+            "no claim" if bound is None else f">= {report.at_least(bound)}",
+            "no claim" if gap is None else f"<= {-float(report.at_least(-gap)):.3f}",
             f"{e['largest_gap']:.3f}", e["verdict"],
         ])  # fmt: skip
     columns = (

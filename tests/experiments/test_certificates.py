@@ -2,7 +2,8 @@
 
 import pytest
 
-from experiments.lab import certificates
+from experiments.lab import certificates, report
+from experiments.lab.refusals import Refusal
 
 ROWS = [
     {"bound": "train_error", "value": 0.0},
@@ -25,6 +26,7 @@ def test_what_is_quoted_is_fixed_beforehand_and_not_the_least():
     # What cannot be had is passed over; a measure certifies nothing, however small.
     assert quoted("bartlett_2017_certified", "occam_float32") == "occam_float32"
     assert quoted("train_error", "bartlett_2017") is None
+    assert quoted("bartlett_1998_vc", "holdout_cp") == "holdout_cp"  # not a number
     assert quoted() is None
 
 
@@ -51,6 +53,26 @@ def test_a_quoted_number_is_never_rounded_down():
         line = certificates.sentence("net", row, 0.05, 10, None)
         said = float(line.split("at most ")[1].split()[0])
         assert value <= said <= value * 1.001
+
+
+def test_bounds_are_rounded_to_the_side_on_which_they_hold():
+    for value in (0.026361, 1.00001, 123456.7, 3.00001e-5, 0.25):
+        assert value <= float(report.at_most(value)) <= value * 1.001
+    for value in (0.84499, 0.8445, 0.9999, -0.0004):
+        assert value - 0.001 < float(report.at_least(value)) <= value
+    assert report.at_most(float("inf")) == "inf"
+    row = {"bound": "holdout_cp", "value": 0.123449}
+    assert certificates.shown_value(row) == "0.1235"
+    assert certificates.shown_value(row | {"bound": "params"}) == "0.1234"
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("holdoutcp", "no such bound"), ("train_error", "no certificate")],
+)
+def test_what_cannot_be_quoted_is_refused(name, says):
+    with pytest.raises(Refusal, match=f"--quote={name}: .*{says}"):
+        certificates.check_quote(("holdout_cp", name), ["holdout_cp", "train_error"])
 
 
 def test_assumptions_and_vacuous_ones_are_named():

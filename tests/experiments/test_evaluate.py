@@ -371,6 +371,7 @@ BAD = {
     "--data=/nowhere": {"weights": "{ours}", "data": "/nowhere"},
     "has no `x` and `y`": {"weights": "{ours}", "data": "{arrays}"},
     "--margin=-1": {"weights": "{ours}", "data": "{data}", "margin": -1.0},
+    "--quote=holdout": {"weights": "{ours}", "data": "{data}", "quote": ("holdout",)},
     "--delta=0": {"weights": "{ours}", "data": "{data}", "delta": 0.0},
     "--layout=sideways": {"weights": "{ours}", "data": "{data}", "layout": "sideways"},
     "takes 6 inputs, the data has 5": {"weights": "{ours}", "data": "{narrow}"},
