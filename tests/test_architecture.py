@@ -45,3 +45,29 @@ def test_the_oracles_import_nothing_of_ours():
             if isinstance(node, ast.ImportFrom) and node.module.startswith("tests"):
                 assert node.module.startswith("tests.oracles"), path
         assert set(imported(path)) <= outside | {"tests"}, path
+
+
+def imported_modules(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_the_skeleton_and_the_problems_know_no_program():
+    """Nor does a program know another, but for `evaluate`, which reads its run folders."""
+    experiments = ROOT / "experiments"
+    programs = {p.parent.name for p in experiments.glob("*/program.py")} - {"lab"}
+    assert {"bounds_vs_samples", "uc_failure", "evaluate", "certify"} == programs
+    known = {"evaluate": {"bounds_vs_samples"}, "tools": programs}
+    for room in (p for p in experiments.iterdir() if p.is_dir()):
+        allowed = known.get(room.name, set()) | {room.name}
+        for path in room.rglob("*.py"):
+            names = {
+                m.split(".")[1]
+                for m in imported_modules(path)
+                if m.startswith("experiments.")
+            }
+            assert not (names & programs) - allowed, path

@@ -3,7 +3,7 @@
 import dataclasses
 
 from experiments.lab.bound_settings import BoundSettings
-from experiments.lab.reading.weights import LAYOUTS
+from experiments.lab.reading.layers import LAYOUTS
 from experiments.lab.settings import (
     BOUNDS,
     MACHINE,

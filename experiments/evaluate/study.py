@@ -8,11 +8,12 @@ import jax
 import numpy as np
 
 import bounds
+from experiments.evaluate import run_folders
 from experiments.evaluate.settings import Settings
 from experiments.lab import certificates, network_rows
 from experiments.lab.measuring import MeasureNetwork, Subject, test_samples
 from experiments.lab.program import Study, problem_of
-from experiments.lab.reading import data_files, run_folders, weights
+from experiments.lab.reading import data_files, weights
 from experiments.lab.refusals import Refusal
 from experiments.problems import Examples
 
