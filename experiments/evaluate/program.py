@@ -28,7 +28,7 @@ class Evaluate(Program):
 
     def takes(self, problem: type[Problem]) -> bool:
         """Problems whose training sets are drawn from stored examples."""
-        return problem.has_pool
+        return problem.pool is not None
 
     def resolved(self, config: Settings) -> Settings:
         """With the names of the bounds that are meant."""

@@ -77,9 +77,8 @@ def _check_problem(where, name, problem):
         raise Refusal(f"{where}: {name} is no class of experiments.problems.Problem")
     if not problem.about:
         raise Refusal(f"{where}: {name}: its `about` must say what is learned")
-    for method in ("draw", "test"):
-        if getattr(problem, method) is getattr(Problem, method):
-            raise Refusal(f"{where}: {name}: needs a method {method}; see Problem")
+    for method in sorted(problem.__abstractmethods__):
+        raise Refusal(f"{where}: {name}: needs a method {method}; see Problem")
     for field in dataclasses.fields(problem.Settings):
         if "help" not in field.metadata:
             raise Refusal(

@@ -4,6 +4,7 @@ A program is a package named as its command. It says what is its own by a `Progr
 the rest.
 """
 
+import abc
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -56,7 +57,7 @@ class Results:
     summary: Mapping[str, Any]
 
 
-class Program:
+class Program(abc.ABC):
     """A command; a subclass says what is its own.
 
     Class attributes:
@@ -88,25 +89,25 @@ class Program:
         """The settings with what they leave open filled in (names of bounds, say)."""
         return config
 
+    @abc.abstractmethod
     def study(self, config: Any) -> Study:
         """What is trained and measured.
 
         Raises:
           Refusal: the settings or the data cannot be used. No folder is touched.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def tables(self, study: Any, measured: Sequence[Arrays]) -> dict[str, Rows]:
         """name -> rows of `<name>.csv`, from what was measured."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def summary(self, study: Any, tables: Mapping[str, Rows]) -> dict[str, Any]:
         """The content of summary.json."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def overview(self, summary: Mapping[str, Any]) -> list[Any]:
         """The `report.Answer` and the tables that the terminal shows, from summary.json."""
-        raise NotImplementedError
 
     def report(self, results: Results, draw: Drawing) -> list[Any]:
         """The blocks that follow the overview."""

@@ -51,7 +51,6 @@ class Images(Problem):
 
     about = "Images of ten classes, drawn from the stored training images."
     Settings = Settings
-    has_pool = True
     classes = CLASSES
     files = "mnist"
 

@@ -5,6 +5,7 @@ Where it has a map S -> S' that preserves the distribution of training sets, uni
 can be shown to fail on it.
 """
 
+import abc
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -46,14 +47,13 @@ class Cell:
     arrays: Arrays
 
 
-class Problem:
+class Problem(abc.ABC):
     """A learning problem; `Problem(settings, seed)` makes it.
 
     Class attributes:
       about: what is learned and, if there is one, what S' is: a sentence or two.
       Settings: a dataclass of its own settings (`lab.settings.setting`): they become flags.
       presets: program -> preset -> values of settings, of the program's and of its own.
-      has_pool: whether its training sets are drawn from stored examples.
       files: whose files they are, for problems of one `--data_dir`.
       model: what learns, where the problem brings its own; its `apply` gives logits `[N, 2]`.
       is_trained: whether by SGD through the engine; else the parameters are the training set.
@@ -67,6 +67,12 @@ class Problem:
         on it is the risk.
       float64: whether margins are to be computed in float64.
 
+    Methods that only some have:
+      sprime: (inputs, labels) -> the same of S' = T(S), on each example by itself; it preserves
+        the distribution of S.
+      pool: (indices `[m]` or None) -> the stored `Examples` at these places, or all of them,
+        where training sets are drawn from stored examples.
+
     Attributes:
       features: what `training.init_params` must know of an input: D, or shapes.
       image: height, width and channels of an input, or None where it is no image.
@@ -77,7 +83,6 @@ class Problem:
     about: ClassVar[str] = ""
     Settings: ClassVar[type] = NoSettings
     presets: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {}
-    has_pool: ClassVar[bool] = False
     files: ClassVar[str] = ""
     model: Any = None
     is_trained: bool = True
@@ -89,6 +94,8 @@ class Problem:
     test_depends_on_size: bool = False
     test_is_everything: bool = False
     float64: bool = False
+    sprime: ClassVar[Callable[..., tuple[Any, np.ndarray]] | None] = None
+    pool: ClassVar[Callable[..., Examples] | None] = None
 
     features: Any
     image: tuple[int, int, int] | None = None
@@ -96,14 +103,10 @@ class Problem:
     sha256: str | None = None
 
     @classmethod
-    def has_sprime(cls) -> bool:
-        """Whether it has a map S -> S'."""
-        return cls.sprime is not Problem.sprime
-
-    @classmethod
-    def check(cls, settings: Any) -> None:
+    def check(cls, settings: Any) -> None:  # noqa: B027  (most have nothing to check)
         """Raises a `Refusal` where its own settings do not go together."""
 
+    @abc.abstractmethod
     def draw(self, seed: int, size: int, draw: int | None = None) -> Examples:
         """The training set of m = `size` examples of a seed, the same at every call.
 
@@ -112,23 +115,14 @@ class Problem:
           size: m.
           draw: which of several of a seed and size; None where there is one.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def test(self, size: int | None = None) -> Examples:
         """Examples never trained on; for training sets of m = `size` where that matters."""
-        raise NotImplementedError
 
     def largest_size(self, draws: int) -> int | None:
         """The largest m of which `draws` training sets can be drawn; None: any."""
         return None
-
-    def pool(self, indices: np.ndarray | None = None) -> Examples:
-        """The stored examples at places `[m]` of the pool, or all of them."""
-        raise NotImplementedError
-
-    def sprime(self, inputs: Any, labels: np.ndarray) -> tuple[Any, np.ndarray]:
-        """S' = T(S), on each example by itself; it preserves the distribution of S."""
-        raise NotImplementedError
 
     def risk(self, params: Any, size: int) -> float | None:
         """The exact risk of learned parameters, where it has a closed form."""

@@ -26,7 +26,7 @@ class UcFailure(Program):
 
     def takes(self, problem: type[Problem]) -> bool:
         """Problems with a map S -> S'."""
-        return problem.has_sprime()
+        return problem.sprime is not None
 
     def study(self, config: Settings) -> study.FailureStudy:
         """Every variant, size and seed."""

@@ -25,7 +25,6 @@ class Stripes(Problem):
 
     about = "Whether the sum of six numbers is positive."
     Settings = StripesSettings
-    has_pool = True
     features = 6
     sha256 = "stripes"
 
