@@ -67,7 +67,7 @@ library: $(VENV)/.installed
 	  --out=$(LIBRARY)/posterior $(if $(wildcard $(LIBRARY)/posterior/config.json),--resume)
 	$(BIN)/python -m experiments.certify --preset=lotfi $(if $(DATA),--data_dir=$(DATA)) \
 	  --out=$(LIBRARY)/subspace $(if $(wildcard $(LIBRARY)/subspace/config.json),--resume)
-	$(BIN)/python -m experiments.tools.library_table \
+	$(BIN)/python -m experiments.tools.bounds_table \
 	  --folders=$(LIBRARY)/bounds,$(LIBRARY)/network,$(LIBRARY)/posterior,$(LIBRARY)/subspace
 
 clean:

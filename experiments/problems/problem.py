@@ -103,8 +103,9 @@ class Problem(abc.ABC):
     sha256: str | None = None
 
     @classmethod
-    def check(cls, settings: Any) -> None:  # noqa: B027  (most have nothing to check)
+    def check(cls, settings: Any) -> None:
         """Raises a `Refusal` where its own settings do not go together."""
+        del settings  # most have nothing to check
 
     @abc.abstractmethod
     def draw(self, seed: int, size: int, draw: int | None = None) -> Examples:

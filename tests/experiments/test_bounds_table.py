@@ -9,7 +9,7 @@ import pytest
 import bounds
 from experiments.lab.refusals import Refusal
 from experiments.lab.run_folder import write_table
-from experiments.tools import library_table
+from experiments.tools import bounds_table
 from tests.experiments.tiny import ROOT
 
 
@@ -26,7 +26,7 @@ def folder(path, rows):
 
 def test_the_readme_speaks_of_every_bound_as_the_registry_does():
     text = (ROOT / "bounds" / "README.md").read_text()
-    inside = text.split(library_table.BEGIN)[1].split(library_table.END)[0]
+    inside = text.split(bounds_table.BEGIN)[1].split(bounds_table.END)[0]
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in inside.strip().splitlines()[2:]
@@ -46,34 +46,34 @@ def test_each_bound_has_the_value_of_the_first_folder_that_has_one(tmp_path):
         [("x", "train_error", 0.25), ("x", "params", None), ("y", "train_error", 0.5)],
     )
     second = folder(tmp_path / "b", [("z", "train_error", 0.75), ("z", "params", 3.0)])
-    found = library_table.values([first, second])
+    found = bounds_table.values([first, second])
     assert {name: row["value"] for name, row in found.items()} == {
         "train_error": "0.25",
         "params": "3.0",
     }
-    lines = library_table.table(found)
+    lines = bounds_table.table(found)
     assert len(lines) == 2 + len(bounds.BOUNDS)
     needs = ", ".join(bounds.BOUNDS["train_error"].groups)
     assert f"| `train_error` | heuristic | trained | {needs} | 0.25 |" in lines
-    text = f"before\n{library_table.BEGIN}\nstale\n{library_table.END}\nafter\n"
-    again = library_table.replaced(text, lines, "README.md")
+    text = f"before\n{bounds_table.BEGIN}\nstale\n{bounds_table.END}\nafter\n"
+    again = bounds_table.replaced(text, lines, "README.md")
     assert (
         "stale" not in again
         and again.startswith("before\n")
         and again.endswith("after\n")
     )
-    assert library_table.replaced(again, lines, "README.md") == again
+    assert bounds_table.replaced(again, lines, "README.md") == again
 
 
 def test_what_cannot_be_read_or_written_is_refused(tmp_path):
     with pytest.raises(Refusal, match=r"no bounds\.csv"):
-        library_table.values([str(tmp_path)])
+        bounds_table.values([str(tmp_path)])
     with pytest.raises(Refusal, match="each once"):
-        library_table.replaced("no marks", [], "README.md")
+        bounds_table.replaced("no marks", [], "README.md")
     command = [
         sys.executable,
         "-m",
-        "experiments.tools.library_table",
+        "experiments.tools.bounds_table",
         "--folders=/nowhere",
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -1,6 +1,6 @@
 """The table of bounds/README.md: every bound, what it promises, and its value on an MNIST network.
 
-  python -m experiments.tools.library_table --folders=runs/library,runs/posterior,runs/subspace
+  python -m experiments.tools.bounds_table --folders=runs/library,runs/posterior,runs/subspace
 
 reads the values from run folders, for each bound from the first that
 has one, and writes the table between its two marks. `make library DATA=DIR` makes
