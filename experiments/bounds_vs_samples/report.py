@@ -23,13 +23,6 @@ def overview(summary: Mapping[str, Any]) -> list[Any]:
     return blocks
 
 
-def _power(slope):
-    text = f"m^{slope['mean']:+.2f}"
-    if slope["low"] is None:
-        return text
-    return f"{text} [{slope['low']:+.2f}, {slope['high']:+.2f}]"
-
-
 def _answer(summary):
     sentences = []
     for variant, found in summary["variants"].items():
@@ -41,7 +34,7 @@ def _answer(summary):
         names = [at(n, "target") for n in plain_bounds(summary["bounds"])]
         names = [n for n in names if n in found["slopes"]]
         rising = [n for n in names if found["verdicts"][n].startswith("rises")]
-        line = f"{where}The test error goes as {_power(error)}; "
+        line = f"{where}The test error goes as m^{report.signed(error)}; "
         if not names:
             sentences.append(f"{line}no bound was evaluated.")
             continue
@@ -66,9 +59,8 @@ def _answer(summary):
             gap = gaps[least]
             sentences.append(
                 "Seed by seed, the bound that comes closest to the error "
-                f"({shown_name(least)}) grows by {gap['mean']:+.2f} "
-                f"[{gap['low']:+.2f}, {gap['high']:+.2f}] more in the exponent of m (95% "
-                "t-interval over seeds)."
+                f"({shown_name(least)}) grows by {report.signed(gap)} more in the exponent "
+                "of m (95% t-interval over seeds)."
             )
     sentences += _along_answer(summary)
     runs = summary["runs"]
@@ -97,17 +89,18 @@ def _along_answer(summary):
     if "test_error" not in rows:
         return []
     first, *_, last = found["places"]
-    what = f"exponent of {found['axis']}" if found["is_power"] else "change"
     parts = [
         f"{shown_name(n)} {report.number(r['first'])} to {report.number(r['last'])}"
-        + (f" ({what} {r['change']:+.2f}{_bracket(r)})" if found["is_power"] else "")
+        + (f" (exponent {_change(r, 2)})" if found["is_power"] else "")
         for n, r in list(rows.items())[:4]
     ]
     return [f"From {first} to {last}, at m={size}: {'; '.join(parts)}."]
 
 
-def _bracket(row):
-    return "" if row["low"] is None else f" [{row['low']:+.2f}, {row['high']:+.2f}]"
+def _change(row, digits=3):
+    if row is None or row["change"] is None:
+        return ""
+    return report.signed(row | {"mean": row["change"]}, digits)
 
 
 def _status(name):
@@ -129,8 +122,8 @@ def _growth_table(variant, found):
         difference = curvature = ""
         if growth and growth["difference"]["mean"] is not None:
             d, c = growth["difference"], growth["curvature"]
-            difference = f"{d['mean']:+.3f} {_span(d)}"
-            curvature = "" if c["mean"] is None else f"{c['mean']:+.3f} {_span(c)}"
+            difference = report.signed(d, 3)
+            curvature = "" if c["mean"] is None else report.signed(c, 3)
         rows.append(
             [
                 shown_name(name) if not rule else label,
@@ -159,12 +152,6 @@ def _growth_table(variant, found):
     )  # fmt: skip
 
 
-def _span(interval):
-    if interval["low"] is None:
-        return ""
-    return f"[{interval['low']:+.3f}, {interval['high']:+.3f}]"
-
-
 def _sizes_table(variant, found):
     sizes = sorted({m for by in found["by_size"].values() for m in by}, key=int)
     rows = []
@@ -186,15 +173,10 @@ def _along_table(found):
     errors = {r["m"]: r for r in found["rows"] if r["quantity"] == "test_error"}
     name = found["axis"]
 
-    def change(row):
-        if row is None or row["change"] is None:
-            return ""
-        return f"{row['change']:+.3f} {_span(row)}"
-
     rows = [
         [
             f"m={r['m']}", shown_name(r["quantity"]), report.number(r["first"]),
-            report.number(r["last"]), change(r), change(errors.get(r["m"])),
+            report.number(r["last"]), _change(r), _change(errors.get(r["m"])),
         ]
         for r in found["rows"]
     ]  # fmt: skip

@@ -75,11 +75,7 @@ def plan_of(config: Settings, problem: Problem) -> training.Plan:
     Raises:
       Refusal: a batch that no training set fills, or sizes that the problem has not.
     """
-    if config.batch_size > min(config.sizes):
-        raise Refusal(
-            f"--batch_size={config.batch_size}: larger than the smallest of --sizes, "
-            f"{min(config.sizes)}; no batch would be complete"
-        )
+    config.check_batch()
     if config.optimizer != "sgd" and config.momentum:
         raise Refusal(f"--momentum={config.momentum}: goes with --optimizer=sgd; use 0")
     largest = problem.largest_size(config.draws)
@@ -178,9 +174,7 @@ def make(
     if needs_first_epoch:
         stages.append(Stage(list(first_epochs.values()), first_epoch, is_kept=False))
     by_place = {(r.variant, r.size, r.seed, r.draw): r for r in runs}
-    measure = MeasureNetwork(
-        tuple(dict.fromkeys([*network_rows.GROUPS, *bounds.needs(config.bounds)]))
-    )
+    measure = MeasureNetwork.for_bounds(config.bounds, network_rows.GROUPS)
 
     def network(run: Run, trained: Trained) -> bounds.Network:
         own, job = configs[run.variant], trained.job(run)

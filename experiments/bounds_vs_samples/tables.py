@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from experiments.bounds_vs_samples.study import SizeStudy
-from experiments.lab import bound_rows, network_rows, settings, vary
+from experiments.lab import bound_rows, network_rows, vary
 from experiments.lab.measuring import Arrays
 from experiments.lab.training import Run
 
@@ -63,7 +63,6 @@ def make(of: SizeStudy, measured: Sequence[Arrays]) -> dict[str, list[dict[str, 
 
 def _result(config, run, a):
     noisy, went = a.get("test_noisy/sorted"), network_rows.went(a)
-    values = {name: getattr(config, name) for name in vary.variable(type(config))}
     margin_error = float((a["margins/sorted"] < config.margin).mean())
     return (
         went
@@ -72,8 +71,5 @@ def _result(config, run, a):
         | {"train_margin_error": margin_error}
         | {"test_error_noisy": None if noisy is None else float((noisy <= 0).mean())}
         | network_rows.norms(a)
-        | {
-            name: settings.shown(value) if isinstance(value, tuple) else value
-            for name, value in values.items()
-        }
+        | vary.cells(config)
     )

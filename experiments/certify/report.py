@@ -81,13 +81,7 @@ def _results_table(results):
         "run", "m", "prior_m", "parameters", "epochs", "outcome", "train_error", "test_error",
         "kl_over_m", "bits",
     )  # fmt: skip
-    body = [
-        [
-            report.number(v) if isinstance(v, float) else "" if v is None else str(v)
-            for v in (row.get(c) for c in columns)
-        ]
-        for row in results
-    ]
+    body = [report.cells(row, columns, "") for row in results]
     heads = tuple(c.replace("_", " ") for c in columns)
     return report.Table(heads, body, "Networks", words=("outcome",))
 

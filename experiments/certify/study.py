@@ -204,9 +204,7 @@ def make(config: Settings) -> CertifyStudy:
 
         return job(run, 1, plan, slice(prior_size(config), None), init)
 
-    measure = MeasureNetwork(
-        tuple(dict.fromkeys([*TABLE_GROUPS, *bounds.needs(config.bounds)]))
-    )
+    measure = MeasureNetwork.for_bounds(config.bounds, TABLE_GROUPS)
 
     def network(run: Run, trained: Trained) -> bounds.Network:
         params = trained.params(run)

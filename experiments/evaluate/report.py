@@ -106,17 +106,7 @@ def _results_table(rows):
         "network", "m", "layers", "parameters", "train_error", "test_error",
         "margin_median",
     )  # fmt: skip
-    body = [
-        [
-            "unknown"
-            if v is None
-            else report.number(v)
-            if isinstance(v, float)
-            else str(v)
-            for v in (row.get(c) for c in columns)
-        ]
-        for row in rows
-    ]
+    body = [report.cells(row, columns, "unknown") for row in rows]
     return report.Table([c.replace("_", " ") for c in columns], body, "Networks")
 
 

@@ -48,9 +48,7 @@ def make(config: Settings) -> Study:
     else:
         folders = run_folders.Folders(config)
         put_together = folders.network
-    measure = MeasureNetwork(
-        tuple(dict.fromkeys([*network_rows.GROUPS, *bounds.needs(config.bounds)]))
-    )
+    measure = MeasureNetwork.for_bounds(config.bounds, network_rows.GROUPS)
     found = [_subject(one, put_together, measure) for one in stored]
     digest = hashlib.sha256(b"".join(sha256 for _, sha256 in found))
     return Study(

@@ -278,21 +278,23 @@ def _run(asked, fields, instead):
 
 @contextlib.contextmanager
 def _refusals_in_one_line():
-    goes_on = "--resume goes on"
     try:
         yield
     except Refusal as refusal:
         refuse(str(refusal))
     except KeyboardInterrupt:
-        refuse(f"interrupted; --out={_out()} {goes_on}", 130)
+        refuse(f"interrupted{_how_to_go_on()}", 130)
     except Terminated:
-        refuse(f"terminated; --out={_out()} {goes_on}", 143)
+        refuse(f"terminated{_how_to_go_on()}", 143)
     except Exception as error:
         is_full = getattr(error, "errno", None) == errno.ENOSPC
         if not (is_full or "No space left" in str(error)):
             raise
-        refuse(f"--out={_out()}: the disk is full; free some space, then {goes_on}")
+        refuse(f"the disk is full; free some space{_how_to_go_on()}")
 
 
-def _out():
-    return flags.FLAGS.out if flags.FLAGS.is_parsed() else None
+def _how_to_go_on():
+    """What to type next, where there is something to go on with."""
+    out = flags.FLAGS.out if flags.FLAGS.is_parsed() else None
+    begun = out and Path(out).is_dir()
+    return f"; --out={out} --resume goes on" if begun else ""

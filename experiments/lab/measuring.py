@@ -164,6 +164,11 @@ class MeasureNetwork:
 
     groups: tuple[str, ...]
 
+    @classmethod
+    def for_bounds(cls, names: Sequence[str], also: Sequence[str]) -> "MeasureNetwork":
+        """What bounds ask for, and more groups that tables are made from."""
+        return cls(tuple(dict.fromkeys([*also, *bounds.needs(names)])))
+
     def __call__(
         self, tests: Mapping[str, Sample], network: bounds.Network
     ) -> tuple[dict[str, Any], Mapping[str, str]]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from experiments.lab import measuring, report, settings, training
+from experiments.lab import measuring, report, settings, training, vary
 from experiments.lab.figures import Drawing
 from experiments.lab.measuring import Arrays, Subject
 from experiments.lab.progress import Progress
@@ -170,7 +170,7 @@ def settings_of(
                 f"--{name}={settings.shown(value)}: problem {problem} decides it; leave it out"
             )
     preset_values = {n: v for n, v in presets[preset].items() if n in known}
-    swept = (typed.get("vary") or preset_values.get("vary") or "").partition("=")[0]
+    swept = vary.swept(typed.get("vary") or preset_values.get("vary"))
     if swept and swept in typed:
         if typed.get("vary"):
             raise Refusal(

@@ -87,9 +87,12 @@ class Table:
             if not place or any(str(row[place]) for row in self.rows)
         ]
         if self.rows:
-            keep = lambda cells: tuple(cells[place] for place in filled)  # noqa: E731
-            object.__setattr__(self, "columns", keep(self.columns))
-            object.__setattr__(self, "rows", tuple(map(keep, self.rows)))
+            columns, *rows = (
+                tuple(cells[place] for place in filled)
+                for cells in (self.columns, *self.rows)
+            )
+            object.__setattr__(self, "columns", columns)
+            object.__setattr__(self, "rows", tuple(rows))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -257,6 +260,23 @@ def number(value: float | None) -> str:
     if abs(value) >= 1e5 or abs(value) < 1e-4:
         return f"{value:.2e}"
     return f"{value:.4g}"
+
+
+def cells(row: Mapping[str, Any], columns: Sequence[str], lacking: str) -> list[str]:
+    """Some columns of a row, as text; `lacking` for what is not known."""
+    values = [row.get(column) for column in columns]
+    return [
+        lacking if v is None else number(v) if isinstance(v, float) else str(v)
+        for v in values
+    ]
+
+
+def signed(found: Mapping[str, Any], digits: int = 2) -> str:
+    """`mean`, and `[low, high]` where there is an interval, with their signs."""
+    text = f"{found['mean']:+.{digits}f}"
+    if found["low"] is None:
+        return text
+    return f"{text} [{found['low']:+.{digits}f}, {found['high']:+.{digits}f}]"
 
 
 def interval(low: float | None, high: float | None, digits: int = 2) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from experiments.lab.refusals import Refusal
 from experiments.lab.settings import (
     FOLDER,
     MACHINE,
@@ -16,7 +17,8 @@ from experiments.lab.settings import (
 
 @dataclasses.dataclass(frozen=True)
 class SgdSettings:
-    """A base of a program's own settings; None where a problem has no such thing."""
+    """A base of a program's own settings, which has `sizes`; None where a problem has no such
+    thing."""
 
     batch_size: int | None = setting(
         1, "examples a step", at_least_1, group=TRAINING, varies=True
@@ -39,3 +41,11 @@ class SgdSettings:
         False, "keep weights/*.safetensors, initial and learned", group=FOLDER
     )  # fmt: skip
     seed: int = setting(0, "decides every random number", seed_number, group=MACHINE)
+
+    def check_batch(self) -> None:
+        """Raises a `Refusal` where a batch is larger than the smallest of `sizes`."""
+        if self.batch_size > min(self.sizes):
+            raise Refusal(
+                f"--batch_size={self.batch_size}: larger than the smallest of --sizes, "
+                f"{min(self.sizes)}; no batch would be complete"
+            )

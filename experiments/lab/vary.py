@@ -5,12 +5,18 @@ from collections.abc import Callable
 from typing import Any
 
 from experiments.lab.refusals import Refusal
-from experiments.lab.settings import check, element_type, parsed
+from experiments.lab.settings import check, element_type, parsed, shown
 
 
 def variable(kind: type) -> list[str]:
     """The settings of a dataclass that may be swept."""
     return [f.name for f in dataclasses.fields(kind) if f.metadata["varies"]]
+
+
+def cells(config: Any) -> dict[str, Any]:
+    """The settings that may be swept, as cells of a table."""
+    values = {name: getattr(config, name) for name in variable(type(config))}
+    return {n: shown(v) if isinstance(v, tuple) else v for n, v in values.items()}
 
 
 def swept(vary: str | None) -> str:

@@ -16,7 +16,6 @@ import numpy as np
 
 from experiments.lab.measuring import Arrays, Subject
 from experiments.lab.program import Study, problem_of
-from experiments.lab.refusals import Refusal
 from experiments.lab.seeding import Purpose, host_generator, key_for
 from experiments.lab.training import Job, Run, Stage, Trained, initial
 from experiments.lab.vary import variants
@@ -60,11 +59,7 @@ def plan_of(config: Settings, problem: Problem) -> training.Plan | None:
     """
     if not problem.is_trained:
         return None
-    if config.batch_size > min(config.sizes):
-        raise Refusal(
-            f"--batch_size={config.batch_size}: larger than the smallest of --sizes, "
-            f"{min(config.sizes)}; no batch would be complete"
-        )
+    config.check_batch()
     return training.Plan(
         model=model_of(config, problem),
         loss=problem.loss or "sigmoid",

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.lab import network_rows, settings, vary
+from experiments.lab import network_rows, vary
 from experiments.lab.measuring import Arrays
 from experiments.lab.training import Run
 from experiments.uc_failure import same_distribution
@@ -48,11 +48,8 @@ def _result(config, problem, run, a):
         }
         | found
         | {f"{n}_margin_median": float(np.median(a[f"{n}/margins"])) for n in SETS}
-        | {
-            name: settings.shown(value) if isinstance(value, tuple) else value
-            for name in ("problem", *vary.variable(type(config)))
-            for value in [getattr(config, name)]
-        }
+        | {"problem": config.problem}
+        | vary.cells(config)
     )
 
 
