@@ -26,3 +26,22 @@ def rng():
 def mnist_sample():
     """2400 training and 600 test digits of MNIST, in IDX format."""
     return MNIST_SAMPLE
+
+
+@pytest.fixture
+def entered():
+    """Bounds, measures, problems and networks that a test enters are gone after it."""
+    # Nothing of ours is imported before JAX is set up.
+    from bounds import registry
+    from experiments.lab import plugins
+    from experiments.problems import PROBLEMS
+    from nets.registry import NETWORKS
+
+    ours = registry.BOUNDS, registry.MEASURES, registry.GROUPS, PROBLEMS, NETWORKS
+    before = [dict(entries) for entries in ours]
+    plugins.load.cache_clear()
+    yield
+    for entries, kept in zip(ours, before, strict=True):
+        entries.clear()
+        entries.update(kept)
+    plugins.load.cache_clear()

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import bounds
-from bounds import registry
 from experiments.lab import plugins, program, settings
 from tests.experiments.test_command_line import PROGRAMS
 
@@ -27,18 +26,6 @@ def block(first_line, page="bounds/README.md"):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S)
     (only,) = [b for b in blocks if b.startswith(first_line)]
     return only
-
-
-@pytest.fixture
-def entered():
-    """What a test enters is gone after it."""
-    ours = bounds.BOUNDS, registry.MEASURES, registry.GROUPS
-    before = [dict(entries) for entries in ours]
-    yield
-    for entries, kept in zip(ours, before, strict=True):
-        entries.clear()
-        entries.update(kept)
-    plugins.load.cache_clear()
 
 
 def anchors(page):

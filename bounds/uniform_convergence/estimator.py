@@ -107,22 +107,29 @@ def uniform_convergence_lower_bound(
     Raises:
       ValueError: delta or confidence out of range, or lengths that differ.
     """
-    sprime_errors = np.asarray(sprime_errors, float)
     if not 0 < delta < 0.5:
         raise ValueError(f"delta={delta}: must lie in (0, 1/2)")
+    claim = _claim(sprime_errors, test_errors, n_test, 2 * delta, delta, confidence)
+    if claim.bound is None:
+        return claim
+    return dataclasses.replace(claim, bound=max(0.0, -claim.bound))
+
+
+def _claim(errors, test_errors, n_test, probability, delta, confidence):
+    """The j-th smallest U_r - e_r, Pr[Bin(R, probability) >= j] small, as a `Claim`."""
+    errors = np.asarray(errors, float)
     if not 0 < confidence < 1:
         raise ValueError(f"confidence={confidence}: must lie in (0, 1)")
-    if sprime_errors.shape != np.shape(test_errors) or sprime_errors.ndim != 1:
-        raise ValueError("sprime_errors and test_errors must be [R], R the same")
-    failure = 1 - confidence
+    if errors.shape != np.shape(test_errors) or errors.ndim != 1:
+        raise ValueError("errors and test_errors must be [R], R the same")
+    failure, runs = 1 - confidence, len(errors)
     for_order = failure if n_test is None else failure / 2
-    runs = len(sprime_errors)
-    needed = _runs_needed(2 * delta, for_order)
-    j = _rank(runs, 2 * delta, for_order)
+    j = _rank(runs, probability, for_order)
     bound = None
     if j is not None:
-        gaps = sprime_errors - risk_limits(test_errors, n_test, failure - for_order)
-        bound = max(0.0, float(np.sort(gaps)[::-1][j - 1]))
+        limits = risk_limits(test_errors, n_test, failure - for_order)
+        bound = float(np.sort(limits - errors)[j - 1])
+    needed = _runs_needed(probability, for_order)
     return Claim(bound, confidence, delta, runs, needed)
 
 
@@ -145,14 +152,10 @@ def generalization_upper_bound(
 
     Returns:
       A `Claim`.
+
+    Raises:
+      ValueError: delta or confidence out of range, or lengths that differ.
     """
-    failure = 1 - confidence
-    for_order = failure if n_test is None else failure / 2
-    runs = len(train_errors)
-    needed = _runs_needed(1 - delta, for_order)
-    k = _rank(runs, 1 - delta, for_order)
-    bound = None
-    if k is not None:
-        limits = risk_limits(test_errors, n_test, failure - for_order)
-        bound = float(np.sort(limits - np.asarray(train_errors, float))[k - 1])
-    return Claim(bound, confidence, delta, runs, needed)
+    if not 0 < delta < 1:
+        raise ValueError(f"delta={delta}: must lie in (0, 1)")
+    return _claim(train_errors, test_errors, n_test, 1 - delta, delta, confidence)

@@ -8,13 +8,11 @@ import pytest
 import safetensors.numpy
 
 import bounds
-from bounds import registry as bound_registry
 from experiments import bounds_vs_samples, evaluate
-from experiments.lab import bound_settings, checkpoints, plugins, run_folder
+from experiments.lab import checkpoints, run_folder
 from experiments.lab.program import settings_of
 from experiments.lab.refusals import Refusal
 from tests.bounds.cases import random_case
-from tests.experiments import tiny
 from tests.experiments.tiny import TINY
 from tests.experiments.tiny import run as run_tiny
 
@@ -227,137 +225,6 @@ def test_a_convolutional_network_is_trained_and_evaluated(tmp_path, mnist_sample
         r for r in rows if (r["bound"], r["margin_rule"]) == ("bartlett_2017", "target")
     )
     assert found["bartlett_2017"]["value"] == theirs["value"]
-
-
-PLUGIN = '''
-import chex
-import jax.numpy as jnp
-from bounds import BoundSpec, arithmetic
-
-
-def product_of_widths(task, margins, layers, *, margin):
-    """R_S(gamma) + prod_l (units of layer l) / (gamma sqrt(m))."""
-    chex.assert_rank([margins.sorted, layers.fan_out, margin], [1, 1, 0])
-    log_numerator = jnp.sum(jnp.log(layers.fan_out))
-    return arithmetic.margin_bound(log_numerator, task, margins, margin)
-
-
-BOUNDS = {"mine_2026": BoundSpec(product_of_widths, "mine 2026", "up to constants")}
-'''
-
-
-@pytest.fixture
-def registry():
-    """What a test adds is gone after it."""
-    ours = bounds.BOUNDS, bound_registry.MEASURES, bound_registry.GROUPS
-    before = [dict(entries) for entries in ours]
-    plugins.load.cache_clear()
-    yield
-    for entries, kept in zip(ours, before, strict=True):
-        entries.clear()
-        entries.update(kept)
-    plugins.load.cache_clear()
-
-
-@pytest.mark.slow
-def test_a_bound_in_a_file_of_its_own(files, tmp_path, registry):
-    place, case = files
-    (tmp_path / "mine.py").write_text(PLUGIN)
-    folder = run(
-        tmp_path / "out", weights=f"{place}/ours.safetensors", data=f"{place}/data.npz",
-        plugin=str(tmp_path / "mine.py"), bounds=("mine_2026",), margin=0.5,
-    )  # fmt: skip
-    row = values(folder)["ours", "mine_2026"]
-    expected = 8 * 5 * 3 / (0.5 * np.sqrt(case.m))
-    assert float(row["excess"]) == pytest.approx(expected)
-    run_tiny(
-        dataclasses.replace(
-            TINY, plugin=str(tmp_path / "mine.py"), bounds=("mine_2026",)
-        ),
-        tmp_path / "runs",
-    )
-    rows = run_folder.read_table(tmp_path / "runs" / "bounds.csv")
-    assert {row["bound"] for row in rows} == {"mine_2026"}
-
-
-BAD_PLUGINS = {
-    "there is no such file": None,
-    "SyntaxError": "def (",
-    "line 2: NameError": "x = 1\ny = z\n",
-    "no dict BOUNDS": "x = 1\n",
-    "is no bounds.BoundSpec": "BOUNDS = {'a': 1}\n",
-    "the name train_error is taken": PLUGIN.replace("mine_2026", "train_error"),
-    "asks for lairs, which is not measured": PLUGIN.replace("layers", "lairs"),
-    "the name path_l1 is taken": PLUGIN.replace("mine_2026", "path_l1"),
-    "a name is letters": PLUGIN.replace("mine_2026", "mine, 2026"),
-    "status='proved'; one of certified": PLUGIN.replace("up to constants", "proved"),
-    "needs a docstring": PLUGIN.replace('"""R_S', 'x = """R_S'),
-    "margin is an option": PLUGIN.replace("*, margin", "margin"),
-    "several of bounds.Measure": PLUGIN + "MEASURES = (1,)\n",
-    "its value has shape [2]": PLUGIN.replace(
-        "jnp.sum(jnp.log(layers.fan_out))", "jnp.log(layers.fan_out)"
-    ),
-    "has the keyword gamma": PLUGIN.replace("margin):", "gamma):"),
-    "line 10: AttributeError": PLUGIN.replace("layers.fan_out)", "layers.widths)"),
-    "TracerBoolConversionError": PLUGIN.replace(
-        "    chex.assert_rank",
-        "    margin = margin if margin > 1 else 1.0\n    chex.assert_rank",
-    ),
-    "returned float, not a bounds.BoundValue": PLUGIN.replace(
-        "return arithmetic.margin_bound(log_numerator, task, margins, margin)",
-        "return 1.0",
-    ),
-}
-
-
-@pytest.mark.parametrize("message", BAD_PLUGINS)
-def test_a_plugin_that_will_not_do_is_refused_in_one_line(message, tmp_path, registry):
-    path = tmp_path / "mine.py"
-    if BAD_PLUGINS[message] is not None:
-        path.write_text(BAD_PLUGINS[message])
-    before = dict(bounds.BOUNDS)
-    with pytest.raises(Refusal) as refusal:
-        plugins.load(str(path))
-    line = str(refusal.value)
-    assert message in line and "\n" not in line and line.startswith(f"--plugin={path}")
-    assert before == bounds.BOUNDS
-
-
-def test_names_typed_are_resolved():
-    assert bound_settings.resolve(("all",)) == tuple(bounds.BOUNDS)
-    assert set(bound_settings.resolve(("certified",))) == {
-        n for n, s in bounds.BOUNDS.items() if s.status == "certified"
-    }
-    both = bound_settings.resolve(("pac_spectral_init", "neyshabur_2018", "path_l1"))
-    assert both == ("neyshabur_2018", "golowich_2018_l1_path_certified")
-    stochastic = bound_settings.resolve(("certified+stochastic",))
-    assert stochastic and set(stochastic) == {
-        n for n, s in bounds.BOUNDS.items()
-        if (s.status, s.speaks_of) == ("certified", "stochastic")
-    }  # fmt: skip
-    family = bound_settings.resolve(("two_layer",))
-    assert "neyshabur_2019" in family and len(family) < 10
-    with pytest.raises(Refusal, match="no bound is all of that"):
-        bound_settings.resolve(("up_to_constants+stochastic",))
-    with pytest.raises(Refusal, match=r"--bounds=bartlet_2017.*bartlett_2017"):
-        bound_settings.resolve(("bartlet_2017",))
-
-
-def program(*flags):
-    return tiny.finish(tiny.program(*flags, name="evaluate"))
-
-
-def test_the_list_shows_every_bound_and_needs_no_network():
-    code, printed, errors = program("--list")
-    assert code == 0 and not errors
-    for name, spec in bounds.BOUNDS.items():
-        assert f"\n{name} " in "\n" + printed and spec.paper in printed
-        assert all(other in printed for other in spec.also)
-    # and what a bound may ask for, each field with its shape
-    for name, kind in bound_registry.GROUPS.items():
-        _, _, about = printed.partition(f"\n{name}: ")
-        fields = [f.name for f in dataclasses.fields(kind)]
-        assert about and all(f"{f}" in about for f in fields), name
 
 
 BAD = {
