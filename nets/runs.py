@@ -44,6 +44,11 @@ class Layout:
         return self.mesh.size * self.lanes_per_device
 
     @property
+    def replicated(self) -> NamedSharding:
+        """Of arrays that every device holds whole."""
+        return NamedSharding(self.mesh, PartitionSpec())
+
+    @property
     def sharding(self) -> NamedSharding:
         """Of arrays with a leading lane axis."""
         return NamedSharding(self.mesh, PartitionSpec(AXIS))

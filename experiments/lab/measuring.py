@@ -94,6 +94,7 @@ def _measure_kind(subjects, trained, folder, layout, progress):
     # Random draws and samples are made in float32.
     shared = one.shared()
     with jax.enable_x64(one.wide):
+        shared = jax.device_put(shared, layout.replicated)  # once for all batches
         program = map_lanes(layout, traced, shared=1)
     for first in range(0, len(subjects), layout.lanes):
         batch = subjects[first : first + layout.lanes]

@@ -147,3 +147,21 @@ def test_what_cannot_be_asked_is_refused(options):
 def test_lengths_must_agree():
     with pytest.raises(ValueError, match="R the same"):
         uniform_convergence_lower_bound([1.0, 1.0], [0.0], None)
+
+
+@pytest.mark.parametrize(
+    "claim", [uniform_convergence_lower_bound, generalization_upper_bound]
+)
+@pytest.mark.parametrize(
+    ("errors", "changes", "says"),
+    [
+        ([0.1, 0.2], {"delta": 1.5}, "delta=1.5"),
+        ([0.1, 0.2], {"delta": 0.0}, "delta=0.0"),
+        ([0.1, 0.2], {"confidence": 1.0}, "confidence=1.0"),
+        ([0.1], {}, "R the same"),
+        ([[0.1, 0.2]], {}, "R the same"),
+    ],
+)
+def test_what_cannot_be_claimed_from_is_refused(claim, errors, changes, says):
+    with pytest.raises(ValueError, match=says):
+        claim(errors, [1, 2], 100, **changes)
