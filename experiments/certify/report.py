@@ -93,9 +93,10 @@ def _certificates_table(found):
     rows = [row for row in rows if row.get("value") is not None]
     body = [
         [
-            row["bound"], row["run"], row["status"], BOUNDS[row["bound"]].speaks_of,
-            report.number(row["empirical"]), certificates.shown_value(row),
+            row["bound"], certificates.shown_value(row),
             report.number(certificates.own_error(row, errors[row["run"]])) or "unknown",
+            row["run"], BOUNDS[row["bound"]].speaks_of, report.number(row["empirical"]),
+            row["status"],
         ]
         for row in rows
     ]  # fmt: skip
@@ -105,7 +106,7 @@ def _certificates_table(found):
         if certificates.is_non_vacuous(row, found["classes"])
     ]
     columns = (
-        "bound", "run", "status", "speaks of", "counted", "certificate", "own test error",
+        "bound", "certificate", "own test error", "run", "speaks of", "counted", "status",
     )  # fmt: skip
     return report.Table(
         columns, body, "Certificates; marked: below the error of guessing",

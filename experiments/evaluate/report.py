@@ -88,10 +88,10 @@ def _bounds_table(found):
         beside = report.number(sum(own) / len(own)) if own and promises else ""
         if all(certificates.is_non_vacuous(r, found["classes"]) for r in some):
             marked.append(len(body))
-        body.append([name, spec.status, spec.speaks_of, *cells, beside])
+        body.append([name, *cells, beside, spec.speaks_of, spec.status])
     many = ("least", "median", "largest")
     columns = networks if len(networks) <= _MOST_COLUMNS else many
-    heads = ("bound", "status", "speaks of", *columns, "that network's own error")
+    heads = ("bound", *columns, "that network's own error", "speaks of", "status")
     title = (
         "Bounds, by what they promise and by value; marked: certificates below the error of "
         "guessing"

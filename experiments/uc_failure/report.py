@@ -16,9 +16,9 @@ CLAIM = (
     "has a lower bound at delta = {delta:g} that holds with confidence {confidence:g} over runs "
     "and test points, for each point by itself; a run is a training set with its initial "
     "weights, and S' leaves the weights alone. 'gap' is the largest risk minus training error "
-    "among the runs, each at its upper 95% limit where the risk is not exact. In the last "
-    "column, 'vacuous' says that the lower bound is at least 0.9, 'exceeds the gaps' (or "
-    "eps_gen) that it is above that column. Brackets: 95% t-intervals over runs."
+    "among the runs, each at its upper 95% limit where the risk is not exact. The verdict on the "
+    "lower bound: 'vacuous' says that it is at least 0.9, 'exceeds the gaps' (or eps_gen) that "
+    "it is above that column. Brackets: 95% t-intervals over runs."
 )
 
 
@@ -80,17 +80,17 @@ def _points_table(summary):
     for e in summary["points"]:
         bound, gap = e["eps_unif_alg_lower_bound"], e["eps_gen_upper_bound"]
         rows.append([
-            where(e), str(e["runs"]), _interval(e["train_error"]), _interval(e["test_error"]),
+            where(e), e["verdict"], str(e["runs"]), _interval(e["train_error"]), _interval(e["test_error"]),
             *([_interval(e["risk"], 4)] if has_risk else []), _interval(e["sprime_error"]),
             "no claim" if bound is None else f">= {report.at_least(bound)}",
             "no claim" if gap is None else f"<= {-float(report.at_least(-gap)):.3f}",
-            f"{e['largest_gap']:.3f}", e["verdict"],
+            f"{e['largest_gap']:.3f}",
         ])  # fmt: skip
     columns = (
-        "", "runs", "error on S", "test error", *(["risk, exact"] if has_risk else []),
-        "error on S'", "eps_unif-alg", "eps_gen", "gap", "the lower bound",
+        "", "verdict", "runs", "error on S", "test error", *(["risk, exact"] if has_risk else []),
+        "error on S'", "eps_unif-alg", "eps_gen", "gap",
     )  # fmt: skip
-    return report.Table(columns, rows, words=("the lower bound",))
+    return report.Table(columns, rows, words=("verdict",))
 
 
 def _theory_table(summary):
@@ -129,15 +129,15 @@ def _fresh_table(summary):
 def _trend_table(summary):
     rows = [
         [
-            t["line"] or "all", t["along"], f"{t['first']:.3f}", f"{t['last']:.3f}",
-            report.interval(t["difference_low"], t["difference_high"], 3),
-            t["direction"], t["expected"] or "",
+            t["line"] or "all", t["direction"], t["expected"] or "",
             "" if t["as_expected"] is None else "yes" if t["as_expected"] else "no",
+            t["along"], f"{t['first']:.3f}", f"{t['last']:.3f}",
+            report.interval(t["difference_low"], t["difference_high"], 3),
         ]
         for t in summary["trend"]
     ]  # fmt: skip
-    columns = ("", "along", "error on S', first", "last", "difference [95%]", "direction",
-               "expected", "as expected")  # fmt: skip
+    columns = ("", "direction", "expected", "as expected", "along", "error on S', first",
+               "last", "difference [95%]")  # fmt: skip
     return report.Table(
         columns, rows, "Along the sweep", words=("along", "direction", "expected")
     )
