@@ -8,7 +8,6 @@ network is known exactly: every image at both radii.
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,14 @@ from experiments.lab.seeding import Purpose, host_generator, key_for
 from experiments.lab.settings import setting, two_radii
 from experiments.problems import slices
 from experiments.problems.hypersphere import HOMOGENEOUS, RADII, radial_flip
-from experiments.problems.problem import Arrays, Cell, Examples, Problem
+from experiments.problems.problem import (
+    Arrays,
+    Cells,
+    Draw,
+    Examples,
+    Problem,
+    Summary,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,11 +117,6 @@ class Digits(Problem):
         """Slices through pairs of training images and of others."""
         return slices.of_sets(model, params, train, self.test(), self.radii)
 
-    def report(
-        self,
-        summary: Mapping[str, Any],
-        cells: Sequence[Cell],
-        draw: Callable[..., Any],
-    ) -> list[Any]:
+    def report(self, summary: Summary, cells: Cells, draw: Draw) -> list[Any]:
         """The slices as figures."""
         return slices.figures(cells, draw)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -13,7 +12,15 @@ from experiments.lab.refusals import Refusal
 from experiments.lab.seeding import Purpose, host_generator, key_for
 from experiments.lab.settings import at_least_1, fraction, setting, two_radii
 from experiments.problems import slices
-from experiments.problems.problem import Arrays, Cell, Examples, Problem, randomise
+from experiments.problems.problem import (
+    Arrays,
+    Cells,
+    Draw,
+    Examples,
+    Problem,
+    Summary,
+    randomise,
+)
 
 BLOCK = 1024
 LABEL_NOISE = 2**31  # no block has this number
@@ -208,12 +215,7 @@ class Hypersphere(Problem):
         """Slices through pairs of training and of fresh points."""
         return slices.of_sets(model, params, train, self.test(), self._settings.radii)
 
-    def report(
-        self,
-        summary: Mapping[str, Any],
-        cells: Sequence[Cell],
-        draw: Callable[..., Any],
-    ) -> list[Any]:
+    def report(self, summary: Summary, cells: Cells, draw: Draw) -> list[Any]:
         """The slices as figures."""
         return slices.figures(cells, draw)
 

@@ -11,7 +11,7 @@ label and signs, and `Expand` makes the input of these.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -21,7 +21,13 @@ import numpy as np
 from experiments.lab import report
 from experiments.lab.seeding import Purpose, key_for
 from experiments.lab.settings import at_least_1, setting
-from experiments.problems.problem import Cell, Examples, Problem
+from experiments.problems.problem import (
+    Cells,
+    Draw,
+    Examples,
+    Problem,
+    Summary,
+)
 from nets.linear import Linear
 
 SIGNAL = 10  # dimensions of x1
@@ -237,12 +243,7 @@ class LinearProblem(Problem):
             ]
         }
 
-    def report(
-        self,
-        summary: Mapping[str, Any],
-        cells: Sequence[Cell],
-        draw: Callable[..., Any],
-    ) -> list[Any]:
+    def report(self, summary: Summary, cells: Cells, draw: Draw) -> list[Any]:
         """The section on two-sided PAC-Bayes, of the last point."""
         rows = summary["pac_bayes"]
         last = rows[-1]

@@ -13,6 +13,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 Arrays = Mapping[str, np.ndarray]
+Summary = Mapping[str, Any]  # what summary.json holds
+Draw = Callable[..., Any]  # paints a figure: `lab.figures.Drawing`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +47,9 @@ class Cell:
     problem: "Problem"
     size: int
     arrays: Arrays
+
+
+Cells = Sequence[Cell]
 
 
 class Problem(abc.ABC):
@@ -153,12 +158,7 @@ class Problem(abc.ABC):
         """More for summary.json, from `tables` of all runs."""
         return {}
 
-    def report(
-        self,
-        summary: Mapping[str, Any],
-        cells: Sequence[Cell],
-        draw: Callable[..., Any],
-    ) -> list[Any]:
+    def report(self, summary: Summary, cells: Cells, draw: Draw) -> list[Any]:
         """More blocks for the report; `draw` as in `lab.program.Program.report`."""
         return []
 

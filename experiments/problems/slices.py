@@ -1,13 +1,12 @@
 """What a network says in the plane of two points: the decision boundary, in two dimensions."""
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.problems.problem import Arrays, Cell, Examples
+from experiments.problems.problem import Arrays, Cells, Draw, Examples
 from nets.training import logits_of
 
 GRID = 96  # points a side
@@ -86,7 +85,7 @@ def of_sets(
     }
 
 
-def figures(cells: Sequence[Cell], draw: Callable[..., Any]) -> list[Any]:
+def figures(cells: Cells, draw: Draw) -> list[Any]:
     """Slices of the first and of the last of several cells, as blocks of a report."""
     found = []
     chosen = [cells[0]] if len(cells) == 1 else [cells[0], cells[-1]]
