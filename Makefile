@@ -8,7 +8,7 @@ FAILURE := runs/uc_failure
 
 LIBRARY := runs/library
 
-.PHONY: demo test slow bench library lint clean
+.PHONY: demo test slow bench device-check library lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make test   the tests and the linter"
 	@echo "make slow   the tests that take minutes"
 	@echo "make bench  speed, as ratios against PyTorch and numpy (installs PyTorch)"
+	@echo "make device-check  is an accelerator right, and how fast? (JAX=cuda13 or tpu installs for one)"
 	@echo "make library DATA=DIR  the README's table of all bounds on MNIST (DIR: its files)"
 	@echo "make clean  remove .venv and caches; runs stay"
 
@@ -54,6 +55,10 @@ lint: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m experiments.tools.benchmark
+
+device-check: $(VENV)/.installed
+	$(if $(JAX),$(PIP) install -c constraints.txt 'jax[$(JAX)]')
+	$(BIN)/python -m experiments.tools.device_check --out=runs/device_check.json
 
 # One network, all bounds; then a stochastic one and one of few bits, trained for theirs.
 library: $(VENV)/.installed

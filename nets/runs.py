@@ -303,4 +303,15 @@ def _compiled(plan, layout, lanes):
     # An accelerator's default product is coarser than float32, and the stopping rule
     # must agree with what is measured afterwards.
     with jax.default_matmul_precision("highest"):
-        return program.lower(one, one, lanes.states, lanes.samples).compile()
+        lowered = program.lower(one, one, lanes.states, lanes.samples)
+    return lowered.compile(compiler_options=_compiler_options(plan, layout))
+
+
+def _compiler_options(plan, layout):
+    """XLA's, where its own choice was measured to be far from the best."""
+    on_gpu = layout.mesh.devices.flat[0].platform == "gpu"
+    if on_gpu and plan.batch_size > 1:
+        # Exact float32 products of 16 or 32 lanes: Triton's take up to 7 times as long as
+        # cuBLAS's, and 4 times as long to compile (BUILD_NOTES.md).
+        return {"xla_gpu_enable_triton_gemm": False}
+    return None

@@ -1,5 +1,6 @@
 """Eight CPU devices, strict JAX, and a compilation cache beside the tests."""
 
+import signal
 from pathlib import Path
 
 import jax
@@ -13,6 +14,10 @@ jax.config.update(
     "jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".jax_cache")
 )
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell that starts the tests in the background lets their programs ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MNIST_SAMPLE = Path(__file__).parent / "data" / "mnist"
 

@@ -49,10 +49,10 @@ from experiments.tools.baselines import (
     torch_noise,
 )
 from experiments.tools.ours import (
+    StepTimer,
     best,
     our_job,
     our_library,
-    our_step_seconds,
     plan,
     trained,
     untrained,
@@ -88,7 +88,7 @@ def step_rows(seconds: float) -> Iterator[tuple[str, float, float, str]]:
     for width, batch, count, m in CASES:
         what = f"width {width}, batch {batch}, {count} runs"
         layout = runs.make_layout(lanes_per_device=max(1, count // per_device))
-        ours = our_step_seconds(plan(width, batch, 2**30), m, layout, seconds)
+        ours = StepTimer(plan(width, batch, 2**30), m, layout).seconds(seconds)
         inputs, _, one_hot = torch_data(m)
         loop = functools.partial(
             torch_epoch, torch_network(width), batch, inputs, one_hot
@@ -194,7 +194,7 @@ def network_example_rows(seconds: float) -> Iterator[tuple[str, float, float, st
     ):  # fmt: skip
         p = plan(width, batch, 2**30, MLP(width, 1, 2, True))
         layout = runs.make_layout()
-        ours = our_step_seconds(p, m, layout, seconds, features, 2)
+        ours = StepTimer(p, m, layout, features, 2).seconds(seconds)
         inputs, _, one_hot = torch_data(m, features, 2)
         network = torch_network(width, features, 1, 2, bias=True)
         loop = functools.partial(torch_epoch, network, batch, inputs, one_hot)

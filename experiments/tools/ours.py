@@ -60,31 +60,40 @@ def start(
     )
 
 
-def our_step_seconds(
-    p: training.Plan,
-    m: int,
-    layout: runs.Layout,
-    seconds: float,
-    features: int = FEATURES,
-    classes: int = CLASSES,
-) -> float:
-    """Seconds a step a run when every lane is busy."""
-    begun = [start(p, lane, m, features, classes) for lane in range(layout.lanes)]
-    lanes = runs._Lanes(layout, *begun[0])
-    program = runs._compiled(p, layout, lanes)
-    steps = np.int32(m // p.batch_size - 1)  # short of the epoch's end and its check
+class StepTimer:
+    """Steps of SGD with every lane busy; making it compiles the program.
 
-    def prepare():
-        for lane, (state, sample) in enumerate(begun):
-            lanes.fill(lane, lane, state, sample)
-        jax.block_until_ready(lanes.samples)
+    All lanes hold the same run: what is timed does not depend on the weights.
+    """
 
-    def call():
-        lanes.states, _ = jax.block_until_ready(
-            program(steps, steps, lanes.states, lanes.samples)
-        )
+    def __init__(
+        self,
+        p: training.Plan,
+        m: int,
+        layout: runs.Layout,
+        features: int = FEATURES,
+        classes: int = CLASSES,
+    ):
+        self._begun = start(p, 0, m, features, classes)
+        self._lanes = runs._Lanes(layout, *self._begun)
+        self._program = runs._compiled(p, layout, self._lanes)
+        self._steps = np.int32(m // p.batch_size - 1)  # short of an epoch and its check
 
-    return best(call, seconds, prepare) / (int(steps) * layout.lanes)
+    def seconds(self, seconds: float) -> float:
+        """Seconds a step a run, the least of as many calls as `seconds` allow."""
+        lanes, steps = self._lanes, self._steps
+
+        def prepare():
+            for lane in range(lanes.layout.lanes):
+                lanes.fill(lane, lane, *self._begun)
+            jax.block_until_ready((lanes.states, lanes.samples))
+
+        def call():
+            lanes.states, _ = jax.block_until_ready(
+                self._program(steps, steps, lanes.states, lanes.samples)
+            )
+
+        return best(call, seconds, prepare) / (int(steps) * lanes.layout.lanes)
 
 
 def our_job(

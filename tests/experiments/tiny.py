@@ -68,5 +68,10 @@ def program(*flags, name="bounds_vs_samples", **options):
 
 
 def finish(process):
-    out, err = process.communicate(timeout=300)
+    with process:
+        try:
+            out, err = process.communicate(timeout=300)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
     return process.returncode, out, err

@@ -1,0 +1,81 @@
+"""The device check: on a CPU, which is held against itself; and that it can fail."""
+
+import json
+
+import numpy as np
+import pytest
+
+from bounds.numerics.enclosure import Enclosure
+from experiments.tools.device_check import agreement, measured, speed
+from experiments.tools.device_check.__main__ import PARTS
+from experiments.tools.device_check.rows import Row, Table
+from experiments.tools.device_check.sizes import SMALL
+from nets import runs
+from tests.experiments.tiny import finish, program
+
+
+def test_a_slice_of_it_on_a_cpu_holds_and_is_written_row_by_row(tmp_path):
+    path = tmp_path / "found.json"
+    code, out, err = finish(
+        program("--small", "--seconds=0.05", f"--out={path}", name="tools.device_check")
+    )
+    assert code == 0, err
+    written = json.loads(path.read_text())
+    assert {row["part"] for row in written["rows"]} == set(PARTS)
+    assert all(row["holds"] is not False for row in written["rows"])
+    for row in written["rows"]:
+        assert row["what"] in out
+    shares = [row["share"] for row in written["rows"] if row["share"] is not None]
+    assert shares and all(share > 0 for share in shares)
+
+
+def test_an_unknown_part_is_refused_in_one_line():
+    code, _, err = finish(program("--parts=right,wrong", name="tools.device_check"))
+    assert code != 0
+    assert "--parts=wrong" in err and "Traceback" not in err
+
+
+def test_an_enclosure_that_holds_no_norm_fails(monkeypatch):
+    monkeypatch.setattr(
+        agreement, "spectral_norm", lambda m: Enclosure(m[0, 0], m[0, 0])
+    )
+    rows = list(agreement.enclosures(SMALL, runs.make_layout()))
+    assert [row.holds for row in rows].count(False) >= 10
+    assert "has not numpy's" in next(r for r in rows if r.holds is False).note
+
+
+def test_bounds_that_differ_are_named():
+    def of(value):
+        return measured.BoundValue(np.array([value]), None, None, None)
+
+    (row,) = measured._agreement(
+        "a net",
+        {"a": of(1.0), "b": of(1.05), "c": "no"},
+        dict.fromkeys("abc", of(1.0)),
+        1,
+    )
+    assert row.holds is False and row.value == 1
+    assert "b 4.8e-02" in row.note and "c inf" in row.note and "a " not in row.note
+
+
+@pytest.mark.parametrize(("width", "depth"), [(3, 2), (5, 1)])
+def test_the_floor_of_a_step_counts_weights(width, depth):
+    shapes = [(784, width)] + [(width, width)] * (depth - 1) + [(width, 10)]
+    weights = sum(a * b for a, b in shapes)
+    assert speed.weights_of(width, depth) == weights
+    rates = {"copy": 1.0, "float32": np.inf}
+    assert speed.floor_seconds(width, depth, 1, rates) == (12 * weights, "bytes")
+    # Forward, the weights' gradient, and the inputs' gradient, but for the first layer's.
+    operations = sum(
+        2 * a * b * (2 if k == 0 else 3) for k, (a, b) in enumerate(shapes)
+    )
+    rates = {"copy": np.inf, "float32": 1.0}
+    assert speed.floor_seconds(width, depth, 7, rates) == (7 * operations, "operations")
+
+
+def test_a_table_without_a_file_writes_none(tmp_path, capsys):
+    table = Table(None, {})
+    table.add(Row("right", "a thing", 1.0, "s", holds=False, note="why"))
+    assert "a thing" in capsys.readouterr().out
+    assert [row.what for row in table.failed] == ["a thing"]
+    assert not list(tmp_path.iterdir())
