@@ -65,7 +65,8 @@ def with_bounds(config: Any) -> Any:
     """
     from experiments.lab import plugins
 
-    names, added = resolve(config.bounds), plugins.load(config.plugin).bounds
+    added = plugins.load(config.plugin).bounds  # before names are looked up
+    names = resolve(config.bounds)
     if not set(added) & set(names):  # a plugin is there to be evaluated
         names += added
     return dataclasses.replace(config, bounds=names)
