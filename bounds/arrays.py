@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from bounds import registry
-from bounds.evaluate import evaluate, measure, needs
+from bounds.evaluate import evaluate, measure, needs, requires
+from bounds.measures import independence
 from bounds.network import Network
 from bounds.spec import BoundValue, Convention
 from nets.mlp import Layers
@@ -146,6 +147,7 @@ def values(
     margin: float | None = None,
     delta: float = 0.05,
     convention: Convention = Convention(),
+    init_is_independent: bool = False,
 ) -> dict[str, BoundValue | str]:
     """Bounds and measures of one network, by name.
 
@@ -155,6 +157,8 @@ def values(
       margin: gamma > 0 of the bounds that take one; the median training margin if not given.
       delta: the failure probability of those that have one.
       convention: a `Convention`.
+      init_is_independent: declares that the initial weights were chosen without looking at the
+        data, even if it does not look so (`bounds.measures.independence`).
 
     Returns:
       name -> `BoundValue` of numbers, or a string: the reason why it is not available, or
@@ -176,7 +180,12 @@ def values(
         raise ValueError(f"delta={delta}: must be in (0, 1)")
     if margin is not None and not margin > 0:
         raise ValueError(f"margin={margin}: must be > 0")
-    groups = needs(names)
+    resting = [
+        n
+        for n in names
+        if independence.rests_on_init(registry.BOUNDS[n], requires([n]))
+    ]
+    groups = [*needs(names), *(["independence"] if resting else [])]
     with jax.enable_x64(True):
         measured, missing = _measured(network, tuple(groups))
         stacked = jax.tree.map(lambda leaf: np.asarray(leaf)[None], measured)
@@ -188,6 +197,9 @@ def values(
         convention=convention,
         missing=missing,
     )
+    if "independence" in measured and not init_is_independent:
+        reason = independence.doubt(measured["independence"])
+        found |= dict.fromkeys(resting, reason) if reason else {}
     return {name: _of_one_run(value) for name, value in found.items()}
 
 

@@ -1,6 +1,7 @@
 """What measuring is given, one network and what is known of it; and how a measure is declared."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -123,7 +124,12 @@ class Measure:
         requires: tuple[str, ...] = (),
     ) -> "Measure":
         """Of one group, from a function of the network alone."""
-        return cls({name: kind}, lambda network, _: {name: fn(network)}, requires)
+
+        @functools.wraps(fn)
+        def of_one(network, _):
+            return {name: fn(network)}
+
+        return cls({name: kind}, of_one, requires)
 
     @classmethod
     def several(
@@ -133,7 +139,12 @@ class Measure:
         requires: tuple[str, ...] | Mapping[str, tuple[str, ...]] = (),
     ) -> "Measure":
         """Of groups that one function of the network returns together."""
-        return cls(groups, lambda network, _: fn(network), requires)
+
+        @functools.wraps(fn)
+        def of_several(network, _):
+            return fn(network)
+
+        return cls(groups, of_several, requires)
 
     def required(self, group: str) -> tuple[str, ...]:
         """The fields of `Network` without which a group cannot be had."""

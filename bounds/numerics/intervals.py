@@ -43,6 +43,16 @@ def upper(wrong: Any, size: int, failure: float) -> np.ndarray:
         return np.asarray(_upper_limits(wrong, float(size), float(failure)))
 
 
+def at_least(wrong: int, size: int, probability: float) -> float:
+    """Pr[Bin(n, p) >= k], k = `wrong`, n = `size`, p = `probability`; in float64, on the host."""
+    if wrong <= 0:
+        return 1.0
+    if wrong > size:
+        return 0.0
+    with jax.enable_x64(True):
+        return float(betainc(float(wrong), float(size - wrong + 1), float(probability)))
+
+
 def interval(wrong: int, size: int, confidence: float = 0.95) -> tuple[float, float]:
     """The exact two-sided interval of an error probability.
 

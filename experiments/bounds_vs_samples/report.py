@@ -74,7 +74,7 @@ def _answer(summary):
             line += (
                 f" {len(some)} {what} and are left out: {', '.join(some[:8])}{more}."
             )
-    return [*sentences, line]
+    return [*sentences, *summary["refuted"], line]
 
 
 def _along_answer(summary):

@@ -7,7 +7,8 @@ from typing import Any
 import bounds
 from experiments.bounds_vs_samples.settings import Settings
 from experiments.lab import network_rows
-from experiments.lab.measuring import Arrays, MeasureNetwork, Subject, test_samples
+from experiments.lab.measure_network import MeasureNetwork, test_samples
+from experiments.lab.measuring import Arrays, Subject
 from experiments.lab.program import Study, problem_of
 from experiments.lab.refusals import Refusal
 from experiments.lab.seeding import Purpose, key_for

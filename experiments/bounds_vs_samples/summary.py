@@ -12,7 +12,7 @@ import numpy as np
 
 import bounds
 from experiments.bounds_vs_samples.study import SizeStudy
-from experiments.lab import vary
+from experiments.lab import certificates, vary
 from experiments.lab.bound_rows import OWN, takes_margin
 from experiments.lab.statistics import (
     curvature_over_size,
@@ -172,6 +172,7 @@ def make(
         },
         "variants": {v: _of_variant(of, v, own) for v, own in by_variant.items()},
         "along": along(of, by_variant) if of.config.vary else None,
+        "refuted": certificates.refuted(rows["bounds"], "run"),
     }
 
 

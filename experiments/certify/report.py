@@ -30,6 +30,7 @@ def summary(of: CertifyStudy, tables: Mapping[str, Rows]) -> dict[str, Any]:
                 "empirical": row["empirical"],
                 "risk": row["risk"],
                 "own_test_error": error,
+                "status": row["status"],
                 "is_non_vacuous": certificates.is_non_vacuous(row, classes),
             }
     paper = published(config)
@@ -67,6 +68,7 @@ def answer(found: Mapping[str, Any]) -> list[str]:
                 result["run"], row, found["delta"], found["classes"], errors
             )
         )
+    lines += certificates.refuted(found["bounds"], "run")
     paper = found["published"]
     if paper:
         own = paper["own_test_error"]

@@ -54,7 +54,7 @@ def answer(found: Mapping[str, Any]) -> list[str]:
     more = len(found["networks"]) - len(lines)
     if more:
         lines.append(f"{more} more networks: the tables have theirs, each by itself.")
-    return lines
+    return lines + certificates.refuted(found["bounds"], "network")
 
 
 def _by_bound(found):
@@ -88,7 +88,9 @@ def _bounds_table(found):
         beside = report.number(sum(own) / len(own)) if own and promises else ""
         if all(certificates.is_non_vacuous(r, found["classes"]) for r in some):
             marked.append(len(body))
-        body.append([name, *cells, beside, spec.speaks_of, spec.status])
+        body.append(
+            [name, *cells, beside, spec.speaks_of, certificates.shown_status(some)]
+        )
     many = ("least", "median", "largest")
     columns = networks if len(networks) <= _MOST_COLUMNS else many
     heads = ("bound", *columns, "that network's own error", "speaks of", "status")
@@ -158,9 +160,11 @@ def details(results: Results, draw: Drawing) -> list[Any]:
         "little above 1: it chooses its margin, and may choose one that no example reaches. "
         "Bars: the held-out error of the network that a bound speaks of, where it is known."
     )
-    figure = [draw("bounds", caption, certificates.paint, drawn, found["classes"])]
+    figure = []
+    if drawn:  # a figure without a row has no size
+        figure = [draw("bounds", caption, certificates.paint, drawn, found["classes"])]
     return [
-        *(figure if drawn else []),
+        *figure,
         report.Text(
             "Each bound is evaluated on each network as it is, taken as a ReLU network. "
             "Certified: the value is at least the error on the distribution that the training "

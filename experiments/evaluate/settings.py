@@ -38,8 +38,12 @@ class Settings(BoundSettings):
     )  # fmt: skip
     init: str | None = setting(
         None, "their initial weights: one file for all, or one for each; ours are in the "
-        "same file; without them what needs them is not available; certified bounds trust "
-        "them to have been drawn without looking at the data", group=NETWORK
+        "same file; without them what needs them is not available; they must have been chosen "
+        "without looking at the data, which is checked as far as it can be", group=NETWORK
+    )  # fmt: skip
+    init_is_independent: bool = setting(
+        False, "the initial weights were chosen without looking at the data, even if it does "
+        "not look so", group=NETWORK, measuring=True
     )  # fmt: skip
     layout: str | None = setting(
         None, "how matrices are stored where names do not tell: 'in_out' (Flax) or 'out_in' "

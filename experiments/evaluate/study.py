@@ -11,7 +11,8 @@ import bounds
 from experiments.evaluate import run_folders
 from experiments.evaluate.settings import Settings
 from experiments.lab import certificates, network_rows
-from experiments.lab.measuring import MeasureNetwork, Subject, test_samples
+from experiments.lab.measure_network import MeasureNetwork, test_samples
+from experiments.lab.measuring import Subject
 from experiments.lab.program import Study, problem_of
 from experiments.lab.reading import data_files, weights
 from experiments.lab.refusals import Refusal
@@ -48,7 +49,9 @@ def make(config: Settings) -> Study:
     else:
         folders = run_folders.Folders(config)
         put_together = folders.network
-    measure = MeasureNetwork.for_bounds(config.bounds, network_rows.GROUPS)
+    measure = MeasureNetwork.for_bounds(
+        config.bounds, (*network_rows.GROUPS, "independence")
+    )
     found = [_subject(one, put_together, measure) for one in stored]
     digest = hashlib.sha256(b"".join(sha256 for _, sha256 in found))
     return Study(
@@ -82,6 +85,7 @@ def _subject(
         measure=measure,
         shared=lambda: test_samples(put_together(stored)[1]),
         arguments=lambda _: put_together(stored)[0],
+        content=digest.hexdigest(),
     )
     return subject, digest.digest()
 

@@ -8,6 +8,9 @@ import jax
 import numpy as np
 
 import bounds
+from bounds.measures import independence
+from bounds.numerics import intervals
+from bounds.spec import CERTIFIED
 from experiments.lab.bound_settings import BoundSettings
 from experiments.lab.measuring import Arrays, missing_of
 from experiments.lab.refusals import Refusal
@@ -24,6 +27,10 @@ COLUMNS = (
     "status",
 )
 NOT_AVAILABLE = "not available: "
+# Before what speaks against it.
+DECLARED = ", if the initial weights are independent of the data, as declared; but "
+REFUTED = "REFUTED"
+REFUTED_AT = 1e-3  # how often any valid certificate among those compared is accused
 OWN = "own"  # the rule of a bound that takes no margin: it optimises it, or has none
 
 
@@ -105,7 +112,84 @@ def rows(
             config.delta if delta is None else delta,
         )
         found |= dict(zip(places, some, strict=True))
-    return [found[place] for place in range(len(measured))]
+    every = [found[place] for place in range(len(measured))]
+    for own, arrays in zip(every, measured, strict=True):
+        _doubt(own, arrays, getattr(config, "init_is_independent", False))
+    _refute(every, measured, config.delta if delta is None else delta)
+    return every
+
+
+def _doubt(own, arrays, declared):
+    """Withdraws, or marks, what rests on initial weights that seem to have seen the data."""
+    one = independence.of_arrays(arrays)
+    reason = "" if one is None else independence.doubt(one)
+    if not reason:
+        return
+    for row in own:
+        name = row["bound"]
+        rests = independence.rests_on_init(bounds.BOUNDS[name], bounds.requires([name]))
+        if not rests or row.get("value") is None:
+            continue
+        if declared:
+            row["status"] += f"{DECLARED}{reason}"
+            continue
+        for column in ("empirical", "excess", "value", "log_complexity", "risk"):
+            row.pop(column, None)
+        row["status"] = (
+            f"{NOT_AVAILABLE}{reason}; if they were chosen without the data, say "
+            "--init_is_independent"
+        )
+
+
+def _refute(every, measured, delta):
+    """Marks certificates that the held-out error of the network they speak of contradicts.
+
+    Of n held-out examples k are errors. Were the error at most the certificate's value v, so
+    many would be seen with probability at most Pr[Bin(n, v) >= k]; of an error averaged over
+    draws of the weights with at most exp(-n kl(k/n, v)). It is refuted where this is below
+    `REFUTED_AT` / (certificates compared): so often a valid one is accused, if any.
+    """
+    compared = []
+    for own, arrays in zip(every, measured, strict=True):
+        held_out = arrays.get("test_noisy/sorted", arrays.get("test/sorted"))
+        if held_out is None:
+            continue
+        wrong, n = int((held_out <= 0).sum()), len(held_out)
+        for row in own:
+            spec = bounds.BOUNDS[row["bound"]]
+            value = row.get("value")
+            if spec.status != CERTIFIED or value is None or not value < 1:
+                continue
+            if spec.speaks_of == "trained":
+                compared.append((row, wrong / n, n, True))
+            elif row.get("risk") is not None:
+                compared.append((row, row["risk"], n, spec.speaks_of == "compressed"))
+    accused = []
+    for row, error, n, is_counted in compared:
+        chance = _chance(error, n, row["value"], is_counted)
+        if chance < REFUTED_AT / len(compared):
+            accused.append((row, error, n, chance))
+    for row, error, n, chance in accused:
+        spec = bounds.BOUNDS[row["bound"]]
+        row["status"] = (
+            f"{REFUTED}: the {spec.speaks_of} network errs on {error:.4g} of {n} held-out "
+            f"examples, which has probability {chance:.1g} if the bound is right; {len(accused)} "
+            f"of {len(compared)} certificates compared are refuted, delta = {delta:g} allows "
+            f"{delta * len(compared):.3g} to fail"
+        )
+
+
+def _chance(error, n, value, is_counted):
+    """How likely so large an error on n examples is at most, if the risk is `value`."""
+    if error <= value:
+        return 1.0
+    if value <= 0:
+        return 0.0
+    if is_counted:
+        return float(intervals.at_least(round(error * n), n, value))
+    kl = error * math.log(error / value)
+    kl += (1 - error) * math.log((1 - error) / (1 - value)) if error < 1 else 0.0
+    return math.exp(-n * kl)
 
 
 def _likeness(arrays):

@@ -6,8 +6,11 @@ from typing import Any
 from bounds import BOUNDS
 from bounds.spec import CERTIFIED, STATUSES, UNDER_ASSUMPTION
 from experiments.lab import report
+from experiments.lab.bound_rows import DECLARED, REFUTED
 from experiments.lab.figures import Row, paint_rows
 from experiments.lab.refusals import Refusal
+
+_MOST_REFUTED = 5  # sentences
 
 NETWORKS = {
     "trained": "the trained network",
@@ -30,6 +33,36 @@ def order(rows: Sequence[Mapping[str, Any]], classes: int) -> list[Mapping[str, 
         return int(not is_non_vacuous(row, classes)), status, known
 
     return sorted(rows, key=place)
+
+
+def is_refuted(row: Mapping[str, Any]) -> bool:
+    """Whether held-out examples contradict a certificate."""
+    return str(row.get("status", "")).startswith(REFUTED)
+
+
+def refuted(rows: Sequence[Mapping[str, Any]], key: str) -> list[str]:
+    """A sentence on each certificate that is refuted; of very many the first.
+
+    Args:
+      rows: of bounds.csv.
+      key: column with the name of the network.
+    """
+    lines = [
+        f"{row['bound']} of {row[key]} is {row['status']}."
+        for row in rows
+        if is_refuted(row)
+    ]
+    more = len(lines) - _MOST_REFUTED
+    return lines[:_MOST_REFUTED] + ([f"{more} more are REFUTED."] if more > 0 else [])
+
+
+def shown_status(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What a bound promises of some networks; first what is to be said against that."""
+    if any(is_refuted(row) for row in rows):
+        return REFUTED
+    status = BOUNDS[rows[0]["bound"]].status
+    declared = any(DECLARED in str(row.get("status", "")) for row in rows)
+    return f"{status}, if the initial weights are as declared" if declared else status
 
 
 def promises(name: str) -> bool:
@@ -57,7 +90,8 @@ def check_quote(names: Sequence[str], there: Collection[str]) -> None:
 def is_non_vacuous(row: Mapping[str, Any], classes: int) -> bool:
     """Whether a certificate is below the error of guessing, 1 - 1/C."""
     value = row.get("value")
-    return promises(row["bound"]) and value is not None and value < 1 - 1 / classes
+    holds = promises(row["bound"]) and not is_refuted(row)
+    return holds and value is not None and value < 1 - 1 / classes
 
 
 def shown_value(row: Mapping[str, Any]) -> str:
@@ -90,7 +124,9 @@ def quotable(
     known = {
         row["bound"]: row
         for row in rows
-        if row.get("value") is not None and row["value"] == row["value"]
+        if row.get("value") is not None
+        and row["value"] == row["value"]
+        and not is_refuted(row)
     }
     found = [known[name] for name in asked if name in known and promises(name)]
     return found[0] if found else None
@@ -123,6 +159,8 @@ def sentence(
     line += f"; assumes that {spec.assumption})" if spec.assumption else ")"
     if not is_non_vacuous(row, classes):
         line += f": vacuous, guessing errs on {1 - 1 / classes:.3g}"
+    if DECLARED in str(row.get("status", "")):
+        line += f". It holds{row['status'].partition(spec.status)[2]}"
     own = own_error(row, test_error)
     if own is not None:
         line += (

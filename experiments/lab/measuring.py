@@ -11,17 +11,19 @@ from typing import Any
 import jax
 import numpy as np
 
-import bounds
-from experiments.lab import run_folder
+from experiments.lab import definitions, run_folder
 from experiments.lab.progress import Progress
+from experiments.lab.refusals import Refusal
 from experiments.lab.run_folder import RunFolder
 from experiments.lab.training import Trained
-from experiments.problems import Examples
 from nets.runs import Layout, map_lanes, stack
-from nets.sample import Sample, pad_sample
 
 Arrays = dict[str, np.ndarray]
 MISSING = "missing/"  # group -> why it could not be measured, among the arrays
+MADE_FROM = "made_from"  # digest of what was measured, among the arrays
+MADE_BY = (
+    "made_by/"  # what measured it, or group -> digest of the code, among the arrays
+)
 
 
 def _as_they_are(arguments: Any, arrays: Arrays, trained: Trained) -> Arrays:
@@ -41,6 +43,8 @@ class Subject:
       arguments: what is measured, as trees of arrays; made when it is a lane's turn.
       finish: on the host, `(arguments, arrays, trained)` -> arrays.
       wide: whether it is measured in float64.
+      content: digest of all that decides what is measured: a network and its data, or the
+        settings and data that it is trained from. What is stored of another is refused.
     """
 
     name: str
@@ -50,6 +54,50 @@ class Subject:
     arguments: Callable[[Trained], Any]
     finish: Callable[[Any, Arrays, Trained], Arrays] = _as_they_are
     wide: bool = True
+    content: str = ""
+
+    def definitions(self) -> dict[str, str]:
+        """Part of what is measured (a group, or '' for all else) -> digest of its code."""
+        groups = getattr(self.measure, "groups", ())
+        return {"": definitions.of(self.measure)} | definitions.of_groups(groups)
+
+    def is_measured(self, folder: RunFolder) -> bool:
+        """Whether what a folder holds of it was measured from the same by the same code."""
+        path = folder.measured_path(self.name)
+        return path.exists() and not self._fault(run_folder.read_arrays(path))
+
+    def read(self, folder: RunFolder) -> Arrays:
+        """What was measured of it.
+
+        Raises:
+          Refusal: it was measured of something else, or by code that has changed since.
+        """
+        path = folder.measured_path(self.name)
+        arrays = run_folder.read_arrays(path)
+        fault = self._fault(arrays)
+        if fault:
+            raise Refusal(
+                f"{path}: {fault}; with its weights kept --redraw measures it again, else use "
+                "a new --out"
+            )
+        return arrays
+
+    def _fault(self, arrays):
+        """What is wrong with arrays that are said to be measured of this, or ''."""
+        if MADE_FROM not in arrays:
+            return "does not say what it was measured from (an older version's)"
+        if str(arrays[MADE_FROM]) != self.content:
+            return f"was measured from something else than this {self.name}"
+        older = [
+            part
+            for part, digest in self.definitions().items()
+            if f"{MADE_BY}{part}" in arrays
+            and str(arrays[f"{MADE_BY}{part}"]) != digest
+        ]
+        if older:
+            named = ", ".join(part or "what is not a group" for part in older[:4])
+            return f"{named} was measured by another version of the code"
+        return ""
 
 
 def measure(
@@ -70,9 +118,7 @@ def measure(
       progress: told how it goes.
       again: measure all of them.
     """
-    waiting = [
-        s for s in subjects if again or not folder.measured_path(s.name).exists()
-    ]
+    waiting = [s for s in subjects if again or not s.is_measured(folder)]
     if not waiting:
         return
     progress.begin_measuring(len(subjects), len(waiting))
@@ -106,13 +152,20 @@ def _measure_kind(subjects, trained, folder, layout, progress):
             arrays = flatten(jax.tree.map(lambda leaf, lane=lane: leaf[lane], found))
             arrays |= {f"{MISSING}{g}": np.array(why) for g, why in reasons.items()}
             arrays = subject.finish(arguments[lane], arrays, trained)
+            arrays[MADE_FROM] = np.array(subject.content)
+            for part, digest in subject.definitions().items():
+                arrays[f"{MADE_BY}{part}"] = np.array(digest)
             run_folder.write_arrays(folder.measured_path(subject.name), arrays)
         progress.measured(len(batch))
 
 
 def read(folder: RunFolder, subjects: Sequence[Subject]) -> list[Arrays]:
-    """What was measured of each subject."""
-    return [run_folder.read_arrays(folder.measured_path(s.name)) for s in subjects]
+    """What was measured of each subject.
+
+    Raises:
+      Refusal: one was measured of something else, or by code that has changed since.
+    """
+    return [subject.read(folder) for subject in subjects]
 
 
 def missing_of(arrays: Arrays) -> dict[str, str]:
@@ -140,42 +193,3 @@ def flatten(groups: Mapping[str, Any]) -> Arrays:
         else value
         for name, value in arrays.items()
     }
-
-
-def test_samples(examples: Examples | None) -> dict[str, Sample]:
-    """name -> padded `Sample`: the test set and, with label noise, the noisy one."""
-    if examples is None:
-        return {}
-    labels = {"test": examples.labels}
-    if examples.noisy_labels is not None:
-        labels["test_noisy"] = examples.noisy_labels
-    return {n: pad_sample(examples.inputs, y, 0) for n, y in labels.items()}
-
-
-@dataclasses.dataclass(frozen=True)
-class MeasureNetwork:
-    """The `measure` of a `Subject` that is a `bounds.Network`: groups, and held-out margins.
-
-    The examples that certificates may be held against, and that no choice has seen, are those
-    whose labels are as the training set's: with label noise, the noisy ones.
-
-    Attributes:
-      groups: names of groups.
-    """
-
-    groups: tuple[str, ...]
-
-    @classmethod
-    def for_bounds(cls, names: Sequence[str], also: Sequence[str]) -> "MeasureNetwork":
-        """What bounds ask for, and more groups that tables are made from."""
-        return cls(tuple(dict.fromkeys([*also, *bounds.needs(names)])))
-
-    def __call__(
-        self, tests: Mapping[str, Sample], network: bounds.Network
-    ) -> tuple[dict[str, Any], Mapping[str, str]]:
-        """The groups, and margins on each of the `test_samples`."""
-        network = network.replace(holdout=tests.get("test_noisy", tests.get("test")))
-        found, missing = bounds.measure(network, self.groups)
-        for name, sample in tests.items():
-            found[name] = bounds.margins_of(network.model, network.params, sample)
-        return found, missing

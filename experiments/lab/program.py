@@ -6,6 +6,8 @@ the rest.
 
 import abc
 import dataclasses
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -260,14 +262,14 @@ def run(
     """
     config = program.resolved(config)
     settings.check(config)
-    study = program.study(config)
+    study = _with_contents(program.study(config))
     folder = RunFolder.open(
         out, program.name, config, study.fingerprint, resume=resume, redraw=redraw
     )
     trained, layout = Trained(folder, study.stages), layout or make_layout()
-    is_measured = all(folder.measured_path(s.name).exists() for s in study.subjects)
+    is_there = all(folder.measured_path(s.name).exists() for s in study.subjects)
     if redraw:
-        if not is_measured:
+        if not is_there:
             raise Refusal(f"--out={out}: not finished; use --resume")
         folder.reopen(program.name, config, study.fingerprint)
     if not folder.is_finished:
@@ -277,7 +279,7 @@ def run(
             for stage in study.stages:
                 for r in stage.runs if stage.is_kept else ():
                     trained.keep_examples(r)
-            if again or not is_measured:
+            if again or not (redraw or _is_measured(study, folder)):
                 training.train(
                     study.stages, trained, folder, layout, progress, checkpoint_seconds
                 )
@@ -293,6 +295,27 @@ def run(
     report.show(program.overview(summary))
     print(f"Report: {folder.path / 'report.html'}")
     return folder
+
+
+def _is_measured(study, folder):
+    return all(subject.is_measured(folder) for subject in study.subjects)
+
+
+def _with_contents(study):
+    """The study, each of its subjects with what decides it: settings and data, if no more."""
+    names = settings.names(type(study.config), compared=True, measuring=False)
+    own = settings.to_json(study.config)
+    decides = {name: own[name] for name in names} | {"data": study.fingerprint}
+
+    def with_content(subject):
+        if subject.content:
+            return subject
+        text = json.dumps(decides | {"subject": subject.name}, sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return dataclasses.replace(subject, content=digest)
+
+    subjects = tuple(with_content(subject) for subject in study.subjects)
+    return dataclasses.replace(study, subjects=subjects)
 
 
 def _write(program, study, folder, formats):

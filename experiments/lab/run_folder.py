@@ -5,6 +5,7 @@ Files appear whole: they are written aside and renamed.
 
 import contextlib
 import csv
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -12,6 +13,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,8 @@ PACKAGES = (
     "numpy",
     "scipy",
 )
+
+_LONGEST_NAME = 150  # of a subject, in the name of its file
 
 
 @contextlib.contextmanager
@@ -307,8 +311,12 @@ class RunFolder:
         shutil.rmtree(self.trained.parent, ignore_errors=True)
 
     def measured_path(self, name: str) -> Path:
-        """Where what was measured of a subject is."""
-        return self.measured / f"{name.replace('/', '_')}.npz"
+        """Where what was measured of a subject is: another file for every other name."""
+        quoted = urllib.parse.quote(name, safe=" =,+()[]:;~")
+        if len(quoted) > _LONGEST_NAME:
+            digest = hashlib.sha256(name.encode()).hexdigest()
+            quoted = f"{quoted[:_LONGEST_NAME]}%{digest}"  # no other name has a % there
+        return self.measured / f"{quoted}.npz"
 
     @property
     def _last(self):

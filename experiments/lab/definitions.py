@@ -1,0 +1,101 @@
+"""Which code measured something: a digest of what it says.
+
+What was measured by an older definition, or by a plugin that has changed since, is not what it
+is called now. A definition is the module that a measure is in and all of `nets` and `bounds`
+that this imports, without comments and docstrings.
+"""
+
+import ast
+import functools
+import hashlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from bounds import registry
+
+# What only carries data or gathers names decides no number.
+_WITHOUT = {"bounds.network", "bounds.spec", "bounds.registry", "bounds.evaluate"}
+
+
+def of_groups(groups: Iterable[str]) -> dict[str, str]:
+    """Group -> digest of its measure's definition."""
+    return {g: of(registry.MEASURES[g].fn) for g in groups}
+
+
+def of(function: Any) -> str:
+    """The digest of the definition of a function, or of a callable's class.
+
+    Raises:
+      OSError: its source cannot be had.
+    """
+    function = inspect.unwrap(function)
+    module = getattr(function, "__module__", None) or type(function).__module__
+    return _digest(module, _source(module))
+
+
+def _source(module: str) -> str:
+    """As it is on disk now: a plugin may have changed."""
+    return inspect.getsource(sys.modules[module])
+
+
+@functools.cache
+def _digest(module: str, source: str) -> str:
+    found = hashlib.sha256(_said(source).encode())
+    for name in sorted(_imports_of(source)):
+        found.update(f"\n{name}\n{_said(_source(name))}".encode())
+    return found.hexdigest()
+
+
+def _imports_of(source: str) -> set[str]:
+    """The modules of ours that a source imports, and those that they import."""
+    seen: set[str] = set()
+    waiting = [*_imported(source)]
+    while waiting:
+        name = waiting.pop()
+        if name not in seen and name not in _WITHOUT:
+            seen.add(name)
+            waiting += _imported(_source(name))
+    return seen
+
+
+@functools.cache
+def _said(source: str) -> str:
+    """A source without comments and docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [s for s in body if not _is_docstring(s)] or [ast.Pass()]
+    return ast.unparse(tree)
+
+
+def _is_docstring(statement: ast.stmt) -> bool:
+    value = getattr(statement, "value", None)
+    return isinstance(statement, ast.Expr) and isinstance(value, ast.Constant)
+
+
+@functools.cache
+def _imported(source: str) -> tuple[str, ...]:
+    """The modules of `nets` and `bounds` that a source imports; packages are not gone into."""
+    names = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.append(node.module)
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return tuple(n for n in names if _is_module(n))
+
+
+@functools.cache
+def _is_module(name: str) -> bool:
+    if name.split(".")[0] not in ("nets", "bounds"):
+        return False
+    try:
+        found = importlib.util.find_spec(name)
+    except ModuleNotFoundError:  # a name in a module
+        return False
+    return found is not None and found.submodule_search_locations is None

@@ -1,0 +1,48 @@
+"""Measuring a network: the groups that bounds ask for, and margins on held-out examples."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import bounds
+from experiments.problems import Examples
+from nets.sample import Sample, pad_sample
+
+
+def test_samples(examples: Examples | None) -> dict[str, Sample]:
+    """name -> padded `Sample`: the test set and, with label noise, the noisy one."""
+    if examples is None:
+        return {}
+    labels = {"test": examples.labels}
+    if examples.noisy_labels is not None:
+        labels["test_noisy"] = examples.noisy_labels
+    return {n: pad_sample(examples.inputs, y, 0) for n, y in labels.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class MeasureNetwork:
+    """The `measure` of a `Subject` that is a `bounds.Network`: groups, and held-out margins.
+
+    The examples that certificates may be held against, and that no choice has seen, are those
+    whose labels are as the training set's: with label noise, the noisy ones.
+
+    Attributes:
+      groups: names of groups.
+    """
+
+    groups: tuple[str, ...]
+
+    @classmethod
+    def for_bounds(cls, names: Sequence[str], also: Sequence[str]) -> "MeasureNetwork":
+        """What bounds ask for, and more groups that tables are made from."""
+        return cls(tuple(dict.fromkeys([*also, *bounds.needs(names)])))
+
+    def __call__(
+        self, tests: Mapping[str, Sample], network: bounds.Network
+    ) -> tuple[dict[str, Any], Mapping[str, str]]:
+        """The groups, and margins on each of the `test_samples`."""
+        network = network.replace(holdout=tests.get("test_noisy", tests.get("test")))
+        found, missing = bounds.measure(network, self.groups)
+        for name, sample in tests.items():
+            found[name] = bounds.margins_of(network.model, network.params, sample)
+        return found, missing

@@ -1,0 +1,165 @@
+"""What was measured is known by its content, not by a name: nothing is handed to another."""
+
+import dataclasses
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+import bounds
+from experiments import evaluate
+from experiments.lab import definitions, plugins, run_folder
+from experiments.lab.program import settings_of
+from experiments.lab.refusals import Refusal
+from experiments.lab.run_folder import RunFolder
+from tests.bounds.cases import random_case
+from tests.experiments.tiny import TINY, read, run
+
+CHEAP = ("train_error", "neyshabur_2018")
+
+
+def evaluated(out, weights, data, redraw=False, **typed):
+    typed |= {
+        "weights": weights,
+        "data": str(data),
+        "bounds": typed.get("bounds", CHEAP),
+    }
+    config = settings_of(evaluate.PROGRAM, None, typed=typed)
+    return run(config, out, evaluate.PROGRAM, redraw=redraw).path
+
+
+def test_names_that_look_alike_are_not_one_network(tmp_path):
+    """`a/net` and `a_net` once shared a file."""
+    cases = [random_case(seed, [6, 8, 3], m=60) for seed in (1, 2, 3)]
+    data, expected, files = cases[0], {}, ("a/net.npz", "b/net.npz", "a_net.npz")
+    for file, case in zip(files, cases, strict=True):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        weights = [np.float32(w) for w in case.weights]
+        np.savez(tmp_path / file, **{f"w{i}": w for i, w in enumerate(weights)})
+        hidden = np.maximum(np.float32(data.x) @ weights[0], 0)
+        said = np.argmax(hidden @ weights[1], axis=1)
+        expected[file.removesuffix(".npz")] = np.mean(said != data.y)
+    assert len(set(expected.values())) == 3
+    np.savez(tmp_path / "data.npz", x=np.float32(data.x), y=data.y)
+    given = ",".join(str(tmp_path / file) for file in files)
+    rows = read(evaluated(tmp_path / "out", given, tmp_path / "data.npz"), "results")
+    assert {r["network"]: float(r["train_error"]) for r in rows} == pytest.approx(
+        expected
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("a/b", "a_b"), ("a%2Fb", "a/b"), ("x" * 300, "x" * 299 + "y"), ("a\nb", "a b")],
+)
+def test_every_name_has_a_file_of_its_own(tmp_path, one, other):
+    folder = RunFolder(tmp_path)
+    paths = [folder.measured_path(name) for name in (one, other)]
+    assert paths[0] != paths[1]
+    for path in paths:
+        assert path.parent == folder.measured and len(path.name) < 256
+        run_folder.write_arrays(path, {"a": np.zeros(1)})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A finished folder without weights."""
+    config = dataclasses.replace(TINY, bounds=CHEAP, save_weights=False, sizes=(32,))
+    out = tmp_path_factory.mktemp("identity") / "out"
+    return run(config, out).path, config
+
+
+def test_a_measurement_of_another_run_is_refused_by_name(folder, tmp_path):
+    path, config = folder
+    out = shutil.copytree(path, tmp_path / "out")
+    one, other, *_ = sorted((out / "measured").iterdir())
+    aside = one.rename(out / "aside")
+    other.rename(one)
+    aside.rename(other)
+    with pytest.raises(Refusal, match=f"{one.name}.* was measured from something else"):
+        run(config, out, redraw=True)
+
+
+def test_a_measurement_by_other_code_is_refused_where_no_weights_are(
+    folder, tmp_path, monkeypatch
+):
+    path, config = folder
+    out = shutil.copytree(path, tmp_path / "out")
+    run(config, out, redraw=True)  # nothing has changed
+    of_groups = definitions.of_groups
+
+    def changed(groups):
+        return of_groups(groups) | {"layers": "of another day"}
+
+    monkeypatch.setattr(definitions, "of_groups", changed)
+    with pytest.raises(Refusal, match=r"layers was measured by another version"):
+        run(config, out, redraw=True)
+
+
+PLUGIN = '''
+import jax.numpy as jnp
+from bounds import BoundSpec, BoundValue, Measure, arithmetic
+from flax import struct
+
+
+@struct.dataclass
+class Mine:
+    number: object
+
+
+def _mine(network):
+    return Mine(jnp.asarray({number}))
+
+
+def mine(mine_group):
+    """A number."""
+    n = mine_group.number
+    return BoundValue(value=n, empirical=n * 0.0, excess=n, log_complexity=jnp.log(n))
+
+
+MEASURES = [Measure.one("mine_group", Mine, _mine)]
+BOUNDS = {{"mine": BoundSpec(mine, "mine", "heuristic")}}
+'''
+
+
+def test_a_plugin_that_has_changed_measures_again_where_weights_are_kept(
+    tmp_path, entered
+):
+    """Interrupted, edited, resumed: no measurement of the old definition stays."""
+    file = tmp_path / "mine.py"
+    file.write_text(PLUGIN.format(number="2.0"))
+    config = dataclasses.replace(
+        TINY, bounds=("mine",), plugin=str(file), sizes=(32,), seeds=1
+    )
+    out = run(config, tmp_path / "out").path
+    assert {row["value"] for row in read(out, "bounds")} == {"2.0"}
+    first = definitions.of_groups(["mine_group"])
+    file.write_text(PLUGIN.format(number="3.0"))
+    bounds.registry.remove({"mine": None}, [bounds.registry.MEASURES["mine_group"]])
+    plugins.load.cache_clear()
+    plugins.load(str(file))
+    assert definitions.of_groups(["mine_group"]) != first
+    (out / "report.html").unlink()  # as if it had been stopped before
+    jax.clear_caches()
+    run(config, out, redraw=True)
+    assert {row["value"] for row in read(out, "bounds")} == {"3.0"}
+
+
+def test_a_definition_is_what_code_says_not_how_it_is_explained(tmp_path):
+    said = definitions._said
+    plain = "def f(x):\n    return x + 1\n"
+    explained = (
+        '"""A module."""\n\ndef f(x):\n    """Adds."""  # one\n    return (x\n   + 1)\n'
+    )
+    assert said(plain) == said(explained)
+    assert said(plain) != said(plain.replace("1", "2"))
+
+
+def test_a_definition_reaches_through_what_is_imported():
+    source = definitions._source("bounds.measures.layers")
+    assert {"bounds.numerics.spectral_norm", "nets.kernels"} <= definitions._imports_of(
+        source
+    )
+    digests = definitions.of_groups(bounds.GROUPS)
+    assert digests["layers"] != digests["paths"]
