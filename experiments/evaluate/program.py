@@ -34,15 +34,19 @@ class Evaluate(Program):
         """With the names of the bounds that are meant."""
         return with_bounds(config)
 
-    def study(self, config: Settings) -> study.Study:
+    def study(self, config: Settings) -> study.EvaluateStudy:
         """A subject a network; nothing is trained."""
         return study.make(config)
 
-    def tables(self, of: study.Study, measured: Sequence[Arrays]) -> dict[str, Rows]:
+    def tables(
+        self, of: study.EvaluateStudy, measured: Sequence[Arrays]
+    ) -> dict[str, Rows]:
         """results, layers and bounds."""
         return tables.make(of, measured)
 
-    def summary(self, of: study.Study, rows: Mapping[str, Rows]) -> dict[str, Any]:
+    def summary(
+        self, of: study.EvaluateStudy, rows: Mapping[str, Rows]
+    ) -> dict[str, Any]:
         """What each bound says of each network."""
         return report.summary(of, rows)
 

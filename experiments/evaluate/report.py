@@ -12,6 +12,7 @@ from experiments.lab.program import Results, Study
 
 _MOST_COLUMNS = 8  # networks that a table shows; more are summarised
 _MOST_SENTENCES = 3
+_NEAR_CHANCE = 0.9  # of the error of guessing: a training error above it is doubtful
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -54,7 +55,18 @@ def answer(found: Mapping[str, Any]) -> list[str]:
     more = len(found["networks"]) - len(lines)
     if more:
         lines.append(f"{more} more networks: the tables have theirs, each by itself.")
-    return lines + certificates.refuted(found["bounds"], "network")
+    doubtful = [
+        f"{r['network']} errs on {report.number(r['train_error'])} of its own training set, "
+        f"guessing on {1 - 1 / r['classes']:.3g}: PROBABLY NOT YOUR NETWORK (the order or layout "
+        "of its layers, its activation, or how its inputs are scaled?)."
+        for r in found["networks"]
+        if r["train_error"] > _NEAR_CHANCE * (1 - 1 / r["classes"])
+    ]
+    return [
+        *doubtful[:_MOST_SENTENCES],
+        *lines,
+        *certificates.refuted(found["bounds"], "network"),
+    ]
 
 
 def _by_bound(found):
@@ -106,10 +118,11 @@ def _results_table(rows):
     """The networks themselves."""
     columns = (
         "network", "m", "layers", "parameters", "train_error", "test_error",
-        "margin_median",
+        "margin_median", "taken_to_be",
     )  # fmt: skip
     body = [report.cells(row, columns, "unknown") for row in rows]
-    return report.Table([c.replace("_", " ") for c in columns], body, "Networks")
+    heads = [c.replace("_", " ") for c in columns]
+    return report.Table(heads, body, "Networks", words=("taken to be",))
 
 
 def _missing_table(found):

@@ -53,6 +53,18 @@ class Settings(BoundSettings):
         None, "the layers' names, the input's first, where their order is not clear",
         group=NETWORK
     )  # fmt: skip
+    ignore: tuple[str, ...] = setting(
+        (), "names of tensors in the files, or patterns of names, that are no part of the "
+        "network", group=NETWORK
+    )  # fmt: skip
+    activation: str | None = setting(
+        None, "between the layers of a network that is not ours: tensors do not tell it; "
+        "'relu' is what can be evaluated", one_of("relu"), group=NETWORK
+    )  # fmt: skip
+    outputs: str | None = setting(
+        None, "its own logits on the first examples of its training set, an .npy [n, classes], "
+        "one for each network: other logits are refused", group=NETWORK
+    )  # fmt: skip
     margin: float | None = setting(
         None, "gamma of the bounds that take one; each network's median training margin if "
         "not given", positive, group=BOUNDS, measuring=True

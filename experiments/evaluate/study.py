@@ -1,14 +1,15 @@
 """What is measured: the networks that settings name, each with what it was trained on."""
 
+import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
 import bounds
-from experiments.evaluate import run_folders
+from experiments.evaluate import outputs, run_folders
 from experiments.evaluate.settings import Settings
 from experiments.lab import certificates, network_rows
 from experiments.lab.measure_network import MeasureNetwork, test_samples
@@ -18,10 +19,18 @@ from experiments.lab.reading import data_files, weights
 from experiments.lab.refusals import Refusal
 from experiments.problems import Examples
 
+_MOST_SHOWN = 5  # networks whose layers are printed
 Pair = tuple[bounds.Network, Examples | None]
 
 
-def make(config: Settings) -> Study:
+@dataclasses.dataclass(frozen=True)
+class EvaluateStudy(Study):
+    """A `Study`; `taken` says what each network was taken to be: name -> its layers."""
+
+    taken: Mapping[str, str]
+
+
+def make(config: Settings) -> EvaluateStudy:
     """The study that settings ask for.
 
     Raises:
@@ -35,7 +44,21 @@ def make(config: Settings) -> Study:
         raise Refusal("--problem and --data: give one of them")
     if config.data and config.train_indices:
         raise Refusal("--train_indices: goes with --problem, not with --data")
-    stored = weights.read(config.weights, config.init, config.layout, config.layers)
+    stored = weights.read(
+        config.weights,
+        config.init,
+        config.layout,
+        config.layers,
+        config.ignore,
+        config.outputs,
+    )
+    for one in stored:
+        if config.activation is None and not one.is_ours and len(one.final) > 1:
+            raise Refusal(
+                f"--activation is missing: {one.path} has {len(one.final)} layers, and tensors "
+                "do not tell what is between them; if it is a ReLU, say --activation=relu "
+                "(others cannot be evaluated)"
+            )
     if given:
         source = (
             data_files.Arrays.read(config.data)
@@ -54,11 +77,18 @@ def make(config: Settings) -> Study:
     )
     found = [_subject(one, put_together, measure) for one in stored]
     digest = hashlib.sha256(b"".join(sha256 for _, sha256 in found))
-    return Study(
+    for one in stored[:_MOST_SHOWN]:
+        print(f"{one.name} was taken to be: {one.shown}")
+    if len(stored) > _MOST_SHOWN:
+        print(
+            f"and {len(stored) - _MOST_SHOWN} more networks: results.csv says what as"
+        )
+    return EvaluateStudy(
         config=config,
         fingerprint=digest.hexdigest(),
         stages=(),
         subjects=tuple(subject for subject, _ in found),
+        taken={one.name: one.shown for one in stored},
     )
 
 
@@ -70,6 +100,8 @@ def _subject(
     A network is put together only when it is measured: hundreds need not fit in memory.
     """
     network, test = put_together(stored)
+    if stored.outputs is not None:
+        outputs.check(stored.outputs, network)
     leaves, structure = jax.tree.flatten(network)
     digest, own_test = hashlib.sha256(), hashlib.sha256()
     # How training went is told of it, and no part of what it is.

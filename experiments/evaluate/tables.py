@@ -5,21 +5,23 @@ from typing import Any
 
 import numpy as np
 
+from experiments.evaluate.study import EvaluateStudy
 from experiments.lab import bound_rows, network_rows
 from experiments.lab.measuring import Arrays
-from experiments.lab.program import Study
 
 COLUMNS = {
     "results": (
         "network", "m", "classes", "layers", "parameters", *network_rows.ERRORS,
-        *network_rows.NORMS,
+        *network_rows.NORMS, "taken_to_be",
     ),
     "layers": ("network", "layer", *network_rows.LAYERS),
     "bounds": ("network", *bound_rows.COLUMNS),
 }  # fmt: skip
 
 
-def make(of: Study, measured: Sequence[Arrays]) -> dict[str, list[dict[str, Any]]]:
+def make(
+    of: EvaluateStudy, measured: Sequence[Arrays]
+) -> dict[str, list[dict[str, Any]]]:
     """name -> rows: results, one a network; layers; bounds, one a network and bound."""
     config = of.config
     identities = [{"network": subject.name} for subject in of.subjects]
@@ -39,6 +41,7 @@ def make(of: Study, measured: Sequence[Arrays]) -> dict[str, list[dict[str, Any]
             }
             | network_rows.errors(a)
             | network_rows.norms(a)
+            | {"taken_to_be": of.taken[identity["network"]]}
             for identity, a in zip(identities, measured, strict=True)
         ],
         "layers": network_rows.layers(identities, measured),

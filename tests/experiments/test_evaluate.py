@@ -25,6 +25,7 @@ CHEAP = (
 
 
 def run(out, redraw=False, **typed):
+    typed = {"activation": "relu"} | typed
     config = settings_of(evaluate.PROGRAM, typed.get("problem"), typed=typed)
     return run_tiny(config, out, evaluate.PROGRAM, redraw=redraw)
 

@@ -21,6 +21,7 @@ CHEAP = ("train_error", "neyshabur_2018")
 
 def evaluated(out, weights, data, redraw=False, **typed):
     typed |= {
+        "activation": "relu",
         "weights": weights,
         "data": str(data),
         "bounds": typed.get("bounds", CHEAP),

@@ -41,6 +41,7 @@ def test_a_bound_in_a_file_of_its_own(tmp_path, entered):
     typed = {
         "weights": f"{tmp_path}/ours.npz", "data": f"{tmp_path}/data.npz",
         "plugin": str(tmp_path / "mine.py"), "bounds": ("mine_2026",), "margin": 0.5,
+        "activation": "relu",
     }  # fmt: skip
     config = settings_of(evaluate.PROGRAM, None, typed=typed)
     (row,) = read(run(config, tmp_path / "out", evaluate.PROGRAM).path, "bounds")

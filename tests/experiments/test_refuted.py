@@ -45,7 +45,9 @@ def memorised(tmp_path_factory):
 
 
 def evaluated(place, out, **typed):
-    typed |= {"weights": f"{place}/net.npz", "data": f"{place}/data.npz"}
+    typed |= {
+        "weights": f"{place}/net.npz", "data": f"{place}/data.npz", "activation": "relu",
+    }  # fmt: skip
     config = settings_of(evaluate.PROGRAM, None, typed=typed)
     return run(config, out, evaluate.PROGRAM).path
 

@@ -263,9 +263,11 @@ def test_too_many_orders_to_try(tmp_path):
 def test_layers_are_selected(tmp_path):
     extra = {"steps": np.asarray(3), "conv.weight": np.ones((1, 1, 3, 3), np.float32)}
     path = in_file(tmp_path / "a.npz", state_dict() | extra)
-    refused(r"steps \[\] is neither the matrix.*--layers=fc0,fc1,fc2", path)
-    (stored,) = weights.read(path, layers=("fc1", "fc2"))
+    refused(r"steps \[\] is neither the matrix.*--ignore=steps", path)
+    rest = ("fc0.*", "steps", "conv.*")
+    (stored,) = weights.read(path, layers=("fc1", "fc2"), ignore=rest)
     assert same(stored.final, NET[1:])
+    assert all(layer.bias is not None for layer in stored.final)
     missing = ("fc1", "head")
     refused("--layers=head: not in .*there are conv, fc0, fc1", path, layers=missing)
     refused("--layers=fc1,fc1", path, layers=("fc1", "fc1"))
@@ -274,8 +276,66 @@ def test_layers_are_selected(tmp_path):
 def test_our_layers_are_selected_at_the_beginning_too(tmp_path):
     begun = network(seed=1)
     path = in_file(tmp_path / "a.safetensors", ours() | ours(begun, "init"))
-    (stored,) = weights.read(path, layers=("1", "2"))
+    refused(
+        r"0/bias, 0/kernel would not be used.*--ignore=\*/0/bias",
+        path,
+        layers=("1", "2"),
+    )
+    (stored,) = weights.read(path, layers=("1", "2"), ignore=("*/0/*",))
     assert same(stored.final, NET[1:]) and same(stored.init, begun[1:])
+
+
+def test_layers_by_the_names_of_their_matrices_keep_their_biases(tmp_path):
+    """Once they lost them without a word."""
+    path = in_file(tmp_path / "a.npz", state_dict())
+    names = ("fc0.weight", "fc1.weight", "fc2.weight")
+    (stored,) = weights.read(path, layers=names)
+    assert same(stored.final)
+    assert all(layer.bias is not None for layer in stored.final)
+    (stored,) = weights.read(path, layers=names, ignore=("*.bias",))
+    assert [layer.bias for layer in stored.final] == [None] * 3
+    refused(
+        "fc0.weight: names a layer that is named twice",
+        path,
+        layers=("fc0.weight", "fc0"),
+    )
+
+
+def test_what_is_in_a_file_and_not_used_is_said(tmp_path):
+    path = in_file(
+        tmp_path / "a.npz", state_dict() | {"head": np.ones((3, 3), np.float32)}
+    )
+    refused("head would not be used.*--ignore=head", path, layers=("fc0", "fc1", "fc2"))
+    refused("--ignore=tail: no tensor", path, ignore=("head", "tail"))
+    assert same(weights.read(path, ignore=("head",))[0].final)
+
+
+BETRAYED = {
+    "blocks.0.attn.q_proj.weight": "attention",
+    "layer1.query.kernel": "attention",
+    "h.0.lora_A.weight": "attention",
+    "fc0.weight_g": "a parametrisation",
+    "fc0.parametrizations.weight.original0": "a parametrisation",
+    "fc1.weight_orig": "a parametrisation",
+    "bn1.weight": "a layer that normalises",
+    "LayerNorm_0.scale": "a layer that normalises",
+    "layer2.0.downsample.0.weight": "a residual block",
+    "rnn.weight_hh_l0": "a recurrent layer",
+    "ema.fc0.weight": "a running average",
+    "model_ema.fc0.weight": "a running average",
+    "tok_embedding.weight": "an embedding",
+    "opt_state.0.mu": "the state of an optimizer",
+}
+
+
+@pytest.mark.parametrize("tensor", BETRAYED)
+def test_names_that_betray_another_architecture(tmp_path, tensor):
+    """Square matrices would make a chain of anything."""
+    square = np.eye(4, dtype=np.float32)
+    arrays = {"fc0.weight": square, "fc1.weight": square, tensor: square}
+    path = in_file(tmp_path / "a.npz", arrays)
+    refused(f"{BETRAYED[tensor]}.*--ignore=", path)
+    assert len(weights.read(path, ignore=(tensor,))[0].final) == 2
 
 
 # Layout.
@@ -470,7 +530,7 @@ def test_convolutions_of_others(tmp_path, shape):
 
 def test_tensors_that_are_no_layers(tmp_path):
     path = in_file(tmp_path / "a.npz", state_dict() | {"lstm.weight_ih_l0": ONE})
-    refused(r"lstm.weight_ih_l0 \[5\] is neither the matrix", path)
+    refused(r"lstm.weight_ih_l0 \[5\] is named as a recurrent layer", path)
     path = in_file(tmp_path / "b.npz", state_dict() | {"w_1": ONE, "W1": ONE})
     refused("W1 .*neither the matrix", path)
     path = in_file(tmp_path / "c.npz", state_dict() | {"head.bias": ONE})

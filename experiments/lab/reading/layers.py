@@ -27,6 +27,25 @@ _POSITION = re.compile(r"arr_\d+")
 _NORMALISING = {
     "running_mean", "running_var", "num_batches_tracked", "mean", "var", "scale",
 }  # fmt: skip
+# What a name betrays that is no chain of linear layers: parts of names, split at . / and _.
+_BETRAYED = {
+    "attention": r"attn|attention|mha|[qkv]_proj|out_proj|in_proj|qkv|query|key|value|lora_[ab]",
+    "a layer that normalises": (
+        r"(batch|layer|group|instance)_?norm(alization)?\d*|(bn|ln|norm)\d*|rmsnorm|running_mean|"
+        r"running_var|num_batches_tracked"
+    ),
+    "an embedding": r"\w*embed(ding|dings|s)?|wte|wpe",
+    "a residual block": r"downsample|shortcut|residual|skip|resnet\w*|resblock\w*",
+    "a recurrent layer": r"weight_[ih]h(_l\d+)?(_reverse)?|bias_[ih]h(_l\d+)?(_reverse)?|lstm|gru|rnn",
+    "a parametrisation (weight or spectral normalisation)": (
+        r"weight_[gvu]|weight_orig|weight_mask|parametrizations|original[01]?"
+    ),
+    "a running average of weights (EMA, SWA)": (
+        r"ema|\w+_ema|ema_\w+|swa|swa_\w+|n_averaged|shadow\w*|averaged\w*"
+    ),
+    "the state of an optimizer": r"exp_avg(_sq)?|momentum_buffer|opt_state|optimizer\w*",
+    "quantised weights": r"zero_point|_packed_params|scale_?factor",
+}
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 _MOST_TO_ORDER = 7  # layers whose orders are all tried; 5040 of them
 
@@ -85,8 +104,11 @@ def layers_of(
     if not found and not chosen:
         holds = f"there are {listed(arrays)}" if arrays else "it is empty"
         raise Refusal(f"{where}: no weight matrices in it ({holds}); give another file")
+    betrayed = _betrayed(where, arrays)
+    if betrayed and not ours:
+        raise betrayed
     if chosen:
-        found = _chosen(where, found, chosen, arrays)
+        found = _chosen(where, found, chosen, arrays, ours)
     elif others:
         raise _not_a_layer(where, others, arrays, found)
     saved = [_layer(where, names, arrays, ours) for names in found]
@@ -148,9 +170,33 @@ def _by_position(arrays):
     return found, others
 
 
-def _chosen(where, found, chosen, arrays):
-    """The layers that `--layers` names, in its order; a tensor of any name may be one."""
+def _betrayed(where, arrays):
+    """The refusal of a name that betrays more than a chain of linear layers, or None."""
+    for tensor in arrays:
+        parts = {p for part in re.split(r"[./]", tensor.lower()) for p in _ways(part)}
+        for what, pattern in _BETRAYED.items():
+            if any(re.fullmatch(pattern, part) for part in parts):
+                return Refusal(
+                    f"{where}: {tensor} {list(arrays[tensor].shape)} is named as {what}; only "
+                    "chains of linear layers with ReLUs can be evaluated (batch normalisation "
+                    "can be folded into the layer before it); if it is no part of one, say "
+                    f"--ignore={tensor}"
+                )
+    return None
+
+
+def _ways(part):
+    """A part of a name whole, and without a number at its end."""
+    return part, re.sub(r"_?\d+$", "", part)
+
+
+def _chosen(where, found, chosen, arrays, ours):
+    """The layers that `--layers` names, in its order; a tensor of any name may be one.
+
+    A matrix that has a bias by its name comes with it, however the layer was named.
+    """
     by_name = {tensor: _Found(tensor, tensor) for tensor in arrays}
+    by_name |= {names.kernel: names for names in found}
     by_name |= {names.name: names for names in found}
     for name in chosen:
         if name not in by_name:
@@ -158,7 +204,24 @@ def _chosen(where, found, chosen, arrays):
                 sorted(arrays, key=natural)
             )
             raise Refusal(f"--layers={name}: not in {where}; there are {there}")
-    return [by_name[name] for name in chosen]
+    picked = [by_name[name] for name in chosen]
+    kernels = [names.kernel for names in picked]
+    for name, kernel in zip(chosen, kernels, strict=True):
+        if kernels.count(kernel) > 1:
+            raise Refusal(
+                f"--layers={name}: names a layer that is named twice; once is enough"
+            )
+    used = {*kernels, *(names.bias for names in picked)}
+    unused = sorted((tensor for tensor in arrays if tensor not in used), key=natural)
+    if unused:
+        prefix = "*/" if ours else ""  # final/ or init/
+        named = ",".join(f"{prefix}{tensor}" for tensor in unused[:3])
+        raise Refusal(
+            f"{where}: {listed(unused)} would not be used with these --layers; if they are no "
+            f"part of the network, say --ignore={named}"
+            f"{' (patterns as in *.bias are taken)' if len(unused) > 3 else ''}"
+        )
+    return picked
 
 
 def _layer(where, names, arrays, ours):
@@ -256,6 +319,6 @@ def _not_a_layer(where, tensors, arrays, found, normalising=False):
         )
     return Refusal(
         f"{shown} is neither the matrix nor the bias of a layer; leave it out of the "
-        "file, or name the layers in order: "
-        f"--layers={','.join(names.name for names in found)}"
+        "file, or, if it is no part of the network, say "
+        f"--ignore={tensor}"
     )

@@ -7,6 +7,7 @@ or of matrices and vectors in order. Nothing is ever unpickled.
 
 import collections
 import dataclasses
+import fnmatch
 import glob
 import itertools
 import re
@@ -23,12 +24,30 @@ _OURS = re.compile(r"(final|init)/(\d+/.+)")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Stored:
-    """A network from disk: its layers, the input's first, learned and initial."""
+    """A network from disk: its layers, the input's first, learned and initial.
+
+    Attributes:
+      name: no other network of the call has it.
+      final: the learned layers.
+      init: the initial ones, or None.
+      path: of its file or checkpoint.
+      is_ours: whether we wrote it: its architecture is known.
+      outputs: a file with logits that it is to give, or None.
+    """
 
     name: str
     final: list[Layer]
     init: list[Layer] | None
     path: Path
+    is_ours: bool = False
+    outputs: Path | None = None
+
+    @property
+    def shown(self) -> str:
+        """What it was taken to be: its layers and what is between them."""
+        return ", ReLU, ".join(
+            f"{layer}{'' if layer.bias is None else ' + bias'}" for layer in self.final
+        )
 
 
 def read(
@@ -36,6 +55,8 @@ def read(
     init: str | None = None,
     layout: str | None = None,
     layers: Sequence[str] | None = None,
+    ignore: Sequence[str] = (),
+    outputs: str | None = None,
 ) -> list[Stored]:
     """The networks in files and checkpoints.
 
@@ -47,6 +68,8 @@ def read(
       layout: one of `LAYOUTS`, for files that are not ours; by default their names, or
         else their shapes, decide.
       layers: names of the layers to read, the input's first; by default all there are.
+      ignore: names of tensors, or patterns of names, that are not looked at.
+      outputs: files of logits, one for each network in the order of `patterns`.
 
     Returns:
       A list of `Stored` in the natural order of their paths; no two have the same name.
@@ -59,9 +82,11 @@ def read(
         raise Refusal(f"--layout={layout}: must be one of {', '.join(LAYOUTS)}")
     if layers and len(set(layers)) < len(layers):
         raise Refusal(f"--layers={','.join(layers)}: must name each layer once")
-    networks = _read_all("--weights", patterns, layout, layers)
+    networks = _read_all("--weights", patterns, layout, layers, ignore)
+    if outputs is not None:
+        networks = _with_outputs(networks, outputs)
     if init is not None:
-        starts = _read_all("--init", init, layout, layers)
+        starts = _read_all("--init", init, layout, layers, ignore)
         networks = _with_init(networks, starts, init)
     networks.sort(key=lambda network: (natural(network.path), natural(network.name)))
     for one, next_one in itertools.pairwise(networks):
@@ -72,12 +97,34 @@ def read(
     return _uniquely_named(networks)
 
 
-def _read_all(flag, patterns, layout, chosen):
+def _read_all(flag, patterns, layout, chosen, ignore):
     """The networks of a flag, in the order in which it names them."""
+    found, met = [], set()
+    for path in _paths(flag, patterns):
+        for name, arrays in contents(path).items():
+            out = {n for n in arrays for p in ignore if fnmatch.fnmatchcase(n, p)}
+            met |= {p for p in ignore if any(fnmatch.fnmatchcase(n, p) for n in arrays)}
+            kept = {n: a for n, a in arrays.items() if n not in out}
+            found.append(_network(path, name, kept, layout, chosen))
+    for pattern in ignore:
+        if pattern not in met and flag == "--weights":
+            raise Refusal(
+                f"--ignore={pattern}: no tensor of {flag}={patterns} has such a name; leave it out"
+            )
+    return found
+
+
+def _with_outputs(networks, given):
+    """The networks with the files of their own logits."""
+    paths = _paths("--outputs", given)
+    if len(paths) != len(networks):
+        raise Refusal(
+            f"--outputs={given}: {len(paths)} files for {len(networks)} networks; give one for "
+            "each, in the order of --weights"
+        )
     return [
-        _network(path, name, arrays, layout, chosen)
-        for path in _paths(flag, patterns)
-        for name, arrays in contents(path).items()
+        dataclasses.replace(network, outputs=path)
+        for network, path in zip(networks, paths, strict=True)
     ]
 
 
@@ -118,7 +165,7 @@ def _network(path, name, arrays, layout, chosen):
     if ours["init"]:
         init = layers_of(where, ours["init"], "in_out", chosen, ours=True)
         init = _start_of(where, final, init)
-    return Stored(name, final, init, path)
+    return Stored(name, final, init, path, is_ours=True)
 
 
 def _with_init(networks, starts, flag):
