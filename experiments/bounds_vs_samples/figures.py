@@ -130,7 +130,7 @@ def make(results: Results, draw: Drawing) -> list[Any]:
             "relative",
             "Test error and bounds, each divided by its value at the smallest training set: a "
             f"bound that explains the error would fall with it. {note}",
-            paint_panels, [_relative(found, ["test_error", *target])], 1, 6.2,
+            paint_panels, [_relative(found, [found["spoken_of"] or "test_error", *target])], 1, 6.2,
         )
     )  # fmt: skip
     distances = ["distance_from_init", "distance_between_draws"]
@@ -197,7 +197,7 @@ def _layers(results, variant, note, draw):
 def _all(summary, found, note, draw):
     names = summary["bounds"]
     if len(names) > 2 * _MOST_CURVES:
-        error = found["slopes"].get("test_error", {}).get("mean")
+        error = found["slopes"].get(found["spoken_of"], {}).get("mean")
         levels = {} if error is None else {"the test error's": error}
         caption = (
             "How every bound grows: the exponent a of m^a, with its 95% t-interval over "
@@ -227,7 +227,7 @@ def _along(summary: Mapping[str, Any], draw: Drawing):
     along = summary["along"]
     places = along["places"]
     order = {v: places[v] if along["is_power"] else n for n, v in enumerate(places, 1)}
-    plain = ["test_error", *(at(b, "target") for b in _plain(summary["bounds"]))]
+    plain = [along["spoken_of"], *(at(b, "target") for b in _plain(summary["bounds"]))]
     sizes = sorted({r["m"] for r in along["rows"]})
     panels = []
     for size in sizes:

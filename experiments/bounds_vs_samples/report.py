@@ -27,14 +27,14 @@ def _answer(summary):
     sentences = []
     for variant, found in summary["variants"].items():
         where = f"{variant}: " if variant else ""
-        error = found["slopes"].get("test_error")
+        error = found["slopes"].get(found["spoken_of"])
         if not error or error["mean"] is None:
             sentences.append(f"{where}No growth can be told: it needs two sizes.")
             continue
         names = [at(n, "target") for n in plain_bounds(summary["bounds"])]
         names = [n for n in names if n in found["slopes"]]
         rising = [n for n in names if found["verdicts"][n].startswith("rises")]
-        line = f"{where}The test error goes as m^{report.signed(error)}; "
+        line = f"{where}The {shown_name(found['spoken_of'])} goes as m^{report.signed(error)}; "
         if not names:
             sentences.append(f"{line}no bound was evaluated.")
             continue
@@ -83,10 +83,11 @@ def _along_answer(summary):
     if not found or not found["rows"]:
         return []
     size = max(row["m"] for row in found["rows"])
-    names = ["test_error", *(at(n, "target") for n in plain_bounds(summary["bounds"]))]
+    own = found["spoken_of"]
+    names = [own, *(at(n, "target") for n in plain_bounds(summary["bounds"]))]
     rows = {r["quantity"]: r for r in found["rows"] if r["m"] == size}
     rows = {n: rows[n] for n in names if n in rows and rows[n]["change"] is not None}
-    if "test_error" not in rows:
+    if own not in rows:
         return []
     first, *_, last = found["places"]
     parts = [
@@ -170,7 +171,7 @@ def _sizes_table(variant, found):
 
 def _along_table(found):
     """The bound's change along the sweep and, beside it, the error's."""
-    errors = {r["m"]: r for r in found["rows"] if r["quantity"] == "test_error"}
+    errors = {r["m"]: r for r in found["rows"] if r["quantity"] == found["spoken_of"]}
     name = found["axis"]
 
     rows = [
@@ -182,7 +183,9 @@ def _along_table(found):
     ]  # fmt: skip
     first, *_, last = found["places"]
     what = f"exponent of {name}" if found["is_power"] else "last less first (of log10)"
-    beside = "the test error's" + ("" if found["is_power"] else " (itself)")
+    beside = f"the {shown_name(found['spoken_of'])}'s" + (
+        "" if found["is_power"] else " (itself)"
+    )
     columns = ("", "quantity", first, last, what, beside)
     return report.Table(columns, rows, f"Along {name}", words=("quantity",))
 

@@ -89,7 +89,10 @@ def _bounds_table(found):
         if len(networks) <= _MOST_COLUMNS:
             cells = [certificates.shown_value(rows[n]) for n in networks]
         else:
-            known = sorted(r["value"] for r in some if r.get("value") is not None)
+            known = [r["value"] for r in some if r.get("value") is not None]
+            known.sort(
+                key=lambda v: (v != v, v)
+            )  # what is not a number last, and shown
             middle = known[len(known) // 2]
             cells = [report.number(v) for v in (known[0], middle, known[-1])]
         own = [

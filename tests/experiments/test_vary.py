@@ -85,6 +85,14 @@ def test_at_label_noise_0_there_is_no_exponent_but_a_difference(tmp_path):
     ]
     expected = [ends[1][s] - ends[0][s] for s in ("0", "1")]
     assert row["change"] == pytest.approx(np.mean(expected))  # of an error: itself
+    # A bound speaks of labels as the training set's are: so does the error beside it.
+    assert found["along"]["spoken_of"] == "test_error_noisy"
+    assert found["variants"]["label_noise=0.5"]["spoken_of"] == "test_error_noisy"
+    assert found["variants"]["label_noise=0"]["spoken_of"] == "test_error"
+    (row,) = [r for r in found["along"]["rows"] if r["quantity"] == "test_error_noisy"]
+    noisy = by_seed(results, "", "test_error_noisy", variant="label_noise=0.5")
+    expected = [noisy[s] - ends[0][s] for s in ("0", "1")]
+    assert row["change"] == pytest.approx(np.mean(expected))
     (row,) = [
         r for r in found["along"]["rows"] if r["quantity"] == "distance_from_init"
     ]
