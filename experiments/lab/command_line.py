@@ -145,10 +145,15 @@ def settings_from_flags(asked: program.Program, given: dict[str, Any]) -> Any:
     if not (values.resume or values.redraw):
         return program.settings_of(asked, given.get("problem"), preset, given)
     stored = run_folder.stored_settings(values.out, asked.name)
+    if stored.get("plugin") and not given.get("plugin"):
+        # What a folder says is never run: code is what this call names.
+        where = f"--out={values.out}"
+        raise plugins.needed(where, run_folder.stored(values.out))
     problem = given.get("problem") or stored.get("problem")
-    if problem is not None and problem not in PROBLEMS:
+    if problem is not None and problem not in list(PROBLEMS):
         raise Refusal(
-            f"--out={values.out}: its problem {problem} is a plugin's; give its --plugin"
+            f"--out={values.out}: there is no problem {settings.shown(problem)}; is it a "
+            "plugin's? give its --plugin"
         )
     kind = program.kind_of(asked, problem)
     asks_again = {}
@@ -162,9 +167,9 @@ def settings_from_flags(asked: program.Program, given: dict[str, Any]) -> Any:
         config = settings.from_json(kind, known)
     except (TypeError, KeyError) as error:
         raise Refusal(
-            f"--out={values.out}: its config.json is no run's; use another --out"
+            f"--out={values.out}: its config.json is no run's ({error}); use another --out"
         ) from error
-    return dataclasses.replace(config, **asks_again | given)
+    return dataclasses.replace(config, **{"plugin": None} | asks_again | given)
 
 
 def _parse(argv):
