@@ -416,5 +416,6 @@ def _write(program, study, folder, formats):
         *program.report(Results(study, measured, tables, summary), draw),
         *report.provenance_of(folder.path),
     ]
+    folder.tidy_log()
     title = program.title.format(problem=getattr(study.config, "problem", None))
     report.write(folder.path, title, blocks)

@@ -50,6 +50,7 @@ PACKAGES = (
 LOG = "checksums.sha256"
 _DEPTH = 3  # a file of a run folder is at most so many folders deep in it
 _ASIDE = re.compile(r"\..+\.\d+")  # what `whole` calls a file that is being written
+_LINE = re.compile("[0-9a-f]{64}  .+")
 # What made an array file, in the file itself: it goes with it wherever it is copied.
 _MADE_WITH = "made_with"
 
@@ -104,7 +105,7 @@ def _append(log, line):
 def _entries(text):
     """name -> its digests, the last one last."""
     found: dict[str, list[str]] = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):
         digest, _, name = line.partition("  ")
         if name:
             found.setdefault(name, []).append(digest)
@@ -622,7 +623,16 @@ class RunFolder:
         return found
 
     def refuse_damaged(self, *, derived: bool) -> None:
-        """Raises `Damaged`, by name, if a file is not as it was written."""
+        """Raises `Damaged`, by name, if a file of a finished folder is not as it was written."""
+        log = self.path / LOG
+        if log.is_file():
+            lines = log.read_text(errors="replace").removesuffix("\n").split("\n")
+            wrong = [n for n, line in enumerate(lines, 1) if not _LINE.fullmatch(line)]
+            if wrong:
+                raise Damaged(
+                    f"{log}: damaged, its line {wrong[0]} is none of `sha256sum`; delete it to go "
+                    "on without checksums"
+                )
         found = self.damaged(derived=derived)
         if found:
             error = _damaged(found[0], self.path)
@@ -653,13 +663,19 @@ class RunFolder:
         ]
 
     def tidy_log(self) -> None:
-        """Leaves one line for every file that there is: all is done, and nothing under way."""
+        """Leaves one line for every file that there is, and none that was cut short.
+
+        Called when nothing but the report is missing, so that in a finished folder every line is
+        whole, and when all is done.
+        """
         log, lines = self.path / LOG, []
         if not log.is_file():
             return
         for name, digests in sorted(_log_of(self.path).items()):
             if (self.path / name).is_file():
                 lines.append(f"{digests[-1]}  {name}\n")
+        if log.read_text(errors="replace") == "".join(lines):
+            return
         aside = log.with_name(f".{LOG}.{os.getpid()}")
         try:
             aside.write_text("".join(lines))
