@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.lab.refusals import Refusal, say
+from experiments.lab.refusals import Refusal, say, why_not_written
 
 _EMPTY = "shape of "
 _DIGESTS = "checksums.sha256"
@@ -27,7 +27,8 @@ _ASIDE = "saving"
 def _orbax():
     import orbax.checkpoint  # slow to import, and only runs that last need it
 
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    # What goes wrong is raised, too, and said once.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     return orbax.checkpoint.PyTreeCheckpointer()
 
 
@@ -76,6 +77,9 @@ def save(folder: Path, trees: Mapping[str, Any]) -> None:
     Args:
       folder: its own; made if missing.
       trees: name -> tree of arrays.
+
+    Raises:
+      Refusal: the system will not have it written. The old one stays.
     """
     flat = {
         name: dict(
@@ -93,8 +97,17 @@ def save(folder: Path, trees: Mapping[str, Any]) -> None:
             _orbax().save(aside, flat)
             (aside / _DIGESTS).write_text(_digests(aside))
             aside.rename(aside.with_name(str(number)))
+        except Exception as error:  # Orbax passes on whatever its writers raise
+            reason = why_not_written(error)
+            if reason is None:
+                raise
+            raise Refusal(
+                f"{folder}: no checkpoint can be written ({reason}); make room, or see to it "
+                "that you may write there; then --resume goes on"
+            ) from error
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            for path in Path(folder).glob(f"{_ASIDE}*"):  # Orbax's own aside, too
+                shutil.rmtree(path, ignore_errors=True)
         for path in before:
             _remove(path)
 

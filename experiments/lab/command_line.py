@@ -3,9 +3,11 @@
 import contextlib
 import dataclasses
 import errno
+import logging as standard_logging
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,7 +16,7 @@ from absl import app, flags, logging
 
 from experiments.lab import devices, plugins, program, run_folder, settings
 from experiments.lab.figures import FORMATS
-from experiments.lab.refusals import Refusal
+from experiments.lab.refusals import Refusal, say, why_not_written
 from experiments.lab.settings import FOLDER, GROUPS, MACHINE, parsed, setting
 from experiments.lab.training import CHECKPOINT_SECONDS
 from experiments.problems import PROBLEMS
@@ -248,6 +250,9 @@ def _main(asked, instead):
 
     def call(argv):
         logging.set_verbosity(logging.WARNING)
+        # That its cache is a temporary folder where there is no home need not be said.
+        standard_logging.getLogger("matplotlib").setLevel(standard_logging.ERROR)
+        warnings.showwarning = _warn
         with _refusals_in_one_line():
             if argv[1:]:
                 raise Refusal(f"{argv[1]}: not a flag; flags are written --name=value")
@@ -292,10 +297,19 @@ def _refusals_in_one_line():
     except Terminated:
         refuse(f"terminated{_how_to_go_on()}", 143)
     except Exception as error:
-        is_full = getattr(error, "errno", None) == errno.ENOSPC
-        if not (is_full or "No space left" in str(error)):
+        reason = why_not_written(error)
+        if reason is None:
             raise
-        refuse(f"the disk is full; free some space{_how_to_go_on()}")
+        if reason == os.strerror(errno.ENOSPC):
+            refuse(f"the disk is full; free some space{_how_to_go_on()}")
+        name = getattr(error, "filename", None)
+        what = f"{name}: {reason}" if name else f"something cannot be written: {reason}"
+        refuse(f"{what}; see to it that you may write there{_how_to_go_on()}")
+
+
+def _warn(message, *_, **__):
+    """A library's warning in one line, without its source."""
+    say(f"warning: {' '.join(str(message).split())}")
 
 
 def _how_to_go_on():

@@ -318,8 +318,8 @@ def _say_size(study, out):
     what = f"the weights of {len(kept)} runs take {_bytes(size)}"
     # Learned weights are there twice until all is measured.
     there = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
-    free = shutil.disk_usage(there).free
-    if 1.5 * size > free:
+    total, _, free = shutil.disk_usage(there)
+    if total and 1.5 * size > free:  # a file system of no size holds no files
         raise Refusal(
             f"--out={out}: {what}, half as much again while it runs, and {_bytes(free)} are "
             "free there; use another place, or --save_weights=false"

@@ -61,18 +61,34 @@ class Damaged(Refusal):
 
 @contextlib.contextmanager
 def whole(path: str | Path) -> Iterator[Path]:
-    """A path beside `path` to write to; it takes `path`'s place when the block succeeds."""
+    """A path beside `path` to write to; it takes `path`'s place when the block succeeds.
+
+    Raises:
+      Refusal: the system will not have it written. Nothing is left of it.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with _aside(path) as aside:
         yield aside
         root = _root_of(path)
         if root:
             _append(root / LOG, f"{_sha256(aside)}  {_name_in(root, path)}\n")
+
+
+@contextlib.contextmanager
+def _aside(path):
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield aside
         os.replace(aside, path)
+    except OSError as error:
+        raise Refusal(
+            f"{path}: cannot be written ({error.strerror}); make room, or see to it that you may "
+            "write there; then --resume goes on"
+        ) from error
     finally:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
 
 
 def _root_of(path):
@@ -192,8 +208,10 @@ def read_json(path: Path) -> Any:
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """A flat dict of arrays as a compressed `.npz`; in a run folder with what made it."""
     made = {_MADE_WITH: np.array(_made_here())} if _root_of(path) else {}
-    with whole(path) as aside, open(aside, "wb") as file:
-        np.savez_compressed(file, **arrays, **made)
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays, **made)
+    with whole(path) as aside:
+        aside.write_bytes(content.getbuffer())
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -277,7 +295,9 @@ def versions() -> dict[str, Any]:
 
     def git(*args):
         """What git prints, or None: no git, or no checkout."""
-        command = ["git", "-C", Path(__file__).parent, *args]
+        # To look must not take the lock of whoever commits meanwhile.
+        where = ["-C", Path(__file__).parent]
+        command = ["git", "--no-optional-locks", *where, *args]
         try:
             done = subprocess.run(command, capture_output=True, text=True)
         except OSError:
@@ -456,11 +476,12 @@ class RunFolder:
             new._take()  # a lock is on a file, and goes along when it is renamed
             folder._lock, new._lock = new._lock, None
             os.rename(aside, out)
-        except OSError as error:
+        except (OSError, Refusal) as error:
             folder.close()
+            cause = error.__cause__ or error
+            reason = cause.strerror if isinstance(cause, OSError) else error
             raise Refusal(
-                f"--out={out}: cannot be made ({error.strerror}); "
-                "name a place you may write to"
+                f"--out={out}: cannot be made ({reason}); name a place you may write to"
             ) from error
         finally:
             if aside:
@@ -676,12 +697,8 @@ class RunFolder:
                 lines.append(f"{digests[-1]}  {name}\n")
         if log.read_text(errors="replace") == "".join(lines):
             return
-        aside = log.with_name(f".{LOG}.{os.getpid()}")
-        try:
+        with _aside(log) as aside:
             aside.write_text("".join(lines))
-            os.replace(aside, log)
-        finally:
-            aside.unlink(missing_ok=True)
 
     def forget_checkpoints(self) -> None:
         """Removes what only `--resume` needed: everything is measured."""
