@@ -107,7 +107,9 @@ class Settings(BoundSettings):
         "training) were tried on these images: they should have been chosen before; delta is "
         "divided by it", at_least_1, group=BOUNDS
     )  # fmt: skip
-    save_weights: bool = setting(False, "keep weights/*.safetensors", group=FOLDER)
+    save_weights: bool = setting(
+        True, "keep weights/*.safetensors, so that it can be measured again", group=FOLDER
+    )  # fmt: skip
     seed: int = setting(0, "decides every random number", seed_number, group=MACHINE)
     bounds: tuple[str, ...] = redefault(BoundSettings, "bounds", POSTERIOR)
     delta: float = redefault(BoundSettings, "delta", 0.035)

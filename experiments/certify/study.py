@@ -221,7 +221,7 @@ def make(config: Settings) -> CertifyStudy:
         def finish(_: Any, arrays: Arrays, trained: Trained) -> Arrays:
             """Its seconds are with those of its first stage."""
             history = trained.history(run)
-            if priors and trained.fresh_path(run).exists():
+            if priors and not trained.is_measured(run):
                 first = trained.history(priors[run.seed])
                 history["seconds"] = np.asarray(history["seconds"] + first["seconds"])
             return arrays | history

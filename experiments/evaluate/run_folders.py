@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 
 import bounds
 from experiments.bounds_vs_samples import PROGRAM, study
-from experiments.lab import program, run_folder, settings
+from experiments.lab import plugins, program, run_folder, settings
 from experiments.lab.bound_settings import CONVENTIONS
 from experiments.lab.reading import weights
 from experiments.lab.refusals import Refusal
@@ -61,6 +60,8 @@ class Folders:
         )
         if folder is None:
             raise needed
+        if stored.path.is_file():
+            run_folder.intact(stored.path)  # raises if it is damaged
         if folder not in self._opened:
             self._opened[folder] = _opened(folder, self._config, needed)
         its = self._opened[folder]
@@ -99,6 +100,7 @@ def _put_together(stored, folder, its, run):
         path = stored.path.with_stem(other.name)
         if other == run or stored.path.is_dir() or not path.is_file():
             return None
+        run_folder.intact(path)
         return params(weights.read(str(path))[0].final)
 
     measured = folder / "measured" / f"{run.name}.npz"
@@ -117,14 +119,34 @@ def _put_together(stored, folder, its, run):
     return network, dataclasses.replace(problem.test(), noisy_labels=None)
 
 
+def _check_plugin(folder, config, stored):
+    """A problem or network of a plugin needs that plugin, named in this call."""
+    if stored["settings"].get("plugin") is None:
+        return
+    given = plugins.load(config.plugin)
+    unknown = plugins.decided_by(None, stored["settings"])
+    if unknown:
+        raise plugins.needed(str(folder), stored)
+    if plugins.decided_by(given, stored["settings"]) and stored["plugin_sha256"]:
+        plugins.check_version(
+            str(folder), given, stored, redraw=True, is_begun=True, is_finished=True
+        )
+
+
 def _opened(folder: Path, config: Any, needed: Refusal) -> Opened:
     try:
-        stored = json.loads((folder / "config.json").read_text())
-        if stored["program"] != PROGRAM.name:
-            raise needed
+        stored = run_folder.stored(folder)
+    except run_folder.Damaged:
+        raise
+    except Refusal as error:  # somebody else's config.json
+        raise needed from error
+    if stored["program"] != PROGRAM.name:
+        raise needed
+    _check_plugin(folder, config, stored)
+    try:
         kind = program.kind_of(PROGRAM, stored["settings"]["problem"])
         its = settings.from_json(kind, stored["settings"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise needed from error
     if config.train_indices:
         raise Refusal(

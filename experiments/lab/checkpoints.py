@@ -1,6 +1,11 @@
-"""Half-way states on disk: four functions, with Orbax behind them."""
+"""Half-way states on disk: four functions, with Orbax behind them.
+
+Each checkpoint holds the sha256 of its files, as `sha256sum` writes them. Orbax writes aside, the
+digests come with it, and then it is renamed: what has a number for a name is whole, or damaged.
+"""
 
 import contextlib
+import hashlib
 import logging
 import shutil
 import signal
@@ -12,13 +17,18 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments.lab.refusals import Refusal, say, why_not_written
+
 _EMPTY = "shape of "
+_DIGESTS = "checksums.sha256"
+_ASIDE = "saving"
 
 
 def _orbax():
     import orbax.checkpoint  # slow to import, and only runs that last need it
 
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    # What goes wrong is raised, too, and said once.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     return orbax.checkpoint.PyTreeCheckpointer()
 
 
@@ -67,6 +77,9 @@ def save(folder: Path, trees: Mapping[str, Any]) -> None:
     Args:
       folder: its own; made if missing.
       trees: name -> tree of arrays.
+
+    Raises:
+      Refusal: the system will not have it written. The old one stays.
     """
     flat = {
         name: dict(
@@ -77,14 +90,62 @@ def save(folder: Path, trees: Mapping[str, Any]) -> None:
     }
     before = _complete(folder)
     number = int(before[-1].name) + 1 if before else 0
+    aside = Path(folder).absolute() / _ASIDE
     with _undisturbed():
-        _orbax().save(Path(folder).absolute() / str(number), flat)
+        try:
+            shutil.rmtree(aside, ignore_errors=True)  # a killed process left it
+            _orbax().save(aside, flat)
+            (aside / _DIGESTS).write_text(_digests(aside))
+            aside.rename(aside.with_name(str(number)))
+        except Exception as error:  # Orbax passes on whatever its writers raise
+            reason = why_not_written(error)
+            if reason is None:
+                raise
+            raise Refusal(
+                f"{folder}: no checkpoint can be written ({reason}); make room, or see to it "
+                "that you may write there; then --resume goes on"
+            ) from error
+        finally:
+            for path in Path(folder).glob(f"{_ASIDE}*"):  # Orbax's own aside, too
+                shutil.rmtree(path, ignore_errors=True)
         for path in before:
             _remove(path)
 
 
+def _digests(checkpoint):
+    """A line for every file of a checkpoint."""
+    lines = []
+    for path in sorted(p for p in checkpoint.rglob("*") if p.is_file()):
+        name = path.relative_to(checkpoint).as_posix()
+        if name != _DIGESTS:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            lines.append(f"{digest}  {name}\n")
+    return "".join(lines)
+
+
+def _read(checkpoint):
+    """What a checkpoint holds, its files checked first.
+
+    Raises:
+      Refusal: one is damaged.
+    """
+    digests = checkpoint / _DIGESTS
+    # An older checkpoint has none: Orbax sees some damage itself.
+    if digests.exists() and digests.read_bytes() != _digests(checkpoint).encode():
+        raise Refusal(f"{checkpoint}: damaged, its bytes are not those of {_DIGESTS}")
+    try:
+        return _orbax().restore(checkpoint.absolute())
+    except Exception as error:  # Orbax passes on whatever its readers raise
+        raise Refusal(
+            f"{checkpoint}: cannot be read ({type(error).__name__})"
+        ) from error
+
+
 def restore(folder: Path, like: Callable[[str], Any]) -> dict[str, Any]:
-    """The newest complete checkpoint: name -> tree.
+    """The newest complete checkpoint that is not damaged: name -> tree.
+
+    One that is damaged is removed, and a line says so: its runs begin again, or from the one
+    before it.
 
     Args:
       folder: where `save` put it.
@@ -93,12 +154,32 @@ def restore(folder: Path, like: Callable[[str], Any]) -> dict[str, Any]:
     Returns:
       name -> tree of numpy arrays; empty if there is no checkpoint.
     """
-    trees = {}
-    for name, arrays in read_all(folder).items():
-        paths, structure = jax.tree_util.tree_flatten_with_path(like(name))
-        leaves = [arrays[jax.tree_util.keystr(path)] for path, _ in paths]
-        trees[name] = jax.tree.unflatten(structure, leaves)
-    return trees
+    for checkpoint in reversed(_complete(folder)):
+        try:
+            stored = _unpacked(_read(checkpoint))
+            trees = {name: _shaped(a, like(name)) for name, a in stored.items()}
+        except Refusal as refusal:
+            say(f"{refusal}; what it held is trained again")
+            _remove(checkpoint)
+            continue
+        except KeyError as error:
+            say(
+                f"{checkpoint}: of another version, without {error}; what it held is trained "
+                "again"
+            )
+            _remove(checkpoint)
+            continue
+        if not (checkpoint / _DIGESTS).exists():
+            say(f"{checkpoint}: has no checksums; damage of it would not be seen")
+        return trees
+    return {}
+
+
+def _shaped(arrays, like):
+    """A tree of the structure of `like`, from the arrays by their places in it."""
+    paths, structure = jax.tree_util.tree_flatten_with_path(like)
+    leaves = [arrays[jax.tree_util.keystr(path)] for path, _ in paths]
+    return jax.tree.unflatten(structure, leaves)
 
 
 def read_all(folder: Path) -> dict[str, dict[str, np.ndarray]]:
@@ -110,11 +191,16 @@ def read_all(folder: Path) -> dict[str, dict[str, np.ndarray]]:
     Returns:
       name -> {a leaf's `jax.tree_util.keystr`: numpy array}; empty if there is no
       checkpoint.
+
+    Raises:
+      Refusal: it is damaged.
     """
     complete = _complete(folder)
-    if not complete:
-        return {}
-    stored = _orbax().restore(complete[-1].absolute())
+    return _unpacked(_read(complete[-1])) if complete else {}
+
+
+def _unpacked(stored):
+    """name -> {key of a leaf: array}, as `save` was given them."""
     trees = {}
     for name, arrays in stored.items():
         keys = [key.removeprefix(_EMPTY) for key in arrays]

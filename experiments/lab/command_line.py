@@ -3,9 +3,11 @@
 import contextlib
 import dataclasses
 import errno
+import logging as standard_logging
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,7 +16,7 @@ from absl import app, flags, logging
 
 from experiments.lab import devices, plugins, program, run_folder, settings
 from experiments.lab.figures import FORMATS
-from experiments.lab.refusals import Refusal
+from experiments.lab.refusals import Refusal, say, why_not_written
 from experiments.lab.settings import FOLDER, GROUPS, MACHINE, parsed, setting
 from experiments.lab.training import CHECKPOINT_SECONDS
 from experiments.problems import PROBLEMS
@@ -145,10 +147,15 @@ def settings_from_flags(asked: program.Program, given: dict[str, Any]) -> Any:
     if not (values.resume or values.redraw):
         return program.settings_of(asked, given.get("problem"), preset, given)
     stored = run_folder.stored_settings(values.out, asked.name)
+    if stored.get("plugin") and not given.get("plugin"):
+        # What a folder says is never run: code is what this call names.
+        where = f"--out={values.out}"
+        raise plugins.needed(where, run_folder.stored(values.out))
     problem = given.get("problem") or stored.get("problem")
-    if problem is not None and problem not in PROBLEMS:
+    if problem is not None and problem not in list(PROBLEMS):
         raise Refusal(
-            f"--out={values.out}: its problem {problem} is a plugin's; give its --plugin"
+            f"--out={values.out}: there is no problem {settings.shown(problem)}; is it a "
+            "plugin's? give its --plugin"
         )
     kind = program.kind_of(asked, problem)
     asks_again = {}
@@ -162,9 +169,9 @@ def settings_from_flags(asked: program.Program, given: dict[str, Any]) -> Any:
         config = settings.from_json(kind, known)
     except (TypeError, KeyError) as error:
         raise Refusal(
-            f"--out={values.out}: its config.json is no run's; use another --out"
+            f"--out={values.out}: its config.json is no run's ({error}); use another --out"
         ) from error
-    return dataclasses.replace(config, **asks_again | given)
+    return dataclasses.replace(config, **{"plugin": None} | asks_again | given)
 
 
 def _parse(argv):
@@ -243,6 +250,9 @@ def _main(asked, instead):
 
     def call(argv):
         logging.set_verbosity(logging.WARNING)
+        # That its cache is a temporary folder where there is no home need not be said.
+        standard_logging.getLogger("matplotlib").setLevel(standard_logging.ERROR)
+        warnings.showwarning = _warn
         with _refusals_in_one_line():
             if argv[1:]:
                 raise Refusal(f"{argv[1]}: not a flag; flags are written --name=value")
@@ -287,10 +297,19 @@ def _refusals_in_one_line():
     except Terminated:
         refuse(f"terminated{_how_to_go_on()}", 143)
     except Exception as error:
-        is_full = getattr(error, "errno", None) == errno.ENOSPC
-        if not (is_full or "No space left" in str(error)):
+        reason = why_not_written(error)
+        if reason is None:
             raise
-        refuse(f"the disk is full; free some space{_how_to_go_on()}")
+        if reason == os.strerror(errno.ENOSPC):
+            refuse(f"the disk is full; free some space{_how_to_go_on()}")
+        name = getattr(error, "filename", None)
+        what = f"{name}: {reason}" if name else f"something cannot be written: {reason}"
+        refuse(f"{what}; see to it that you may write there{_how_to_go_on()}")
+
+
+def _warn(message, *_, **__):
+    """A library's warning in one line, without its source."""
+    say(f"warning: {' '.join(str(message).split())}")
 
 
 def _how_to_go_on():

@@ -4,29 +4,41 @@ BOUNDS     name -> bounds.BoundSpec
 MEASURES   bounds.Measure, several, where bounds need something new measured
 PROBLEMS   name -> experiments.problems.Problem (a class)
 NETWORKS   name -> a function that makes a Linen module, as in nets/registry.py
+
+Its code is run only if it is named in this very call: what a run folder remembers of it is its
+name and the sha256 of its bytes (not of what it imports), which say which one to give.
 """
 
 import dataclasses
 import functools
+import hashlib
 import importlib.util
 import sys
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bounds import registry
-from experiments.lab.refusals import Refusal
+from experiments.lab.refusals import Refusal, say
 from experiments.problems import PROBLEMS, Problem
 from nets.registry import NETWORKS
 
 
 @dataclasses.dataclass(frozen=True)
 class Plugin:
-    """What a file brought: names of each kind."""
+    """What a file brought: names of each kind.
+
+    Attributes:
+      measures: how many it brought.
+      sha256: of the bytes that were run; None where there is no plugin.
+    """
 
     bounds: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
+    measures: int = 0
+    sha256: str | None = None
 
 
 @functools.cache
@@ -45,7 +57,11 @@ def load(path: str | None) -> Plugin:
     where = f"--plugin={path}"
     if not Path(path).is_file():
         raise Refusal(f"{where}: there is no such file")
-    module = _imported(path, where)
+    try:
+        source = Path(path).read_bytes()
+    except OSError as error:
+        raise Refusal(f"{where}: cannot be read ({error.strerror})") from error
+    module = _imported(path, where, source)
     found = {n: getattr(module, n, {}) for n in ("BOUNDS", "PROBLEMS", "NETWORKS")}
     for name, entries in found.items():
         if not isinstance(entries, dict):
@@ -61,15 +77,103 @@ def load(path: str | None) -> Plugin:
             raise Refusal(f"{where}: the name {taken[0]} is taken; give it another")
     for name, problem in found["PROBLEMS"].items():
         _check_problem(where, name, problem)
+    measures = tuple(getattr(module, "MEASURES", ()))
     try:
-        registry.add(found["BOUNDS"], tuple(getattr(module, "MEASURES", ())))
+        registry.add(found["BOUNDS"], measures)
     except Exception as error:
         cause = error.__cause__
         line = f"{error}" if cause is None else f"{error} ({_in_one_line(cause, path)})"
         raise Refusal(f"{where}: {line}") from error
     PROBLEMS.update(found["PROBLEMS"])
     NETWORKS.update(found["NETWORKS"])
-    return Plugin(*(tuple(entries) for entries in found.values()))
+    sha256 = hashlib.sha256(source).hexdigest()
+    names = (tuple(entries) for entries in found.values())
+    return Plugin(*names, measures=len(measures), sha256=sha256)
+
+
+def needed(out: str, stored: Mapping[str, Any]) -> Refusal:
+    """The refusal of a folder whose plugin was not given.
+
+    Args:
+      out: the folder, as it was named.
+      stored: what `run_folder.stored` says.
+    """
+    digest = stored["plugin_sha256"]
+    which = f", sha256 {digest}" if digest else " (of which it has no checksum)"
+    return Refusal(
+        f"{out}: this folder was made with a plugin {stored['settings'].get('plugin')}{which}: "
+        "give --plugin=FILE to load it, if you trust it"
+    )
+
+
+def check_version(
+    out: str,
+    plugin: Plugin,
+    stored: Mapping[str, Any],
+    *,
+    redraw: bool,
+    is_begun: bool,
+    is_finished: bool,
+) -> None:
+    """Whether a folder that was made with one version of a plugin goes on with this one.
+
+    Says so in a line where it may.
+
+    Args:
+      out: the folder, as it was named.
+      plugin: that was given.
+      stored: what `run_folder.stored` says.
+      redraw: whether it is measured and bounded again, rather than gone on with.
+      is_begun: whether something is measured.
+      is_finished: whether all is.
+
+    Raises:
+      Refusal: numbers of both versions would stand side by side.
+    """
+    before = stored["plugin_sha256"]
+    if plugin.sha256 == before or before is None:
+        return
+    here = "none" if plugin.sha256 is None else plugin.sha256
+    differ = (
+        f"{out}: made with another version of its plugin (sha256 {before}; now {here})"
+    )
+    decides = decided_by(plugin, stored["settings"])
+    if decides:
+        raise Refusal(
+            f"{differ}, which decides what is trained ({', '.join(decides)}); give that "
+            "version, or use another --out"
+        )
+    if not redraw and is_finished:
+        raise Refusal(f"{differ}; --redraw bounds it with the new one")
+    if not redraw and is_begun and plugin.measures:
+        raise Refusal(
+            f"{differ}, and some runs are measured with it; give that version, or delete "
+            f"{out}/measured"
+        )
+    say(f"{differ}; its bounds are the new one's")
+
+
+def decided_by(plugin: Plugin | None, stored: Mapping[str, Any]) -> list[str]:
+    """What a plugin decides about the training of a folder.
+
+    Args:
+      plugin: that was given; None asks for what nothing that is loaded knows.
+      stored: the settings in the folder.
+
+    Returns:
+      Names of problems and networks.
+    """
+    name, _, swept = str(stored.get("vary")).partition("=")
+    found = []
+    for kind, known in (("problem", PROBLEMS), ("network", NETWORKS)):
+        used = [stored.get(kind), *(swept.split(",") if name == kind else [])]
+        used = [n for n in used if isinstance(n, str)]
+        if plugin is None:
+            found += [n for n in used if n not in known]
+        else:
+            its = plugin.problems if kind == "problem" else plugin.networks
+            found += [n for n in used if n in its]
+    return found
 
 
 def _check_problem(where, name, problem):
@@ -94,14 +198,15 @@ def _check_problem(where, name, problem):
                 )
 
 
-def _imported(path, where) -> Any:
+def _imported(path, where, source) -> Any:
     spec = importlib.util.spec_from_file_location(f"plugin_{Path(path).stem}", path)
     if spec is None:
         raise Refusal(f"{where}: not a Python file; its name must end in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     try:
-        spec.loader.exec_module(module)
+        # Those bytes, not a compiled file beside it.
+        exec(compile(source, path, "exec"), module.__dict__)
     except Exception as error:
         raise Refusal(f"{where}: {_in_one_line(error, path)}") from error
     return module

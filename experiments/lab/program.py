@@ -8,15 +8,24 @@ import abc
 import dataclasses
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from experiments.lab import measuring, report, settings, training, vary
+from experiments.lab import (
+    measuring,
+    plugins,
+    report,
+    run_folder,
+    settings,
+    training,
+    vary,
+)
 from experiments.lab.figures import Drawing
 from experiments.lab.measuring import Arrays, Subject
 from experiments.lab.progress import Progress
-from experiments.lab.refusals import Refusal
+from experiments.lab.refusals import Refusal, say
 from experiments.lab.run_folder import RunFolder, read_json, write_json, write_table
 from experiments.lab.training import CHECKPOINT_SECONDS, Stage, Trained
 from experiments.problems import PROBLEMS, Problem
@@ -262,36 +271,26 @@ def run(
     """
     config = program.resolved(config)
     settings.check(config)
+    plugin = plugins.load(getattr(config, "plugin", None))
     study = _with_contents(program.study(config))
-    folder = RunFolder.open(
-        out, program.name, config, study.fingerprint, resume=resume, redraw=redraw
-    )
-    trained, layout = Trained(folder, study.stages), layout or make_layout()
-    is_there = all(folder.measured_path(s.name).exists() for s in study.subjects)
-    if redraw:
-        if not is_there:
-            raise Refusal(f"--out={out}: not finished; use --resume")
-        folder.reopen(program.name, config, study.fingerprint)
-    if not folder.is_finished:
-        kept = [r for stage in study.stages if stage.is_kept for r in stage.runs]
-        again = redraw and all(trained.has(r) for r in kept)
-        with Progress() as progress:
-            for stage in study.stages:
-                for r in stage.runs if stage.is_kept else ():
-                    trained.keep_examples(r)
-            if again or not (redraw or _is_measured(study, folder)):
-                training.train(
-                    study.stages, trained, folder, layout, progress, checkpoint_seconds
-                )
-                measuring.measure(
-                    study.subjects, trained, folder, layout, progress, again
-                )
-        if getattr(config, "save_weights", False) and not redraw:
-            for r in kept:
-                trained.keep_weights(r)
-        _write(program, study, folder, formats)
-    folder.forget_checkpoints()
-    summary = read_json(folder.path / "summary.json")
+    if not (resume or redraw):
+        _say_size(study, Path(out))
+    with RunFolder.open(
+        out, program.name, config, study.fingerprint, resume=resume, redraw=redraw,
+        plugin_sha256=plugin.sha256,
+    ) as folder:  # fmt: skip
+        if resume or redraw:
+            _reopen(program, study, folder, plugin, redraw)
+        if not folder.is_finished:
+            with Progress() as progress:
+                _train_and_measure(
+                    study, folder, redraw, layout or make_layout(), progress,
+                    checkpoint_seconds,
+                )  # fmt: skip
+            _write(program, study, folder, formats)
+        folder.forget_checkpoints()
+        folder.tidy_log()
+        summary = read_json(folder.path / "summary.json")
     report.show(program.overview(summary))
     print(f"Report: {folder.path / 'report.html'}")
     return folder
@@ -318,6 +317,116 @@ def _with_contents(study):
     return dataclasses.replace(study, subjects=subjects)
 
 
+def _is_there(study, folder):
+    return all(folder.measured_path(s.name).exists() for s in study.subjects)
+
+
+def _has_weights(study, folder):
+    """Whether all can be measured again without training."""
+    trained = Trained(folder, study.stages)
+    return all(trained.has(r) for s in study.stages if s.is_kept for r in s.runs)
+
+
+def _kept(study):
+    """The runs whose weights are kept."""
+    if not getattr(study.config, "save_weights", False):
+        return []
+    return [r for stage in study.stages if stage.is_kept for r in stage.runs]
+
+
+def _say_size(study, out):
+    """Says how large the weights will be that are kept.
+
+    Raises:
+      Refusal: there is no room for them.
+    """
+    kept, trained = _kept(study), Trained(RunFolder(out), study.stages)
+    size = sum(trained.size_of(r) for r in kept)
+    if not kept:
+        return
+    what = f"the weights of {len(kept)} runs take {_bytes(size)}"
+    # Learned weights are there twice until all is measured.
+    there = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
+    total, _, free = shutil.disk_usage(there)
+    if total and 1.5 * size > free:  # a file system of no size holds no files
+        raise Refusal(
+            f"--out={out}: {what}, half as much again while it runs, and {_bytes(free)} are "
+            "free there; use another place, or --save_weights=false"
+        )
+    print(f"{out}: {what}; --save_weights=false leaves them out", flush=True)
+
+
+def _bytes(count):
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} GB"
+
+
+def _reopen(program, study, folder, plugin, redraw):
+    """Makes sure that a folder can be gone on with; marks it as unfinished if it has to be.
+
+    Raises:
+      Refusal: it is damaged, not finished (`redraw`), or made with another plugin.
+    """
+    out, config, is_measured = folder.path, study.config, _is_there(study, folder)
+    if redraw and not is_measured:
+        raise Refusal(f"--out={out}: not finished; use --resume")
+    stored = run_folder.stored(out)
+    plugins.check_version(
+        f"--out={out}", plugin, stored, redraw=redraw, is_finished=folder.is_finished,
+        is_begun=any(folder.measured_path(s.name).exists() for s in study.subjects),
+    )  # fmt: skip
+    folder.remove_leftovers()
+    if redraw or folder.is_finished:
+        folder.refuse_damaged(derived=not redraw)
+    else:
+        folder.remove_damaged()
+    lost = [
+        name
+        for name in folder.lost()
+        # Who removes all weights wants the room, not hours of training.
+        if folder.weights.is_dir() or not name.startswith("weights/")
+    ]
+    if not redraw and folder.is_finished and (lost or not is_measured):
+        gone = lost or ["some of measured/"]
+        say(f"--out={out}: {gone[0]} is gone ({len(gone)} in all); it is made again")
+        redraw = True
+    if redraw and is_measured and not _has_weights(study, folder):
+        measuring.read(folder, study.subjects)  # refused before anything is changed
+    if redraw:
+        folder.reopen(program.name, config, study.fingerprint, plugin.sha256)
+    elif not folder.is_finished and stored["plugin_sha256"] != plugin.sha256:
+        folder.record_settings(program.name, config, study.fingerprint, plugin.sha256)
+    if not folder.is_finished:
+        folder.record_versions()
+
+
+def _train_and_measure(study, folder, redraw, layout, progress, checkpoint_seconds):
+    """Brings a folder to where only tables are missing."""
+    trained, runs = Trained(folder, study.stages), _kept(study)
+    again = redraw and _has_weights(study, folder)
+    for stage in study.stages:
+        for r in stage.runs if stage.is_kept else ():
+            trained.keep_examples(r)
+    unkept = [
+        r
+        for r in runs
+        if not trained.keeps(r) and (trained.has(r) or folder.weights.is_dir())
+    ]
+    # What is only drawn again was looked at before: weights that are gone are not learned anew.
+    is_measured = (_is_there if redraw else _is_measured)(study, folder)
+    if again or not is_measured or not all(trained.has(r) for r in unkept):
+        training.train(
+            study.stages, trained, folder, layout, progress, checkpoint_seconds
+        )
+        measuring.measure(study.subjects, trained, folder, layout, progress, again)
+    for r in runs:
+        if not trained.keeps(r) and trained.has(r):
+            trained.keep_weights(r)
+
+
 def _write(program, study, folder, formats):
     """The tables, the summary, the figures and the report, from what was measured."""
     measured = measuring.read(folder, study.subjects)
@@ -337,5 +446,6 @@ def _write(program, study, folder, formats):
         *program.report(Results(study, measured, tables, summary), draw),
         *report.provenance_of(folder.path),
     ]
+    folder.tidy_log()
     title = program.title.format(problem=getattr(study.config, "problem", None))
     report.write(folder.path, title, blocks)

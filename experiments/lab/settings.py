@@ -195,13 +195,40 @@ def from_json(kind: type, stored: dict[str, Any]) -> Any:
 
     Raises:
       KeyError: it knows of a setting that there is not.
+      TypeError: a value is not of the setting's type.
     """
     fields = {field.name: field for field in dataclasses.fields(kind)}
-    values = {}
-    for name, value in stored.items():
-        is_several = element_type(fields[name].type) and value is not None
-        values[name] = tuple(value) if is_several else value
-    return kind(**values)
+    return kind(
+        **{name: _typed(name, v, fields[name].type) for name, v in stored.items()}
+    )
+
+
+# What is no number in JSON, as `run_folder.write_json` has it.
+_NO_NUMBERS = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
+
+
+def _typed(name, value, annotation):
+    """A value from JSON, which must be of a type."""
+    element, kind = element_type(annotation), scalar_type(annotation)
+    wrong = TypeError(
+        f"{name} is {value!r}, which is not {_WORDS.get(kind, 'several')}"
+    )
+    if value is None:
+        if kind is annotation:
+            raise wrong
+        return None
+    if element:
+        if not isinstance(value, list):
+            raise wrong
+        return tuple(_typed(name, v, element) for v in value)
+    if kind is float and isinstance(value, str):
+        value = _NO_NUMBERS.get(value, value)
+    is_bool = isinstance(value, bool)
+    if kind is float and isinstance(value, int) and not is_bool:
+        value = float(value)
+    if not isinstance(value, kind) or is_bool != (kind is bool):
+        raise wrong
+    return value
 
 
 def differences(wanted: Any, stored: Any, names: Iterable[str]) -> str:

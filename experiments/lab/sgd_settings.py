@@ -38,7 +38,8 @@ class SgdSettings:
         group=TRAINING, varies=True
     )  # fmt: skip
     save_weights: bool = setting(
-        False, "keep weights/*.safetensors, initial and learned", group=FOLDER
+        True, "keep weights/*.safetensors, initial and learned, so that other bounds can be "
+        "had later", group=FOLDER
     )  # fmt: skip
     seed: int = setting(0, "decides every random number", seed_number, group=MACHINE)
 

@@ -17,6 +17,7 @@ import numpy as np
 import bounds
 from experiments.lab import checkpoints, run_folder
 from experiments.lab.progress import Progress
+from experiments.lab.refusals import Refusal
 from experiments.lab.run_folder import RunFolder
 from experiments.problems import Examples
 from nets import kernels, training
@@ -123,7 +124,11 @@ class Trained:
 
     def has(self, run: Run) -> bool:
         """Whether the learned weights of a run are on disk."""
-        return self.fresh_path(run).exists() or self.kept_path(run).exists()
+        return self.fresh_path(run).exists() or self.keeps(run)
+
+    def keeps(self, run: Run) -> bool:
+        """Whether its weights are where `--save_weights` puts them."""
+        return self.kept_path(run).exists()
 
     def params(self, run: Run) -> Any:
         """The learned parameters of a finished run."""
@@ -138,14 +143,32 @@ class Trained:
         )
 
     def history(self, run: Run) -> dict[str, np.ndarray]:
-        """The arrays `HISTORY` of a finished run: kept with its fresh weights, later with
-        what was measured of it."""
-        path = self.fresh_path(run)
-        if path.exists():
-            arrays = run_folder.read_tensors(path)
-        else:
-            arrays = run_folder.read_arrays(self._folder.measured_path(run.name))
-        return {name: arrays[name] for name in HISTORY}
+        """The arrays `HISTORY` of a finished run: of its training, and where its fresh weights
+        are gone those with what was measured of it, or with the weights that were kept.
+
+        Raises:
+          Refusal: there are only older weights, which do not say.
+        """
+        kept = self.kept_path(run)
+        readers = {
+            self.fresh_path(run): run_folder.read_tensors,
+            self._folder.measured_path(run.name): run_folder.read_arrays,
+            kept: run_folder.read_tensors,
+        }
+        for path, read in readers.items():
+            if path.exists():
+                arrays = read(path)
+                if set(HISTORY) <= set(arrays):
+                    return {name: arrays[name] for name in HISTORY}
+        raise Refusal(
+            f"{kept}: does not say how the training went, as weights do since they can be "
+            "measured again; delete it, and --resume trains this run again"
+        )
+
+    def is_measured(self, run: Run) -> bool:
+        """Whether its history is that of its measurement, not of its training."""
+        fresh, measured = self.fresh_path(run), self._folder.measured_path(run.name)
+        return measured.exists() and not fresh.exists()
 
     def store(
         self, run: Run, state: Mapping[str, Any], checks: np.ndarray, seconds: float
@@ -159,8 +182,16 @@ class Trained:
             | {n: np.asarray(a) for n, a in zip(HISTORY, history, strict=True)},
         )
 
+    def size_of(self, run: Run) -> int:
+        """Bytes that `keep_weights` writes."""
+        job = self.job(run)
+        shapes = _state_shapes(job.plan, job.features)["params"]
+        leaves = jax.tree.leaves(shapes)
+        return 2 * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+
     def keep_weights(self, run: Run) -> None:
-        """Writes `weights/<run>.safetensors`: `init/0/kernel`, ..., `final/0/kernel`, ..."""
+        """Writes `weights/<run>.safetensors`: `init/0/kernel`, ..., `final/0/kernel`, ...,
+        and `HISTORY`, so that it can be measured again."""
         trees = {"init": self.job(run).init(), "final": self.params(run)}
         run_folder.write_tensors(
             self.kept_path(run),
@@ -168,7 +199,8 @@ class Trained:
                 f"{when}/{name}": np.asarray(array)
                 for when, tree in trees.items()
                 for name, array in kernels.to_arrays(tree).items()
-            },
+            }
+            | self.history(run),
         )
 
     def keep_examples(self, run: Run) -> None:

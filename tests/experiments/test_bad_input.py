@@ -1,8 +1,6 @@
 """Bad input: one clear line, exit code 2, nothing half-written, nothing lost."""
 
 import dataclasses
-import subprocess
-import sys
 
 import pytest
 
@@ -11,7 +9,7 @@ from experiments.lab.program import settings_of
 from experiments.lab.reading import idx
 from experiments.lab.refusals import Refusal
 from tests.experiments.test_idx import idx_bytes
-from tests.experiments.tiny import ROOT, TINY, TINY_FLAGS, content, finish, program, run
+from tests.experiments.tiny import TINY, content, finish, program, run
 
 
 @pytest.fixture(scope="module")
@@ -160,26 +158,3 @@ def test_a_place_where_nothing_can_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(Refusal, match="cannot be made"):
         run(TINY, tmp_path / "file" / "out")
-
-
-@pytest.mark.slow
-def test_a_full_disk_is_one_line_and_the_run_goes_on_later(tmp_path):
-    """The first weights that are to be written find no room."""
-    code = (
-        "import errno, sys\n"
-        "from experiments.lab import run_folder\n"
-        "def full(path, arrays):\n"
-        "    raise OSError(errno.ENOSPC, 'No space left on device')\n"
-        "run_folder.write_tensors = full\n"
-        "from experiments.bounds_vs_samples.__main__ import main\n"
-        "main()\n"
-    )
-    out = tmp_path / "a"
-    done = subprocess.run(
-        [sys.executable, "-c", code, *TINY_FLAGS, f"--out={out}", "--devices=2"],
-        cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 2, done.stderr
-    assert "disk is full" in done.stderr and done.stderr.count("\n") == 1
-    code, printed, errors = finish(program(f"--out={out}", "--resume", "--devices=2"))
-    assert code == 0 and "8 of 8 runs" in printed, errors

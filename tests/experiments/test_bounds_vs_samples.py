@@ -42,6 +42,8 @@ def test_the_folder_holds_what_was_promised(folder):
         "summary.json",
         "report.md",
         "report.html",
+        "checksums.sha256",
+        ".lock",
     }
     expected |= {f"{t}.csv" for t in TABLES} | {
         "figures",
@@ -50,7 +52,8 @@ def test_the_folder_holds_what_was_promised(folder):
         "measured",
     }
     assert names == expected
-    assert not [p for p in folder.rglob(".*")]  # nothing half-written
+    # nothing half-written
+    assert [p.name for p in folder.rglob(".*")] == [".lock"]
     runs = {f"m{m}_seed{s}_draw{d}" for m in (32, 64) for s in (0, 1) for d in (0, 1)}
     for place in ("samples", "weights", "measured"):
         assert {p.stem for p in (folder / place).iterdir()} == runs

@@ -69,7 +69,8 @@ def test_stopped_in_one_line_that_says_how_to_go_on(tmp_path, sent, code, word):
         time.sleep(0.05)
     process.send_signal(sent)
     found, printed, errors = finish(process)
-    assert found == code and printed == "", errors
+    (size,) = printed.splitlines()  # of the weights, said beforehand
+    assert found == code and "--save_weights=false" in size, errors
     assert errors.count("\n") == 1 and word in errors
     assert f"--out={out} --resume" in errors
     # and what it says is true: there is something to go on with

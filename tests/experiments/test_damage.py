@@ -1,0 +1,320 @@
+"""One bit of a run folder flips, or a file is lost: refused by name, or made again; never used."""
+
+import dataclasses
+import hashlib
+import os
+import shutil
+import subprocess
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import evaluate
+from experiments.lab import checkpoints, measuring, run_folder, training
+from experiments.lab import program as lab
+from experiments.lab.program import settings_of
+from experiments.lab.refusals import Refusal
+from tests.experiments.tiny import TINY, content, run
+
+CONFIG = dataclasses.replace(
+    TINY, sizes=(32,), seeds=1, draws=1, bounds=("bartlett_2017",)
+)
+RUN = "m32_seed0_draw0"
+KINDS = {
+    "config.json": "config.json",
+    "versions.json": "versions.json",
+    "summary.json": "summary.json",
+    "results.csv": "results.csv",
+    "bounds.csv": "bounds.csv",
+    "report.html": "report.html",
+    "report.md": "report.md",
+    "figure": "figures/*.png",
+    "measured": f"measured/{RUN}.npz",
+    "samples": f"samples/{RUN}.npz",
+    "weights": f"weights/{RUN}.safetensors",
+}
+DERIVED = (
+    "summary.json",
+    "results.csv",
+    "bounds.csv",
+    "report.html",
+    "report.md",
+    "figure",
+)
+
+
+def flip(path, place):
+    """One bit of a file, at a share of its length."""
+    raw = bytearray(path.read_bytes())
+    raw[min(int(place * len(raw)), len(raw) - 1)] ^= 4
+    path.write_bytes(raw)
+
+
+def files(folder):
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes()
+        for p in folder.rglob("*")
+        if p.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("damage") / "finished"
+    run(CONFIG, out)
+    return out
+
+
+@pytest.fixture
+def folder(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "a")
+
+
+@pytest.fixture(scope="module")
+def trained_only(tmp_path_factory):
+    """Killed when all is trained and nothing measured."""
+    out = tmp_path_factory.mktemp("damage") / "trained"
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(TypeError):
+        patch.setattr(measuring, "measure", None)
+        run(CONFIG, out)
+    return out
+
+
+def no_training(monkeypatch):
+    monkeypatch.setattr(training, "train_many", None)  # would raise
+
+
+def the_file(folder, kind):
+    return min(folder.glob(KINDS[kind]))
+
+
+def test_the_log_is_one_that_sha256sum_checks(finished):
+    done = subprocess.run(
+        ["sha256sum", "--strict", "-c", run_folder.LOG], cwd=finished, capture_output=True
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    named = {
+        line.split("  ")[1]
+        for line in (finished / run_folder.LOG).read_text().splitlines()
+    }
+    assert named == set(files(finished)) - {run_folder.LOG, ".lock"}
+
+
+@pytest.mark.parametrize("place", [0, 0.37, 1])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_finished_file_with_a_flipped_bit_is_refused_by_name(folder, kind, place):
+    path = the_file(folder, kind)
+    flip(path, place)
+    before = files(folder)
+    with pytest.raises(Refusal) as caught:
+        run(CONFIG, folder, resume=True)
+    line = str(caught.value)
+    assert str(path) in line and "damaged" in line and "\n" not in line
+    assert ("delete it" in line) == (kind != "config.json")
+    assert files(folder) == before
+
+
+LOST = {
+    "all but the weights": [k for k in KINDS if k not in ("config.json", "weights")],
+    "the weights": ["weights"],
+    "a table": ["bounds.csv"],
+}
+
+
+@pytest.mark.parametrize("which", LOST)
+def test_what_is_deleted_is_made_again(folder, finished, which, monkeypatch, capsys):
+    if which != "the weights":
+        no_training(monkeypatch)
+    stored = run_folder.read_tensors(the_file(finished, "weights"))
+    paths = [the_file(folder, kind) for kind in LOST[which]]
+    for path in paths:
+        path.unlink()
+    run(CONFIG, folder, resume=True)
+    if (
+        folder / "report.html" not in paths
+    ):  # it is written last: without it, unfinished
+        assert "is gone" in capsys.readouterr().err
+    assert all(path.exists() for path in paths)
+    assert content(folder) == content(finished)
+    again = run_folder.read_tensors(the_file(folder, "weights"))
+    stored.pop("seconds"), again.pop("seconds")
+    jax.tree.map(np.testing.assert_array_equal, stored, again)
+    monkeypatch.setattr(lab, "_write", None)  # would raise: it is finished again
+    run(CONFIG, folder, resume=True)
+
+
+def test_redraw_writes_tables_anew(folder, finished):
+    for kind in DERIVED:
+        flip(the_file(folder, kind), 0.6)
+    run(CONFIG, folder, redraw=True)
+    assert content(folder) == content(finished)
+    assert the_file(folder, "summary.json").read_bytes() == (
+        the_file(finished, "summary.json").read_bytes()
+    )
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if k not in DERIVED])
+def test_redraw_refuses_what_it_reads(folder, kind):
+    flip(the_file(folder, kind), 0.6)
+    with pytest.raises(Refusal, match=f"{the_file(folder, kind)}: damaged"):
+        run(CONFIG, folder, redraw=True)
+    assert (folder / "report.html").exists()  # as it was
+
+
+@pytest.mark.parametrize("kind", ["config.json", "measured", "samples", "weights"])
+def test_evaluate_refuses_what_it_reads_from_a_folder(folder, kind, tmp_path):
+    path = the_file(folder, kind)
+    # Of the weights a bit of the last number: it is still a network.
+    flip(path, 1 if kind == "weights" else 0.6)
+    config = settings_of(
+        evaluate.PROGRAM, None,
+        typed={"weights": f"{folder}/weights/*", "bounds": ("bartlett_2017",)},
+    )  # fmt: skip
+    with pytest.raises(Refusal, match=f"{path}: damaged"):
+        run(config, tmp_path / "out", evaluate.PROGRAM)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_log_is_never_believed(folder, finished, monkeypatch):
+    """Any bit of it: some file is refused by name, and its remedy works.
+
+    Where the bit is in the name of a table or figure, it is made again.
+    """
+    log = (folder / run_folder.LOG).read_bytes()
+    rng = np.random.default_rng(0)
+    for place in rng.integers(0, len(log) * 8, 40):
+        raw = bytearray(log)
+        raw[place // 8] ^= 1 << (place % 8)
+        (folder / run_folder.LOG).write_bytes(raw)
+        with monkeypatch.context() as patch, pytest.raises((Refusal, TypeError)):
+            patch.setattr(lab, "_train_and_measure", None)
+            run(CONFIG, folder, resume=True)
+        shutil.copytree(finished, folder, dirs_exist_ok=True)
+    lines = log.decode().splitlines(keepends=True)
+    at = next(n for n, line in enumerate(lines) if "measured/" in line)
+    lines[at] = "0" + lines[at][1:] if lines[at][0] != "0" else "1" + lines[at][1:]
+    (folder / run_folder.LOG).write_text("".join(lines))
+    path = the_file(folder, "measured")
+    with pytest.raises(run_folder.Damaged, match=str(path)):
+        run(CONFIG, folder, resume=True)
+    path.unlink()
+    run(CONFIG, folder, resume=True)
+    assert content(folder) == content(finished)
+
+
+def test_an_unfinished_piece_is_done_again_and_a_line_says_so(
+    trained_only, finished, tmp_path, capsys
+):
+    folder = shutil.copytree(trained_only, tmp_path / "a")
+    paths = [
+        folder / f"checkpoints/trained/{RUN}.safetensors", the_file(folder, "samples"),
+        folder / "versions.json",
+    ]  # fmt: skip
+    for path in paths:
+        flip(path, 0.9)
+    run(CONFIG, folder, resume=True)
+    lines = capsys.readouterr().err.splitlines()
+    for path in paths:
+        (line,) = [one for one in lines if str(path) in one]
+        assert "damaged" in line and "made again" in line
+    assert content(folder) == content(finished)
+
+
+def test_killed_between_the_log_and_the_file(tmp_path):
+    """The old file stands with its own line; a line that was cut short costs nothing."""
+    (tmp_path / run_folder.LOG).touch()
+    path = tmp_path / "summary.json"
+    run_folder.write_json(path, {"a": 1})
+    log = tmp_path / run_folder.LOG
+    with open(log, "a") as file:
+        file.write(f"{hashlib.sha256(b'new').hexdigest()}  summary.json\n")
+    assert run_folder.read_json(path) == {"a": 1}
+    with open(log, "a") as file:
+        file.write("0123456789  summ")
+    assert run_folder.read_json(path) == {"a": 1}
+    run_folder.write_json(path, {"a": 2})
+    assert run_folder.read_json(path) == {"a": 2}
+    path.write_text(path.read_text().replace("2", "3"))
+    with pytest.raises(run_folder.Damaged):
+        run_folder.read_json(path)
+
+
+def test_a_folder_from_before_there_were_checksums(folder, finished, capsys):
+    (folder / run_folder.LOG).unlink()
+    run(CONFIG, folder, redraw=True)
+    assert "before run folders had checksums" in capsys.readouterr().err
+    assert content(folder) == content(finished)
+    path = the_file(folder, "measured")
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(Refusal, match=rf"{path}: cannot be read \(BadZipFile\)"):
+        run(dataclasses.replace(CONFIG, save_weights=True), folder, redraw=True)
+
+
+TREES = {"a": {"checks": np.zeros((0, 3), np.float32), "x": np.arange(300.0)}}
+
+
+def test_a_damaged_checkpoint_never_wedges_a_folder(tmp_path, capsys):
+    """Whichever of its files, wherever: its runs begin again, or from the one before it."""
+    source = tmp_path / "source"
+    checkpoints.save(source, TREES)
+    names = [p.relative_to(source) for p in source.rglob("*") if p.is_file()]
+    assert len(names) > 3
+
+    def like(_):
+        return {"checks": 0, "x": 0}
+
+    for number, name in enumerate(names):
+        for place in (0, 0.5, 1):
+            folder = shutil.copytree(source, tmp_path / f"{number}_{place}")
+            flip(folder / name, place)
+            with pytest.raises(Refusal, match="damaged"):
+                checkpoints.read_all(folder)  # who only reads is told
+            assert checkpoints.restore(folder, like) == {}
+            err = capsys.readouterr().err
+            assert "damaged" in err and err.count("\n") == 1
+            assert (
+                checkpoints.restore(folder, like) == {} and not capsys.readouterr().err
+            )
+    older = {"a": TREES["a"] | {"x": np.arange(300.0) + 1}}
+    shutil.rmtree(source / "0")
+    checkpoints.save(source, older)
+    shutil.copytree(source / "0", tmp_path / "0")
+    checkpoints.save(source, TREES)
+    (tmp_path / "0").rename(source / "0")  # killed before it was removed
+    flip(
+        max(
+            (source / "1").rglob("*.zarray"),
+            default=source / "1" / checkpoints._DIGESTS,
+        ),
+        0,
+    )
+    found = checkpoints.restore(source, like)
+    np.testing.assert_array_equal(found["a"]["x"], older["a"]["x"])
+    checkpoints.save(source, TREES)
+    assert [p.name for p in source.iterdir()] == ["1"]
+
+
+def test_a_checkpoint_of_another_structure_begins_again(tmp_path, capsys):
+    checkpoints.save(tmp_path / "c", TREES)
+    assert checkpoints.restore(tmp_path / "c", lambda name: {"y": 0}) == {}
+    assert "another version" in capsys.readouterr().err
+
+
+def test_nothing_outside_of_the_folder_is_removed(trained_only, tmp_path):
+    """Neither what a log names nor what a link leads to."""
+    folder = shutil.copytree(trained_only, tmp_path / "a")
+    mine = tmp_path / "mine.txt"
+    mine.write_text("precious")
+    with open(folder / run_folder.LOG, "a") as file:
+        file.write(f"{'0' * 64}  ../mine.txt\n")
+    with pytest.raises(Refusal, match="leads out of the run folder"):
+        run(CONFIG, folder, resume=True)
+    folder = shutil.copytree(trained_only, tmp_path / "b")
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "mine.npz").write_text("precious")
+    os.symlink(other, folder / "weights")
+    with pytest.raises(Refusal, match="leads out of the run folder"):
+        run(CONFIG, folder, resume=True)
+    assert mine.exists() and (other / "mine.npz").exists()

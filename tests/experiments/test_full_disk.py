@@ -1,0 +1,183 @@
+"""What the system will not have written: one line, nothing half-written, and it goes on later."""
+
+import contextlib
+import dataclasses
+import errno
+import os
+import resource
+import shlex
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.lab import checkpoints, refusals, report, run_folder
+from experiments.lab import program as lab
+from experiments.lab.refusals import Refusal
+from tests.experiments.tiny import ROOT, TINY, TINY_FLAGS, finish, program, run
+
+CONFIG = dataclasses.replace(
+    TINY, sizes=(32,), seeds=1, draws=1, bounds=("bartlett_2017",)
+)
+
+
+@contextlib.contextmanager
+def no_file_larger_than(size):
+    """As `ulimit -f` does; the system itself says EFBIG."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+NOISE = np.random.default_rng(0).standard_normal(1000)
+WRITERS = {
+    "a.json": lambda path: run_folder.write_json(path, {"a": "x" * 4000}),
+    "a.npz": lambda path: run_folder.write_arrays(path, {"a": NOISE}),
+    "a.safetensors": lambda path: run_folder.write_tensors(path, {"a": NOISE}),
+    "a.csv": lambda path: run_folder.write_table(path, ["a"], [{"a": "x" * 4000}]),
+    "report.html": lambda path: report.write(path.parent, "x" * 4000, []),
+}
+
+
+def names(folder):
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*"))
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_file_that_is_too_large_leaves_the_old_one(name, tmp_path):
+    (tmp_path / run_folder.LOG).touch()
+    path = tmp_path / name
+    path.write_text("old")
+    before = names(tmp_path)
+    with no_file_larger_than(2000), pytest.raises(Refusal) as caught:
+        WRITERS[name](path)
+    line = str(caught.value)
+    assert "cannot be written (File too large)" in line and "\n" not in line
+    assert str(path.parent) in line
+    assert names(tmp_path) == before and path.read_text() == "old"
+
+
+def test_a_log_that_cannot_grow_leaves_the_old_file(tmp_path):
+    """It is the log that is full: the file is not renamed, so the two agree."""
+    log = tmp_path / run_folder.LOG
+    log.touch()
+    path = tmp_path / "a.json"
+    run_folder.write_json(path, {"a": 1})
+    with open(log, "a") as file:
+        file.write("".join(f"{'0' * 64}  b{n}\n" for n in range(40)))
+    with no_file_larger_than(log.stat().st_size + 20), pytest.raises(Refusal):
+        run_folder.write_json(path, {"a": 2})
+    assert run_folder.read_json(path) == {"a": 1}
+    run_folder.write_json(path, {"a": 2})  # after the line that was cut short
+    assert run_folder.read_json(path) == {"a": 2}
+    assert names(tmp_path) == ["a.json", run_folder.LOG]
+
+
+def test_a_checkpoint_that_is_too_large_leaves_the_old_one(tmp_path, capfd):
+    """Orbax logs and raises it in threads of its own; it is said once."""
+    small = {"a": {"x": np.arange(3.0)}}
+    checkpoints.save(tmp_path, small)
+    before = names(tmp_path)
+    with no_file_larger_than(1000), pytest.raises(Refusal) as caught:
+        checkpoints.save(tmp_path, {"a": {"x": NOISE}})
+    assert "no checkpoint can be written (File too large)" in str(caught.value)
+    assert "\n" not in str(caught.value) and not capfd.readouterr().err
+    assert names(tmp_path) == before
+    found = checkpoints.restore(tmp_path, lambda name: {"x": 0})
+    jax.tree.map(np.testing.assert_array_equal, found, small)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
+def test_whatever_the_system_says_is_passed_on(tmp_path, monkeypatch, number):
+    def fails(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(run_folder.os, "replace", fails)
+    with pytest.raises(
+        Refusal, match=rf"a\.json: cannot be written \({os.strerror(number)}\)"
+    ):
+        run_folder.write_json(tmp_path / "a.json", {})
+    assert not names(tmp_path)
+
+
+def test_an_error_of_ours_is_not_taken_for_the_system_s():
+    for error in (
+        KeyError("a"),
+        FileNotFoundError(errno.ENOENT, "a"),
+        ValueError("full"),
+    ):
+        assert refusals.why_not_written(error) is None
+    deep = ValueError("No space left on device [os_error_code='28']")
+    try:
+        try:
+            raise deep
+        except ValueError as error:
+            raise RuntimeError("a thread failed") from error
+    except RuntimeError as error:
+        assert refusals.why_not_written(error) == "No space left on device"
+
+
+def test_a_folder_that_may_not_be_written_is_refused(tmp_path, monkeypatch):
+    """Tests may run as root, whom no permission stops: the lock is what is refused."""
+
+    def fails(*_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    run_folder.RunFolder.create(tmp_path / "a", "x", CONFIG, None).close()
+    before = names(tmp_path)
+    monkeypatch.setattr(run_folder.filelock.FileLock, "acquire", fails)
+    with pytest.raises(Refusal, match="no permission to write there"):
+        run_folder.RunFolder.resume(tmp_path / "a", "x", CONFIG, None)
+    with pytest.raises(Refusal):
+        run_folder.RunFolder.create(tmp_path / "b", "x", CONFIG, None)
+    assert names(tmp_path) == before
+
+
+def test_weights_for_which_there_is_no_room_are_refused_beforehand(
+    tmp_path, monkeypatch
+):
+    usage = type(lab.shutil.disk_usage("/"))(10**9, 10**9 - 3000, 3000)
+    monkeypatch.setattr(lab.shutil, "disk_usage", lambda _: usage)
+    config = dataclasses.replace(CONFIG, save_weights=True)
+    # 10 x 30 + 30 x 2 weights and 30 + 2 biases, initial and learned, 4 bytes each
+    with pytest.raises(Refusal, match=r"1 runs take 3\.14 kB.*--save_weights=false"):
+        run(config, tmp_path / "a")
+    assert not names(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_line_and_the_run_goes_on_later(tmp_path):
+    """The first file that is too large is a checkpoint, or what was measured."""
+    out = tmp_path / "a"
+    flags = [*TINY_FLAGS, f"--out={out}", "--devices=2"]
+
+    command = shlex.join(
+        [sys.executable, "-m", "experiments.bounds_vs_samples", *flags]
+    )
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -f 6; exec {command}"],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "File too large" in done.stderr and done.stderr.count("\n") == 1
+    assert not [p for p in out.rglob("*") if p.name.startswith((".a", ".m", "saving"))]
+    code, printed, errors = finish(program(f"--out={out}", "--resume", "--devices=2"))
+    assert code == 0 and "8 of 8 runs" in printed, errors
+
+
+def test_asking_git_never_locks_the_repository(monkeypatch):
+    """`git status` refreshes the index: cut short, it left index.lock in the way of commits."""
+    asked, original = [], subprocess.run
+
+    def noted(command, **options):
+        asked.append(command)
+        return original(command, **options)
+
+    monkeypatch.setattr(run_folder.subprocess, "run", noted)
+    run_folder.versions()
+    assert len(asked) == 2 and all("--no-optional-locks" in c for c in asked)

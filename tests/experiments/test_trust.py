@@ -1,0 +1,249 @@
+"""A run folder that was received runs no code; a folder is one process's at a time; versions."""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import types
+
+import pytest
+
+from experiments import evaluate
+from experiments.bounds_vs_samples import PROGRAM
+from experiments.lab import command_line, plugins, run_folder
+from experiments.lab.program import settings_of
+from experiments.lab.refusals import Refusal
+from tests.experiments.test_plugin_files import PLUGIN
+from tests.experiments.tiny import TINY, content, finish, program, read, run
+
+CONFIG = dataclasses.replace(
+    TINY, sizes=(32,), seeds=1, draws=1, bounds=("bartlett_2017",)
+)
+NARROW = """
+
+from nets.mlp import MLP
+
+
+def narrow(*, features, image, classes, width, depth, biases):
+    return MLP(width, depth=depth, classes=classes, biases=biases)
+
+
+NETWORKS = {"narrow": narrow}
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("trust") / "finished"
+    run(CONFIG, out)
+    return out
+
+
+@pytest.fixture
+def folder(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "a")
+
+
+def rewritten(folder, **changes):
+    """A folder as somebody may send it: his settings, and checksums that fit."""
+    path = folder / "config.json"
+    stored = json.loads(path.read_text())
+    stored["settings"] |= changes.pop("settings", {})
+    run_folder.write_json(path, stored | changes)
+
+
+def call(folder, **flags):
+    """What `--resume` or `--redraw` makes of a folder, up to its settings."""
+    values = {"preset": None, "resume": False, "redraw": False, "out": str(folder)}
+    with pytest.MonkeyPatch.context() as patch:
+        typed = {n: flags.pop(n) for n in ("plugin",) if n in flags}
+        patch.setattr(
+            command_line.flags, "FLAGS", types.SimpleNamespace(**values | flags)
+        )
+        return command_line.settings_from_flags(PROGRAM, typed)
+
+
+def test_the_code_that_a_folder_names_is_not_run(folder, tmp_path, entered):
+    mine, ran = tmp_path / "mine.py", tmp_path / "ran"
+    mine.write_text(f"open({str(ran)!r}, 'w').close()\n{PLUGIN}")
+    digest = hashlib.sha256(mine.read_bytes()).hexdigest()
+    rewritten(folder, settings={"plugin": str(mine)}, plugin_sha256=digest)
+    line = f"plugin {mine}, sha256 {digest}: give --plugin=FILE"
+    for what in ("resume", "redraw"):
+        with pytest.raises(Refusal, match=line):
+            call(folder, **{what: True})
+    code, printed, errors = finish(program(f"--out={folder}", "--resume"))
+    assert code == 2 and not printed and errors.count("\n") == 1
+    assert line in errors
+    assert not ran.exists()
+    assert call(folder, resume=True, plugin="other.py").plugin == "other.py"
+    # of an older folder nothing more is known
+    rewritten(folder, settings={"plugin": str(mine)}, plugin_sha256=None)
+    with pytest.raises(Refusal, match=r"mine\.py \(of which it has no checksum\)"):
+        call(folder, resume=True)
+
+
+def test_evaluate_runs_no_code_of_a_folder(folder, tmp_path, entered):
+    mine, ran = tmp_path / "mine.py", tmp_path / "ran"
+    mine.write_text(f"open({str(ran)!r}, 'w').close()\n{PLUGIN}{NARROW}")
+    digest = hashlib.sha256(mine.read_bytes()).hexdigest()
+    rewritten(
+        folder, plugin_sha256=digest, settings={"plugin": str(mine), "network": "narrow"}
+    )  # fmt: skip
+    typed = {"weights": f"{folder}/weights/*", "bounds": ("bartlett_2017",)}
+
+    def evaluated(out, **more):
+        config = settings_of(evaluate.PROGRAM, None, typed=typed | more)
+        return run(config, tmp_path / out, evaluate.PROGRAM)
+
+    with pytest.raises(Refusal, match=f"sha256 {digest}: give --plugin=FILE"):
+        evaluated("b")
+    assert not ran.exists()
+    changed = tmp_path / "changed.py"
+    changed.write_text(f"{mine.read_text()}# changed\n")
+    with pytest.raises(Refusal, match=r"another version of its plugin.*narrow"):
+        evaluated("b", plugin=str(changed))
+    assert ran.exists()  # it was named in this call
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_changed_plugin_is_said_or_refused(tmp_path, entered, capsys):
+    mine, out = tmp_path / "mine.py", tmp_path / "a"
+    mine.write_text(PLUGIN + NARROW)
+    config = dataclasses.replace(CONFIG, plugin=str(mine), bounds=("mine_2026",))
+    run(config, out)
+    stored = run_folder.stored(out)
+    assert stored["plugin_sha256"] == hashlib.sha256(mine.read_bytes()).hexdigest()
+    plugin = plugins.load(str(mine))
+    changed = dataclasses.replace(plugin, sha256="f" * 64)
+    state = {"redraw": False, "is_begun": True, "is_finished": True}
+
+    def check(its=changed, stored=stored, **changes):
+        plugins.check_version(str(out), its, stored, **state | changes)
+        return capsys.readouterr().err
+
+    capsys.readouterr()
+    assert check(plugin) == ""
+    with pytest.raises(Refusal, match="--redraw bounds it with the new one"):
+        check()
+    assert "ffff" in check(redraw=True) and "ffff" in check(is_finished=False)
+    measures = dataclasses.replace(changed, measures=1)
+    with pytest.raises(Refusal, match=f"delete {out}/measured"):
+        check(measures, is_finished=False)
+    assert check(measures, is_finished=False, is_begun=False)
+    for used in ({"network": "narrow"}, {"vary": "network=mlp,narrow"}):
+        own = stored | {"settings": stored["settings"] | used}
+        for redraw in (False, True):
+            with pytest.raises(Refusal, match=r"decides what is trained \(narrow\)"):
+                check(stored=own, redraw=redraw)
+
+    # and so from end to end: another formula under the same name
+    twice = PLUGIN.replace("jnp.sum(jnp.log(", "2 * jnp.sum(jnp.log(")
+    before = [float(r["excess"]) for r in read(out, "bounds")]
+    mine.write_text(twice)
+    plugins.load.cache_clear()
+    from bounds import registry
+
+    del registry.BOUNDS["mine_2026"]
+    from nets.registry import NETWORKS
+
+    NETWORKS.pop("narrow", None)
+    with pytest.raises(Refusal, match="--redraw bounds it with the new one"):
+        run(config, out, resume=True)
+    run(config, out, redraw=True)
+    assert "another version of its plugin" in capsys.readouterr().err
+    after = [float(r["excess"]) for r in read(out, "bounds")]
+    ratio = (
+        30 * 2
+    )  # the product of fan-outs, squared now: one hidden layer, two classes
+    assert [b / a for a, b in zip(before, after, strict=True)] == pytest.approx(
+        [ratio] * len(before)
+    )
+    digest = hashlib.sha256(twice.encode()).hexdigest()
+    assert run_folder.stored(out)["plugin_sha256"] == digest
+
+
+HOLD = """
+import filelock, sys, time
+lock = filelock.FileLock(sys.argv[1])
+lock.acquire()
+print(1, flush=True)
+time.sleep(60)
+"""
+
+
+def test_two_processes_on_one_folder(folder, finished):
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, folder / ".lock"], stdout=subprocess.PIPE
+    ) as other:
+        try:
+            assert other.stdout.readline() == b"1\n"
+            before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
+            for what in ("resume", "redraw"):
+                with pytest.raises(Refusal, match="another process is at work on it"):
+                    run(CONFIG, folder, **{what: True})
+            assert {p: p.stat().st_mtime_ns for p in folder.rglob("*")} == before
+        finally:
+            other.kill()
+    run(CONFIG, folder, resume=True)  # a killed process leaves no lock behind
+    assert content(folder) == content(finished)
+
+
+def test_a_new_folder_is_locked_from_its_first_moment(tmp_path):
+    made = run_folder.RunFolder.create(tmp_path / "a", "x", CONFIG, None)
+    with pytest.raises(Refusal, match="another process"):
+        run_folder.RunFolder.resume(tmp_path / "a", "x", CONFIG, None)
+    made.close()
+    with run_folder.RunFolder.resume(tmp_path / "a", "x", CONFIG, None):
+        pass
+
+
+def test_a_file_system_without_locks_is_said(tmp_path, monkeypatch, capsys):
+    def no_lock(*_, **__):
+        raise OSError(95, "Operation not supported")
+
+    run_folder.RunFolder.create(tmp_path / "a", "x", CONFIG, None).close()
+    monkeypatch.setattr(run_folder.filelock.FileLock, "acquire", no_lock)
+    with run_folder.RunFolder.resume(tmp_path / "a", "x", CONFIG, None):
+        assert "this file system has no locks" in capsys.readouterr().err
+
+
+def test_other_versions_are_said_and_recorded_with_each_run(
+    folder, monkeypatch, capsys
+):
+    """Half of it measured by one version of jax, half by another."""
+    before = run_folder.made_with(folder / "measured" / "m32_seed0_draw0.npz")
+    assert before == run_folder.versions()
+    now = before | {
+        "packages": before["packages"] | {"jax": "99.0"}, "source_sha256": "c" * 64,
+        "device": "4 x H100 (gpu)",
+    }  # fmt: skip
+    monkeypatch.setattr(run_folder, "versions", lambda: now)
+    run_folder._made_here.cache_clear()
+    run(CONFIG, folder, resume=True)  # shown only: nothing is made
+    assert not capsys.readouterr().err
+    (folder / "measured" / "m32_seed0_draw0.npz").unlink()
+    try:
+        run(CONFIG, folder, resume=True)
+    finally:
+        run_folder._made_here.cache_clear()
+    (line,) = [
+        one for one in capsys.readouterr().err.splitlines() if "other versions" in one
+    ]
+    jax_before = before["packages"]["jax"]
+    assert f"jax 99.0 (before: {jax_before})" in line and "H100" in line
+    assert "code sha256 cccccccccc" in line and "numpy" not in line
+    assert run_folder.made_with(folder / "measured" / "m32_seed0_draw0.npz") == now
+    weights = folder / "weights" / "m32_seed0_draw0.safetensors"
+    assert run_folder.made_with(weights) == before
+    recorded = json.loads((folder / "versions.json").read_text())
+    assert recorded["commit"] == before["commit"] and recorded["later"] == [now]
+
+
+def test_how_many_cpu_devices_there_are_is_no_other_version():
+    one = {"device": "1 x cpu (cpu)", "packages": {"jax": "1"}, "commit": None}
+    other = one | {"device": "8 x cpu (cpu)", "commit": "a" * 40}
+    assert run_folder.changes_between(one, other) == ""
+    assert run_folder.changes_between(one, one | {"packages": {"jax": "2"}})
