@@ -63,7 +63,7 @@ device-check: $(VENV)/.installed
 # One network, all bounds; then a stochastic one and one of few bits, trained for theirs.
 library: $(VENV)/.installed
 	$(BIN)/python -m experiments.bounds_vs_samples --problem=mnist $(if $(DATA),--data_dir=$(DATA)) \
-	  --width=128 --depth=1 --sizes=8192 --seeds=1 --save_weights --bounds=gradient_noise_epoch1 \
+	  --width=128 --depth=1 --sizes=8192 --seeds=1 --bounds=gradient_noise_epoch1 \
 	  --out=$(LIBRARY)/network $(if $(wildcard $(LIBRARY)/network/config.json),--resume)
 	$(BIN)/python -m experiments.evaluate $(if $(DATA),--data_dir=$(DATA)) \
 	  --weights=$(LIBRARY)/network/weights/m8192_seed0_draw0.safetensors --out=$(LIBRARY)/bounds \
