@@ -172,10 +172,10 @@ def _refute(every, measured, delta):
     for row, error, n, chance in accused:
         spec = bounds.BOUNDS[row["bound"]]
         row["status"] = (
-            f"{REFUTED}: the {spec.speaks_of} network errs on {error:.4g} of {n} held-out "
-            f"examples, which has probability {chance:.1g} if the bound is right; {len(accused)} "
-            f"of {len(compared)} certificates compared are refuted, delta = {delta:g} allows "
-            f"{delta * len(compared):.3g} to fail"
+            f"{REFUTED}: the {spec.speaks_of} network errs on {error:.4g} of {n}, of "
+            f"probability {chance:.1g} if it held; Of {len(compared)} certificates compared "
+            f"{len(accused)} are refuted, delta = {delta:g} allows {delta * len(compared):.3g} to "
+            "fail"
         )
 
 

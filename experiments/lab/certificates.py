@@ -41,19 +41,25 @@ def is_refuted(row: Mapping[str, Any]) -> bool:
 
 
 def refuted(rows: Sequence[Mapping[str, Any]], key: str) -> list[str]:
-    """A sentence on each certificate that is refuted; of very many the first.
+    """A sentence on the certificates that are refuted, if there are any; of many the first.
 
     Args:
       rows: of bounds.csv.
       key: column with the name of the network.
     """
-    lines = [
-        f"{row['bound']} of {row[key]} is {row['status']}."
-        for row in rows
-        if is_refuted(row)
-    ]
-    more = len(lines) - _MOST_REFUTED
-    return lines[:_MOST_REFUTED] + ([f"{more} more are REFUTED."] if more > 0 else [])
+    found = [row for row in rows if is_refuted(row)]
+    if not found:
+        return []
+    parts = []
+    for row in found[:_MOST_REFUTED]:
+        what = row["status"].removeprefix(f"{REFUTED}: ").partition("; ")[0]
+        parts.append(
+            f"{row['bound']} of {row[key]} (at most {report.at_most(row['value'])}; {what})"
+        )
+    if len(found) > len(parts):
+        parts.append(f"and {len(found) - len(parts)} more")
+    compared = found[0]["status"].partition("; ")[2]
+    return [f"{REFUTED} by held-out examples: {', '.join(parts)}. {compared}."]
 
 
 def shown_status(rows: Sequence[Mapping[str, Any]]) -> str:
