@@ -170,6 +170,8 @@ def values(
     Raises:
       ValueError: a name, `delta` or `margin` that cannot be.
     """
+    if isinstance(names, str):
+        raise ValueError(f"names={names!r}: must be a list of names; say [{names!r}]")
     names = tuple(registry.BOUNDS) if names is None else tuple(names)
     unknown = [name for name in names if name not in registry.BOUNDS]
     if unknown:

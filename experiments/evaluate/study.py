@@ -134,6 +134,12 @@ def _network(stored: weights.Stored, train: Examples, test: Examples | None) -> 
             "leave --problem and --data out"
         )
     first, last = stored.final[0], stored.final[-1]
+    if last.kernel.shape[1] == 1:
+        raise Refusal(
+            f"{stored.path}: its last layer {last} has one output, whose sign is the class; an "
+            "output for each class is needed: store that layer as two columns, -w/2 and w/2 "
+            "(and -b/2 and b/2), which says the same"
+        )
     if first.kernel.shape[0] != train.inputs.shape[1]:
         raise Refusal(
             f"{stored.path}: its first layer {first} takes {first.kernel.shape[0]} inputs, "

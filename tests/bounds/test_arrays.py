@@ -60,3 +60,8 @@ def test_bytes_and_lists_are_numbers():
     of_lists = bounds.from_arrays([w.tolist() for w in W], whole.tolist(), Y.tolist())
     names = ["train_error", "path_norm"]
     assert bounds.values(of_bytes, names) == bounds.values(of_lists, names)
+
+
+def test_one_name_alone_is_told_to_be_a_list():
+    with pytest.raises(ValueError, match=r"say \['train_error'\]"):
+        bounds.values(None, "train_error")

@@ -86,6 +86,19 @@ def test_files_of_something_else(given, tmp_path, array, why):
         evaluated(given[0], tmp_path / "out", outputs=f"{tmp_path}/logits.npy")
 
 
+def test_a_head_of_one_logit_is_told_how_to_become_two(given, tmp_path):
+    data = np.load(given[0] / "data.npz")
+    np.savez(tmp_path / "data.npz", x=data["x"], y=data["y"] % 2)
+    np.savez(tmp_path / "net.npz", w0=np.ones((6, 4), "f"), w1=np.ones((4, 1), "f"))
+    with pytest.raises(
+        Refusal, match=r"one output, whose sign is the class.*-w/2 and w/2"
+    ):
+        evaluated(
+            tmp_path, tmp_path / "out", weights=f"{tmp_path}/net.npz",
+            data=f"{tmp_path}/data.npz",
+        )  # fmt: skip
+
+
 def test_the_activation_is_asked_for(given, tmp_path):
     with pytest.raises(
         Refusal, match=r"--activation is missing: .*net.npz has 3 layers"
