@@ -276,6 +276,8 @@ def _run(asked, fields, instead):
         raise Refusal(f"--figures={values.figures}: some of {', '.join(FORMATS)}")
     seconds = values.checkpoint_seconds
     seconds = CHECKPOINT_SECONDS if seconds is None else seconds
+    if not seconds >= 0:  # nor what is no number
+        raise Refusal(f"--checkpoint_seconds={seconds}: must be a number >= 0")
     if values.lanes is not None and values.lanes < 1:
         raise Refusal(f"--lanes={values.lanes}: must be a whole number >= 1")
     config = settings_from_flags(asked, given)
