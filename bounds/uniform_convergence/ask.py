@@ -88,18 +88,25 @@ def observe(
       `Errors`.
 
     Raises:
-      ValueError: the sampler or S' returns another number of examples, or h no labels.
+      ValueError: m, runs or n_test is < 1; the sampler or S' returns another number of
+        examples, S' other examples than the sampler's are, or h no labels; or the sampler
+        returns the same whatever its key.
     """
+    for name, count in {"m": m, "runs": runs, "n_test": n_test}.items():
+        if count < 1:
+            raise ValueError(f"{name}={count}: must be a whole number >= 1")
     layout = layout or make_layout()
     test_key, runs_key, other_key = jax.random.split(key, 3)
     test = _checked("sampler", sampler(test_key, n_test), n_test)
-    turned = _checked("sprime", sprime(*sampler(other_key, n_test)), n_test)
+    _check_draws(sampler, key)
+    given = sampler(other_key, n_test)
+    turned = _turned(given, sprime(*given), n_test)
 
     def one(test, index):
         draw_key, learn_key = jax.random.split(jax.random.fold_in(runs_key, index))
         train = sampler(draw_key, m)
         h = learner(learn_key, *train)
-        sets = (train, _checked("sprime", sprime(*train), m), *test)
+        sets = (train, _turned(train, sprime(*train), m), *test)
         return [jnp.mean(_predicted(h, x, y) != y) for x, y in sets]
 
     program = map_lanes(layout, one, shared=1)
@@ -121,12 +128,50 @@ def _checked(name, pair, count):
     return inputs, labels
 
 
+def _turned(given, pair, count):
+    """S' of a set: as many examples, such as those of the set."""
+    turned = _checked("sprime", pair, count)
+    for name, before, after in zip(("inputs", "labels"), given, turned, strict=True):
+        a, b = jnp.asarray(before), jnp.asarray(after)
+        if a.shape != b.shape or _are_of_two_kinds(a, b):
+            raise ValueError(
+                f"sprime returned {name} {b.dtype}{list(b.shape)}, the sampler's are "
+                f"{a.dtype}{list(a.shape)}; S' must be such a set as S"
+            )
+    return turned
+
+
+def _are_of_two_kinds(a, b):
+    """Whether one is numbers and the other words of truth, or fractions."""
+    kinds = a.dtype.kind, b.dtype.kind
+    return kinds[0] != kinds[1] and bool({"b", "f"} & set(kinds))
+
+
+# So many draws of so many examples are looked at. If they are independent and not all one
+# point, they are never the same.
+_DRAWS, _EXAMPLES = 4, 32
+
+
+def _check_draws(sampler, key):
+    """Raises a `ValueError` where the sampler's inputs or labels do not depend on its key.
+
+    Draws that are all the same would look like a map S' that is wrong, or like certainty.
+    """
+    keys = [jax.random.fold_in(key, number) for number in range(_DRAWS)]
+    draws = [sampler(own, _EXAMPLES) for own in keys]
+    for name, parts in zip(("inputs", "labels"), zip(*draws, strict=True), strict=True):
+        first, *others = map(np.asarray, parts)
+        if (first != first[:1]).any() and all(np.array_equal(first, o) for o in others):
+            raise ValueError(
+                f"sampler returned the same {name} for {_DRAWS} keys; its examples must be drawn "
+                "anew with every key, each independently"
+            )
+
+
 def _predicted(h, inputs, labels):
     """h(inputs), which must be labels as the sampler's are: of that shape and kind."""
     found = jnp.asarray(h(inputs))
-    kinds = [jnp.asarray(a).dtype.kind for a in (found, labels)]
-    is_other = kinds[0] != kinds[1] and bool({"b", "f"} & set(kinds))
-    if found.shape != labels.shape or is_other:
+    if found.shape != labels.shape or _are_of_two_kinds(found, jnp.asarray(labels)):
         raise ValueError(
             f"h returned {found.dtype}{list(found.shape)}, the labels are "
             f"{labels.dtype}{list(labels.shape)}; it must predict such labels"

@@ -12,6 +12,7 @@ from experiments.lab.settings import (
     one_of,
     positive,
     redefault,
+    repetitions,
     setting,
 )
 from experiments.lab.sgd_settings import SgdSettings
@@ -39,9 +40,9 @@ class Settings(SgdSettings, BoundSettings):
         (128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768),
         "training-set sizes m", distinct_sizes
     )  # fmt: skip
-    seeds: int = setting(4, "initialisations, each with its own draws", at_least_1)
+    seeds: int = setting(4, "initialisations, each with its own draws", repetitions)
     draws: int = setting(
-        2, "independent training sets an initialisation is trained on", at_least_1
+        2, "independent training sets an initialisation is trained on", repetitions
     )  # fmt: skip
     vary: str | None = setting(
         None, "a setting to sweep at every size, e.g. width=100,1000 or loss=sigmoid,squared"

@@ -42,16 +42,24 @@ class SizeStudy(Study):
     problems: Mapping[str, Problem]
 
 
+def check_flags(config: Settings) -> None:
+    """Raises a `Refusal` where settings do not go together, before any data are read."""
+    config.check_batch()
+    if config.optimizer != "sgd" and config.momentum:
+        raise Refusal(f"--momentum={config.momentum}: goes with --optimizer=sgd; use 0")
+    if config.network not in NETWORKS:
+        raise Refusal(
+            f"--network={config.network}: must be one of {', '.join(NETWORKS)}"
+        )
+
+
 def model_of(config: Settings, problem: Problem) -> Any:
     """The network that is trained.
 
     Raises:
       Refusal: there is no such network, or it cannot learn the problem.
     """
-    if config.network not in NETWORKS:
-        raise Refusal(
-            f"--network={config.network}: must be one of {', '.join(NETWORKS)}"
-        )
+    check_flags(config)
     if problem.needs_biases and not config.biases:
         raise Refusal(f"--biases=false: {problem.needs_biases}; use --biases")
     try:
@@ -76,9 +84,7 @@ def plan_of(config: Settings, problem: Problem) -> training.Plan:
     Raises:
       Refusal: a batch that no training set fills, or sizes that the problem has not.
     """
-    config.check_batch()
-    if config.optimizer != "sgd" and config.momentum:
-        raise Refusal(f"--momentum={config.momentum}: goes with --optimizer=sgd; use 0")
+    check_flags(config)
     largest = problem.largest_size(config.draws)
     if largest is not None and max(config.sizes) > largest:
         raise Refusal(
@@ -129,6 +135,8 @@ def make(
       of_problem: (settings, name) -> the same settings for another problem.
     """
     configs = variants(config, of_problem)
+    for own in configs.values():
+        check_flags(own)
     problems = {variant: problem_of(c) for variant, c in configs.items()}
     plans = {v: plan_of(c, problems[v]) for v, c in configs.items()}
     runs = [run for v, c in configs.items() for run in runs_of(c, v)]

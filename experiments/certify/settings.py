@@ -16,6 +16,7 @@ from experiments.lab.settings import (
     one_of,
     positive,
     redefault,
+    repetitions,
     seed_number,
     setting,
     whole_number,
@@ -53,7 +54,7 @@ class Settings(BoundSettings):
     )  # fmt: skip
     size: int = setting(60000, "training images in all", at_least_1)
     seeds: int = setting(
-        1, "repetitions, each with its own initial weights and order of the images", at_least_1
+        1, "repetitions, each with its own initial weights and order of the images", repetitions
     )  # fmt: skip
     width: int = setting(600, "units of a hidden layer", at_least_1, group=NETWORK)
     depth: int = setting(2, "hidden layers", at_least_1, group=NETWORK)

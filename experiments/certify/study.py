@@ -48,13 +48,17 @@ def speaks_of_learned(name: str) -> bool:
     return "learned" in bounds.requires([name])
 
 
-def check_together(config: Settings, problem: Problem) -> None:
-    """Raises a `Refusal` where settings do not go together."""
+def check_size(config: Settings, problem: Problem) -> None:
+    """Raises a `Refusal` where there are fewer images than are asked for."""
     largest = problem.largest_size(1)
     if largest is not None and config.size > largest:
         raise Refusal(
             f"--size={config.size}: more images than there are, {largest}; use fewer"
         )
+
+
+def check_flags(config: Settings) -> None:
+    """Raises a `Refusal` where settings do not go together, before any data are read."""
     parts = {"--size": config.size - prior_size(config)}
     if config.prior_share > 0:
         parts["--prior_share"] = prior_size(config)
@@ -96,8 +100,9 @@ def _check_bounds(config):
 
 def make(config: Settings) -> CertifyStudy:
     """The study that settings ask for."""
+    check_flags(config)
     problem = problem_of(config)
-    check_together(config, problem)
+    check_size(config, problem)
     features, shape = problem.features, (config.width, config.depth, problem.classes)
     is_posterior = config.method == "posterior"
     # In a subspace each bias would cost as many bits as a weight of a core.

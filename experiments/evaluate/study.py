@@ -151,12 +151,16 @@ def _network(stored: weights.Stored, train: Examples, test: Examples | None) -> 
                 f"{stored.path}: its last layer {last} has {last.kernel.shape[1]} outputs, "
                 f"a label is {examples.labels.max()}; give the data it was trained on"
             )
-    network = bounds.from_arrays(
-        _arrays(stored.final, "kernel"),
-        train.inputs,
-        train.labels,
-        biases=_arrays(stored.final, "bias"),
-        init=_arrays(stored.init, "kernel"),
-        init_biases=_arrays(stored.init, "bias"),
-    )
+    try:
+        with np.errstate(over="ignore"):  # what float32 has not is refused
+            network = bounds.from_arrays(
+                _arrays(stored.final, "kernel"),
+                train.inputs,
+                train.labels,
+                biases=_arrays(stored.final, "bias"),
+                init=_arrays(stored.init, "kernel"),
+                init_biases=_arrays(stored.init, "bias"),
+            )
+    except ValueError as error:
+        raise Refusal(f"{stored.path}, with its data: {error}") from error
     return network, test

@@ -16,7 +16,7 @@ from absl import app, flags, logging
 
 from experiments.lab import devices, plugins, program, run_folder, settings
 from experiments.lab.figures import FORMATS
-from experiments.lab.refusals import Refusal, say, why_not_written
+from experiments.lab.refusals import Refusal, in_one_line, say, why_not_written
 from experiments.lab.settings import FOLDER, GROUPS, MACHINE, parsed, setting
 from experiments.lab.training import CHECKPOINT_SECONDS
 from experiments.problems import PROBLEMS
@@ -185,7 +185,7 @@ def refuse(line: str, code: int = 2) -> NoReturn:
     """Ends the program with one line on what is wrong, and an exit code."""
     path = Path(sys.argv[0])
     name = path.parent.name if path.name == "__main__.py" else path.stem
-    print(f"{name}: {line}", file=sys.stderr)
+    print(in_one_line(f"{name}: {line}"), file=sys.stderr)
     sys.stderr.flush()
     sys.exit(code)
 
@@ -276,6 +276,8 @@ def _run(asked, fields, instead):
         raise Refusal(f"--figures={values.figures}: some of {', '.join(FORMATS)}")
     seconds = values.checkpoint_seconds
     seconds = CHECKPOINT_SECONDS if seconds is None else seconds
+    if not seconds >= 0:  # nor what is no number
+        raise Refusal(f"--checkpoint_seconds={seconds}: must be a number >= 0")
     if values.lanes is not None and values.lanes < 1:
         raise Refusal(f"--lanes={values.lanes}: must be a whole number >= 1")
     config = settings_from_flags(asked, given)

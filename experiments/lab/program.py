@@ -273,12 +273,13 @@ def run(
     settings.check(config)
     plugin = plugins.load(getattr(config, "plugin", None))
     study = _with_contents(program.study(config))
-    if not (resume or redraw):
-        _say_size(study, Path(out))
+    size = "" if resume or redraw else _size_of_weights(study, Path(out))
     with RunFolder.open(
         out, program.name, config, study.fingerprint, resume=resume, redraw=redraw,
         plugin_sha256=plugin.sha256,
     ) as folder:  # fmt: skip
+        if size:
+            print(size, flush=True)
         if resume or redraw:
             _reopen(program, study, folder, plugin, redraw)
         if not folder.is_finished:
@@ -334,16 +335,16 @@ def _kept(study):
     return [r for stage in study.stages if stage.is_kept for r in stage.runs]
 
 
-def _say_size(study, out):
-    """Says how large the weights will be that are kept.
+def _size_of_weights(study, out):
+    """One line on how large the weights will be that are kept, or ''.
 
     Raises:
       Refusal: there is no room for them.
     """
     kept, trained = _kept(study), Trained(RunFolder(out), study.stages)
-    size = sum(trained.size_of(r) for r in kept)
     if not kept:
-        return
+        return ""
+    size = sum(trained.size_of(r) for r in kept)
     what = f"the weights of {len(kept)} runs take {_bytes(size)}"
     # Learned weights are there twice until all is measured.
     there = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
@@ -353,7 +354,7 @@ def _say_size(study, out):
             f"--out={out}: {what}, half as much again while it runs, and {_bytes(free)} are "
             "free there; use another place, or --save_weights=false"
         )
-    print(f"{out}: {what}; --save_weights=false leaves them out", flush=True)
+    return f"{out}: {what}; --save_weights=false leaves them out"
 
 
 def _bytes(count):

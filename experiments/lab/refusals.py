@@ -9,9 +9,14 @@ class Refusal(Exception):
     """A request that cannot be met: names the flag or file, the value and the remedy."""
 
 
+def in_one_line(text: str) -> str:
+    """A text as one line that a terminal shows: names in it may come from anybody's files."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def say(line: str) -> None:
     """One line, on the side, on what is not as one would expect; the program goes on."""
-    print(line, file=sys.stderr, flush=True)
+    print(in_one_line(line), file=sys.stderr, flush=True)
 
 
 # With these a system says that it will not take what is written.

@@ -63,23 +63,43 @@ at_least_1 = (
     lambda value: 1 <= value < 2**31,
     "a whole number >= 1, and below 2^31",
 )
+repetitions = (
+    lambda value: 1 <= value <= 10**5,
+    "a whole number >= 1, and at most 100000",
+)
 seed_number = (
     lambda value: 0 <= value < 2**32,
     "a whole number >= 0, and below 2^32",
 )
-positive = (lambda value: math.isfinite(value) and value > 0, "a finite number > 0")
-not_negative = (lambda v: math.isfinite(v) and v >= 0, "a finite number >= 0")
+# The least and the largest that float32 holds in full precision: networks are trained in it,
+# and what is less is 0 there, what is more infinite.
+_LEAST, _LARGEST = 2.0**-126, (2 - 2.0**-23) * 2.0**127
+positive = (
+    lambda value: _LEAST <= value <= _LARGEST,
+    "a finite number > 0, as float32 has them",
+)
+not_negative = (
+    lambda value: value == 0 or _LEAST <= value <= _LARGEST,
+    "a finite number >= 0, as float32 has them",
+)
 fraction = (lambda value: 0 <= value <= 1, "a number in [0, 1]")
 below_1 = (lambda value: 0 <= value < 1, "a number in [0, 1)")
-open_fraction = (lambda value: 0 < value < 1, "a number in (0, 1)")
+# Its inverse is taken in float32, too.
+open_fraction = (lambda value: 1e-30 <= value < 1, "a number in (0, 1), at least 1e-30")
 whole_number = (lambda value: 0 <= value < 2**31, "a whole number >= 0, and below 2^31")
 two_radii = (
-    lambda r: len(r) == 2 and all(0 < v < float("inf") for v in r) and r[0] != r[1],
-    "two different finite numbers > 0",
+    # Squared in float32, over many coordinates.
+    lambda r: len(r) == 2 and all(1e-15 <= v <= 1e15 for v in r) and r[0] != r[1],
+    "two different finite numbers > 0, from 1e-15 to 1e15",
 )
 distinct_sizes = (
-    lambda values: values and min(values) >= 1 and len(set(values)) == len(values),
-    "whole numbers >= 1, each once, separated by commas",
+    lambda values: (
+        values
+        and min(values) >= 1
+        and max(values) < 2**31
+        and len(set(values)) == len(values)
+    ),
+    "whole numbers >= 1 and below 2^31, each once, separated by commas",
 )
 
 
@@ -175,11 +195,14 @@ def shown(value: Any) -> str:
 
 
 def check(config: Any) -> None:
-    """Raises a `Refusal` that names the first setting with a value it must not have."""
+    """Raises a `Refusal` that names all settings with a value they must not have."""
+    wrong = []
     for field in dataclasses.fields(config):
         rule, value = field.metadata["check"], getattr(config, field.name)
         if rule and value is not None and not rule[0](value):
-            raise Refusal(f"--{field.name}={shown(value)}: must be {rule[1]}")
+            wrong.append(f"--{field.name}={shown(value)}: must be {rule[1]}")
+    if wrong:
+        raise Refusal("; ".join(wrong))
 
 
 def to_json(config: Any) -> dict[str, Any]:

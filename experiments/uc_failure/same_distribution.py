@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.lab.refusals import Refusal
 from experiments.lab.seeding import Purpose, host_generator, key_for
 from experiments.problems import Problem
 from experiments.uc_failure.study import FailureStudy, model_of
@@ -39,7 +40,7 @@ def compared(problem: Problem, model: Any, size: int, rng: np.random.Generator) 
       rng: which coordinates are looked at.
 
     Raises:
-      ValueError: the map does not act on each example by itself.
+      Refusal: the map does not act on each example by itself.
     """
     from bounds.uniform_convergence import two_sample  # SciPy's statistics are slow
 
@@ -48,7 +49,10 @@ def compared(problem: Problem, model: Any, size: int, rng: np.random.Generator) 
         return drawn.inputs, drawn.labels
 
     if not two_sample.acts_on_each(problem.sprime, *draw(0)):
-        raise ValueError("S' must be made example by example")
+        raise Refusal(
+            f"{type(problem).__name__}.sprime: makes an example of S' from others, too, or not a "
+            "finite one; it must act on each example by itself, or nothing follows from it"
+        )
     features = getattr(model, "features", None) or (problem.features,)
     chosen = rng.permutation(sum(features))[:COORDINATES]
     return two_sample.compare_sets(

@@ -10,6 +10,7 @@ from experiments.lab.settings import (
     distinct_sizes,
     one_of,
     redefault,
+    repetitions,
     setting,
     whole_number,
 )
@@ -25,7 +26,7 @@ class Settings(SgdSettings):
         (512, 1024, 2048, 4096, 8192), "training-set sizes m", distinct_sizes
     )  # fmt: skip
     seeds: int = setting(
-        3, "independent runs of a size: training set and initial weights", at_least_1
+        3, "independent runs of a size: training set and initial weights", repetitions
     )  # fmt: skip
     vary: str | None = setting(
         None, "a setting to sweep, e.g. width=100,1000 or radii=1:1.1,1:2"

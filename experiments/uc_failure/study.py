@@ -164,6 +164,9 @@ class _Examine:
 def make(config: Settings) -> FailureStudy:
     """The study that settings ask for."""
     configs = variants(config)
+    for own in configs.values():
+        if own.batch_size is not None:  # else nothing is trained in batches
+            own.check_batch()
     problems = {variant: problem_of(c) for variant, c in configs.items()}
     plans = {v: plan_of(c, problems[v]) for v, c in configs.items()}
     rows = max(config.sizes)

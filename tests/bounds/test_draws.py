@@ -182,3 +182,65 @@ def test_another_number_of_examples_is_refused():
     ):
         with pytest.raises(ValueError, match=name):
             ask(sampler, sum_of_examples, sprime, **options(runs=2))
+
+
+def constant(key, n):
+    return signal_and_noise(jax.random.key(7), n)
+
+
+def balanced(key, n):
+    x, _ = signal_and_noise(key, n)
+    return x, jnp.arange(n) % 2 == 0
+
+
+def fixed_design(key, n):
+    return signal_and_noise(jax.random.key(7), n)[0], signal_and_noise(key, n)[1]
+
+
+@pytest.mark.parametrize(
+    ("sampler", "same"),
+    [(constant, "inputs"), (fixed_design, "inputs"), (balanced, "labels")],
+)
+def test_a_sampler_that_ignores_its_key_is_what_is_blamed(sampler, same):
+    with pytest.raises(
+        ValueError, match=f"sampler returned the same {same} for 4 keys"
+    ):
+        ask(sampler, sum_of_examples, negate_noise, **options(runs=2))
+
+
+def test_one_class_or_one_point_is_no_ignored_key():
+    """A law that is one point has one draw only; one class is a law of labels, too."""
+    for sampler in (
+        lambda key, n: (jnp.ones((n, 3)), jnp.zeros(n, int)),
+        lambda key, n: (jax.random.normal(key, (n, 3)), jnp.zeros(n, int)),
+    ):
+        found = observe(
+            sampler, lambda key, x, y: lambda new: jnp.zeros(len(new), int),
+            lambda x, y: (x, y), **options(runs=2, n_test=10),
+        )  # fmt: skip
+        assert (found.test == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("sprime", "says"),
+    [
+        (
+            lambda x, y: (x[:, :5], y),
+            r"inputs float32\[1000, 5\].*are float32\[1000, 3001\]",
+        ),
+        (lambda x, y: (x[:, None], y), r"inputs float32\[1000, 1, 3001\]"),
+        (
+            lambda x, y: (x, y.astype(float)),
+            r"labels float32\[1000\].*are bool\[1000\]",
+        ),
+    ],
+)
+def test_an_s_prime_of_another_shape_or_kind_is_what_is_blamed(sprime, says):
+    with pytest.raises(ValueError, match=f"sprime returned {says}"):
+        ask(signal_and_noise, sum_of_examples, sprime, **options(runs=2))
+
+
+@pytest.mark.parametrize("name", ["m", "runs", "n_test"])
+def test_no_examples_or_draws_are_refused(name):
+    with pytest.raises(ValueError, match=f"{name}=0: must be"):
+        ask(signal_and_noise, sum_of_examples, negate_noise, **options(**{name: 0}))

@@ -1,13 +1,19 @@
 """Bad input: one clear line, exit code 2, nothing half-written, nothing lost."""
 
 import dataclasses
+import json
+import shutil
+import types
 
 import pytest
 
 from experiments.bounds_vs_samples import PROGRAM
+from experiments.certify import PROGRAM as CERTIFY
+from experiments.lab import command_line, run_folder
 from experiments.lab.program import settings_of
 from experiments.lab.reading import idx
 from experiments.lab.refusals import Refusal
+from experiments.uc_failure import PROGRAM as UC_FAILURE
 from tests.experiments.test_idx import idx_bytes
 from tests.experiments.tiny import TINY, content, finish, program, run
 
@@ -55,6 +61,14 @@ BAD_SETTINGS = [
     ({"vary": "seeds=1,2"}, "--vary=seeds=1,2", "width"),
     ({"vary": "width=30,x"}, "'x'", "--width"),
     ({"vary": "batch_size=8,64", "sizes": (32,)}, "--batch_size=64", "--sizes"),
+    ({"learning_rate": 1e300}, "--learning_rate=1e+300", "as float32 has them"),
+    ({"margin": 1e-300}, "--margin=1e-300", "as float32 has them"),
+    ({"radii": (1.0, 1e30)}, "--radii=1.0,1e+30", "1e-15 to 1e15"),
+    ({"delta": 1e-300}, "--delta=1e-300", "at least 1e-30"),
+    ({"seeds": 2**31 - 1}, "--seeds=2147483647", "at most 100000"),
+    ({"draws": 2**31 - 1}, "--draws=2147483647", "at most 100000"),
+    ({"sizes": (2**31,)}, "--sizes=2147483648", "below 2^31"),
+    ({"vary": "learning_rate=0.1,1e300"}, "--learning_rate=1e+300", "float32"),
 ]
 
 
@@ -67,6 +81,90 @@ def test_a_bad_setting_is_refused_before_anything_is_made(
     message = str(caught.value)
     assert names in message and remedy in message and "\n" not in message
     assert not list(tmp_path.iterdir())
+
+
+def test_all_bad_settings_are_named_in_one_line(tmp_path):
+    with pytest.raises(Refusal) as caught:
+        run(dataclasses.replace(TINY, width=0, depth=0, margin=-1.0), tmp_path / "a")
+    line = str(caught.value)
+    assert "\n" not in line
+    for named in ("--width=0: must be", "--depth=0: must be", "--margin=-1.0: must be"):
+        assert named in line
+
+
+@pytest.mark.parametrize(
+    ("asked", "typed", "names"),
+    [
+        (PROGRAM, {"batch_size": 64, "sizes": (32,)}, "--batch_size=64"),
+        (PROGRAM, {"optimizer": "adam", "momentum": 0.9}, "--momentum=0.9"),
+        (PROGRAM, {"network": "resnet"}, "--network=resnet"),
+        (
+            UC_FAILURE,
+            {"batch_size": 64, "sizes": (32,), "vary": None},
+            "--batch_size=64",
+        ),
+        (CERTIFY, {"size": 10}, "--size: leaves 5 images"),
+        (CERTIFY, {"method": "subspace"}, "--prior_share=0.5"),
+        (CERTIFY, {"prior_epochs": 0}, "--prior_epochs=0"),
+        (CERTIFY, {"bounds": ("bartlett_2017",)}, "--bounds: none speaks of"),
+    ],
+)
+def test_flags_are_checked_together_before_data_are_read(asked, typed, names, tmp_path):
+    """They are nowhere: had they been asked for, that would be what is refused."""
+    problem = "digits" if asked is UC_FAILURE else "mnist"
+    config = settings_of(asked, problem, None, {"data_dir": "/nowhere"} | typed)
+    with pytest.raises(Refusal, match=names):
+        run(config, tmp_path / "a", asked)
+
+
+WRONG_TYPES = {
+    "a word for a number": {"width": "abc"},
+    "a fraction for a whole number": {"width": 30.5},
+    "a number for several": {"sizes": 5},
+    "a word among numbers": {"sizes": [32, "x"]},
+    "several in an object": {"sizes": {"a": 1}},
+    "a word for several words": {"bounds": "all"},
+    "a number for true": {"shuffle": 1},
+    "true for a number": {"width": True},
+    "nothing for a number": {"width": None},
+    "several for one": {"problem": ["hypersphere"]},
+    "a problem there is not": {"problem": "../x"},
+    "a number that is none": {"margin": "nan"},
+    "a number that it must not be": {"depth": -1},
+    "a setting there is not": {"colour": 1},
+}
+
+
+@pytest.mark.parametrize("what", WRONG_TYPES)
+def test_a_config_of_wrong_types_is_one_line(folder, tmp_path, what, monkeypatch):
+    """And what a folder says of itself is checked as what is typed is."""
+    out = tmp_path / "a"
+    shutil.copytree(folder, out)
+    stored = json.loads((out / "config.json").read_text())
+    stored["settings"] |= WRONG_TYPES[what]
+    run_folder.write_json(out / "config.json", stored)
+    values = {"preset": None, "resume": True, "redraw": False, "out": str(out)}
+    monkeypatch.setattr(command_line.flags, "FLAGS", types.SimpleNamespace(**values))
+    with pytest.raises(Refusal) as caught:
+        run(command_line.settings_from_flags(PROGRAM, {}), out, resume=True)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "3", "{}", "null", "[" * 100000, '{"program": 1, "settings": {}, "data_sha256": null}',
+     '{"program": "bounds_vs_samples", "settings": [], "data_sha256": null}'],
+)  # fmt: skip
+def test_a_config_that_is_none_is_one_line(folder, tmp_path, text):
+    out = tmp_path / "a"
+    shutil.copytree(folder, out)
+    with run_folder.whole(out / "config.json") as aside:
+        aside.write_text(text)
+    for what in ("resume", "redraw"):
+        with pytest.raises(
+            Refusal, match=r"its config\.json is no run's|another program"
+        ):
+            run(TINY, out, **{what: True})
 
 
 def test_a_folder_without_the_data_is_refused_before_anything_is_made(tmp_path):

@@ -202,6 +202,26 @@ def test_a_finished_folder_is_shown_not_run_again(folder, capsys, monkeypatch):
     assert "8 of 8 runs" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_a_bound_that_needs_what_was_not_measured_is_had_later(tmp_path, monkeypatch):
+    """By default, without training: as if it had been asked for at first."""
+    few = dataclasses.replace(
+        TINY, sizes=(32,), seeds=1, bounds=("bartlett_2017",), save_weights=True
+    )
+    wanted = dataclasses.replace(
+        few, bounds=("neyshabur_2015_path_l2", "bartlett_2017")
+    )
+    run(wanted, tmp_path / "at_once")
+    run(few, tmp_path / "later")
+    monkeypatch.setattr(lab.training, "train_many", None)  # would raise
+    run(wanted, tmp_path / "later", redraw=True)
+    found = {
+        (r["run"], r["bound"]): r["value"] for r in read(tmp_path / "later", "bounds")
+    }
+    assert {bound for _, bound in found} == set(wanted.bounds) and all(found.values())
+    assert content(tmp_path / "later") == content(tmp_path / "at_once")
+
+
 def test_redraw_measures_the_saved_weights_again(folder, tmp_path):
     before = content(folder)
     (folder / "bounds.csv").write_text("spoilt")

@@ -246,6 +246,7 @@ BAD = {
     "a label is 7": {"weights": "{ours}", "data": "{labels}"},
     "`y_test` is missing": {"weights": "{ours}", "data": "{half}"},
     "is not finite": {"weights": "{ours}", "data": "{nan}"},
+    "weights: not finite (as float32)": {"weights": "{huge}", "data": "{data}"},
 }  # fmt: skip
 
 
@@ -259,6 +260,7 @@ def test_what_cannot_be_used_is_refused_in_one_line(message, files, tmp_path):
         "half": {"x": x, "y": y, "x_test": x},
         "nan": {"x": x * np.nan, "y": y},
     }
+    data["huge"] = {f"w{i}": w * 1e300 for i, w in enumerate(case.weights)}
     for name, arrays in data.items():
         np.savez(tmp_path / f"{name}.npz", **arrays)
     paths = {n: tmp_path / f"{n}.npz" for n in data}

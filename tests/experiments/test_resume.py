@@ -8,7 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.lab import checkpoints
+from experiments.bounds_vs_samples import PROGRAM
+from experiments.lab import checkpoints, settings
 from experiments.lab import program as lab
 from experiments.lab.progress import Progress
 from tests.experiments import tiny_failure
@@ -28,15 +29,20 @@ def killed(out, when, *flags):
 @pytest.mark.parametrize("shuffle", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_killed_twice_and_resumed_as_if_nothing_had_happened(tmp_path, shuffle):
     """Killed when some runs are finished and two half-way; resumed on one device, where
-    one of the two has to wait; killed again; resumed on two."""
-    flags = [
-        "--problem=hypersphere", "--dim=10", "--width=200", "--n_test=200", "--draws=1",
-        "--sizes=32,1500,2048", "--seeds=2", "--margin=1000", "--max_epochs=300",
-        f"--shuffle={str(shuffle).lower()}",
-    ]  # fmt: skip
+    one of the two has to wait; killed again; resumed on two.
+
+    What is not killed runs here: a process of its own costs seconds, and adds nothing.
+    """
+    typed = {
+        "dim": 10, "width": 200, "n_test": 200, "draws": 1, "sizes": (32, 1500, 2048),
+        "seeds": 2, "margin": 1000.0, "max_epochs": 200, "shuffle": shuffle,
+        "bounds": ("bartlett_2017",),
+    }  # fmt: skip
+    config = lab.settings_of(PROGRAM, "hypersphere", None, typed)
+    flags = ["--problem=hypersphere"]
+    flags += [f"--{n}={settings.shown(v)}" for n, v in typed.items()]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    code, _, errors = finish(program(*flags, f"--out={whole}", "--devices=2"))
-    assert code == 0, errors
+    run(config, whole)
 
     trained = broken / "checkpoints" / "trained"
     unfinished = broken / "checkpoints" / "unfinished"
@@ -67,15 +73,16 @@ def test_killed_twice_and_resumed_as_if_nothing_had_happened(tmp_path, shuffle):
     killed(broken, lambda: number() > last, "--resume", "--devices=1")
     assert half_way() == second  # the one that waits is not forgotten
 
-    code, _, errors = finish(program(f"--out={broken}", "--resume", "--devices=2"))
-    assert code == 0, errors
+    run(config, broken, resume=True)
     assert content(broken) == content(whole)
     assert not (broken / "checkpoints").exists()
 
 
 def test_killed_while_checkpoints_are_removed(tmp_path, monkeypatch):
     """All trained, and what is left of the checkpoint is not one any more."""
-    config = dataclasses.replace(TINY, sizes=(32,), seeds=1, save_weights=False)
+    config = dataclasses.replace(
+        TINY, sizes=(32,), seeds=1, save_weights=False, bounds=("bartlett_2017",)
+    )
     with monkeypatch.context() as patch:
         patch.setattr(lab.measuring, "measure", None)
         with pytest.raises(TypeError):

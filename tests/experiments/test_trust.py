@@ -12,9 +12,11 @@ import pytest
 
 from experiments import evaluate
 from experiments.bounds_vs_samples import PROGRAM
+from experiments.certify import PROGRAM as CERTIFY
 from experiments.lab import command_line, plugins, run_folder
-from experiments.lab.program import settings_of
+from experiments.lab.program import presets_of, problems_of, settings_of
 from experiments.lab.refusals import Refusal
+from experiments.uc_failure import PROGRAM as UC_FAILURE
 from tests.experiments.test_plugin_files import PLUGIN
 from tests.experiments.tiny import TINY, content, finish, program, read, run
 
@@ -83,6 +85,26 @@ def test_the_code_that_a_folder_names_is_not_run(folder, tmp_path, entered):
     rewritten(folder, settings={"plugin": str(mine)}, plugin_sha256=None)
     with pytest.raises(Refusal, match=r"mine\.py \(of which it has no checksum\)"):
         call(folder, resume=True)
+
+
+def test_a_name_from_a_folder_is_no_message_to_the_terminal(folder, capsys):
+    name = "a.py\x1b[2J\nall is well"
+    rewritten(folder, settings={"plugin": name}, plugin_sha256="\x07")
+    with pytest.raises(Refusal) as caught:
+        call(folder, resume=True)
+    with pytest.raises(SystemExit):
+        command_line.refuse(str(caught.value))
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and line.rstrip("\n").isprintable()
+    assert r"a.py\x1b[2J\nall is well, sha256 \x07" in line
+
+
+@pytest.mark.parametrize("asked", [PROGRAM, UC_FAILURE, CERTIFY], ids=lambda p: p.name)
+def test_weights_are_kept_whatever_the_preset(asked):
+    """So that another bound after hours of training is no training again."""
+    for problem in problems_of(asked):
+        for preset in presets_of(asked, problem):
+            assert settings_of(asked, problem, preset).save_weights
 
 
 def test_evaluate_runs_no_code_of_a_folder(folder, tmp_path, entered):

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from experiments.lab import program as lab
@@ -10,8 +11,8 @@ from experiments.lab.program import settings_of
 from experiments.lab.refusals import Refusal
 from experiments.lab.settings import check
 from experiments.lab.vary import variants
-from experiments.problems import PROBLEMS
-from experiments.uc_failure import PROGRAM
+from experiments.problems import PROBLEMS, Examples
+from experiments.uc_failure import PROGRAM, same_distribution
 from tests.experiments.tiny import ROOT
 from tests.experiments.tiny_failure import run, tiny
 
@@ -117,3 +118,23 @@ def test_a_bad_command_is_one_line(tmp_path, flags, names, remedy):
     assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
     assert names in done.stderr and remedy in done.stderr, done.stderr
     assert done.stdout == "" and not list(tmp_path.iterdir())
+
+
+def test_an_s_prime_that_mixes_examples_is_one_line():
+    """A plugin's, say: it was a traceback after all had been trained."""
+
+    class Mixed:
+        features = 3
+
+        def draw(self, seed, size):
+            x = np.random.default_rng(seed).standard_normal((size, 3))
+            return Examples(x.astype(np.float32), (x[:, 0] > 0).astype(np.int32))
+
+        def sprime(self, inputs, labels):
+            return inputs[::-1], labels[::-1]
+
+    with pytest.raises(
+        Refusal, match=r"Mixed\.sprime: .*each example by itself"
+    ) as caught:
+        same_distribution.compared(Mixed(), None, 20, np.random.default_rng(0))
+    assert "\n" not in str(caught.value)
