@@ -1,13 +1,14 @@
 """ReLU networks given as arrays: measured and bounded in two calls."""
 
 import math
+import warnings
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bounds import registry
+from bounds import checks, registry
 from bounds.evaluate import evaluate, measure, needs, requires
 from bounds.measures import independence
 from bounds.network import Network
@@ -44,22 +45,29 @@ def from_arrays(
     Args:
       weights: W_1..W_L, `[in, out]` each, the input's first; rounded to float32, as inputs
         are: what is said is said of the rounded network.
-      inputs: `[m, D]`, the training inputs.
+      inputs: `[m, D]`, the training inputs; bytes (uint8) are divided by 255, as pixels are, and
+        other types are taken as they are.
       labels: `[m]`, integers from 0.
       biases: `[out]` each, or None where a layer has none.
       init: the initial weights, as `weights`; without them bounds that need them are not
         available.
       init_biases: as `biases`; zeros where they are not given.
-      holdout: `(inputs, labels)` that no choice has seen.
+      holdout: `(inputs, labels)` that no choice has seen, `inputs` in bytes if the training inputs
+        are.
 
     Returns:
       A `Network`.
 
     Raises:
-      ValueError: arrays that do not go together, are not numbers, or are not finite.
+      ValueError: arrays that do not go together, are not numbers, or are not finite; labels that
+        are not outputs of the network; more than `checks.SHARED_AT_MOST` of the held-out inputs
+        are training inputs (below it a warning says how many).
     """
     weights = [_numbers("weights", w, 2) for w in weights]
     shapes = [w.shape for w in weights]
+    if not shapes:
+        raise ValueError("weights: none; a matrix for each layer is needed")
+    given_bytes = np.asarray(inputs).dtype == np.uint8
     inputs, labels = _examples("inputs", inputs, labels, shapes[-1][1])
     chain = [inputs.shape[1], *(s[1] for s in shapes[:-1])]
     if [s[0] for s in shapes] != chain:
@@ -82,9 +90,16 @@ def from_arrays(
             held_out, its_labels = holdout
         except (TypeError, ValueError):
             raise ValueError("holdout: must be a pair (inputs, labels)") from None
+        if (np.asarray(held_out).dtype == np.uint8) != given_bytes:
+            raise ValueError(
+                "holdout: bytes are divided by 255, other numbers are not; give its inputs in the "
+                "type of the training inputs"
+            )
         held_out, its_labels = _examples("holdout", held_out, its_labels, shapes[-1][1])
         if held_out.shape[1] != chain[0]:
             raise ValueError(f"holdout has {held_out.shape[1]} inputs, not {chain[0]}")
+        if line := checks.shared("holdout", inputs, held_out):
+            warnings.warn(line, stacklevel=2)
         holdout = pad_sample(held_out, its_labels, 0)
     return Network(
         model=Layers(tuple(s[1] for s in shapes), has_biases),
@@ -102,29 +117,32 @@ def _numbers(name, array, rank):
         raise ValueError(
             f"{name}: {array.dtype} of shape {array.shape}; numbers of rank {rank} are needed"
         )
-    array = array.astype(np.float32)
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float32)
     if not np.isfinite(array).all():
         raise ValueError(f"{name}: not finite (as float32)")
     return array
 
 
 def _examples(name, inputs, labels, classes):
-    inputs, labels = _numbers(name, inputs, 2), np.asarray(labels)
+    """Inputs as float32 and labels as int32 that go together."""
+    given, labels = np.asarray(inputs), np.asarray(labels)
+    inputs = _numbers(name, given, 2)
+    if given.dtype == np.uint8:
+        inputs = checks.as_inputs(given)
     if (
-        labels.dtype.kind not in "iu"
-        or labels.shape != inputs.shape[:1]
+        labels.shape != inputs.shape[:1]
         or not labels.size
+        or labels.dtype.kind not in "iu"
     ):
         raise ValueError(
             f"{name} {inputs.shape} with labels {labels.dtype} of shape {labels.shape}: a "
             "whole number for each example is needed"
         )
-    if labels.min() < 0 or labels.max() >= classes:
-        raise ValueError(
-            f"{name}: labels {labels.min()}..{labels.max()}; they must be 0..{classes - 1}, "
-            "one an output"
-        )
-    return inputs, labels
+    classes = min(classes, checks.MOST_CLASSES)
+    return inputs, checks.whole_numbers(
+        f"{name}: labels, one an output", labels, classes
+    )
 
 
 def _biases(name, biases, shapes):

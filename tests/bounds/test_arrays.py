@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import bounds
+from bounds import checks
 
 RNG = np.random.default_rng(0)
 W = [RNG.standard_normal((4, 6)), RNG.standard_normal((6, 3))]
@@ -21,13 +22,16 @@ BAD = {
     "a whole number for each example": {"labels": Y[:10]},
     "labels float64": {"labels": Y + 0.7},
     "labels int64 of shape (20, 1)": {"labels": Y[:, None]},
-    "they must be 0..2": {"labels": Y + 1},
+    "3 is not one of 0..2": {"labels": Y + 1},
+    "-1 is not one of 0..2": {"labels": Y - 1},
     "biases: 1 for 2 layers": {"biases": B[:1]},
     "biases: (6,) for a layer (6, 3)": {"biases": [B[0], B[0]]},
     "init_biases: goes with init": {"init_biases": B},
     "must be a pair": {"holdout": X},
-    "holdout (20, 4) with labels": {"holdout": (X, Y[:5])},
-    "holdout: labels": {"holdout": (X, Y + 9)},
+    "holdout (20, 4) with labels": {"holdout": (X + 1, Y[:5])},
+    "holdout: labels, one an output": {"holdout": (X + 1, Y + 9)},
+    "weights: none": {"weights": []},
+    "holdout: bytes are divided by 255": {"holdout": (np.ones((20, 4), np.uint8), Y)},
     "holdout has 3 inputs, not 4": {"holdout": (X[:, :3], Y)},
 }
 
@@ -65,3 +69,90 @@ def test_bytes_and_lists_are_numbers():
 def test_one_name_alone_is_told_to_be_a_list():
     with pytest.raises(ValueError, match=r"say \['train_error'\]"):
         bounds.values(None, "train_error")
+
+
+@pytest.mark.parametrize("place", ["labels", "holdout"])
+@pytest.mark.parametrize(
+    ("kind", "number"),
+    [
+        (np.int64, 2**32),  # 0 in int32
+        (np.int64, 2**32 + 2),
+        (np.int64, -(2**32) + 1),
+        (np.int64, 2**63 - 1),
+        (np.uint64, 2**64 - 1),  # -1 in int64
+        (np.uint64, 2**63 + 1),
+        (np.uint32, 2**32 - 1),
+    ],
+)
+def test_labels_are_compared_before_they_are_cast(place, kind, number):
+    labels = Y.astype(kind)
+    labels[7] = number
+    arrays = {"labels": labels} if place == "labels" else {"holdout": (X + 1, labels)}
+    with pytest.raises(ValueError, match=f"{number} is not one of 0\\.\\.2") as refusal:
+        bounds.from_arrays(**({"weights": W, "inputs": X, "labels": Y} | arrays))
+    assert "\n" not in str(refusal.value)
+
+
+def test_whole_numbers_are_those_of_python():
+    rng = np.random.default_rng(3)
+    for kind in "bBhHiIlLqQ":
+        info = np.iinfo(kind)
+        for _ in range(50):
+            some = [0, 1, 2, 9, 10, 11, info.max, info.min, info.max - 1]
+            numbers = np.array([some[i] for i in rng.integers(9, size=3)], kind)
+            allowed = all(0 <= n <= 9 for n in numbers.tolist())
+            try:
+                found = checks.whole_numbers("n", numbers, 10)
+            except ValueError:
+                assert not allowed
+            else:
+                assert allowed and found.tolist() == numbers.tolist()
+                assert found.dtype == np.int32
+    for wrong in ([0.0], [True], [2**64], ["1"]):
+        with pytest.raises(ValueError, match="n: of type"):
+            checks.whole_numbers("n", np.asarray(wrong), 10)
+
+
+def test_bytes_are_divided_by_255_and_other_numbers_are_not():
+    """As in `evaluate --data`: see `test_data_files`."""
+    whole = np.abs(60 * X).round().astype(np.uint8)
+    held_out = whole[:5] + np.uint8(1)
+    of_bytes = bounds.from_arrays(W, whole, Y, holdout=(held_out, Y[:5]))
+    expected = np.array([[int(n) / 255 for n in row] for row in whole])
+    np.testing.assert_allclose(of_bytes.sample.inputs[:20], expected, rtol=2e-7)
+    np.testing.assert_allclose(
+        of_bytes.holdout.inputs[:5], np.array(held_out.tolist()) / 255, rtol=2e-7
+    )
+    for other in (whole.tolist(), whole.astype(np.int64), whole.astype(np.uint16)):
+        as_given = bounds.from_arrays([w.tolist() for w in W], other, Y.tolist())
+        np.testing.assert_array_equal(as_given.sample.inputs[:20], whole)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.uint8, np.int32])
+def test_rows_in_common_are_those_that_loops_find(kind):
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        train = rng.integers(3, size=(7, 3)).astype(kind)
+        held_out = rng.integers(3, size=(9, 3)).astype(kind)
+        common = sum(any((a == b).all() for b in train) for a in held_out)
+        assert checks.shared_rows(train, held_out) == common
+    zeros = np.zeros((1, 2))
+    assert checks.shared_rows(zeros, -zeros) == 1
+
+
+def test_held_out_examples_that_are_training_examples():
+    rng = np.random.default_rng(6)
+    fresh, y = rng.standard_normal((200, 4)), np.zeros(200, int)
+    bounds.from_arrays(W, X, Y, holdout=(fresh, y))
+    mixed = np.concatenate([fresh[:-2], X[:2]])
+    with pytest.warns(
+        UserWarning, match="2 of 200 held-out inputs are training inputs"
+    ):
+        bounds.from_arrays(W, X, Y, holdout=(mixed, y))
+    mixed = np.concatenate([fresh[:-3], X[:3]])
+    with pytest.raises(ValueError, match=r"3 of 200 held-out .* more than 1%"):
+        bounds.from_arrays(W, X, Y, holdout=(mixed, y))
+    with pytest.raises(ValueError, match="20 of 20 held-out"):
+        bounds.from_arrays(W, X, Y, holdout=(X, Y))
+    with pytest.raises(ValueError, match="20 of 20 held-out"):  # once rounded the same
+        bounds.from_arrays(W, X, Y, holdout=(X * (1 + 1e-12), Y))

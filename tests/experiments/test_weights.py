@@ -1,7 +1,10 @@
 """Networks of any format read as the same layers; what is no network is refused."""
 
 import itertools
+import json
+import pathlib
 import pickle
+import time
 import zipfile
 
 import jax.numpy as jnp
@@ -10,7 +13,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from experiments.lab import checkpoints, run_folder
-from experiments.lab.reading import weights
+from experiments.lab.reading import tensors, weights
 from experiments.lab.refusals import Refusal
 
 WIDTHS = (7, 5, 4, 3)
@@ -496,7 +499,91 @@ def test_eight_bit_floats(tmp_path):
     header = b'{"0.weight":{"dtype":"F8_E4M3","shape":[2,2],"data_offsets":[0,4]}}'
     raw = len(header).to_bytes(8, "little") + header + bytes(4)
     (tmp_path / "a.safetensors").write_bytes(raw)
-    refused("0.weight is of type void8; save it as", f"{tmp_path}/a.safetensors")
+    unknown = raw.replace(b"F8_E4M3", b"F8_E9M9")
+    (tmp_path / "b.safetensors").write_bytes(unknown)
+    refused("0.weight is of type F8_E9M9; save it as", f"{tmp_path}/b.safetensors")
+    refused(
+        "0.weight is of type float8_e4m3fn; save it as", f"{tmp_path}/a.safetensors"
+    )
+
+
+# Tensors that share memory: `safetensors.torch.save_model` leaves them out and notes it.
+
+
+def by_hand(path, arrays, notes):
+    """A safetensors file written by what its format says, with metadata."""
+    header, data = {"__metadata__": notes}, b""
+    for name, array in arrays.items():
+        places = [len(data), len(data) + array.nbytes]
+        header[name] = {"dtype": "F32", "shape": array.shape, "data_offsets": places}
+        data += array.tobytes()
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data)
+    return str(path)
+
+
+SQUARE = network((4, 4, 4, 4, 3))
+
+
+@pytest.mark.parametrize(
+    "notes",
+    [
+        {"2.weight": "1.weight", "2.bias": "0.bias"},
+        {"2.bias": "0.bias", "2.weight": "9.weight", "9.weight": "1.weight"},
+        {"2.bias": "3.bias.old", "3.bias.old": "0.bias", "2.weight": "1.weight"},
+    ],
+)
+def test_a_tensor_that_was_left_out_is_the_one_that_was_kept(tmp_path, notes):
+    arrays = state_dict(SQUARE, "{}")
+    del arrays["2.weight"], arrays["2.bias"]
+    path = by_hand(tmp_path / "a.safetensors", arrays, {"format": "pt"} | notes)
+    ignore = tuple({"9.weight", "3.bias.old"} & set(notes))
+    (stored,) = weights.read(path, ignore=ignore)
+    tied = (SQUARE[1][0], SQUARE[0][1])
+    assert same(stored.final, [*SQUARE[:2], tied, SQUARE[3]])
+
+
+@pytest.mark.parametrize(
+    ("notes", "says"),
+    [
+        ({"2.weight": "2.weight"}, r"2\.weight shares .*2.weight -> 2.weight"),
+        ({"2.weight": "x", "x": "2.weight"}, r"2\.weight -> x -> 2\.weight"),
+        ({"2.weight": "x", "x": "y", "y": "x"}, r"2\.weight -> x -> y -> x"),
+        ({"2.weight": "gone"}, r"2\.weight -> gone\), which is not in it"),
+        ({"2.weight": "gone.weight"}, r"2\.weight -> gone\.weight\), which is not"),
+        ({"w2": "w9"}, r"w2 -> w9\), which is not in it"),
+        ({"3.weight": "1.weight"}, r"3\.weight is in it, .* says that it is 1\.weight"),
+        ({"2.weight": 3}, "__metadata__ is corrupt"),
+        ({"2\n.weight": "1.weight"}, r"2\\n\.weight' is no name"),
+    ],
+)
+def test_a_note_that_leads_nowhere_is_refused(tmp_path, notes, says):
+    """Without its third layer these squares are a network all the same: another one."""
+    arrays = state_dict(SQUARE, "{}")
+    del arrays["2.weight"], arrays["2.bias"]
+    refused(says, by_hand(tmp_path / "a.safetensors", arrays, notes))
+
+
+def test_other_metadata_are_no_tensors(tmp_path):
+    notes = {"format": "pt", "epoch": "3", "0.weight": "0.weight", "title": "a net"}
+    path = by_hand(tmp_path / "a.safetensors", state_dict(SQUARE, "{}"), notes)
+    assert same(weights.read(path)[0].final, SQUARE)
+
+
+@pytest.mark.parametrize("end", ["1.weight", "gone"])
+def test_a_chain_of_very_many_notes(tmp_path, end):
+    """In a time that grows with their number, not with its square."""
+    notes = {f"{i}.weight": f"{i + 1}.weight" for i in range(4, 20_000)}
+    notes["20000.weight"] = end
+    path = by_hand(tmp_path / "a.safetensors", state_dict(SQUARE, "{}"), notes)
+    begun = time.monotonic()
+    if end == "gone":
+        refused(r"4\.weight -> 5\.weight -> .* -> gone\), which is not in it", path)
+    else:
+        arrays = tensors.contents(pathlib.Path(path))["a"]
+        np.testing.assert_array_equal(arrays["4.weight"], SQUARE[1][0].T)
+        assert all(arrays[name] is arrays["4.weight"] for name in notes)
+    assert time.monotonic() - begun < 5
 
 
 def test_empty_matrices(tmp_path):

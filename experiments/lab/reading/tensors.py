@@ -1,28 +1,19 @@
 """Named arrays in files and checkpoints that may be anyone's. Nothing is ever unpickled."""
 
-import io
-import json
 import re
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
-import safetensors
 from flax import traverse_util
 
 from experiments.lab import checkpoints
+from experiments.lab.reading import array_files
+from experiments.lab.reading.flaws import Flaw
 from experiments.lab.refusals import Refusal
 from nets import kernels
 
 _PARAMETER = re.compile(r"(?:\['state'\])?\['params'\](.+)")
-_PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt"}
-# What safetensors calls types; all others are floats of eight bits or fewer.
-_SAFETENSORS = {
-    "F16": "f2", "BF16": jnp.bfloat16, "F32": "f4", "F64": "f8", "C64": "c8",
-    "I8": "i1", "I16": "i2", "I32": "i4", "I64": "i8", "BOOL": "?",
-    "U8": "u1", "U16": "u2", "U32": "u4", "U64": "u8",
-}  # fmt: skip
 
 
 def natural(text: str) -> list[Any]:
@@ -68,44 +59,11 @@ def _final(leaves):
 def _tensors(path):
     """The arrays in a `.safetensors` or `.npz` file, told apart by how they begin."""
     try:
-        raw = path.read_bytes()
-    except OSError as error:
+        return array_files.read(path)
+    except Flaw as flaw:
+        if array_files.PICKLED not in str(flaw):
+            flaw = f"corrupt, truncated or something else: {flaw}"
         raise Refusal(
-            f"{path}: cannot be read ({error.strerror}); give a file that you may read"
-        ) from error
-    try:
-        return _from_npz(raw) if raw.startswith(b"PK") else _from_safetensors(path, raw)
-    except Exception as error:  # a file may be broken in any way
-        pickled = path.suffix in _PICKLES or raw.startswith(b"\x80")
-        if pickled or "allow_pickle" in str(error):
-            reason = "a pickle, which is never opened"
-        else:
-            reason = "corrupt, truncated or something else"
-        raise Refusal(
-            f"{path}: not a safetensors or npz file of plain arrays ({reason}); write "
+            f"{path}: not a safetensors or npz file of plain arrays ({flaw}); write "
             "one by safetensors.torch.save_file(model.state_dict(), 'net.safetensors')"
-        ) from error
-
-
-def _from_npz(raw):
-    with np.load(io.BytesIO(raw), allow_pickle=False) as file:
-        arrays = dict(file)
-    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-        raise ValueError("a zip file of something else")
-    return arrays
-
-
-def _from_safetensors(path, raw):
-    """Arrays that stay in the file until they are looked at: there may be many files."""
-    arrays, start = {}, 8 + int.from_bytes(raw[:8], "little")
-    safetensors.deserialize(raw)  # raises if anything is wrong with it
-    for name, stored in json.loads(raw[8:start]).items():
-        if name == "__metadata__":
-            continue
-        kind = np.dtype(_SAFETENSORS.get(stored["dtype"], "V1"))
-        shape, offset = tuple(stored["shape"]), start + stored["data_offsets"][0]
-        if 0 in shape:
-            arrays[name] = np.zeros(shape, kind)
-        else:
-            arrays[name] = np.memmap(path, kind, "r", offset, shape)
-    return arrays
+        ) from None
