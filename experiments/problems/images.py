@@ -8,6 +8,7 @@ import numpy as np
 
 from bounds import checks
 from experiments.lab.reading import idx
+from experiments.lab.reading.notes import say
 from experiments.lab.refusals import Refusal
 from experiments.lab.seeding import Purpose, host_generator, key_for
 from experiments.lab.settings import fraction, one_of, setting
@@ -73,7 +74,7 @@ class Images(Problem):
         except ValueError as error:
             raise Refusal(str(error)) from error
         if line:
-            idx.say(line)
+            say(line)
         digest = hashlib.sha256()
         for array in (self._images, labels, test, test_labels):
             digest.update(np.ascontiguousarray(array))

@@ -262,7 +262,9 @@ def test_another_known_data_set_is_refused_by_name(
 
 
 def test_the_committed_digits_are_no_fashion(mnist_sample):
-    with pytest.raises(Refusal, match=r"train_images of mnist, not .* of fashion_mnist"):
+    with pytest.raises(
+        Refusal, match=r"train_images of mnist, not .* of fashion_mnist"
+    ):
         FashionMnist(Settings(str(mnist_sample)), 0)
 
 

@@ -1,7 +1,6 @@
 """Image sets in IDX format: MNIST, Fashion-MNIST and whatever is stored as they are."""
 
 import dataclasses
-import functools
 import gzip
 import hashlib
 import itertools
@@ -16,6 +15,7 @@ from bounds import checks
 from experiments.lab.reading import memory
 from experiments.lab.reading.array_files import DEFLATED
 from experiments.lab.reading.flaws import Flaw, told
+from experiments.lab.reading.notes import say
 from experiments.lab.refusals import Refusal
 from experiments.lab.settings import setting
 
@@ -191,12 +191,6 @@ def read_known(
     if unknown:
         say(f"not the published files of {dataset}: {', '.join(unknown)}")
     return found
-
-
-@functools.cache
-def say(line: str) -> None:
-    """Prints a line about data, once in a process: problems are made again and again."""
-    print(line, flush=True)
 
 
 def find(data_dir: str) -> dict[str, Path]:
