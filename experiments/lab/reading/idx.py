@@ -247,7 +247,9 @@ def fetch(
                 f"--problem={dataset}: {url}{file}.gz has not the published SHA-256; "
                 "give a folder with the right files by --data_dir"
             ) from error
-        except Exception as error:  # pooch passes on whatever its transport raises
+        except (
+            OSError
+        ) as error:  # of the file, the network, or requests, whose all are these
             raise Refusal(
                 f"--problem={dataset}: {url}{file}.gz cannot be fetched "
                 f"({type(error).__name__}); give a folder with the four files by --data_dir"
