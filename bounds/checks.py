@@ -34,7 +34,7 @@ def whole_numbers(what: str, numbers: np.ndarray, below: int) -> np.ndarray:
     """
     numbers = np.asarray(numbers)
     if numbers.dtype.kind not in "iu":
-        raise ValueError(f"{what}: of type {numbers.dtype}; must be whole numbers")
+        raise ValueError(f"{what}: of type {numbers.dtype}, not whole numbers")
     if numbers.size:
         low, high = int(numbers.min()), int(numbers.max())
         if low < 0 or high >= below:

@@ -6,7 +6,13 @@ import sys
 
 
 class Refusal(Exception):
-    """A request that cannot be met: names the flag or file, the value and the remedy."""
+    """A request that cannot be met: names the flag or file, the value and the remedy.
+
+    One line, also where a name in it has several.
+    """
+
+    def __init__(self, message: str):
+        super().__init__(" ".join(message.splitlines()))
 
 
 def in_one_line(text: str) -> str:

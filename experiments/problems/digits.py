@@ -69,12 +69,7 @@ class Digits(Problem):
     def __init__(self, settings: Settings, seed: int):
         folder = settings.data_dir
         paths = idx.find(folder) if folder else idx.fetch("mnist")
-        images = idx.read(paths["train_images"])
-        if images.ndim != 3:
-            raise Refusal(
-                f"{paths['train_images']}: {images.shape} is no list of images; "
-                "give the folder of MNIST by --data_dir"
-            )
+        images = idx.read_known("mnist", paths, ["train_images"], 2)["train_images"]
         self.sha256 = hashlib.sha256(images).hexdigest()
         flat = images.reshape(len(images), -1).astype(np.float32)
         norms = np.linalg.norm(flat, axis=1)

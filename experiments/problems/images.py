@@ -6,7 +6,9 @@ import hashlib
 
 import numpy as np
 
+from bounds import checks
 from experiments.lab.reading import idx
+from experiments.lab.reading.notes import say
 from experiments.lab.refusals import Refusal
 from experiments.lab.seeding import Purpose, host_generator, key_for
 from experiments.lab.settings import fraction, one_of, setting
@@ -57,10 +59,8 @@ class Images(Problem):
     def __init__(self, settings: Settings, seed: int):
         folder = settings.data_dir
         paths = idx.find(folder) if folder else idx.fetch(self.files)
-        images, labels = idx.pair(paths["train_images"], paths["train_labels"], CLASSES)
-        test, test_labels = idx.pair(
-            paths["test_images"], paths["test_labels"], CLASSES
-        )
+        found = idx.read_known(self.files, paths, idx.FILES, CLASSES)
+        images, labels, test, test_labels = (found[name] for name in idx.FILES)
         self.image = (*images.shape[1:], 1)
         self._images = images.reshape(len(images), -1)
         test = test.reshape(len(test), -1)
@@ -69,6 +69,12 @@ class Images(Problem):
                 f"{paths['test_images']}: other image size than the training set's"
             )
         self.features = self._images.shape[1]
+        try:
+            line = checks.shared(str(paths["test_images"]), self._images, test)
+        except ValueError as error:
+            raise Refusal(str(error)) from error
+        if line:
+            say(line)
         digest = hashlib.sha256()
         for array in (self._images, labels, test, test_labels):
             digest.update(np.ascontiguousarray(array))
@@ -98,7 +104,7 @@ class Images(Problem):
 
     @staticmethod
     def _scaled(images):
-        return images.astype(np.float32) / 255
+        return checks.as_inputs(images)
 
     def largest_size(self, draws: int) -> int | None:
         """With replacement: any m."""

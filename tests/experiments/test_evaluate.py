@@ -62,7 +62,8 @@ def files(tmp_path_factory):
     np.savez(place / "arrays.npz", **{f"w{i}": a for i, a in enumerate(w)},
              **{f"b{i}": a for i, a in enumerate(b)})  # fmt: skip
     x, y = case.x.astype(np.float32), case.y
-    np.savez(place / "data.npz", x=x, y=y, x_test=x[:20], y_test=y[:20])
+    held_out = x[:20] + np.float32(0.25)  # close by, and none of the training set
+    np.savez(place / "data.npz", x=x, y=y, x_test=held_out, y_test=y[:20])
     return place, case
 
 
@@ -296,5 +297,5 @@ def test_chosen_training_images_of_a_data_set(files, tmp_path, mnist_sample):
         assert int(row["m"]) == m and row["test_error"]
         assert values(folder)["net", "holdout_cp"]["value"]
     (tmp_path / "far.txt").write_text("2400\n")
-    with pytest.raises(Refusal, match=r"index 2400 is not one of 0\.\.2399"):
+    with pytest.raises(Refusal, match=r"`indices`: 2400 is not one of 0\.\.2399"):
         run(tmp_path / "far", train_indices=f"{tmp_path}/far.txt", **common)

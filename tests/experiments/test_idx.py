@@ -4,16 +4,19 @@ import hashlib
 import http.server
 import struct
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from experiments import bounds_vs_samples
 from experiments.lab.program import settings_of
-from experiments.lab.reading import idx
+from experiments.lab.reading import idx, memory
 from experiments.lab.refusals import Refusal
 from experiments.problems import images
-from experiments.problems.images import Mnist, Settings
+from experiments.problems.digits import Digits
+from experiments.problems.digits import Settings as DigitsSettings
+from experiments.problems.images import FashionMnist, Mnist, Settings
 from tests.experiments.tiny import run
 
 
@@ -22,6 +25,20 @@ def idx_bytes(array):
         b"\0\0\x08" + bytes([array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
     )
     return header + array.tobytes()
+
+
+def in_folder(folder, train, test, size=2, shared=0):
+    """Images of random bytes, of which the first test images may be training images."""
+    generator = np.random.default_rng(8)
+    kept = None
+    for name, n in (("train", train), ("t10k", test)):
+        images = generator.integers(256, size=(n, size, size)).astype(np.uint8)
+        images[..., 0, 0] = name == "train"  # no image is in both by accident
+        images[:shared] = images[:shared] if kept is None else kept
+        kept = images[:shared].copy()
+        labels = generator.integers(10, size=n).astype(np.uint8)
+        (folder / f"{name}-images-idx3-ubyte").write_bytes(idx_bytes(images))
+        (folder / f"{name}-labels-idx1-ubyte").write_bytes(idx_bytes(labels))
 
 
 def pool(folder, rule="without_replacement", noise=0.0, seed=0):
@@ -80,13 +97,7 @@ def test_draw_rules(tmp_path, mnist_sample):
     a, b = (set(source.draw(3, 400, d).record["indices"]) for d in (0, 1))
     assert len(a) == len(b) == 400 and not a & b
 
-    big = {"train": 5600, "t10k": 20}
-    for name, n in big.items():
-        images = np.arange(n * 4, dtype=np.uint8).reshape(n, 2, 2)
-        (tmp_path / f"{name}-images-idx3-ubyte").write_bytes(idx_bytes(images))
-        (tmp_path / f"{name}-labels-idx1-ubyte").write_bytes(
-            idx_bytes(images[:, 0, 0] % 10)
-        )
+    in_folder(tmp_path, 5600, 20)
     drawn = pool(tmp_path, "authors").draw(0, 3000, 0).record["indices"]
     assert drawn.min() >= 5000 and drawn.max() < 5600
     assert len(set(drawn)) < 600 < len(drawn)  # with replacement
@@ -153,15 +164,141 @@ def test_a_folder_without_the_files_is_refused(tmp_path):
         idx.find(tmp_path)
 
 
+def in_three(folder, labels):
+    in_folder(folder, 3, 1)
+    (folder / idx.FILES["train_labels"]).write_bytes(idx_bytes(labels))
+    return pool(folder)
+
+
 def test_labels_that_do_not_fit_are_refused(tmp_path):
-    images, labels = np.zeros((4, 2, 2), np.uint8), np.array([0, 1, 2], np.uint8)
-    for name, array in (("images", images), ("labels", labels)):
-        (tmp_path / name).write_bytes(idx_bytes(array))
+    in_three(tmp_path, np.array([0, 1, 9], np.uint8))
     with pytest.raises(Refusal, match="one image a label"):
-        idx.pair(tmp_path / "images", tmp_path / "labels", 10)
-    (tmp_path / "labels").write_bytes(idx_bytes(np.array([0, 1, 2, 11], np.uint8)))
-    with pytest.raises(Refusal, match="11"):
-        idx.pair(tmp_path / "images", tmp_path / "labels", 10)
+        in_three(tmp_path, np.array([0, 1], np.uint8))
+    with pytest.raises(Refusal, match=r"idx1-ubyte: label: 11 is not one of 0\.\.9"):
+        in_three(tmp_path, np.array([0, 1, 11], np.uint8))
+    with pytest.raises(Refusal, match="has 2 dimensions, not 1"):
+        in_three(tmp_path, np.array([[0], [1], [2]], np.uint8))
+
+
+def header(*shape):
+    return b"\0\0\x08" + bytes([len(shape)]) + struct.pack(f">{len(shape)}I", *shape)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "says"),
+    [
+        ((), "has 0 dimensions, not 3"),
+        ((2, 2), "has 2 dimensions, not 3"),
+        ((1,) * 6, "has 6 dimensions, not 3"),
+        ((1,) * 255, "has 255 dimensions, not 3"),
+        ((0, 28, 28), r"says \[0, 28, 28\]: it is empty"),
+        ((2**32 - 1, 2**32 - 1, 2**32 - 1), f"promises {(2**32 - 1) ** 3} bytes"),
+        ((2**31, 2**31, 4), f"promises {2**64} bytes"),  # 0 in 64 bits
+        ((2**32 - 1, 2**31, 2), f"promises {(2**32 - 1) * 2**32} bytes"),
+        ((2**16, 2**16, 1), "promises 4294967296 bytes"),
+    ],
+)
+def test_a_header_that_lies_is_refused(tmp_path, packed, shape, says):
+    raw = header(*shape) + b"1234"
+    (tmp_path / "file").write_bytes(gzip.compress(raw) if packed else raw)
+    with pytest.raises(Refusal, match=says) as caught:
+        idx.read(tmp_path / "file", 3)
+    assert str(tmp_path / "file") in str(caught.value)
+
+
+def test_what_a_small_file_unpacks_to_is_not_taken(tmp_path):
+    """A mebibyte that unpacks to 256: more than was promised, or more than there is."""
+    path = tmp_path / "file"
+    zeros = bytes(2**20)
+    with gzip.open(path, "wb", 1) as file:
+        file.write(header(1000, 32, 32))
+        for _ in range(256):
+            file.write(zeros)
+    tracemalloc.start()
+    with pytest.raises(Refusal, match="promises 1024000 bytes, it holds more"):
+        idx.read(path)
+    with gzip.open(path, "wb", 1) as file:
+        file.write(header(256, 1024, 1024))
+        for _ in range(256):
+            file.write(zeros)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(memory, "available", lambda: 2**30)
+        with pytest.raises(
+            Refusal, match=f"take {5 * 2**28} bytes, of which {2**30} are"
+        ):
+            idx.read(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 16 * 2**20
+
+
+@pytest.mark.parametrize("change", ["packed", "renamed"])
+def test_another_known_data_set_is_refused_by_name(
+    tmp_path, mnist_sample, monkeypatch, change
+):
+    """The digits that come with the tests play Fashion-MNIST."""
+    for name, file in idx.FILES.items():
+        raw = gzip.decompress((mnist_sample / f"{file}.gz").read_bytes())
+        (tmp_path / file).write_bytes(
+            raw if change == "renamed" else gzip.compress(raw)
+        )
+        if change == "packed":
+            digest = hashlib.sha256(raw).hexdigest()
+            monkeypatch.setitem(idx.KNOWN, digest, ("fashion_mnist", name))
+    if change == "renamed":  # the test images are the training images
+        for part in ("images-idx3", "labels-idx1"):
+            raw = (tmp_path / f"train-{part}-ubyte").read_bytes()
+            (tmp_path / f"t10k-{part}-ubyte").write_bytes(raw)
+        says = "is train_images of mnist, not test_images of mnist"
+    else:
+        says = "is train_images of fashion_mnist, not train_images of mnist.*--data_dir"
+    with pytest.raises(Refusal, match=says):
+        pool(tmp_path)
+    if change == "packed":
+        FashionMnist(Settings(str(tmp_path)), 0)
+        with pytest.raises(Refusal, match="is train_images of fashion_mnist"):
+            Digits(DigitsSettings(str(tmp_path)), 0)
+
+
+def test_the_committed_digits_are_no_fashion(mnist_sample):
+    with pytest.raises(
+        Refusal, match=r"train_images of mnist, not .* of fashion_mnist"
+    ):
+        FashionMnist(Settings(str(mnist_sample)), 0)
+
+
+def test_known_files_are_quiet_and_others_are_named_once(
+    tmp_path, mnist_sample, capsys
+):
+    pool(mnist_sample)
+    assert capsys.readouterr().out == ""
+    in_folder(tmp_path, 30, 20)
+    pool(tmp_path), pool(tmp_path)
+    printed = capsys.readouterr().out
+    assert printed.count("\n") == 1 and "not the published files of mnist" in printed
+    assert all(str(tmp_path / file) in printed for file in idx.FILES.values())
+
+
+def test_the_sums_are_those_of_the_published_files():
+    """Those of MNIST that its many mirrors serve; packed and unpacked ones do not mix."""
+    packed = {digest for sums in idx.SHA256.values() for digest in sums.values()}
+    assert len(packed) == 8 and len(idx.KNOWN) == 12 and not packed & set(idx.KNOWN)
+    for dataset in idx.URLS:
+        assert {name for known, name in idx.KNOWN.values() if known == dataset} == set(
+            idx.FILES
+        )
+
+
+def test_test_images_that_are_training_images(tmp_path, capsys):
+    in_folder(tmp_path, 300, 200, shared=2)
+    pool(tmp_path)
+    assert "2 of 200 held-out inputs are training inputs" in capsys.readouterr().out
+    in_folder(tmp_path, 300, 200, shared=3)
+    with pytest.raises(
+        Refusal, match=r"t10k-images.*3 of 200 held-out .* more than 1%"
+    ):
+        pool(tmp_path)
 
 
 @pytest.fixture

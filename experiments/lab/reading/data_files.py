@@ -1,10 +1,15 @@
 """What networks were trained on: a known data set, or anyone's arrays."""
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import numpy as np
 
+from bounds import checks
+from experiments.lab.reading import array_files, memory
+from experiments.lab.reading.flaws import Flaw, shown
+from experiments.lab.reading.notes import say
 from experiments.lab.refusals import Refusal
 from experiments.problems import Examples, Problem
 
@@ -32,10 +37,11 @@ class Arrays:
 
     @classmethod
     def read(cls, path: str) -> "Arrays":
-        """The arrays of an `.npz` file.
+        """The arrays of an `.npz` file; bytes (uint8) are divided by 255, others are not.
 
         Raises:
-          Refusal: it cannot be read, or its arrays are not examples and labels.
+          Refusal: it cannot be read, or its arrays are not examples and labels; more than
+            `checks.SHARED_AT_MOST` of the held-out inputs are training inputs.
         """
         return cls(*_pairs(path))
 
@@ -46,9 +52,16 @@ class Pool:
 
     problem: Problem
 
+    @functools.cached_property
+    def _whole(self):
+        whole, test = self.problem.pool(), self.problem.test()
+        if all(isinstance(examples.inputs, np.ndarray) for examples in (whole, test)):
+            _held_out("--problem", whole, test)
+        return whole, test
+
     def of(self, name: str, train_indices: str | None) -> tuple[Examples, Examples]:
         """(training set, held-out examples) of a network, by the examples it was given."""
-        whole, test = self.problem.pool(), self.problem.test()
+        whole, test = self._whole
         if train_indices is None:
             return whole, test
         path = Path(train_indices)
@@ -64,14 +77,26 @@ class Pool:
 def _read(path, flag):
     try:
         if Path(path).suffix == ".txt":
-            return {"indices": np.loadtxt(path, dtype=np.int64, ndmin=1)}
-        found = np.load(path, allow_pickle=False)
-        return dict(found) if hasattr(found, "files") else {"indices": found}
-    except (OSError, ValueError, EOFError) as error:
+            return {"indices": array_files.read_numbers(path)}
+        return array_files.read(path, only="indices")
+    except Flaw as flaw:
         raise Refusal(
-            f"{flag}: {path} cannot be read ({str(error).splitlines()[0]}); give an .npz "
-            "of plain arrays"
-        ) from error
+            f"{flag}: {path} cannot be read ({flaw}); give an .npz of plain arrays"
+        ) from None
+
+
+def _whole(where, numbers, below, count=None):
+    """Whole numbers 0..below - 1 in one row as int32, `count` of them if that is known."""
+    if numbers.ndim == 2 and numbers.shape[1] == 1 and count is not None:
+        numbers = numbers[:, 0]
+    if numbers.ndim != 1 or not numbers.size or len(numbers) != (count or len(numbers)):
+        raise Refusal(
+            f"{where} {list(numbers.shape)}: must be {count or 'some'} whole numbers in one row"
+        )
+    try:
+        return checks.whole_numbers(where, numbers, below)
+    except ValueError as error:
+        raise Refusal(f"{error}; whole numbers from 0 are needed") from error
 
 
 def _indices(path, given, images):
@@ -79,42 +104,37 @@ def _indices(path, given, images):
     flag = f"--train_indices={given}"
     arrays = _read(path, flag)
     if "indices" not in arrays:
-        raise Refusal(f"{flag}: {path} has no `indices`; there are {', '.join(arrays)}")
+        raise Refusal(
+            f"{flag}: {path} has no `indices`; there are {_listed(arrays)}; give them"
+        )
+    where = f"{flag}: {path}:"
     indices, labels = arrays["indices"], arrays.get("labels")
-    if indices.ndim != 1 or indices.dtype.kind not in "iu" or not indices.size:
-        raise Refusal(f"{flag}: {path}: `indices` must be whole numbers in one row")
-    if indices.min() < 0 or indices.max() >= images:
-        worst = indices.max() if indices.min() >= 0 else indices.min()
-        raise Refusal(f"{flag}: {path}: index {worst} is not one of 0..{images - 1}")
+    indices = _whole(f"{where} `indices`", indices, images)
     if labels is not None:
-        labels = _labels(f"{flag}: {path}: `labels`", labels, len(indices))
+        labels = _whole(f"{where} `labels`", labels, checks.MOST_CLASSES, len(indices))
     return indices, labels
 
 
-def _labels(where, labels, count):
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim != 1 or labels.dtype.kind not in "iu" or len(labels) != count:
-        raise Refusal(
-            f"{where} {list(labels.shape)} of type {labels.dtype}: must be {count} whole "
-            "numbers from 0, a label an example"
-        )
-    if labels.min(initial=0) < 0:
-        raise Refusal(f"{where}: label {labels.min()}; labels are counted from 0")
-    return labels.astype(np.int32)
-
-
 def _inputs(where, inputs):
-    if inputs.dtype.kind not in "fiu" or inputs.ndim < 2 or not inputs.size:
+    """float32 `[m, D]`."""
+    if inputs.dtype.kind not in "fiub" or inputs.ndim < 2 or not inputs.size:
         raise Refusal(
             f"{where} {list(inputs.shape)} of type {inputs.dtype}: must be numbers [m, D]"
         )
-    scaled = inputs.astype(np.float32)
-    if inputs.dtype == np.uint8:
-        scaled /= 255
-    if not np.isfinite(scaled).all():
-        raise Refusal(f"{where}: is not finite; leave such examples out")
-    return scaled.reshape(len(scaled), -1)
+    try:
+        memory.check("as float32 and a copy it", 2 * 4 * inputs.size)
+    except Flaw as flaw:
+        raise Refusal(f"{where}: {flaw}; give fewer examples") from None
+    numbers = checks.as_inputs(inputs).reshape(len(inputs), -1)
+    if not np.isfinite(numbers).all():
+        raise Refusal(f"{where}: is not finite (as float32); leave such examples out")
+    return numbers
+
+
+def _listed(arrays):
+    names = [shown(name) for name in arrays]
+    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+    return f"{', '.join(names[:12]) or 'no arrays'}{more}"
 
 
 def _pairs(path):
@@ -123,9 +143,7 @@ def _pairs(path):
     arrays = _read(path, flag)
     names = next((n for n in NAMES if n[0] in arrays and n[1] in arrays), None)
     if names is None:
-        raise Refusal(
-            f"{flag}: has no `x` and `y`; there are {', '.join(arrays) or 'no arrays'}"
-        )
+        raise Refusal(f"{flag}: has no `x` and `y`; there are {_listed(arrays)}")
     pairs = []
     for x, y in (names[:2], names[2:]):
         if x not in arrays and y not in arrays:
@@ -135,12 +153,39 @@ def _pairs(path):
         if missing:
             raise Refusal(f"{flag}: `{missing[0]}` is missing; give both or neither")
         inputs = _inputs(f"{flag}: `{x}`", arrays[x])
-        labels = _labels(f"{flag}: `{y}`", arrays[y], len(inputs))
+        labels = _whole(f"{flag}: `{y}`", arrays[y], checks.MOST_CLASSES, len(inputs))
         pairs.append(Examples(inputs, labels))
     train, test = pairs
-    if test is not None and test.inputs.shape[1] != train.inputs.shape[1]:
-        raise Refusal(
-            f"{flag}: `{names[2]}` has {test.inputs.shape[1]} features, `{names[0]}` "
-            f"{train.inputs.shape[1]}"
-        )
+    if test is not None:
+        _go_together(flag, names, arrays, train, test)
+    kind = arrays[names[0]].dtype
+    how = "bytes, divided by 255" if kind == np.uint8 else f"{kind}, taken as they are"
+    low, high = train.inputs.min(), train.inputs.max()
+    say(f"{flag}: inputs are {how}: {low:.4g} to {high:.4g}")
     return train, test
+
+
+def _go_together(flag, names, arrays, train, test):
+    """Refuses held-out examples that are of another kind, or are training examples."""
+    x, x_test = names[0], names[2]
+    if test.inputs.shape[1] != train.inputs.shape[1]:
+        raise Refusal(
+            f"{flag}: `{x_test}` has {test.inputs.shape[1]} features, `{x}` "
+            f"{train.inputs.shape[1]}; give examples of one kind"
+        )
+    if (arrays[x].dtype == np.uint8) != (arrays[x_test].dtype == np.uint8):
+        raise Refusal(
+            f"{flag}: `{x}` is of type {arrays[x].dtype} and `{x_test}` {arrays[x_test].dtype}; "
+            "bytes are divided by 255, others are not: give both in one type"
+        )
+    _held_out(f"{flag}: `{x_test}`", train, test)
+
+
+def _held_out(where, train, test):
+    """Says how many held-out inputs are training inputs, too; refuses many."""
+    try:
+        line = checks.shared(where, train.inputs, test.inputs)
+    except ValueError as error:
+        raise Refusal(str(error)) from error
+    if line:
+        say(line)

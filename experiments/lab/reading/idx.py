@@ -2,11 +2,20 @@
 
 import dataclasses
 import gzip
-import zlib
+import hashlib
+import itertools
+import math
+import struct
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
+from bounds import checks
+from experiments.lab.reading import memory
+from experiments.lab.reading.array_files import DEFLATED
+from experiments.lab.reading.flaws import Flaw, told
+from experiments.lab.reading.notes import say
 from experiments.lab.refusals import Refusal
 from experiments.lab.settings import setting
 
@@ -34,6 +43,33 @@ SHA256 = {
         "test_labels": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
     },
 }
+# SHA-256 of the unpacked files, however they were packed -> (data set, name). The last four are
+# the images of MNIST that come with the tests.
+_UNPACKED = {
+    "mnist": (
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        "5fba24052b28309459e0e27fb64bfc8773abe70932a2b09db907ae055c4ea860",
+        "3e0a30bdf0fd04102c23d1d5a641084a177a7d26975fb614dc2b518a8968bbce",
+        "bee59540ab2a2365dd717df877268f4172596e20a61a80db66eba1d669569cdd",
+        "dcf4700d98b37e9a8699db5caeef9381342867b4e38361c68190b54006bd2e26",
+    ),
+    "fashion_mnist": (
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    ),
+}
+KNOWN = {
+    digest: (dataset, name)
+    for dataset, digests in _UNPACKED.items()
+    for digest, name in zip(digests, itertools.cycle(FILES), strict=False)
+}
+_RANKS = (1, 2, 3, 4)
+_CHUNK = 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,34 +82,115 @@ class Folder:
     )  # fmt: skip
 
 
-def read(path: str | Path) -> np.ndarray:
+def read(path: str | Path, rank: int | None = None) -> np.ndarray:
     """The array in an IDX file of unsigned bytes, plain or gzipped.
 
     Args:
       path: of the file.
+      rank: how many dimensions it must have, if that is known.
 
     Returns:
       uint8 array of the shape that the file's header states.
 
     Raises:
-      Refusal: the file cannot be read, is no IDX file, or ends early.
+      Refusal: the file cannot be read, is no IDX file, or does not end where it should.
     """
+    return _read(Path(path), rank)[0]
+
+
+def _read(path, rank=None):
+    """(the array in a file, the SHA-256 of the file unpacked)."""
     try:
-        raw = Path(path).read_bytes()
-        if raw[:2] == b"\x1f\x8b":
-            raw = gzip.decompress(raw)
-    except (OSError, EOFError, zlib.error) as error:
-        raise Refusal(f"{path}: cannot be read ({error}); fetch it again") from error
-    if len(raw) < 4 or raw[:3] != b"\0\0\x08" or len(raw) < 4 + 4 * raw[3]:
-        raise Refusal(f"{path}: not an IDX file of unsigned bytes; fetch it again")
-    shape = tuple(np.frombuffer(raw, ">u4", raw[3], 4).astype(int))
-    body = len(raw) - 4 - 4 * raw[3]
-    if body != int(np.prod(shape)):
-        raise Refusal(
-            f"{path}: its header promises {int(np.prod(shape))} bytes, it holds {body}: "
-            "truncated or corrupt; fetch it again"
-        )
-    return np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape)
+        with told():
+            return _unpacked(path, rank)
+    except Flaw as flaw:
+        raise Refusal(f"{path}: cannot be read ({flaw}); fetch it again") from None
+
+
+def _unpacked(path, rank):
+    if path.exists() and not path.is_file():
+        raise Flaw("no regular file")
+    stored = path.stat().st_size
+    with path.open("rb") as plain:
+        is_packed = plain.read(2) == b"\x1f\x8b"
+        plain.seek(0)
+        with gzip.GzipFile(fileobj=plain) if is_packed else plain as file:
+            begins = file.read(4)
+            if len(begins) < 4 or begins[:3] != b"\0\0\x08":
+                raise Flaw("not an IDX file of unsigned bytes")
+            dimensions = begins[3]
+            if dimensions not in ((rank,) if rank else _RANKS):
+                raise Flaw(f"has {dimensions} dimensions, not {rank or 'one to four'}")
+            begins += file.read(4 * dimensions)
+            if len(begins) < 4 + 4 * dimensions:
+                raise Flaw("not an IDX file: it ends in its header")
+            shape = struct.unpack_from(f">{dimensions}I", begins, 4)
+            size = math.prod(shape)  # of Python's: these do not overflow
+            if not size:
+                raise Flaw(f"its header says {list(shape)}: it is empty")
+            if size > stored * (DEFLATED if is_packed else 1):
+                raise Flaw(
+                    f"its header promises {size} bytes, which {stored} cannot hold: truncated or "
+                    "corrupt"
+                )
+            memory.check("its bytes and as many floats", (1 + 4) * size)
+            array, digest = np.empty(size, np.uint8), hashlib.sha256(begins)
+            done = 0
+            while chunk := file.read(_CHUNK):
+                if done + len(chunk) > size:
+                    raise Flaw(
+                        f"its header promises {size} bytes, it holds more: corrupt"
+                    )
+                array[done : done + len(chunk)] = np.frombuffer(chunk, np.uint8)
+                digest.update(chunk)
+                done += len(chunk)
+    if done < size:
+        raise Flaw(f"its header promises {size} bytes, it holds {done}: truncated")
+    array.flags.writeable = False
+    return array.reshape(shape), digest.hexdigest()
+
+
+def read_known(
+    dataset: str, paths: Mapping[str, Path], names: Iterable[str], classes: int
+) -> dict[str, np.ndarray]:
+    """Files of a data set, each known to be of it or at least not known to be another.
+
+    Args:
+      dataset: a key of `URLS`.
+      paths: name -> path, of `FILES`.
+      names: of those that are read: labels with their images.
+      classes: C.
+
+    Returns:
+      name -> images uint8 `[N, H, W]` or labels uint8 `[N]`.
+
+    Raises:
+      Refusal: one cannot be read or is known to be something else, or they do not go together.
+    """
+    found, unknown = {}, []
+    for name in names:
+        found[name], digest = _read(paths[name], 3 if name.endswith("images") else 1)
+        known = KNOWN.get(digest)
+        if known is None:
+            unknown.append(f"{paths[name]} (SHA-256 {digest[:12]}...)")
+        elif known != (dataset, name):
+            raise Refusal(
+                f"{paths[name]}: is {known[1]} of {known[0]}, not {name} of {dataset}; give the "
+                f"folder of {dataset} by --data_dir"
+            )
+    for part in ("train", "test"):
+        images, labels = (found.get(f"{part}_{n}") for n in ("images", "labels"))
+        if labels is not None:
+            _check_pair(
+                paths[f"{part}_images"],
+                images,
+                paths[f"{part}_labels"],
+                labels,
+                classes,
+            )
+    if unknown:
+        say(f"not the published files of {dataset}: {', '.join(unknown)}")
+    return found
 
 
 def find(data_dir: str) -> dict[str, Path]:
@@ -130,7 +247,9 @@ def fetch(
                 f"--problem={dataset}: {url}{file}.gz has not the published SHA-256; "
                 "give a folder with the right files by --data_dir"
             ) from error
-        except Exception as error:  # pooch passes on whatever its transport raises
+        except (
+            OSError
+        ) as error:  # of the file, the network, or requests, whose all are these
             raise Refusal(
                 f"--problem={dataset}: {url}{file}.gz cannot be fetched "
                 f"({type(error).__name__}); give a folder with the four files by --data_dir"
@@ -138,20 +257,13 @@ def fetch(
     return found
 
 
-def pair(images_path: Path, labels_path: Path, classes: int) -> tuple[np.ndarray, ...]:
-    """Images uint8 `[N, H, W]` and their labels uint8 `[N]`.
-
-    Raises:
-      Refusal: they do not go together, or a label is not one of 0..classes - 1.
-    """
-    images, labels = read(images_path), read(labels_path)
-    if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
+def _check_pair(images_path, images, labels_path, labels, classes):
+    if len(images) != len(labels):
         raise Refusal(
             f"{images_path}: {images.shape} does not go with the labels {labels.shape} "
             f"of {labels_path}; one image a label is needed"
         )
-    if labels.max(initial=0) >= classes:
-        raise Refusal(
-            f"{labels_path}: label {labels.max()} is not one of 0..{classes - 1}"
-        )
-    return images, labels
+    try:
+        checks.whole_numbers("label", labels, classes)
+    except ValueError as error:
+        raise Refusal(f"{labels_path}: {error}; fetch it again") from error

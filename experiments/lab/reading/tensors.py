@@ -15,6 +15,12 @@ from nets import kernels
 
 _PARAMETER = re.compile(r"(?:\['state'\])?\['params'\](.+)")
 
+# What Orbax passed on when files of checkpoints were changed, cut off and removed at random, and
+# what metadata of another shape than it expects would raise.
+_CHECKPOINT_RAISES = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError, MemoryError,
+)  # fmt: skip
+
 
 def natural(text: str) -> list[Any]:
     """A key that sorts by the numbers in a text as numbers: fc2 comes before fc10."""
@@ -32,7 +38,7 @@ def _checkpoint(folder):
     try:
         stored = checkpoints.read_all(folder)
         runs = {run: _final(stored[run]) for run in sorted(stored, key=natural)}
-    except Exception as error:  # Orbax passes on whatever its readers raise
+    except _CHECKPOINT_RAISES as error:
         raise Refusal(
             f"{folder}: its checkpoint cannot be read ({type(error).__name__}); give a "
             "folder that `experiments.checkpoints` wrote, or files"

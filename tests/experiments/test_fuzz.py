@@ -1,0 +1,328 @@
+"""Files changed at random: refused in one line that names them, or read as they are.
+
+What a changed file holds is decided by plain decoders of this module, of the formats as they
+are documented, which know nothing of ours. Seeds are fixed.
+"""
+
+import ast
+import gzip
+import io
+import json
+import math
+import random
+import resource
+import struct
+import subprocess
+import sys
+import tracemalloc
+import warnings
+import zipfile
+
+import numpy as np
+import pytest
+
+from experiments.lab.reading import data_files, idx, weights
+from experiments.lab.refusals import Refusal
+from tests.experiments.test_data_files import Pooled
+from tests.experiments.test_idx import idx_bytes
+from tests.experiments.tiny import ROOT
+
+MUTATIONS = [1000, pytest.param(100_000, marks=pytest.mark.slow)]
+MOST_MEMORY = 32 * 2**20  # for files of some hundred bytes
+RNG = np.random.default_rng(4)
+POOLED = Pooled()
+NUMBERS = [0, 1, 2, 127, 128, 255, 256, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**40,
+           2**62, 2**63 - 1, 2**63, 2**64 - 1]  # fmt: skip
+
+
+# Plain decoders: bytes -> {name: nested lists of numbers}, or an exception of any kind.
+
+
+def plain_numbers(raw, code, shape, order):
+    numbers = [n for (n,) in struct.iter_unpack(order + code, raw)]
+    assert len(numbers) == math.prod(shape)
+    return shape, numbers
+
+
+def plain_npy(raw):
+    """(shape, numbers, the first index running slowest) of an array of NumPy's format."""
+    assert raw[:6] == b"\x93NUMPY"
+    wide = raw[6] > 1
+    (length,) = struct.unpack("<I" if wide else "<H", raw[8 : 12 if wide else 10])
+    start = (12 if wide else 10) + length
+    header = ast.literal_eval(raw[start - length : start].decode("latin1").strip())
+    shape, kind = header["shape"], header["descr"]
+    code = {"b1": "?", "i1": "b", "u1": "B", "i2": "h", "u2": "H", "i4": "i", "u4": "I",
+            "i8": "q", "u8": "Q", "f2": "e", "f4": "f", "f8": "d"}[kind[1:]]  # fmt: skip
+    order = ">" if kind[0] == ">" else "<"
+    shape, numbers = plain_numbers(raw[start:], code, shape, order)
+    if header["fortran_order"]:
+        strides = [math.prod(shape[:k]) for k in range(len(shape))]
+        numbers = [
+            numbers[sum(i * s for i, s in zip(place, strides, strict=True))]
+            for place in np.ndindex(*shape)
+        ]
+    return shape, numbers
+
+
+def plain_npz(raw):
+    with zipfile.ZipFile(io.BytesIO(raw)) as file:
+        return {
+            name.removesuffix(".npy"): plain_npy(file.read(name))
+            for name in file.namelist()
+        }
+
+
+def plain_safetensors(raw):
+    start = 8 + int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8:start].decode("utf-8"))
+    codes = {"F16": "e", "F32": "f", "F64": "d"}
+    found = {}
+    for name, entry in header.items():
+        if name != "__metadata__":
+            begin, end = entry["data_offsets"]
+            part = raw[start + begin : start + end]
+            code = codes[entry["dtype"]]
+            found[name] = plain_numbers(part, code, tuple(entry["shape"]), "<")
+    for name, kept in header.get("__metadata__", {}).items():
+        if name not in found and kept in found:
+            found[name] = found[kept]
+    return found
+
+
+def plain_idx(raw):
+    raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+    assert raw[:3] == b"\0\0\x08"
+    shape = struct.unpack(f">{raw[3]}I", raw[4 : 4 + 4 * raw[3]])
+    return plain_numbers(raw[4 + 4 * raw[3] :], "B", shape, ">")
+
+
+def plain_text(raw):
+    return [
+        int(w) for line in raw.decode().splitlines() for w in line.split("#")[0].split()
+    ]
+
+
+# What is read, and what it must be.
+
+
+def equal(array, shape, numbers):
+    assert array.shape == tuple(shape)
+    np.testing.assert_array_equal(
+        array.ravel(), np.array(numbers, array.dtype), strict=True
+    )
+
+
+def check_data(path, raw):
+    found, plain = data_files.Arrays.read(str(path)), plain_npz(raw)
+    names = next(n for n in data_files.NAMES if n[0] in plain and n[1] in plain)
+    for examples, (x, y) in ((found.train, names[:2]), (found.test, names[2:])):
+        if examples is None:
+            assert x not in plain and y not in plain
+            continue
+        shape, numbers = plain[x]
+        wide = (shape[0], math.prod(shape[1:]))
+        equal(examples.inputs, wide, np.array(numbers, np.float32))
+        assert all(0 <= n < 10**6 for n in plain[y][1])
+        equal(examples.labels, (shape[0],), plain[y][1])
+
+
+def check_indices(path, raw):
+    found = data_files.Pool(POOLED).of("net", str(path))[0]
+    if path.suffix == ".txt":
+        indices = plain_text(raw)
+    elif path.suffix == ".npy":
+        indices = plain_npy(raw)[1]
+    else:
+        indices = plain_npz(raw)["indices"][1]
+    assert all(0 <= n < 100 for n in indices)
+    np.testing.assert_array_equal(found.inputs, POOLED.inputs[indices])
+
+
+def check_weights(path, raw):
+    (stored,) = weights.read(str(path))
+    plain = plain_npz(raw) if raw[:2] == b"PK" else plain_safetensors(raw)
+    taken = set()
+    for layer in stored.final:
+        for array, ending in ((layer.kernel, "weight"), (layer.bias, "bias")):
+            if array is not None:
+                # By its name, and as PyTorch stores it.
+                name = layer.name if layer.name in plain else f"{layer.name}.{ending}"
+                if ending == "bias" and name not in plain:
+                    name = layer.name.removesuffix("weight") + "bias"
+                taken.add(name)
+                equal(array.T, plain[name][0], plain[name][1])
+    assert taken == set(plain)
+
+
+def check_idx(path, raw):
+    equal(idx.read(path), *plain_idx(raw))
+
+
+def npz(save=np.savez, **arrays):
+    buffer = io.BytesIO()
+    save(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def npy(array):
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def state_dict(*shapes):
+    arrays = {}
+    for i, (out, into) in enumerate(shapes):
+        arrays[f"{i}.weight"] = RNG.standard_normal((out, into)).astype("f4")
+        arrays[f"{i}.bias"] = RNG.standard_normal(out).astype("f4")
+    return arrays
+
+
+def safetensors(arrays, notes):
+    header, data = {"__metadata__": notes}, b""
+    for name, array in arrays.items():
+        places = [len(data), len(data) + array.nbytes]
+        header[name] = {"dtype": "F32", "shape": array.shape, "data_offsets": places}
+        data += array.tobytes()
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data
+
+
+SET = {
+    "x": RNG.standard_normal((6, 3)).astype("f4"), "y": RNG.integers(3, size=6),
+    "x_test": RNG.standard_normal((4, 3)).astype("f4"), "y_test": RNG.integers(3, size=4),
+}  # fmt: skip
+IMAGES = idx_bytes(RNG.integers(256, size=(5, 3, 2)).astype(np.uint8))
+TIED = state_dict((3, 3), (3, 3), (2, 3))
+del TIED["1.weight"]
+# suffix, whole file, what is checked
+READERS = {
+    "data": (".npz", npz(**SET), check_data),
+    "data, deflated": (".npz", npz(np.savez_compressed, **SET), check_data),
+    "indices, npz": (".npz", npz(indices=RNG.integers(100, size=9)), check_indices),
+    "indices, npy": (".npy", npy(RNG.integers(100, size=9)), check_indices),
+    "indices, text": (".txt", b"# chosen\n5\n17\n99\n3\n", check_indices),
+    "weights, npz": (".npz", npz(**state_dict((3, 4), (2, 3))), check_weights),
+    "weights, safetensors": (
+        ".safetensors",
+        safetensors(TIED, {"format": "pt", "1.weight": "0.weight"}),
+        check_weights,
+    ),
+    "idx": ("", IMAGES, check_idx),
+    "idx, gzipped": (".gz", gzip.compress(IMAGES, mtime=0), check_idx),
+}
+
+
+def mutated(raw, rng):
+    """The bytes of a file with one to three changes."""
+    raw = bytearray(raw)
+    for _ in range(rng.randint(1, 3)):
+        at = rng.randrange(len(raw) + 1)
+        how = rng.randrange(8)
+        if how == 0:
+            del raw[at:]
+        elif how == 1:
+            raw[at:at] = rng.randbytes(rng.randint(1, 20))
+        elif how == 2:
+            raw += rng.choice([b"\0", b"\n", rng.randbytes(9), bytes(raw[at:])])
+        elif how == 3:
+            del raw[at : at + rng.randint(1, 20)]
+        elif how == 4:  # a number of a header that is stored in bytes
+            width = rng.choice([1, 2, 4, 8])
+            number = rng.choice(NUMBERS) % 256**width
+            raw[at : at + width] = number.to_bytes(width, rng.choice(["big", "little"]))
+        elif how == 5 and (digits := [i for i, b in enumerate(raw) if 48 <= b < 58]):
+            start = rng.choice(digits)  # or in digits
+            text = str(rng.choice([*NUMBERS, -1, 1.5, 1e400])).encode()
+            raw[start : start + rng.choice([1, len(text)])] = text
+        elif raw:
+            raw[at % len(raw)] ^= 1 << rng.randrange(8)
+    return bytes(raw)
+
+
+@pytest.mark.parametrize("mutations", MUTATIONS)
+@pytest.mark.parametrize("reader", READERS)
+def test_a_changed_file_is_refused_by_name_or_read_as_it_is(
+    tmp_path, reader, mutations, capsys
+):
+    suffix, whole, check = READERS[reader]
+    path, rng = tmp_path / f"file{suffix}", random.Random(7)
+    path.write_bytes(whole)
+    check(path, whole)
+    refused = 0
+    tracemalloc.start()
+    for number in range(mutations):
+        raw = mutated(whole, rng)
+        path.unlink()  # a file that is still mapped keeps its bytes
+        path.write_bytes(raw)
+        tracemalloc.reset_peak()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                check(path, raw)
+        except Refusal as refusal:
+            refused += 1
+            message = str(refusal)
+            assert str(path) in message and message.isprintable(), (number, message)
+            assert len(message) < 2000, (number, message)
+        except BaseException:
+            (tmp_path / "culprit").write_bytes(raw)
+            print(f"mutation {number}, kept in {tmp_path / 'culprit'}")
+            raise
+        assert tracemalloc.get_traced_memory()[1] < MOST_MEMORY, number
+    tracemalloc.stop()
+    assert refused > mutations / 2
+
+
+BOMBS = """
+import resource, sys
+from experiments.lab.reading import data_files, idx, memory, weights
+from experiments.lab.refusals import Refusal
+from bounds import checks
+used = memory._numbers("/proc/self/status", 1024)["VmSize:"]
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**28,) * 2)
+calls = {"data": data_files.Arrays.read, "weights": weights.read, "idx": idx.read}
+for call, path in zip(sys.argv[1::2], sys.argv[2::2]):
+    try:
+        calls[call](path)
+    except Refusal as refusal:
+        print(refusal)
+"""
+
+
+def test_bombs_in_a_process_with_a_limit(tmp_path):
+    """A quarter of a gibibyte more is all that it may take: each would take gibibytes."""
+    zeros = bytes(2**20)
+    images = b"\0\0\x08\x03" + struct.pack(">3I", 1024, 1024, 1024)
+    with gzip.open(tmp_path / "images.gz", "wb", 1) as file:
+        file.write(images)
+        for _ in range(1024):
+            file.write(zeros)
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (1024, 1048576), }"
+    start = b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header
+    with (
+        zipfile.ZipFile(
+            tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1
+        ) as file,
+        file.open("x.npy", "w", force_zip64=True) as member,
+    ):
+        member.write(start)
+        for _ in range(1024):
+            member.write(zeros)
+    (tmp_path / "long.safetensors").write_bytes((2**26).to_bytes(8, "little") + b"{")
+    with open(tmp_path / "long.safetensors", "r+b") as file:
+        file.truncate(2**27)  # of which nothing is stored
+    files = {"images.gz": "idx", "x.npz": "data", "long.safetensors": "weights"}
+    given = [part for name, call in files.items() for part in (call, tmp_path / name)]
+    done = subprocess.run(
+        [sys.executable, "-c", BOMBS, *map(str, given)],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(files) and all(
+        str(tmp_path / name) in line and "available" in line
+        for name, line in zip(files, lines, strict=True)
+    ), lines
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 2**20 * 2
