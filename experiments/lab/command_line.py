@@ -171,7 +171,8 @@ def settings_from_flags(asked: program.Program, given: dict[str, Any]) -> Any:
         raise Refusal(
             f"--out={values.out}: its config.json is no run's ({error}); use another --out"
         ) from error
-    return dataclasses.replace(config, **{"plugin": None} | asks_again | given)
+    mine = {"plugin": None} if "plugin" in settings.names(kind) else {}
+    return dataclasses.replace(config, **mine | asks_again | given)
 
 
 def _parse(argv):
