@@ -62,9 +62,13 @@ class Subject:
         return {"": definitions.of(self.measure)} | definitions.of_groups(groups)
 
     def is_measured(self, folder: RunFolder) -> bool:
-        """Whether what a folder holds of it was measured from the same by the same code."""
+        """Whether a folder holds all that is asked of it, from the same, by the same code."""
         path = folder.measured_path(self.name)
-        return path.exists() and not self._fault(run_folder.read_arrays(path))
+        if not path.exists():
+            return False
+        arrays = run_folder.read_arrays(path)
+        parts = [f"{MADE_BY}{part}" for part in self.definitions()]
+        return not self._fault(arrays) and all(part in arrays for part in parts)
 
     def read(self, folder: RunFolder) -> Arrays:
         """What was measured of it.
