@@ -33,6 +33,9 @@ class Peeling:
 class Paths:
     """Sums over all paths from an input (or a bias) to an output of prod |weight|^p.
 
+    An average over positions is a mean of the paths through them: its 1 / positions is no weight,
+    and is not raised to the power p.
+
     Attributes:
       log_1: `[]`, ln of the sum for p = 1.
       log_15: `[]`, for p = 1.5.
@@ -50,7 +53,7 @@ def _mass(maps, p):
     """(sums `[C]` over the paths to each output of prod |weight|^p, ln of their scale)."""
     reached, log_scale = jnp.ones(maps[0].shape[0]), 0.0
     for a in maps:
-        reached = a.through(reached, p)
+        reached = a.weights_through(reached, p)
         largest = jnp.maximum(jnp.max(reached), jnp.finfo(reached.dtype).tiny)
         reached, log_scale = reached / largest, log_scale + jnp.log(largest)
     return reached, log_scale

@@ -25,9 +25,18 @@ from nets.operators import Convolution, operators
 
 @dataclasses.dataclass(frozen=True)
 class Matrix:
-    """Entries `[in, out]`."""
+    """Entries `[in, out]`.
+
+    Attributes:
+      entries: of the map.
+      positions: rows of inputs that are averaged before they meet the weights; 1 for none.
+      averaged: the first so many rows are weights divided by `positions`: 1 / `positions` is part
+        of the map, and no weight.
+    """
 
     entries: chex.Array
+    positions: int = 1
+    averaged: int = 0
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -45,6 +54,13 @@ class Matrix:
     def through(self, v: jax.Array, p: float) -> jax.Array:
         """v |A|^p: `[out]` from `[in]`."""
         return v @ jnp.abs(self.entries) ** p
+
+    def weights_through(self, v: jax.Array, p: float) -> jax.Array:
+        """`through` with the p-th power of the weights alone, not of what averages: `[out]`."""
+        if self.positions > 1:
+            rows = jnp.arange(self.shape[0])
+            v = jnp.where(rows < self.averaged, v * self.positions ** (p - 1), v)
+        return self.through(v, p)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +123,10 @@ class Unrolled:
             return self._folded_in(self._power(p)(v), p)
         return self._folded_in(self._power(p)(v[:-1]), p, v[-1])
 
+    def weights_through(self, v: jax.Array, p: float) -> jax.Array:
+        """The same: a convolution averages nothing."""
+        return self.through(v, p)
+
     def spectral_norm(self) -> Enclosure:
         """Of A: within [max, root of the sum of squares] of its two parts if folded."""
         found = zero_padded_norm(self.kernel, self.map.image, self.map.strides)
@@ -121,7 +141,7 @@ class Unrolled:
         )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Circular(Matrix):
     """A kernel `[kh * kw * in, out]` whose spectral norm is its circular convolution's."""
 
@@ -168,9 +188,15 @@ def as_operators(
     return [
         Unrolled(op, kernel)
         if isinstance(op, Convolution)
-        else Matrix(op.matrix(kernel))
+        else _dense(op, op.matrix(kernel))
         for op, (kernel, _) in found
     ]
+
+
+def _dense(op, entries):
+    """A `Dense` layer: with the bias of a folded one, rows behind those of its weights."""
+    bias = entries.shape[0] % op.positions if op.positions > 1 else 0
+    return Matrix(entries, op.positions, entries.shape[0] - bias)
 
 
 def as_folded(
@@ -191,7 +217,7 @@ def as_folded(
         if index + 1 < len(maps):
             unit = jnp.zeros((matrix.shape[0], 1)).at[-1].set(constant)
             matrix = jnp.concatenate([matrix, unit], axis=1)
-        found.append(Matrix(matrix))
+        found.append(_dense(op, matrix))
     return found
 
 
@@ -210,7 +236,7 @@ def as_circular(
     """The same, but for the spectral norm: that of the circular convolution."""
     found = zip(operators(model, params), _wide(params, reference), strict=True)
     return [
-        Circular(kernel.reshape(-1, kernel.shape[-1]), kernel, op.image)
+        Circular(kernel.reshape(-1, kernel.shape[-1]), kernel=kernel, image=op.image)
         if isinstance(op, Convolution)
         else Matrix(kernel)
         for op, (kernel, _) in found

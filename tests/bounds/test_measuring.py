@@ -18,6 +18,7 @@ from tests.bounds.cases import (
     random_case,
 )
 from tests.oracles.convolution import circular, matrix_of, zero_padded
+from tests.oracles.path_norms import path_norm
 
 
 @pytest.mark.parametrize("depth", [1, 3])
@@ -201,6 +202,22 @@ def convolutional_case(biases):
     return network, Case(w, z, x.astype(float), y, b, c)
 
 
+def assert_paths(found, case):
+    """Path by path; the average's 1/6 is in none of the powers."""
+    folded = case.weights
+    if case.biases:
+        folded = [
+            np.block([[w, np.zeros((len(w), 1))], [b[None], np.ones((1, 1))]])
+            for w, b in zip(case.weights, case.biases, strict=True)
+        ]
+        folded[-1] = folded[-1][:, :-1]
+    for name, p in (("log_1", 1), ("log_15", 1.5), ("log_2", 2)):
+        powers = [np.abs(w) ** p for w in folded]
+        powers[-1][: len(case.weights[-1])] *= 6.0 ** (p - 1)
+        total = path_norm(powers, 1)
+        assert float(getattr(found, name)) == pytest.approx(np.log(total), rel=1e-6)
+
+
 @pytest.mark.parametrize("biases", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_convolutional_network_is_measured_as_the_matrices_it_is(biases):
     network, case = convolutional_case(biases)
@@ -211,7 +228,9 @@ def test_a_convolutional_network_is_measured_as_the_matrices_it_is(biases):
     found, missing = measured(network, names)
     assert not missing
     expected = by_hand(case, jacobians=False)
+    pool = found.pop("paths")
     assert_as_by_hand(found, expected)
+    assert_paths(pool, case)
     for name in (
         "layers",
         "from_init",
