@@ -10,12 +10,23 @@ from jax.scipy.special import xlogy
 
 from bounds.spec import BoundValue
 
+_LOG_OF_0 = (
+    -1e6
+)  # far below all that products, roots and means make of numbers that are not 0
+_IS_0 = -1e4  # a logarithm below this is one of 0, or has such a term
+
 
 def log(x: jax.Array) -> jax.Array:
-    """ln x, finite: a large negative number at x = 0 and below, a large one at infinity."""
+    """ln x, finite: at x = 0 and below -1e6, so that 0 comes out again; large at infinity."""
     x = jnp.asarray(x, float)  # the logarithm of an int32 would be float32's
     info = jnp.finfo(x.dtype)
-    return jnp.log(jnp.clip(x, info.tiny, info.max))
+    found = jnp.log(jnp.clip(x, info.tiny, info.max))
+    return jnp.where(x <= 0, _LOG_OF_0, found)
+
+
+def said(log_value: jax.Array) -> jax.Array:
+    """A logarithm as it is reported: -inf where it is one of 0."""
+    return jnp.where(log_value < _IS_0, -jnp.inf, log_value)
 
 
 def log_product_without_each(logs: jax.Array) -> jax.Array:
@@ -132,7 +143,7 @@ def kl_inverse(q: jax.Array, c: jax.Array) -> jax.Array:
 def measure(log_value: jax.Array) -> BoundValue:
     """A heuristic measure as a `BoundValue`, from its natural logarithm `[]`."""
     value = jnp.exp(log_value)
-    return BoundValue(value, jnp.zeros_like(value), value, log_value)
+    return BoundValue(value, jnp.zeros_like(value), value, said(log_value))
 
 
 def root_of_mean(v: jax.Array, size: jax.Array) -> BoundValue:
@@ -145,6 +156,7 @@ def root_of_mean(v: jax.Array, size: jax.Array) -> BoundValue:
 
 def log_measure(value: jax.Array) -> BoundValue:
     """A heuristic measure that is a logarithm itself, `[]`, as a `BoundValue`."""
+    value = said(value)
     return BoundValue(value, jnp.zeros_like(value), value, value)
 
 
@@ -164,4 +176,4 @@ def margin_bound(
     """
     log_excess = log_numerator - jnp.log(margin) - log(task.size) / 2
     empirical, excess = margins.error(margin), jnp.exp(log_excess)
-    return BoundValue(empirical + excess, empirical, excess, log_excess)
+    return BoundValue(empirical + excess, empirical, excess, said(log_excess))

@@ -1,7 +1,9 @@
 """Shapes of the weights' spectra, as users of WeightWatcher know them: means over layers.
 
 lambda are the eigenvalues of W'W, W `[in, out]` (a kernel `[kh * kw * in, out]`), not normalised;
-logarithms are to the base 10 (Martin, Peng & Mahoney 2021). Heuristic, all of them.
+logarithms are to the base 10 (Martin, Peng & Mahoney 2021). Heuristic, all of them. Where no
+layer has a spectrum to which a law can be fitted (`bounds.measures.spectra.power_law`) `alpha` and
+its kin are not numbers.
 
 Arguments, of every function here: `kernels` `LayerNorms` of W, `spectra` `Spectra`. Returns: a
 `BoundValue`.
@@ -21,17 +23,20 @@ def _log10(x):
 
 
 def _mean_over_fitted(values, spectra):
-    """Over the layers to which a power law could be fitted."""
+    """Over the layers to which a power law could be fitted; not a number without any."""
     fitted = spectra.alpha > 0
-    return jnp.sum(jnp.where(fitted, values, 0.0)) / jnp.maximum(jnp.sum(fitted), 1)
+    count = jnp.sum(fitted)
+    mean = jnp.sum(jnp.where(fitted, values, 0.0)) / jnp.maximum(count, 1)
+    return jnp.where(count > 0, mean, jnp.nan)
 
 
 def stable_rank(kernels: LayerNorms) -> BoundValue:
-    """Mean over layers of ||W||_F^2 / ||W||_2^2."""
+    """Mean over layers of ||W||_F^2 / ||W||_2^2; not a number if one of them is 0."""
     chex.assert_rank(kernels.frobenius, 1)
     ranks = jnp.exp(
         2 * (arithmetic.log(kernels.frobenius) - arithmetic.log(kernels.spectral_upper))
     )
+    ranks = jnp.where(kernels.frobenius > 0, ranks, jnp.nan)
     return arithmetic.measure(arithmetic.log(jnp.mean(ranks)))
 
 

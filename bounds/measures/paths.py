@@ -54,8 +54,9 @@ def _mass(maps, p):
     reached, log_scale = jnp.ones(maps[0].shape[0]), 0.0
     for a in maps:
         reached = a.weights_through(reached, p)
-        largest = jnp.maximum(jnp.max(reached), jnp.finfo(reached.dtype).tiny)
-        reached, log_scale = reached / largest, log_scale + jnp.log(largest)
+        largest = jnp.max(reached)
+        divisor = jnp.where(largest > 0, largest, 1.0)
+        reached, log_scale = reached / divisor, log_scale + jnp.log(divisor)
     return reached, log_scale
 
 

@@ -17,7 +17,8 @@ class Spectra:
     Attributes:
       trace_norm: `[L]`, the sum of the singular values.
       schatten_15: `[L]`, (sum of their 1.5-th powers)^(1/1.5).
-      alpha: `[L]`, exponent of the power law fitted to the eigenvalues of W'W.
+      alpha: `[L]`, exponent of the power law fitted to the eigenvalues of W'W; 0 where there
+        is none to be fitted (`power_law`).
       log10_alpha_norm: `[L]`, log10 of the sum of their alpha-th powers.
     """
 
@@ -28,6 +29,8 @@ class Spectra:
 
 
 _RANK = 1e-12  # eigenvalues below this share of the largest are rounding
+LEAST_POINTS = 5  # eigenvalues that a law is fitted to, at least
+LEAST_SPREAD = 1e-6  # mean logarithm of them over the least: equal ones follow no law
 
 
 def power_law(eigenvalues: jax.Array) -> jax.Array:
@@ -41,14 +44,15 @@ def power_law(eigenvalues: jax.Array) -> jax.Array:
       eigenvalues: `[n]`, ascending, >= 0.
 
     Returns:
-      alpha `[]`, or 0 where fewer than two eigenvalues differ.
+      alpha `[]`, or 0 where no tail of `LEAST_POINTS` eigenvalues is spread by
+      `LEAST_SPREAD`: of small or orthogonal matrices, and those of low rank.
     """
     n = eigenvalues.shape[0]
     is_one = eigenvalues > _RANK * jnp.maximum(eigenvalues[-1], 0.0)
     logs = arithmetic.log(eigenvalues)
     count = n - jnp.arange(n)
     tail_sum = jnp.cumsum(logs[::-1])[::-1] - count * logs
-    is_start = is_one & (tail_sum > 0)
+    is_start = is_one & (count >= LEAST_POINTS) & (tail_sum > LEAST_SPREAD * count)
     is_start &= jnp.append(True, logs[1:] > logs[:-1])  # the first of equal ones
     alpha = 1 + count / jnp.where(is_start, tail_sum, 1.0)
     # Row i: the tail that starts at eigenvalue i.
