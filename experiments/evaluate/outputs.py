@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 
 import bounds
+from experiments.lab.reading import array_files
+from experiments.lab.reading.flaws import Flaw
 from experiments.lab.refusals import Refusal
 from nets.training import logits_of
 
@@ -23,11 +25,11 @@ def check(path: Path, network: bounds.Network) -> None:
     """
     flag = f"--outputs={path}"
     try:
-        given = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        given = array_files.read(path, only="logits").get("logits")
+    except Flaw as flaw:
         raise Refusal(
-            f"{flag}: no .npy of plain numbers ({error}); write one by numpy.save"
-        ) from error
+            f"{flag}: no .npy of plain numbers ({flaw}); write one by numpy.save"
+        ) from None
     size = int(network.sample.size)
     if (
         not isinstance(given, np.ndarray)

@@ -103,14 +103,22 @@ class Figure:
     caption: str
 
 
+def _line(text):
+    """A text on one line: a blank one would end the paragraph."""
+    return " ".join(str(text).splitlines())
+
+
 def _cell(text):
-    """A cell of a Markdown table, whatever is in it."""
-    return str(text).replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+    """A cell of a Markdown table, whatever is in it: a name is no column, link or tag."""
+    text = _line(text).replace("\\", "\\\\")
+    for mark in ("|", "<", "]("):
+        text = text.replace(mark, f"\\{mark}")
+    return text
 
 
 def _markdown(block, folder):
     if isinstance(block, Answer):
-        return "\n\n".join(f"**{sentence}**" for sentence in block.sentences)
+        return "\n\n".join(f"**{_line(sentence)}**" for sentence in block.sentences)
     if isinstance(block, Heading):
         return f"{'#' * block.level} {block.text}"
     if isinstance(block, Text):
@@ -217,9 +225,10 @@ def _show_table(table):
     from rich.console import Console  # slow to import
     from rich.table import Table as RichTable
 
-    console = Console()
+    plain = {"markup": False, "emoji": False}  # a name in brackets is no colour
+    console = Console(**plain)
     if not console.is_terminal:  # whole also where there is none
-        console = Console(width=400)
+        console = Console(width=400, **plain)
     if table.title:
         print(table.title)
     shown = RichTable(box=None, pad_edge=False)

@@ -291,6 +291,11 @@ for call, path in zip(sys.argv[1::2], sys.argv[2::2]):
 """
 
 
+def npy_header(kind, shape):
+    text = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    return b"\x93NUMPY\1\0" + struct.pack("<H", len(text)) + text
+
+
 def test_bombs_in_a_process_with_a_limit(tmp_path):
     """A quarter of a gibibyte more is all that it may take: each would take gibibytes."""
     zeros = bytes(2**20)
@@ -299,8 +304,7 @@ def test_bombs_in_a_process_with_a_limit(tmp_path):
         file.write(images)
         for _ in range(1024):
             file.write(zeros)
-    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (1024, 1048576), }"
-    start = b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header
+    start = npy_header("|u1", "(1024, 1048576)")
     with (
         zipfile.ZipFile(
             tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1
@@ -313,7 +317,18 @@ def test_bombs_in_a_process_with_a_limit(tmp_path):
     (tmp_path / "long.safetensors").write_bytes((2**26).to_bytes(8, "little") + b"{")
     with open(tmp_path / "long.safetensors", "r+b") as file:
         file.truncate(2**27)  # of which nothing is stored
-    files = {"images.gz": "idx", "x.npz": "data", "long.safetensors": "weights"}
+    text = b'{"w":{"dtype":"F32","shape":[524288,1024],"data_offsets":[0,2147483648]}}'
+    sparse = {
+        "wide.safetensors": len(text).to_bytes(8, "little") + text,
+        "wide.npy": npy_header("<f4", "(524288, 1024)"),
+        "images": b"\0\0\x08\x03" + struct.pack(">3I", 2048, 1024, 1024),
+    }
+    for name, begins in sparse.items():
+        (tmp_path / name).write_bytes(begins)
+        with open(tmp_path / name, "r+b") as file:
+            file.truncate(len(begins) + 2**31)
+    files = {"images.gz": "idx", "x.npz": "data", "long.safetensors": "weights",
+             "wide.safetensors": "weights", "wide.npy": "data", "images": "idx"}  # fmt: skip
     given = [part for name, call in files.items() for part in (call, tmp_path / name)]
     done = subprocess.run(
         [sys.executable, "-c", BOMBS, *map(str, given)],

@@ -195,6 +195,46 @@ def test_files_lists_globs_and_their_natural_order(tmp_path):
     assert [one.name for one in weights.read(patterns)] == ["a", "m1", "m2", "m10"]
 
 
+def test_a_comma_may_be_part_of_a_name(tmp_path):
+    for name in ("a", "a,b", "c", "d,e,f", "[x]*"):
+        in_file(tmp_path / f"{name}.npz", state_dict())
+
+    def names(*given):
+        return [
+            n.name for n in weights.read(",".join(f"{tmp_path}/{g}" for g in given))
+        ]
+
+    assert names("a,b.npz") == ["a,b"]
+    assert names("a.npz", "c.npz") == ["a", "c"]
+    assert names("c.npz", "d,e,f.npz", "a.npz") == ["a", "c", "d,e,f"]
+    assert names("[x]*.npz") == ["[x]*"]
+    refused("--weights=.*/d: no file matches", f"{tmp_path}/d,e.npz")
+    refused("--weights=x+: no file matches", "x" * 300)
+    refused(
+        "--weights=x,x.*: no file matches|--weights=x: no file", ",".join("x" * 3000)
+    )
+
+
+def test_names_that_cannot_be_printed_are_written_so(tmp_path):
+    names = [
+        "a\nb",
+        "a|b",
+        "\u00e4\u4e2d",
+        "[bold]a",
+        "a\x1b[31m",
+        "a\u2028b",
+        "a\udc80",
+    ]
+    for name in names:
+        in_file(tmp_path / f"{name}.npz", state_dict())
+    found = {one.name for one in weights.read(f"{tmp_path}/*")}
+    assert found == {
+        "a\\nb", "a|b", "\u00e4\u4e2d", "[bold]a", "a\\x1b[31m", "a\\u2028b", "a\\udc80",
+    }  # fmt: skip
+    (tmp_path / "a\nb.npz").write_bytes(b"")
+    refused("not a safetensors or npz file", f"{tmp_path}/a\nb.npz")
+
+
 def test_names_are_unique(tmp_path):
     for place in ("one/weights", "two/weights", "three/trained"):
         (tmp_path / place).mkdir(parents=True)

@@ -73,6 +73,7 @@ def read(path: str | Path, only: str = "") -> dict[str, np.ndarray]:
             return _of_zip(path)
         if begins.startswith(_NPY) and only:
             size = path.stat().st_size
+            memory.check("its array", 2 * size)
             with path.open("rb") as file:
                 return {only: _of_npy(file, size)}
         if (
@@ -240,6 +241,7 @@ def _of_safetensors(path):
         raise Flaw("its __metadata__ is corrupt")
     entries = {name: _entry(name, stored) for name, stored in header.items()}
     _check_places(entries, size - 8 - length)
+    memory.check("its tensors", size)  # once they are looked at
     arrays = {}
     for name, (kind, shape, begin, _) in entries.items():
         if 0 in shape:

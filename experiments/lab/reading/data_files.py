@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,7 @@ class Pool:
         if train_indices is None:
             return whole, test
         path = Path(train_indices)
-        if path.is_dir():
+        if os.path.isdir(path):  # Path.is_dir raises if it is long
             path = path / f"{name}.npz"
         indices, labels = _indices(path, train_indices, len(whole.labels))
         chosen = self.problem.pool(indices)

@@ -24,6 +24,13 @@ def shown(text: object) -> str:
     return quoted if len(quoted) <= _LONGEST else f"{quoted[:_LONGEST]}..."
 
 
+def printable(name: str) -> str:
+    """A name with what cannot be printed, as line breaks, written as Python writes it."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in name
+    )
+
+
 @contextlib.contextmanager
 def told() -> Iterator[None]:
     """Turns what readers raise into a `Flaw`."""

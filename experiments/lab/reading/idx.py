@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import itertools
 import math
+import os
 import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -196,13 +197,13 @@ def read_known(
 def find(data_dir: str) -> dict[str, Path]:
     """The four files of a data set in a folder, plain or `.gz`: name -> path."""
     folder, found = Path(data_dir), {}
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise Refusal(
             f"--data_dir={data_dir}: no such folder; give the one with the IDX files"
         )
     for name, file in FILES.items():
         candidates = [folder / file, folder / f"{file}.gz"]
-        present = [path for path in candidates if path.is_file()]
+        present = [path for path in candidates if os.path.isfile(path)]
         if not present:
             raise Refusal(
                 f"--data_dir={data_dir}: {file}[.gz] is missing; the four IDX files must be there"

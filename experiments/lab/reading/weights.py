@@ -10,10 +10,12 @@ import dataclasses
 import fnmatch
 import glob
 import itertools
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from experiments.lab.reading.flaws import printable
 from experiments.lab.reading.layers import LAYOUTS, Layer, layers_of, listed
 from experiments.lab.reading.tensors import contents, natural
 from experiments.lab.refusals import Refusal
@@ -129,16 +131,26 @@ def _with_outputs(networks, given):
 
 
 def _paths(flag, patterns):
-    """The places that a flag names; those of a glob in natural order."""
-    found = []
-    for pattern in patterns.split(","):
-        if pattern and Path(pattern).exists():
-            matches = [pattern]
+    """The places that a flag names; those of a glob in natural order.
+
+    A comma separates them unless it is part of a name: what exists as it was typed is one file.
+    """
+    if patterns and os.path.exists(patterns):
+        return [Path(patterns)]
+    found, parts = [], patterns.split(",")
+    while parts:
+        for count in range(1, len(parts) + 1):
+            pattern = ",".join(parts[:count])
+            if pattern and os.path.exists(pattern):  # Path.exists raises if it is long
+                matches = [pattern]
+            else:
+                matches = sorted(glob.glob(pattern, recursive=True), key=natural)
+            if matches:
+                break
         else:
-            matches = sorted(glob.glob(pattern, recursive=True), key=natural)
-        if not matches:
-            raise Refusal(f"{flag}={pattern}: no file matches; give one that is there")
+            raise Refusal(f"{flag}={parts[0]}: no file matches; give one that is there")
         found += [Path(match) for match in matches]
+        parts = parts[count:]
     return found
 
 
@@ -209,7 +221,7 @@ def _uniquely_named(networks):
     for n in networks:
         folder = n.path if n.path.is_dir() else n.path.parent
         end = n.path.name if beside[n.path.parent, n.name] > 1 else n.name
-        places.append((*folder.absolute().parts, end))
+        places.append(tuple(map(printable, (*folder.absolute().parts, end))))
     names = [place[-1] for place in places]
     for length in range(2, max(map(len, places)) + 1):
         count = collections.Counter(names)
