@@ -60,6 +60,10 @@ class AscentSums:
 class Sharpness:
     """Increases of the mean softmax cross-entropy, nats, when weights (no biases) move.
 
+    Means over draws are known to a standard error of 5 %, unless `MOST_DRAWS` came first; ascent
+    was continued until twice as many steps found less than 2 % more, unless `MOST_STEPS` came
+    first: then the number is one that the true one is at least.
+
     Attributes:
       average: `[]`, the mean under Gaussian noise of standard deviation 0.05.
       average_standard_error: `[]`, of that mean over draws.
@@ -67,6 +71,11 @@ class Sharpness:
       adaptive_average_standard_error: `[]`, of that mean.
       worst: `[]`, the most that ascent finds in the ball ||u||_2 <= 0.05.
       adaptive_worst: `[]`, in the box |u_i| <= 0.05 |w_i|.
+      draws: `[]`, of the noise, the same for both means.
+      worst_steps: `[]`, of the ascent in the ball.
+      adaptive_worst_steps: `[]`, in the box.
+      worst_is_capped: `[]`, whether `MOST_STEPS` ended it.
+      adaptive_worst_is_capped: `[]`, the same in the box.
     """
 
     average: chex.Array
@@ -75,6 +84,11 @@ class Sharpness:
     adaptive_average_standard_error: chex.Array
     worst: chex.Array
     adaptive_worst: chex.Array
+    draws: chex.Array
+    worst_steps: chex.Array
+    adaptive_worst_steps: chex.Array
+    worst_is_capped: chex.Array
+    adaptive_worst_is_capped: chex.Array
 
 
 STEPS = 20  # of an ascent
@@ -86,7 +100,11 @@ TOLERANCE = (LARGEST / SMALLEST) ** (1 / CELLS)  # 1.06: the radius is found up 
 EPSILON = 1e-3  # the size that a weight of 0 counts as
 DELTA = 0.05
 RHO = 0.05  # the radius, or standard deviation, of sharpness
-DRAWS = 8
+DRAWS = 8  # at least
+MOST_DRAWS = 128
+PRECISE = 0.05  # a standard error at most, over the mean
+MOST_STEPS = 1280  # 20 doubled six times
+SETTLED = 0.02  # more than before, at most, in twice the steps
 
 # A step of ascent: (offsets, direction) -> offsets, both as the kernels.
 
@@ -165,6 +183,54 @@ def climb(
     carry = (0, offsets, start.direction, start.loss, start.wrong)
     *_, loss, wrong = jax.lax.while_loop(goes_on, step, carry)
     return loss, wrong
+
+
+def highest(
+    network: Network, start: Slope, move: Callable[..., Any]
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The most that ascent finds, which goes on until it has settled.
+
+    Args:
+      network: a `Network`.
+      start: the `Slope` at the weights.
+      move: as of `climb`.
+
+    Returns:
+      `(loss, steps, capped)`: the largest loss on the way, the start included; the steps taken;
+      whether `MOST_STEPS` ended it.
+    """
+    kernels = kernels_of(network.params)
+
+    def goes_on(carry):
+        count, _, _, _, _, _, settled = carry
+        return (count < MOST_STEPS) & ~settled
+
+    def step(carry):
+        count, offsets, direction, loss, before, until, _ = carry
+        offsets = move(offsets, direction)
+        here = slope_at(network, jax.tree.map(jnp.add, kernels, offsets))
+        loss, count = jnp.maximum(loss, here.loss), count + 1
+        at_end = count == until
+        gained = loss - before <= SETTLED * (before - start.loss)
+        settled = at_end & (until > STEPS) & gained
+        settled |= ~jnp.isfinite(loss)  # nothing is above it
+        before = jnp.where(at_end, loss, before)
+        until = jnp.where(at_end, 2 * until, until)
+        return count, offsets, here.direction, loss, before, until, settled
+
+    offsets = jax.tree.map(jnp.zeros_like, kernels)
+    none, first = jnp.zeros((), jnp.int32), jnp.full((), STEPS, jnp.int32)
+    carry = (
+        none,
+        offsets,
+        start.direction,
+        start.loss,
+        start.loss,
+        first,
+        jnp.array(False),
+    )
+    count, _, _, loss, _, _, settled = jax.lax.while_loop(goes_on, step, carry)
+    return loss, count, ~settled
 
 
 def _largest_radius(network, start, shape):
@@ -250,10 +316,11 @@ def _noise(key, kernels):
 def sharpness(network: Network) -> Sharpness:
     """Increases of the mean softmax cross-entropy: `Sharpness`.
 
-    On average: over `DRAWS` draws u of independent Gaussians of standard deviation `RHO`,
-    or `RHO` |w_i|, the same draws in both and for every network. At worst: the most that an
-    ascent finds, `STEPS` steps of `RHO` * `STEP` along the gradient in the ball ||u||_2 <=
-    `RHO`, or of `RHO` * `STEP` |w_i| along its signs in the box |u_i| <= `RHO` |w_i|.
+    On average: over draws u of independent Gaussians of standard deviation `RHO`, or `RHO` |w_i|,
+    the same draws in both and for every network, `DRAWS` at a time until both means have a
+    standard error of at most `PRECISE` of them. At worst: the most that an ascent finds
+    (`highest`), in steps of `RHO` * `STEP` along the gradient in the ball ||u||_2 <= `RHO`, or of
+    `RHO` * `STEP` |w_i| along its signs in the box |u_i| <= `RHO` |w_i|.
     """
     kernels = kernels_of(network.params)
     start = slope_at(network, kernels)
@@ -271,17 +338,39 @@ def sharpness(network: Network) -> Sharpness:
         return jax.lax.map(loss, sizes) - start.loss
 
     with jax.enable_x64(False):
-        keys = jax.random.split(jax.random.key(0), DRAWS)
-    drawn = jax.lax.map(increases, keys).astype(float)
-    mean = finite_or_inf(jnp.mean(drawn, axis=0))
-    error = finite_or_inf(jnp.std(drawn, axis=0, ddof=1) / DRAWS**0.5)
+        keys = jax.random.key_data(jax.random.split(jax.random.key(0), MOST_DRAWS))
 
-    def highest(is_ball):
+    def is_vague(carry):
+        count, mean, squares = carry
+        error = jnp.sqrt(squares / jnp.maximum(count - 1, 1) / jnp.maximum(count, 1))
+        vague = jnp.any(~(error <= PRECISE * jnp.abs(mean))) & jnp.all(
+            jnp.isfinite(mean)
+        )
+        return (count == 0) | (vague & (count < MOST_DRAWS))
+
+    def draw(carry):
+        """`DRAWS` more: means and sums of squares of deviations (Chan, Golub & LeVeque 1983)."""
+        count, mean, squares = carry
+        some = jax.lax.dynamic_slice_in_dim(keys, count, DRAWS)
+        some = jax.random.wrap_key_data(some)
+        drawn = jax.lax.map(increases, some).astype(float)
+        own = jnp.mean(drawn, axis=0)
+        apart, total = own - mean, count + DRAWS
+        squares += jnp.sum(jnp.square(drawn - own[None]), axis=0)
+        squares += jnp.square(apart) * count * DRAWS / total
+        return total, mean + apart * DRAWS / total, squares
+
+    none = jnp.zeros((), jnp.int32), jnp.zeros((2,), float), jnp.zeros((2,), float)
+    draws, mean, squares = jax.lax.while_loop(is_vague, draw, none)
+    error = finite_or_inf(jnp.sqrt(squares / (draws - 1) / draws))
+    mean = finite_or_inf(mean)
+
+    def worst_of(is_ball):
         box = jax.tree.map(lambda s: s[1], sizes)
         move = functools.partial(_in_either, is_ball, RHO, box)
-        return climb(network, start, move)[0]
+        return highest(network, start, move)
 
-    worst = jax.lax.map(highest, jnp.array([True, False]))
+    worst, steps, capped = jax.lax.map(worst_of, jnp.array([True, False]))
     worst = finite_or_inf(worst - start.loss)
     return Sharpness(
         average=mean[0],
@@ -290,6 +379,11 @@ def sharpness(network: Network) -> Sharpness:
         adaptive_average_standard_error=error[1],
         worst=worst[0],
         adaptive_worst=worst[1],
+        draws=draws,
+        worst_steps=steps[0],
+        adaptive_worst_steps=steps[1],
+        worst_is_capped=capped[0],
+        adaptive_worst_is_capped=capped[1],
     )
 
 
