@@ -32,6 +32,7 @@ MUTATIONS = [1000, pytest.param(100_000, marks=pytest.mark.slow)]
 MOST_MEMORY = 32 * 2**20  # for files of some hundred bytes
 RNG = np.random.default_rng(4)
 POOLED = Pooled()
+POOL = data_files.Pool(POOLED)
 NUMBERS = [0, 1, 2, 127, 128, 255, 256, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**40,
            2**62, 2**63 - 1, 2**63, 2**64 - 1]  # fmt: skip
 
@@ -129,7 +130,7 @@ def check_data(path, raw):
 
 
 def check_indices(path, raw):
-    found = data_files.Pool(POOLED).of("net", str(path))[0]
+    found = POOL.of("net", str(path))[0]
     if path.suffix == ".txt":
         indices = plain_text(raw)
     elif path.suffix == ".npy":
