@@ -4,12 +4,14 @@ import itertools
 import json
 import pathlib
 import pickle
+import re
 import time
 import zipfile
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import safetensors as library
 from safetensors.numpy import save_file
 
 from experiments.lab import checkpoints, run_folder
@@ -560,6 +562,53 @@ def by_hand(path, arrays, notes):
     text = json.dumps(header).encode()
     path.write_bytes(len(text).to_bytes(8, "little") + text + data)
     return str(path)
+
+
+def entry(shape=(3, 2), begin=0, end=24, dtype="F32"):
+    return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+
+
+LYING = {
+    "w: [3, 1] does not take 24 bytes": {"w": entry((3, 1))},
+    "w: [3, 2] does not take 24 bytes": {"w": entry(dtype="F16")},
+    "w: [6442450944, 2] does not": {"w": entry((3 * 2**31, 2))},
+    "w: [4294967296, 4294967296] is more": {"w": entry((2**32, 2**32))},
+    "w begins at byte 4 of the data, not 0": {"w": entry((5, 1), 4)},
+    "b begins at byte 20 of the data, not 24": {"w": entry(), "b": entry((1,), 20, 24)},
+    "says 20 bytes of data, it holds 24": {"w": entry((5, 1), 0, 20)},
+    "says 0 bytes of data, it holds 24": {},
+    "says 48 bytes of data, it holds 24": {"w": entry((6, 2), 0, 48)},
+    "w: its header is corrupt": {"w": entry((-3, -2))},
+    "x: its header is corrupt": {"x": entry((3.0, 2))},
+    "y: its header is corrupt": {"y": entry((True, 6))},
+    "u: its header is corrupt": {"u": [3, 2]},
+    "v is of type f4": {"v": entry(dtype="f4")},
+    "type 3": {"v": entry(dtype=3)},
+}
+
+
+@pytest.mark.parametrize("message", LYING)
+def test_headers_that_lie(tmp_path, message):
+    text = json.dumps(LYING[message]).encode()
+    raw = len(text).to_bytes(8, "little") + text + NET[0][0].tobytes()[:24]
+    with pytest.raises(library.SafetensorError):
+        library.deserialize(raw)
+    (tmp_path / "a.safetensors").write_bytes(raw)
+    refused(re.escape(message), f"{tmp_path}/a.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"w": %s, "w": %s}', "a name is in its header twice"),
+        ('{"w": {"scale": 2, "dtype": "F32", "x": %s, "y": %s}}', "w: its header is"),
+    ],
+)
+def test_headers_that_the_library_lets_pass(tmp_path, text, says):
+    text = (text % ((json.dumps(entry()),) * 2)).encode()
+    raw = len(text).to_bytes(8, "little") + text + bytes(24)
+    (tmp_path / "a.safetensors").write_bytes(raw)
+    refused(says, f"{tmp_path}/a.safetensors")
 
 
 SQUARE = network((4, 4, 4, 4, 3))

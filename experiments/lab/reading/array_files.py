@@ -161,8 +161,6 @@ def _of_npy(file: BinaryIO, size: int) -> np.ndarray:
         )
     raw, done = np.empty(count * kind.itemsize, np.uint8), 0
     while chunk := file.read(_CHUNK):
-        if done + len(chunk) > len(raw):
-            raise Flaw("bytes after its end")
         raw[done : done + len(chunk)] = np.frombuffer(chunk, np.uint8)
         done += len(chunk)
     if done < len(raw):
