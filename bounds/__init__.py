@@ -18,7 +18,7 @@ from bounds.evaluate import (
 from bounds.measures.examples import margins_of
 from bounds.network import History, Learned, Measure, Network, Unavailable
 from bounds.registry import BOUNDS, GROUPS
-from bounds.spec import BoundSpec, BoundValue, Convention
+from bounds.spec import BoundSpec, BoundValue, Convention, Estimate
 
 __all__ = [
     "BOUNDS",
@@ -26,6 +26,7 @@ __all__ = [
     "BoundSpec",
     "BoundValue",
     "Convention",
+    "Estimate",
     "History",
     "ImpossibleCertificate",
     "Learned",

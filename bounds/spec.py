@@ -7,11 +7,32 @@ It speaks of ONE network; the evaluator adds the run axis.
 import dataclasses
 import functools
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import chex
 from flax import struct
+
+
+@struct.dataclass
+class Estimate:
+    """What a value that was estimated rests on; what does not apply is not a number.
+
+    Attributes:
+      examples: `[]`, that were looked at, where that may be fewer than there are.
+      draws: `[]`, of what is random.
+      standard_error: `[]`, of the value over them.
+      steps: `[]`, of a search for it.
+      is_at_least: `[]`, 1 where a search ended before it had settled: the value is one that the
+        true one is at least; else 0.
+    """
+
+    examples: chex.Array = math.nan
+    draws: chex.Array = math.nan
+    standard_error: chex.Array = math.nan
+    steps: chex.Array = math.nan
+    is_at_least: chex.Array = 0.0
 
 
 @struct.dataclass
@@ -28,6 +49,7 @@ class BoundValue:
         compressed network, the logarithm of its complexity over m (KL + ..., c ln 2 + ...).
       risk: `[]`, the held-out error of the network that the bound speaks of, where it is
         not the trained one; None where it is, not a number where it is not known.
+      estimate: an `Estimate`, where the value is one.
     """
 
     value: chex.Array
@@ -35,6 +57,7 @@ class BoundValue:
     excess: chex.Array
     log_complexity: chex.Array
     risk: chex.Array | None = None
+    estimate: Estimate | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,13 +8,15 @@ import chex
 
 from bounds import arithmetic
 from bounds.measures.curvature import Curvature
-from bounds.spec import HEURISTIC, BoundSpec, BoundValue
+from bounds.spec import HEURISTIC, BoundSpec, BoundValue, Estimate
 
 
 def hessian_top_eigenvalue(curvature: Curvature) -> BoundValue:
     """The largest eigenvalue of H, as Lanczos approaches it from below (Keskar et al. 2017)."""
     chex.assert_rank(curvature.top_eigenvalue, 0)
-    return arithmetic.measure(arithmetic.log(curvature.top_eigenvalue))
+    found = arithmetic.measure(arithmetic.log(curvature.top_eigenvalue))
+    basis = Estimate(curvature.examples, steps=curvature.steps, is_at_least=1.0)
+    return found.replace(estimate=basis)
 
 
 def hessian_trace(curvature: Curvature) -> BoundValue:
@@ -24,7 +26,11 @@ def hessian_trace(curvature: Curvature) -> BoundValue:
     almost everywhere, so that a diagonal entry is a convex loss's along a line.
     """
     chex.assert_rank(curvature.trace, 0)
-    return arithmetic.measure(arithmetic.log(curvature.trace))
+    found = arithmetic.measure(arithmetic.log(curvature.trace))
+    basis = Estimate(
+        curvature.examples, curvature.probes, curvature.trace_standard_error
+    )
+    return found.replace(estimate=basis)
 
 
 BOUNDS = {

@@ -21,7 +21,7 @@ from bounds.measures.inputs import Task
 from bounds.measures.layers import LayerNorms
 from bounds.measures.noise_level import NoiseLevel
 from bounds.measures.sharpness import Ascent, AscentSums, Sharpness
-from bounds.spec import HEURISTIC, BoundSpec, BoundValue
+from bounds.spec import HEURISTIC, BoundSpec, BoundValue, Estimate
 
 log = arithmetic.log
 
@@ -103,30 +103,43 @@ def sharpness_mag_flatness(task: Task, ascent: Ascent) -> BoundValue:
     )
 
 
-def _increase(value):
+def _increase(value, basis):
     """As it is, with its sign."""
     chex.assert_rank(value, 0)
-    return arithmetic.measure(log(value)).replace(value=value, excess=value)
+    found = arithmetic.measure(log(value))
+    return found.replace(value=value, excess=value, estimate=basis)
 
 
 def average_sharpness(sharpness: Sharpness) -> BoundValue:
     """E L(w + u) - L(w), u_i of N(0, rho^2), rho = 0.05 (Andriushchenko et al. 2023)."""
-    return _increase(sharpness.average)
+    error = sharpness.average_standard_error
+    basis = Estimate(sharpness.examples, sharpness.draws, error)
+    return _increase(sharpness.average, basis)
 
 
 def adaptive_average_sharpness(sharpness: Sharpness) -> BoundValue:
     """E L(w + u) - L(w), u_i of N(0, rho^2 w_i^2), rho = 0.05 (Andriushchenko et al. 2023)."""
-    return _increase(sharpness.adaptive_average)
+    error = sharpness.adaptive_average_standard_error
+    basis = Estimate(sharpness.examples, sharpness.draws, error)
+    return _increase(sharpness.adaptive_average, basis)
+
+
+def _searched(sharpness, steps, is_capped):
+    return Estimate(sharpness.examples, steps=steps, is_at_least=is_capped * 1.0)
 
 
 def worst_sharpness(sharpness: Sharpness) -> BoundValue:
     """max L(w + u) - L(w) over ||u||_2 <= rho = 0.05, as ascent finds it (Keskar et al. 2017)."""
-    return _increase(sharpness.worst)
+    basis = _searched(sharpness, sharpness.worst_steps, sharpness.worst_is_capped)
+    return _increase(sharpness.worst, basis)
 
 
 def adaptive_worst_sharpness(sharpness: Sharpness) -> BoundValue:
     """max L(w + u) - L(w) over |u_i| <= rho |w_i|, rho = 0.05, likewise (Kwon et al. 2021)."""
-    return _increase(sharpness.adaptive_worst)
+    basis = _searched(
+        sharpness, sharpness.adaptive_worst_steps, sharpness.adaptive_worst_is_capped
+    )
+    return _increase(sharpness.adaptive_worst, basis)
 
 
 _ANDRIUSHCHENKO_2023 = (

@@ -30,12 +30,18 @@ class Curvature:
       top_eigenvalue_residual: `[]`, an eigenvalue of H is at most this far from it.
       trace: `[]`, an estimate.
       trace_standard_error: `[]`, of that estimate over its probes.
+      examples: `[]`, training examples that the loss is the mean over.
+      probes: `[]`, of the trace.
+      steps: `[]`, of Lanczos.
     """
 
     top_eigenvalue: chex.Array
     top_eigenvalue_residual: chex.Array
     trace: chex.Array
     trace_standard_error: chex.Array
+    examples: chex.Array
+    probes: chex.Array
+    steps: chex.Array
 
 
 STEPS = 20  # of Lanczos
@@ -93,6 +99,9 @@ def curvature(network: Network) -> Curvature:
         top_eigenvalue_residual=finite_or_inf(top.residual),
         trace=finite_or_inf(jnp.mean(drawn)),
         trace_standard_error=finite_or_inf(jnp.std(drawn, ddof=1) / PROBES**0.5),
+        examples=size_of(network),
+        probes=jnp.asarray(PROBES),
+        steps=jnp.asarray(steps),
     )
 
 

@@ -71,6 +71,7 @@ class Sharpness:
       adaptive_average_standard_error: `[]`, of that mean.
       worst: `[]`, the most that ascent finds in the ball ||u||_2 <= 0.05.
       adaptive_worst: `[]`, in the box |u_i| <= 0.05 |w_i|.
+      examples: `[]`, training examples that the loss is the mean over.
       draws: `[]`, of the noise, the same for both means.
       worst_steps: `[]`, of the ascent in the ball.
       adaptive_worst_steps: `[]`, in the box.
@@ -84,6 +85,7 @@ class Sharpness:
     adaptive_average_standard_error: chex.Array
     worst: chex.Array
     adaptive_worst: chex.Array
+    examples: chex.Array
     draws: chex.Array
     worst_steps: chex.Array
     adaptive_worst_steps: chex.Array
@@ -379,6 +381,7 @@ def sharpness(network: Network) -> Sharpness:
         adaptive_average_standard_error=error[1],
         worst=worst[0],
         adaptive_worst=worst[1],
+        examples=size_of(network),
         draws=draws,
         worst_steps=steps[0],
         adaptive_worst_steps=steps[1],

@@ -1,5 +1,6 @@
 """From what was measured to the rows of bounds.csv: every bound of every run, or why not."""
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,6 +25,11 @@ COLUMNS = (
     "value",
     "log_complexity",
     "risk",
+    "examples",
+    "draws",
+    "standard_error",
+    "steps",
+    "is_at_least",
     "status",
 )
 NOT_AVAILABLE = "not available: "
@@ -235,12 +241,14 @@ def _rows_of_alike(config, measured, rules, broken, delta):
             return head | {"status": f"{NOT_AVAILABLE}{reason}"}
         one = jax.tree.map(lambda leaf: float(leaf[run]), value)
         risk = None if one.risk is None or math.isnan(one.risk) else one.risk
+        basis = {} if one.estimate is None else dataclasses.asdict(one.estimate)
         return head | {
             "empirical": one.empirical,
             "excess": one.excess,
             "value": one.value,
             "log_complexity": one.log_complexity,
             "risk": risk,
+            **{n: v for n, v in basis.items() if not math.isnan(v)},
             "status": bounds.BOUNDS[name].status,
         }
 

@@ -105,6 +105,8 @@ def shown_value(row: Mapping[str, Any]) -> str:
     value = row.get("value")
     if value is None:
         return "n/a"
+    if row.get("is_at_least"):
+        return f"at least {report.number(value)}"
     return (report.at_most if promises(row["bound"]) else report.number)(value)
 
 

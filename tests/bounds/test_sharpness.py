@@ -212,7 +212,8 @@ def test_increases_keep_their_sign():
         Sharpness(
             *(np.float64(v) for v in (-0.5, 0, 2, 0, 0, np.inf)),
             **dict.fromkeys(
-                ("draws", "worst_steps", "adaptive_worst_steps"), np.int32(8)
+                ("examples", "draws", "worst_steps", "adaptive_worst_steps"),
+                np.int32(8),
             ),
             **dict.fromkeys(
                 ("worst_is_capped", "adaptive_worst_is_capped"), np.bool_(False)
@@ -306,3 +307,16 @@ def test_a_convolutional_network_is_climbed_as_well():
     assert not found["ascent"].alpha_is_capped
     assert 0 < found["ascent"].alpha < found["ascent"].magnitude_alpha
     assert found["sharpness"].worst > 0
+
+
+def test_what_an_estimate_rests_on_goes_with_it(measured_case):
+    case, found = measured_case
+    stacked = jax.tree.map(lambda leaf: np.asarray(leaf)[None], found)
+    names = ["average_sharpness", "worst_sharpness"]
+    average, worst = bounds.evaluate(stacked, names, margin=1.0).values()
+    assert average.estimate.examples[0] == worst.estimate.examples[0] == case.m
+    assert average.estimate.draws[0] == found["sharpness"].draws
+    error = found["sharpness"].average_standard_error
+    assert average.estimate.standard_error[0] == error
+    assert worst.estimate.steps[0] == found["sharpness"].worst_steps
+    assert worst.estimate.is_at_least[0] == 0 and np.isnan(worst.estimate.draws[0])
