@@ -15,6 +15,7 @@ from typing import Any
 
 from experiments.lab.run_folder import whole
 
+_ERRORS = "backslashreplace"  # of names of files that are no text
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1c1c1c;--paper:#fff;--soft:#555;--line:#ddd;--tint:#f3f5f7}
 @media(prefers-color-scheme:dark){:root{--ink:#e6e6e6;--paper:#16181b;--soft:#a9adb3;--line:#3a3e44;--tint:#22262b}
@@ -172,7 +173,7 @@ def write(folder: Path, title: str, blocks: Sequence[Any]) -> None:
     blocks = [Heading(title, 1), *blocks]
     with whole(Path(folder) / "report.md") as aside:
         text = "\n\n".join(_markdown(b, folder) for b in blocks) + "\n"
-        aside.write_text(text, encoding="utf-8")
+        aside.write_text(text, encoding="utf-8", errors=_ERRORS)
     body = "\n".join(_html(b) for b in blocks)
     with whole(Path(folder) / "report.html") as aside:
         aside.write_text(
@@ -181,6 +182,7 @@ def write(folder: Path, title: str, blocks: Sequence[Any]) -> None:
             f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>\n"
             f"{body}\n</body></html>\n",
             encoding="utf-8",
+            errors=_ERRORS,
         )
 
 

@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from experiments.lab.reading import data_files, memory
+from experiments.lab.reading import data_files, idx, memory
 from experiments.lab.refusals import Refusal
 from experiments.problems import Examples
 
@@ -338,6 +338,20 @@ def test_what_is_no_file_of_arrays(tmp_path):
     refused(data_files.Arrays.read, tmp_path / "pipe", "no regular file")
     path.write_bytes(pickle.dumps({"x": X}))
     refused(data_files.Arrays.read, path, "a pickle, which is never opened")
+
+
+@pytest.mark.parametrize("path", ["x" * 5000, "a\0b", "a\udc80", ""])
+@pytest.mark.parametrize("call", [data_files.Arrays.read, chosen, idx.read, idx.find])
+def test_places_that_there_cannot_be(path, call):
+    with pytest.raises(Refusal) as caught:
+        call(path)
+    assert path in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_name_that_is_no_text_is_said_all_the_same(tmp_path, capfdbinary):
+    np.savez(tmp_path / "a\udc80.npz", **WHOLE)
+    data_files.Arrays.read(f"{tmp_path}/a\udc80.npz")
+    assert b"a\\udc80.npz: inputs are float32" in capfdbinary.readouterr().out
 
 
 def test_the_available_memory_is_a_number_of_this_machine():

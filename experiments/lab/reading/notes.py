@@ -2,8 +2,10 @@
 
 import functools
 
+from experiments.lab.reading.flaws import printable
+
 
 @functools.cache
 def say(line: str) -> None:
     """Prints a line, once in a process: files are read again and again."""
-    print(line, flush=True)
+    print(printable(line), flush=True)
