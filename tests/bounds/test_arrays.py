@@ -128,6 +128,12 @@ def test_bytes_are_divided_by_255_and_other_numbers_are_not():
         np.testing.assert_array_equal(as_given.sample.inputs[:20], whole)
 
 
+@pytest.mark.parametrize("kind", [bool, np.int8, np.uint16, np.float16, np.float64])
+def test_only_bytes_are_divided(kind):
+    numbers = np.array([[0, 1], [1, 1]], kind)
+    np.testing.assert_array_equal(checks.as_inputs(numbers), [[0, 1], [1, 1]])
+
+
 @pytest.mark.parametrize("kind", [np.float32, np.float64, np.uint8, np.int32])
 def test_rows_in_common_are_those_that_loops_find(kind):
     rng = np.random.default_rng(5)
