@@ -147,15 +147,15 @@ def golowich_2018_frobenius(
     return arithmetic.margin_bound(log_numerator, task, margins, margin)
 
 
-def _log_depth_and_inputs(matrices, inputs):
+def _log_depth_and_inputs(matrices, features):
     """ln sqrt(L + ln d)."""
-    return jnp.log(matrices + arithmetic.log(inputs.features)) / 2
+    return jnp.log(matrices + arithmetic.log(features)) / 2
 
 
-def _log_l1_factor(matrices, inputs, task):
+def _log_l1_factor(matrices, features, largest_feature, task):
     """ln of X_inf sqrt(L + ln d) / sqrt(m)."""
-    norm = arithmetic.log(inputs.largest_feature) - arithmetic.log(task.size) / 2
-    return _log_depth_and_inputs(matrices, inputs) + norm
+    norm = arithmetic.log(largest_feature) - arithmetic.log(task.size) / 2
+    return _log_depth_and_inputs(matrices, features) + norm
 
 
 def golowich_2018_l1(
@@ -166,10 +166,15 @@ def golowich_2018_l1(
     *,
     margin: jax.Array,
 ) -> BoundValue:
-    """R_S(gamma) + X_inf sqrt(L + ln d) prod_l ||W_l||_{1,inf} / (gamma m)."""
+    """R_S(gamma) + X_inf sqrt(L + ln d) prod_l ||W_l||_{1,inf} / (gamma m); biases left out."""
     _guard(margins, layers.norm_1inf, margin)
     log_numerator = jnp.sum(arithmetic.log(layers.norm_1inf))
-    log_numerator += _log_l1_factor(layers.norm_1inf.shape[0], inputs, task)
+    log_numerator += _log_l1_factor(
+        layers.norm_1inf.shape[0],
+        inputs.plain_features,
+        inputs.plain_largest_feature,
+        task,
+    )
     return arithmetic.margin_bound(log_numerator, task, margins, margin)
 
 
@@ -182,10 +187,15 @@ def golowich_2018_l1_path(
     *,
     margin: jax.Array,
 ) -> BoundValue:
-    """R_S(gamma) + X_inf sqrt(L + ln d) max_k pi_k / (gamma m), pi_k the l1 paths to output k."""
+    """R_S(gamma) + X_inf sqrt(L + ln d) max_k pi_k / (gamma m), pi_k the l1 paths to output k.
+
+    Biases are folded in: paths begin at them, too, and inputs are (x, 1).
+    """
     _guard(margins, architecture.units, margin)
     chex.assert_rank(paths.log_1_largest_output, 0)
-    log_factor = _log_l1_factor(architecture.units.shape[0], inputs, task)
+    log_factor = _log_l1_factor(
+        architecture.units.shape[0], inputs.features, inputs.largest_feature, task
+    )
     log_numerator = paths.log_1_largest_output + log_factor
     return arithmetic.margin_bound(log_numerator, task, margins, margin)
 
@@ -211,11 +221,13 @@ def l3_15_product(
 ) -> BoundValue:
     """R_S(gamma) + sqrt(L + ln d) prod_l ||W_l||_{3,1.5} / (gamma m^(1/3)).
 
-    Heuristic, as the next two: the size of the inputs does not enter.
+    Heuristic, as the next two: the size of the inputs does not enter, nor do biases.
     """
     _guard(margins, layers.norm_3_15, margin)
     log_numerator = jnp.sum(arithmetic.log(layers.norm_3_15))
-    log_numerator += _log_depth_and_inputs(layers.norm_3_15.shape[0], inputs)
+    log_numerator += _log_depth_and_inputs(
+        layers.norm_3_15.shape[0], inputs.plain_features
+    )
     log_numerator += arithmetic.log(task.size) / 6  # margin_bound divides by m^(1/2)
     return arithmetic.margin_bound(log_numerator, task, margins, margin)
 
@@ -226,7 +238,9 @@ def schatten_15_product(
     """R_S(gamma) + sqrt(L + ln d) prod_l ||W_l||_{S 1.5} / (gamma sqrt(m))."""
     _guard(margins, spectra.schatten_15, margin)
     log_numerator = jnp.sum(arithmetic.log(spectra.schatten_15))
-    log_numerator += _log_depth_and_inputs(spectra.schatten_15.shape[0], inputs)
+    log_numerator += _log_depth_and_inputs(
+        spectra.schatten_15.shape[0], inputs.plain_features
+    )
     return arithmetic.margin_bound(log_numerator, task, margins, margin)
 
 
@@ -236,7 +250,9 @@ def trace_product(
     """R_S(gamma) + sqrt(L + ln d) prod_l (sum of singular values) / (gamma sqrt(m))."""
     _guard(margins, spectra.trace_norm, margin)
     log_numerator = jnp.sum(arithmetic.log(spectra.trace_norm))
-    log_numerator += _log_depth_and_inputs(spectra.trace_norm.shape[0], inputs)
+    log_numerator += _log_depth_and_inputs(
+        spectra.trace_norm.shape[0], inputs.plain_features
+    )
     return arithmetic.margin_bound(log_numerator, task, margins, margin)
 
 

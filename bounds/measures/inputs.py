@@ -41,6 +41,8 @@ class Inputs:
       norm_max: `[]`, max_i ||x_i||_2.
       largest_entry: `[]`, max_ij |x_ij|.
       features: `[]`, D, the constant included.
+      plain_largest_feature: `[]`, of X without the constant.
+      plain_features: `[]`, D without it.
     """
 
     frobenius: chex.Array
@@ -48,6 +50,8 @@ class Inputs:
     norm_max: chex.Array
     largest_entry: chex.Array
     features: chex.Array
+    plain_largest_feature: chex.Array
+    plain_features: chex.Array
 
 
 @struct.dataclass
@@ -108,6 +112,8 @@ def task_and_inputs(network: Network) -> dict[str, Any]:
             norm_max=jnp.sqrt(norm + constant),
             largest_entry=jnp.maximum(entry, constant),
             features=jnp.asarray(features + constant),
+            plain_largest_feature=jnp.sqrt(jnp.max(by_feature)),
+            plain_features=jnp.asarray(features),
         ),
     }
 

@@ -294,7 +294,8 @@ def by_hand(case, jacobians=True):
         "inputs": Inputs(
             np.float64(oracles.frobenius(x)), np.float64(norm_products.largest_feature(x)),
             np.float64(max(np.linalg.norm(x, axis=1))), np.float64(np.max(np.abs(x))),
-            np.int32(x.shape[1]),
+            np.int32(x.shape[1]), np.float64(norm_products.largest_feature(case.x)),
+            np.int32(case.x.shape[1]),
         ),
         "first_layer": FirstLayer(np.float64(oracles.frobenius(x @ initial[0]))),
         "peeling": _peeling(weights),

@@ -56,6 +56,26 @@ def test_counting(case):
 
 
 @for_any_case
+@hypothesis.given(cases(biases=True))
+def test_norm_products_as_plotted_leave_biases_out(case):
+    """Of all of it: norms, inputs and their number; paths take them in."""
+    found = evaluate(by_hand(case, jacobians=False))
+    w, m, (x, d) = case.weights, case.m, (case.x, case.x.shape[1])
+    folded, _, folded_x = case.folded
+    expected = {
+        "golowich_2018_l1": norm_products.golowich_2018_l1(w, x, GAMMA, m),
+        "golowich_2018_l1_path": norm_products.golowich_2018_l1_path(
+            folded, folded_x, GAMMA, m
+        ),
+        "l3_15_product": norm_products.l3_15_product(w, GAMMA, d, m),
+        "schatten_15_product": norm_products.schatten_15_product(w, GAMMA, d, m),
+        "trace_product": norm_products.trace_product(w, GAMMA, d, m),
+    }
+    for name, excess in expected.items():
+        assert close(found[name], plotted(case, excess)), name
+
+
+@for_any_case
 @hypothesis.given(cases(biases=False))
 def test_norm_products_as_plotted(case):
     found = evaluate(by_hand(case, jacobians=False))

@@ -62,7 +62,8 @@ def run(seed):
         "peeling": Peeling(log_l2, log_l1, log_l1, np.int32(1), np.int32(1)),
         "inputs": Inputs(
             np.linalg.norm(x), np.sqrt(np.max(np.sum(x**2, 0))), largest,
-            np.max(np.abs(x)), np.int32(DIM),
+            np.max(np.abs(x)), np.int32(DIM), np.sqrt(np.max(np.sum(x**2, 0))),
+            np.int32(DIM),
         ),
         "folded": layer_norms([matrix]),
         "folded_init": layer_norms([initial]),
