@@ -3,7 +3,7 @@
 P(U) is the probability that a draw from the prior, the infinitely wide network at
 initialisation, labels all n examples as they are labelled. The bound speaks of draws from P
 given that they do: a Gibbs sampler without training error, not the network that SGD found, of
-which it knows nothing but its layers' sizes. P(U) is approximated (`measuring.function_prior`),
+which it knows nothing but its layers' sizes. P(U) is approximated (`measures.function_prior`),
 on the first n of the training examples: heuristic.
 
 Arguments, of every function here: `evidence` an `Evidence`; `delta` the failure probability,

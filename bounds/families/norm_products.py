@@ -221,7 +221,8 @@ def l3_15_product(
 ) -> BoundValue:
     """R_S(gamma) + sqrt(L + ln d) prod_l ||W_l||_{3,1.5} / (gamma m^(1/3)).
 
-    Heuristic, as the next two: the size of the inputs does not enter, nor do biases.
+    Heuristic, as the next two: the size of the inputs does not enter, nor do biases. Here a
+    convolution is the matrix that it is as a map of images, in the next two its kernel.
     """
     _guard(margins, layers.norm_3_15, margin)
     log_numerator = jnp.sum(arithmetic.log(layers.norm_3_15))

@@ -46,7 +46,8 @@ def nagarajan_kolter_2019(
     sigma is the noise level at which, on the training examples, no pre-activation can change
     its sign and no margin its own: there is no product of spectral norms, but the least
     pre-activation of all stands below (Nagarajan & Kolter 2019, arXiv 1905.13344; constants
-    and logarithms dropped, the proof's conditions on fresh examples not checked).
+    and logarithms dropped, the proof's conditions on fresh examples not checked). Biases count
+    in the forward pass, and in no distance.
     """
     chex.assert_rank([margins.sorted, from_init.frobenius], [1, 1])
     log_distance = logsumexp(2 * arithmetic.log(from_init.frobenius)) / 2

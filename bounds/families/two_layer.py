@@ -29,7 +29,8 @@ def neyshabur_2019(
 ) -> BoundValue:
     """R_S(gamma) + B ||W_2||_F (||Z_1||_2 + ||W_1 - Z_1||_F) / (gamma sqrt(m)).
 
-    The unit-capacity bound of two-layer networks, as Nagarajan & Kolter (2019) plot it:
+    The unit-capacity bound of two-layer networks, as Nagarajan & Kolter (2019) plot it, biases
+    left out:
 
     R_D <= R_S(gamma) + B ||W_2||_F (||Z_1||_2 + ||W_1 - Z_1||_F) / (gamma sqrt(m))
     (Neyshabur et al. 2019, Theorem 2, its leading term; a term sqrt(h) / sqrt(m) and the

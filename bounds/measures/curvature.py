@@ -1,6 +1,6 @@
 """The group `curvature`: the Hessian of the training loss, never built.
 
-H is the Hessian of the mean softmax cross-entropy over the first `objective.EXAMPLES` training
+H is the Hessian of the mean softmax cross-entropy over the first `loss.EXAMPLES` training
 examples in all kernels at once; a product H v is the derivative of the gradient along v.
 """
 

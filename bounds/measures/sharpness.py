@@ -1,6 +1,6 @@
 """The groups `ascent`, `ascent_sums` and `sharpness`: what the loss does around the weights.
 
-Everything is over the first `objective.EXAMPLES` training examples and over the kernels.
+Everything is over the first `loss.EXAMPLES` training examples and over the kernels.
 """
 
 import functools
