@@ -149,14 +149,22 @@ def check_weights(path, raw):
     else:
         library.deserialize(raw)  # no hole, no overlap, nothing behind
         plain = plain_safetensors(raw)
+    # Names are told apart whatever their case and separator: 0.weight, 0/Weight.
+    alike = {name.lower().replace("/", "."): name for name in plain}
     taken = set()
     for layer in stored.final:
         for array, ending in ((layer.kernel, "weight"), (layer.bias, "bias")):
             if array is not None:
+                given = layer.name.lower().replace("/", ".")
+                tries = (
+                    given,
+                    f"{given}.{ending}",
+                    given.removesuffix("weight") + ending,
+                )
                 # By its name, and as PyTorch stores it.
-                name = layer.name if layer.name in plain else f"{layer.name}.{ending}"
-                if ending == "bias" and name not in plain:
-                    name = layer.name.removesuffix("weight") + "bias"
+                name = alike[
+                    next(n for n in tries if n in alike and n.endswith(ending))
+                ]
                 taken.add(name)
                 equal(array.T, plain[name][0], plain[name][1])
     assert taken == set(plain)
