@@ -137,7 +137,7 @@ def _read(checkpoint):
         return _orbax().restore(checkpoint.absolute())
     except Exception as error:  # Orbax passes on whatever its readers raise
         raise Refusal(
-            f"{checkpoint}: cannot be read ({type(error).__name__})"
+            f"{checkpoint}: this checkpoint cannot be read ({type(error).__name__})"
         ) from error
 
 

@@ -97,7 +97,7 @@ def test_a_name_from_a_folder_is_no_message_to_the_terminal(folder, capsys):
         command_line.refuse(str(caught.value))
     line = capsys.readouterr().err
     assert line.count("\n") == 1 and line.rstrip("\n").isprintable()
-    assert r"a.py\x1b[2J\nall is well, sha256 \x07" in line
+    assert r"a.py\x1b[2J all is well, sha256 \x07" in line
 
 
 @pytest.mark.parametrize("asked", [PROGRAM, UC_FAILURE, CERTIFY], ids=lambda p: p.name)

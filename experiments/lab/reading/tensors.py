@@ -38,6 +38,10 @@ def _checkpoint(folder):
     try:
         stored = checkpoints.read_all(folder)
         runs = {run: _final(stored[run]) for run in sorted(stored, key=natural)}
+    except Refusal as refusal:
+        raise Refusal(
+            f"{refusal}; give a folder that one of our programs wrote, or files"
+        ) from refusal
     except _CHECKPOINT_RAISES as error:
         raise Refusal(
             f"{folder}: its checkpoint cannot be read ({type(error).__name__}); give a "
