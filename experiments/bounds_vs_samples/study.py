@@ -1,7 +1,7 @@
 """What is trained and measured: every size, seed and draw of every variant."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import bounds
@@ -9,7 +9,7 @@ from experiments.bounds_vs_samples.settings import Settings
 from experiments.lab import network_rows
 from experiments.lab.measure_network import MeasureNetwork, test_samples
 from experiments.lab.measuring import Arrays, Subject
-from experiments.lab.program import Study, problem_of
+from experiments.lab.program import Study, problems_made
 from experiments.lab.refusals import Refusal
 from experiments.lab.seeding import Purpose, key_for
 from experiments.lab.training import (
@@ -134,13 +134,27 @@ def make(
       config: of the call.
       of_problem: (settings, name) -> the same settings for another problem.
     """
-    configs = variants(config, of_problem)
+    return of_configs(config, variants(config, of_problem), config.bounds)
+
+
+def of_configs(
+    config: Any, configs: Mapping[str, Settings], names: Sequence[str]
+) -> SizeStudy:
+    """The study of several settings at once.
+
+    Args:
+      config: of the call.
+      configs: variant -> its settings, of any sizes, seeds, draws and problems.
+      names: of the bounds that are to be evaluated.
+    """
     for own in configs.values():
         check_flags(own)
-    problems = {variant: problem_of(c) for variant, c in configs.items()}
+    problems = problems_made(configs)
     plans = {v: plan_of(c, problems[v]) for v, c in configs.items()}
     runs = [run for v, c in configs.items() for run in runs_of(c, v)]
-    rows = max(config.sizes)  # one program serves all sizes
+    rows = max(
+        size for c in configs.values() for size in c.sizes
+    )  # one program for all
 
     def job(run: Run, _: Trained) -> Job:
         own, problem, plan = (
@@ -179,11 +193,11 @@ def make(
         )
 
     stages = [Stage(runs, job)]
-    needs_first_epoch = "first_epoch" in bounds.requires(config.bounds)
+    needs_first_epoch = "first_epoch" in bounds.requires(names)
     if needs_first_epoch:
         stages.append(Stage(list(first_epochs.values()), first_epoch, is_kept=False))
     by_place = {(r.variant, r.size, r.seed, r.draw): r for r in runs}
-    measure = MeasureNetwork.for_bounds(config.bounds, network_rows.GROUPS)
+    measure = MeasureNetwork.for_bounds(names, network_rows.GROUPS)
 
     def network(run: Run, trained: Trained) -> bounds.Network:
         own, job = configs[run.variant], trained.job(run)
@@ -211,7 +225,13 @@ def make(
 
         return Subject(
             name=run.name,
-            kind=(plans[run.variant].model, id(problem), own.max_epochs, own.draws > 1),
+            kind=(
+                plans[run.variant].model,
+                problem.features,
+                own.max_epochs,
+                own.draws > 1,
+            ),
+            shares=id(problem),
             measure=measure,
             shared=lambda: test_samples(problem.test()),
             arguments=lambda trained: network(run, trained),

@@ -159,7 +159,7 @@ def _opened(folder: Path, config: Any, needed: Refusal) -> Opened:
     if data_dir and hasattr(its, "data_dir"):
         its = dataclasses.replace(its, data_dir=data_dir)
     configs = variants(its, functools.partial(program.of_problem, PROGRAM))
-    problems = {variant: program.problem_of(c) for variant, c in configs.items()}
+    problems = program.problems_made(configs)
     if next(iter(problems.values())).sha256 != stored["data_sha256"]:
         raise Refusal(
             f"--data_dir={its.data_dir}: other data than {folder} was made from; give the same"

@@ -317,7 +317,7 @@ def paint_rows(
         else:  # an interval over two seeds may be of any length
             axes.axvline(0.0, color="black", lw=0.6)
             middle = [v for row in rows for v in row.values if math.isfinite(v)]
-            middle += list((levels or {}).values())
+            middle += [*(levels or {}).values(), 0.0]
             axes.set_xlim(min(middle) - 0.5, max(middle) + 0.5)
         axes.set_yticks(range(len(rows)), [row.name for row in rows], fontsize=7)
         axes.set_ylim(len(rows) - 0.5, -0.5)

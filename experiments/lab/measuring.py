@@ -36,15 +36,16 @@ class Subject:
 
     Attributes:
       name: of its file, and in every table.
-      kind: subjects of one kind share a compiled program, and `shared`.
+      kind: subjects of one kind share a compiled program.
       measure: pure, `(shared, arguments)` -> (a tree of arrays by name, name -> why it cannot
         be had); the same function for a kind.
-      shared: arrays that are common to a kind.
+      shared: arrays that are common to subjects of a kind that say the same in `shares`.
       arguments: what is measured, as trees of arrays; made when it is a lane's turn.
       finish: on the host, `(arguments, arrays, trained)` -> arrays.
       wide: whether it is measured in float64.
       content: digest of all that decides what is measured: a network and its data, or the
         settings and data that it is trained from. What is stored of another is refused.
+      shares: whose `shared` is the same.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Subject:
     finish: Callable[[Any, Arrays, Trained], Arrays] = _as_they_are
     wide: bool = True
     content: str = ""
+    shares: Hashable = None
 
     def definitions(self) -> dict[str, str]:
         """Part of what is measured (a group, or '' for all else) -> digest of its code."""
@@ -141,11 +143,19 @@ def _measure_kind(subjects, trained, folder, layout, progress):
         reasons.update(unavailable)
         return found
 
+    with jax.enable_x64(one.wide):
+        program = map_lanes(layout, traced, shared=1)
+    for alike in {s.shares: None for s in subjects}:
+        sharing = [s for s in subjects if s.shares == alike]
+        _measure_sharing(sharing, program, reasons, trained, folder, layout, progress)
+
+
+def _measure_sharing(subjects, program, reasons, trained, folder, layout, progress):
+    one = subjects[0]
     # Random draws and samples are made in float32.
     shared = one.shared()
     with jax.enable_x64(one.wide):
         shared = jax.device_put(shared, layout.replicated)  # once for all batches
-        program = map_lanes(layout, traced, shared=1)
     for first in range(0, len(subjects), layout.lanes):
         batch = subjects[first : first + layout.lanes]
         arguments = [subject.arguments(trained) for subject in batch]

@@ -124,6 +124,13 @@ class Program(abc.ABC):
         """The blocks that follow the overview."""
         return []
 
+    def publish(self, folder: Path, results: Results, blocks: Sequence[Any]) -> None:
+        """Writes report.md, report.html and what else there is to read."""
+        title = self.title.format(
+            problem=getattr(results.study.config, "problem", None)
+        )
+        report.write(folder, title, blocks)
+
 
 def problems_of(program: Program) -> dict[str, type[Problem]]:
     """The problems that a program takes, by name."""
@@ -189,7 +196,8 @@ def settings_of(
                 "give one of them"
             )
         preset_values |= {"vary": None, "expected": None}
-    return kind(**preset_values | fixed | {"problem": problem} | typed)
+    whose = {"problem": problem} if "problem" in known else {}
+    return kind(**preset_values | fixed | whose | typed)
 
 
 def kind_of(program: Program, problem: str | None) -> type:
@@ -217,6 +225,36 @@ def of_problem(program: Program, config: Any, problem: str) -> Any:
     return settings_of(program, problem, typed=kept)
 
 
+def problems_made(configs: Mapping[str, Any]) -> dict[str, Problem]:
+    """name -> the problem that its settings name; those of the same settings share one.
+
+    Raises:
+      Refusal: as `problem_of`.
+    """
+    made: dict[Any, Problem] = {}
+    for config in configs.values():
+        key = _key_of(config)
+        if key not in made:
+            made[key] = problem_of(config)
+    return {name: made[_key_of(config)] for name, config in configs.items()}
+
+
+def _key_of(config):
+    """What decides a problem.
+
+    Raises:
+      Refusal: there is no such problem, or its settings cannot be used.
+    """
+    if config.problem not in PROBLEMS:
+        raise Refusal(
+            f"--problem={config.problem}: must be one of {', '.join(PROBLEMS)}"
+        )
+    kind = PROBLEMS[config.problem]
+    own = settings.part(config, kind.Settings)
+    kind.check(own)
+    return kind, own, config.seed
+
+
 _MADE: dict[tuple[type, Any, int], Problem] = {}
 
 
@@ -226,17 +264,11 @@ def problem_of(config: Any) -> Problem:
     Raises:
       Refusal: there is no such problem, or its settings or data cannot be used.
     """
-    if config.problem not in PROBLEMS:
-        raise Refusal(
-            f"--problem={config.problem}: must be one of {', '.join(PROBLEMS)}"
-        )
-    kind = PROBLEMS[config.problem]
-    own = settings.part(config, kind.Settings)
-    kind.check(own)
-    key = kind, own, config.seed
+    key = _key_of(config)
     if key not in _MADE:
+        kind, own, seed = key
         _MADE.clear()  # images are large, and a call rarely needs two sets of them
-        _MADE[key] = kind(own, config.seed)
+        _MADE[key] = kind(own, seed)
     return _MADE[key]
 
 
@@ -442,11 +474,11 @@ def _write(program, study, folder, formats):
     summary = program.summary(study, tables)
     write_json(folder.path / "summary.json", summary)
     draw = Drawing(folder.figures, formats)
+    results = Results(study, measured, tables, summary)
     blocks = [
         *program.overview(summary),
-        *program.report(Results(study, measured, tables, summary), draw),
+        *program.report(results, draw),
         *report.provenance_of(folder.path),
     ]
     folder.tidy_log()
-    title = program.title.format(problem=getattr(study.config, "problem", None))
-    report.write(folder.path, title, blocks)
+    program.publish(folder.path, results, blocks)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.lab.measuring import Arrays, Subject
-from experiments.lab.program import Study, problem_of
+from experiments.lab.program import Study, problems_made
 from experiments.lab.seeding import Purpose, host_generator, key_for
 from experiments.lab.training import Job, Run, Stage, Trained, initial
 from experiments.lab.vary import variants
@@ -167,7 +167,7 @@ def make(config: Settings) -> FailureStudy:
     for own in configs.values():
         if own.batch_size is not None:  # else nothing is trained in batches
             own.check_batch()
-    problems = {variant: problem_of(c) for variant, c in configs.items()}
+    problems = problems_made(configs)
     plans = {v: plan_of(c, problems[v]) for v, c in configs.items()}
     rows = max(config.sizes)
     runs = tuple(
