@@ -297,6 +297,9 @@ def test_the_noise_oracle_flips_the_coins_of_the_test_error():
         for train in (0.0, np.full(len(gap), 0.45))
     )
     assert high < own / 2
+    uneven = chance(len(gap), seed=1) / 2
+    found = cmi_noise_oracle(gap, settings, 10**9, np.random.default_rng(0), uneven)
+    assert found == pytest.approx(1, abs=0.02)  # the train error is taken off again
     same_noise = [
         cmi_noise_oracle(gap, settings, 2000, np.random.default_rng(3), draws=1)
         for _ in range(2)
