@@ -178,8 +178,8 @@ def conditional_mutual_information(
     the values of U_S weighted by their frequency, as in the paper. (PGDL's code weights them
     equally, takes |S| = 2 only, compares each network with itself too, and counts a tie as -1.)
 
-    - All ordered pairs are counted. So U_S is ordered, and nothing hangs on the
-      order of the networks.
+    - All ordered pairs are counted. So U_S is ordered, and nothing hangs on the order of
+      the networks.
     - Pairs with tied gaps are left out: there is no order to be told.
     - A tied measure counts as +1 half the time, a fair coin: V_mu stays a sign, a constant
       measure has exactly 0, and a measure cannot gain by refusing to choose.
@@ -277,15 +277,17 @@ def robust_sign_error(
       w = max(0, 1 - 2 exp(-2 n (|g_a - g_b| / 2)^2))^2,
 
     the square of Hoeffding's lower limit of the probability that n test examples place a gap
-    within |g_a - g_b| / 2, so that both so placed are in order. An environment's error is the weighted mean of its pairs', and it is
-    kept if (sum w)^2 / sum w^2, its effective number of pairs, is at least `least_effective`.
+    within |g_a - g_b| / 2, so that both so placed are in order. An environment's error is
+    the weighted mean of its pairs', and it is kept if (sum w)^2 / sum w^2, its effective
+    number of pairs, is at least `least_effective`. A pair is counted once, not a to b and
+    b to a.
 
     What an environment is:
 
     - pooled (here the default): all pairs of the same seed in which one hyper-parameter goes
       from value a to value b, over all settings of the others and all seeds. Few seeds
-      do. But an error in one setting of the others is averaged with the rest, so
-      the worst case is milder than the paper's.
+      do. But an error in one setting of the others is averaged with the rest, so that the
+      worst case is milder than the paper's.
     - not pooled: as in the paper's code, a pair of settings, all else equal, and its pairs
       are all of a network of one with a network of the other, whatever their seeds: s
       seeds make s^2 pairs (not independent ones), and 12 need four seeds or more.
@@ -305,7 +307,7 @@ def robust_sign_error(
     Returns:
       `worst`, the largest error of an environment kept, and `mean`, NaN if none is;
       `errors` `[kept]`, sorted (their distribution); `worst_environments`, the names of all
-      that are as bad; `kept`, and `candidates`, how many there were before.
+      that are as bad; `kept`, how many these are, and `candidates`, how many there were.
     """
     measure, gap, values, codes, seeds = _usable(measure, gap, settings, seeds)
     n, names = len(gap), list(codes)
@@ -372,8 +374,8 @@ def holm(p: Mapping[str, float], level: float) -> dict[str, bool]:
     """Holm's step-down test (1979): which of many hypotheses are rejected together.
 
     The k-th smallest of the N p-values is rejected if it and all smaller ones satisfy
-    p_(k) <= level / (N - k + 1). Whatever the dependence, a true hypothesis
-    is rejected with probability at most `level`.
+    p_(k) <= level / (N - k + 1). Whatever the dependence, any true hypothesis at all is
+    rejected with probability at most `level`.
 
     Args:
       p: `{name: p-value}`; a NaN (not tested) is not rejected and not counted in N.
