@@ -72,7 +72,7 @@ def _usable(measure, gap, settings, seeds=None):
 
 
 def kendall_tau(measure: ArrayLike, gap: ArrayLike) -> float:
-    """Kendall's rank correlation, tau-a: Jiang et al. 2020 (1912.02178), their equation 3.
+    """Kendall's rank correlation, tau-a: Jiang et al. 2020 (1912.02178).
 
     tau = 1 / (n (n - 1)) sum_{a != b} sign(mu_a - mu_b) sign(g_a - g_b), in [-1, 1]. A tied
     pair counts 0 and stays in the denominator: a constant measure has 0, and one with ties
@@ -98,7 +98,7 @@ def granulated_tau(
     settings: Mapping[str, ArrayLike],
     seeds: ArrayLike | None = None,
 ) -> tuple[dict[str, float], float]:
-    """The granulated Kendall coefficients: Jiang et al. 2020 (1912.02178), section 2.2.1.
+    """The granulated Kendall coefficients: Jiang et al. 2020 (1912.02178).
 
     psi_i = mean, over the settings of all OTHER hyper-parameters, of Kendall's tau among the
     networks that have this setting and differ in hyper-parameter i; Psi = mean_i psi_i. A
@@ -169,7 +169,7 @@ def conditional_mutual_information(
 ) -> float:
     """What the measure's order tells of the gap's, whatever else is known of the networks.
 
-    Jiang et al. 2020 (1912.02178), section 2.2.2; the score of the PGDL competition
+    Jiang et al. 2020 (1912.02178); the score of the PGDL competition
     (2012.07976). Over pairs (a, b) of networks, V_mu = sign(mu_a - mu_b), V_g = sign(g_a - g_b),
     and for a set S of hyper-parameters U_S = the values that a and b have of those in S:
 
