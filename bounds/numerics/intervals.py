@@ -53,6 +53,17 @@ def at_least(wrong: int, size: int, probability: float) -> float:
         return float(betainc(float(wrong), float(size - wrong + 1), float(probability)))
 
 
+def at_most(wrong: int, size: int, probability: float) -> float:
+    """Pr[Bin(n, p) <= k], k = `wrong`, n = `size`, p = `probability`; in float64, on the host."""
+    if wrong < 0:
+        return 0.0
+    if wrong >= size:
+        return 1.0
+    with jax.enable_x64(True):
+        of_few = betainc(float(size - wrong), wrong + 1.0, 1.0 - probability)
+        return float(of_few)
+
+
 def interval(wrong: int, size: int, confidence: float = 0.95) -> tuple[float, float]:
     """The exact two-sided interval of an error probability.
 

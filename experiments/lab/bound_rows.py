@@ -157,10 +157,10 @@ def _refute(every, measured, delta):
     """
     compared = []
     for own, arrays in zip(every, measured, strict=True):
-        held_out = arrays.get("test_noisy/sorted", arrays.get("test/sorted"))
-        if held_out is None:
+        counted = _held_out(arrays)
+        if counted is None:
             continue
-        wrong, n = int((held_out <= 0).sum()), len(held_out)
+        wrong, n = counted
         for row in own:
             spec = bounds.BOUNDS[row["bound"]]
             value = row.get("value")
@@ -172,21 +172,39 @@ def _refute(every, measured, delta):
                 compared.append((row, row["risk"], n, spec.speaks_of == "compressed"))
     accused = []
     for row, error, n, is_counted in compared:
-        chance = _chance(error, n, row["value"], is_counted)
-        if chance < REFUTED_AT / len(compared):
-            accused.append((row, error, n, chance))
-    for row, error, n, chance in accused:
+        how_likely = chance(error, n, row["value"], is_counted)
+        if how_likely < REFUTED_AT / len(compared):
+            accused.append((row, error, n, how_likely))
+    for row, error, n, how_likely in accused:
         spec = bounds.BOUNDS[row["bound"]]
         row["status"] = (
             f"{REFUTED}: the {spec.speaks_of} network errs on {error:.4g} of {n}, of "
-            f"probability {chance:.1g} if it held; Of {len(compared)} certificates compared "
+            f"probability {how_likely:.1g} if it held; Of {len(compared)} certificates compared "
             f"{len(accused)} are refuted, delta = {delta:g} allows {delta * len(compared):.3g} to "
             "fail"
         )
 
 
-def _chance(error, n, value, is_counted):
-    """How likely so large an error on n examples is at most, if the risk is `value`."""
+def _held_out(arrays):
+    """Errors on held-out examples labelled as the training set, and how many examples."""
+    for name in ("test_noisy", "test"):
+        if f"{name}/sorted" in arrays:
+            margins = arrays[f"{name}/sorted"]
+            return int((margins <= 0).sum()), len(margins)
+        if f"{name}/wrong" in arrays:  # a frozen table keeps the counts
+            return int(arrays[f"{name}/wrong"]), int(arrays[f"{name}/size"])
+    return None
+
+
+def chance(error: float, n: int, value: float, is_counted: bool) -> float:
+    """How likely so large an error on held-out examples is at most, if the risk is `value`.
+
+    Args:
+      error: the share of wrong ones, or its mean over draws of the weights.
+      n: held-out examples.
+      value: what is claimed.
+      is_counted: whether it is one network's error: exact binomial; else Chernoff.
+    """
     if error <= value:
         return 1.0
     if value <= 0:

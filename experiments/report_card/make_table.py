@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.bounds_vs_samples import study as bounds_vs_samples
-from experiments.lab import command_line, network_rows, report
+from experiments.lab import command_line, report
 from experiments.lab.bound_settings import BoundSettings, with_bounds
 from experiments.lab.measuring import Arrays, Subject
 from experiments.lab.program import Program, Results, Rows, Study
@@ -25,6 +25,7 @@ from experiments.lab.settings import (
     setting,
 )
 from experiments.report_card import suite, table, twins
+from experiments.report_card.networks import errors_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,26 +106,6 @@ def _twin(subject: Subject, kind: str, seed: int) -> Subject:
     return dataclasses.replace(
         subject, name=f"{subject.name}_{kind}", arguments=arguments
     )
-
-
-def errors_of(arrays: Arrays) -> dict[str, Any]:
-    """How training ended and what the network errs on, with the counts."""
-    went = network_rows.went(arrays)
-    margins, test = arrays["margins/sorted"], arrays["test/sorted"]
-    noisy = arrays.get("test_noisy/sorted", test)
-    return {
-        "converged": went["converged"],
-        "diverged": went["diverged"],
-        "epochs": went["epochs"],
-        "train_wrong": int((margins <= 0).sum()),
-        "train_error": float((margins <= 0).mean()),
-        "test_wrong": int((test <= 0).sum()),
-        "test_size": len(test),
-        "test_error": float((test <= 0).mean()),
-        # Of labels drawn as the training labels: the error that bounds speak of.
-        "noisy_test_wrong": int((noisy <= 0).sum()),
-        "noisy_test_error": float((noisy <= 0).mean()),
-    }
 
 
 class MakeTable(Program):

@@ -1,0 +1,200 @@
+"""The card: every bound in every trial, with verdicts corrected for how many there are."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from experiments.lab.report import number
+from experiments.report_card.claims import CERTIFICATES, REFERENCE, Claims, Networks
+from experiments.report_card.criteria import holm
+from experiments.report_card.trials import TRIALS, Finding
+from experiments.report_card.trials.trial import FAILS, NO_CLAIM, PASSES, UNDECIDED
+
+VERSION = 1
+LEVEL = 0.05
+
+
+def verdicts(found: Mapping[str, Finding]) -> dict[str, str]:
+    """The verdicts of one bound: trial -> passes, fails, undecided or makes no claim.
+
+    Every trial that tests has two hypotheses, that the bound does not pass and that it does
+    not fail. Holm's step-down test of all of them together: with probability `LEVEL` at most is
+    any of a bound's verdicts wrong by chance.
+    """
+    tested = {}
+    for name, one in found.items():
+        if one.verdict is None:
+            tested[f"{name}/{PASSES}"] = _p(one.passing)
+            tested[f"{name}/{FAILS}"] = _p(one.failing)
+    rejected = holm(tested, LEVEL)
+    return {
+        name: one.verdict
+        or next((v for v in (PASSES, FAILS) if rejected.get(f"{name}/{v}")), UNDECIDED)
+        for name, one in found.items()
+    }
+
+
+def _p(value):
+    return math.nan if value is None else value
+
+
+def of_bound(claims: Claims, networks: Networks) -> dict[str, Any]:
+    """What card.json says of one bound."""
+    found = {name: trial.judge(claims, networks) for name, trial in TRIALS.items()}
+    judged = verdicts(found)
+    return {
+        "status": claims.status,
+        "speaks_of": claims.speaks_of,
+        "two_sided": claims.two_sided,
+        "family": claims.family,
+        "paper": claims.paper,
+        "about": claims.about,
+        "trials": {
+            name: {
+                "score": _number(one.score),
+                "low": _number(one.low),
+                "high": _number(one.high),
+                "verdict": judged[name],
+                "sentence": one.sentence,
+                "numbers": dict(one.numbers),
+                "figure": one.figure,
+            }
+            for name, one in found.items()
+        },
+    }
+
+
+def _number(value):
+    """Four digits, or None for what is no number."""
+    if value is None or not math.isfinite(value):
+        return None
+    return float(f"{value:.4g}")
+
+
+def make(
+    claims: Mapping[str, Claims], networks: Networks, made: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The content of card.json.
+
+    Args:
+      claims: what every bound says, and the rows to compare with.
+      networks: of whom.
+      made: `suite`, and what the page says of how it was made.
+    """
+    found = {name: of_bound(own, networks) for name, own in claims.items()}
+    return {
+        "version": VERSION,
+        "suite": made["suite"],
+        "answer": answer(found, networks),
+        "made": {n: v for n, v in made.items() if n != "suite"},
+        "trials": {
+            name: {
+                "title": trial.title,
+                "question": trial.question,
+                "formula": trial.formula,
+                "networks": int(trial.networks(networks).sum()),
+            }
+            for name, trial in TRIALS.items()
+        },
+        "bounds": found,
+    }
+
+
+def count(of: Mapping[str, Any], verdict: str) -> int:
+    """How many of a bound's trials end in a verdict."""
+    return sum(cell["verdict"] == verdict for cell in of["trials"].values())
+
+
+# Whether a measure moves as the error does.
+GROWTH = (
+    "training_set_size", "width", "depth", "label_noise", "batch_and_rate", "margin_target",
+)  # fmt: skip
+
+
+def answer(found: Mapping[str, Any], networks: Networks) -> list[str]:
+    """The three sentences that a card begins with."""
+    bounds = {n: b for n, b in found.items() if b["status"] != REFERENCE}
+    every = [b["trials"] for b in bounds.values()]
+    tested = [
+        t for t in every if any(c["verdict"] in (PASSES, FAILS) for c in t.values())
+    ]
+    clean = [
+        name
+        for name, bound in bounds.items()
+        if not count(bound, FAILS) and count(bound, PASSES) > len(TRIALS) // 2
+    ]
+    if clean:
+        first = f"{_some(clean)} of {len(bounds)} bounds and measures fail no trial and pass most."
+        if len(clean) == 1:
+            first = f"{clean[0]} alone of {len(bounds)} bounds and measures fails no trial and passes most."
+    else:
+        best = sorted(bounds, key=lambda n: -count(bounds[n], PASSES))[:3]
+        counts = [str(count(bounds[n], PASSES)) for n in best]
+        first = (
+            f"None of {len(bounds)} bounds and measures explains what these networks do: each that "
+            f"passes more than half of the trials fails another (most passed: {_some(best)}, with "
+            f"{', '.join(counts)} of {len(TRIALS)})."
+        )
+    return [first, _certificates(bounds), _sizes(bounds, networks, len(tested))]
+
+
+def _some(names: Sequence[str], most: int = 4) -> str:
+    shown = list(names[:most])
+    if len(names) > most:
+        return f"{', '.join(shown)} and {len(names) - most} more"
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+
+
+def _certificates(bounds):
+    certified = {n: b for n, b in bounds.items() if b["status"] in CERTIFICATES}
+    tight = [n for n, b in certified.items() if b["trials"]["tightness"]["verdict"] == PASSES]  # fmt: skip
+    broken = [n for n, b in certified.items() if b["trials"]["validity"]["verdict"] == FAILS]  # fmt: skip
+    text = (
+        f"Of {len(certified)} certificates "
+        f"{f'{_some(broken)} are violated' if broken else 'none is violated'}, and {len(tight)} "
+        f"{'is' if len(tight) == 1 else 'are'} non-vacuous on most networks"
+    )
+    return f"{text} ({_some(tight)})." if tight else f"{text}."
+
+
+def _sizes(bounds, networks, tested):
+    verdicts = [b["trials"]["training_set_size"]["verdict"] for b in bounds.values()]
+    norms = {
+        n: b for n, b in bounds.items()
+        if b["two_sided"] and b["trials"]["training_set_size"]["verdict"] in (PASSES, FAILS)
+    }  # fmt: skip
+    wrong = [n for n, b in norms.items() if b["trials"]["training_set_size"]["verdict"] == FAILS]  # fmt: skip
+    text = (
+        f"With the training set {verdicts.count(PASSES)} fall as the error does and "
+        f"{verdicts.count(FAILS)} do not"
+    )
+    if norms:
+        text += f"; of the {len(norms)} that rest on uniform convergence {len(wrong)} do not"
+    return f"{text}, on {int(networks.usable.sum())} networks."
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[dict[str, str]]:
+    """What differs between two cards: rows of bound, trial, before, now."""
+    rows = []
+    for name in dict.fromkeys([*before["bounds"], *now["bounds"]]):
+        old, new = (c["bounds"].get(name) for c in (before, now))
+        if old is None or new is None:
+            rows.append({
+                "bound": name, "trial": "", "before": "" if old is None else "there",
+                "now": "" if new is None else "there",
+            })  # fmt: skip
+            continue
+        for trial in dict.fromkeys([*old["trials"], *new["trials"]]):
+            one, other = (c["trials"].get(trial) for c in (old, new))
+            said = [
+                "" if c is None else f"{c['verdict']}, {number(c['score'])}"
+                for c in (one, other)
+            ]
+            if said[0] != said[1]:
+                rows.append(
+                    {"bound": name, "trial": trial, "before": said[0], "now": said[1]}
+                )
+    return rows
+
+
+__all__ = ["LEVEL", "NO_CLAIM", "VERSION", "answer", "changes", "count", "make"]

@@ -1,0 +1,215 @@
+"""What bounds say of the networks of a table, beside the errors of the networks they speak of."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+import bounds
+from bounds.spec import CERTIFIED, UNDER_ASSUMPTION
+from experiments.lab import bound_rows
+from experiments.lab.bound_settings import BoundSettings, family
+from experiments.lab.refusals import Refusal
+from experiments.report_card.table import Table
+
+REFERENCE = "reference"
+CERTIFICATES = (CERTIFIED, UNDER_ASSUMPTION)
+
+
+@dataclasses.dataclass(frozen=True)
+class Networks:
+    """The networks of a table as columns of N entries each.
+
+    Attributes:
+      columns: settings and errors, name -> `[N]`.
+    """
+
+    columns: Mapping[str, np.ndarray]
+
+    @classmethod
+    def of(cls, rows: Sequence[Mapping[str, Any]]) -> "Networks":
+        """From a dict a network."""
+        return cls({name: np.array([row[name] for row in rows]) for name in rows[0]})
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """A column."""
+        return self.columns[name]
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.columns["m"])
+
+    @functools.cached_property
+    def usable(self) -> np.ndarray:
+        """Which reached their margin and are no twins, `[N]`."""
+        return self["converged"] & (self["twin"] == "")
+
+
+@dataclasses.dataclass(frozen=True)
+class Claims:
+    """What one bound says of each network; N entries where it is an array.
+
+    Attributes:
+      name: of the bound.
+      status: what it promises; 'reference' for rows that are there to compare with.
+      speaks_of: whose error it bounds.
+      two_sided: whether the failure of uniform convergence reaches it.
+      family: the file it is in.
+      paper: where it is from.
+      about: the first line of its docstring.
+      value: what is claimed to be >= the error; not a number where it is not available.
+      quantity: natural logarithm of what grows: its complexity before it saturates
+        (`log_complexity`), or of the value where there is none.
+      risk: the held-out error of the network it speaks of, on labels drawn as the training
+        labels.
+      standard_error: of the value, where it is an estimate; else 0.
+      reasons: why it is not available, '' where it is.
+    """
+
+    name: str
+    status: str
+    value: np.ndarray
+    quantity: np.ndarray
+    risk: np.ndarray
+    speaks_of: str = "trained"
+    two_sided: bool = False
+    family: str = ""
+    paper: str = ""
+    about: str = ""
+    standard_error: np.ndarray | None = None
+    reasons: Sequence[str] = ()
+
+    @property
+    def is_certificate(self) -> bool:
+        """Whether it claims to hold, with all constants."""
+        return self.status in CERTIFICATES
+
+    @functools.cached_property
+    def known(self) -> np.ndarray:
+        """Where it says a number of a network whose error is known, `[N]`."""
+        return ~np.isnan(self.quantity) & ~np.isnan(self.risk)
+
+    @property
+    def reason(self) -> str:
+        """Why it is not available, most often."""
+        found = [reason for reason in self.reasons if reason]
+        return max(found, key=found.count) if found else ""
+
+
+def check_groups(table: Table, names: Sequence[str], minutes: str) -> None:
+    """Raises a `Refusal` for a bound that asks for a group that no network of the table has.
+
+    Args:
+      table: of networks.
+      names: of bounds.
+      minutes: how long training the suite again takes, in words.
+    """
+    there = {name.split("/")[0] for arrays in table.measured for name in arrays}
+    there |= {
+        name.removeprefix("missing/")
+        for arrays in table.measured
+        for name in arrays
+        if name.startswith("missing/")
+    }
+    for name in names:
+        lacking = [g for g in bounds.needs([name]) if g not in there]
+        if lacking:
+            raise Refusal(
+                f"--bounds={name}: asks for the group {lacking[0]}, which the table of the suite "
+                f"{table.about['suite']} lacks; --retrain trains its networks again and measures "
+                f"it ({minutes})"
+            )
+
+
+def of_table(
+    table: Table, names: Sequence[str], config: BoundSettings
+) -> dict[str, Claims]:
+    """What each bound says of each network of a table.
+
+    Bounds that take a margin are evaluated at the margin that the network was trained to.
+
+    Args:
+      table: of networks.
+      names: of bounds.
+      config: delta and conventions.
+    """
+    config = dataclasses.replace(config, bounds=tuple(names))
+    broken = ["the run diverged" if n["diverged"] else None for n in table.networks]
+    rules = {"target": np.array([n["margin"] for n in table.networks], float)}
+    every = bound_rows.rows(config, table.measured, rules, broken)
+    trained_risk = np.array([n["noisy_test_error"] for n in table.networks])
+    by_name: dict[str, list[Mapping[str, Any]]] = {name: [] for name in names}
+    for own in every:
+        for row in own:
+            by_name[row["bound"]].append(row)
+    return {name: _claims(name, rows, trained_risk) for name, rows in by_name.items()}
+
+
+def _claims(name, rows, trained_risk):
+    spec = bounds.BOUNDS[name]
+
+    def column(key, otherwise=math.nan):
+        found = [row.get(key) for row in rows]
+        return np.array([otherwise if v is None else v for v in found], float)
+
+    value, quantity = column("value"), column("log_complexity")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        quantity = np.where(np.isfinite(quantity), quantity, np.log(value))
+    is_there = [row.get("value") is not None for row in rows]
+    return Claims(
+        name=name,
+        status=spec.status,
+        value=value,
+        quantity=np.where(is_there, quantity, np.nan),
+        risk=trained_risk if spec.speaks_of == "trained" else column("risk"),
+        speaks_of=spec.speaks_of,
+        two_sided=spec.two_sided,
+        family=family(name),
+        paper=spec.paper,
+        about=spec.fn.__doc__.strip().splitlines()[0],
+        standard_error=column("standard_error", 0.0),
+        reasons=[
+            "" if there else row["status"].removeprefix(bound_rows.NOT_AVAILABLE)
+            for there, row in zip(is_there, rows, strict=True)
+        ],
+    )
+
+
+_ABOUT = {
+    "reference_random": "A random number, whatever the network: what chance scores.",
+    "reference_constant": "The number 1, whatever the network.",
+    "reference_train_error": "The training error.",
+    "reference_inverse_m": "1 / m: it knows how many examples there were, and nothing else.",
+    "reference_oracle": "The test error itself, as another test set of the same size shows it.",
+}
+
+
+def references(networks: Networks, seed: int) -> dict[str, Claims]:
+    """Rows to compare with, which are no bounds.
+
+    Args:
+      networks: of the table.
+      seed: of what is random.
+    """
+    random, n = np.random.default_rng(seed), len(networks)
+    risk, size = networks["noisy_test_error"], networks["test_size"]
+    oracle = random.binomial(size, risk) / size
+    values = {
+        "reference_random": random.uniform(0.01, 1, n),
+        "reference_constant": np.ones(n),
+        "reference_train_error": np.maximum(
+            networks["train_error"], 0.5 / networks["m"]
+        ),
+        "reference_inverse_m": 1 / networks["m"],
+        "reference_oracle": np.maximum(oracle, 0.5 / size),
+    }
+    return {
+        name: Claims(
+            name=name, status=REFERENCE, value=value, quantity=np.log(value), risk=risk,
+            about=_ABOUT[name], family=REFERENCE,
+        )
+        for name, value in values.items()
+    }  # fmt: skip

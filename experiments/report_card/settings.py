@@ -1,0 +1,38 @@
+"""The settings of `report_card`."""
+
+import dataclasses
+
+from experiments.lab.bound_settings import BoundSettings
+from experiments.lab.settings import MACHINE, one_of, seed_number, setting
+from experiments.report_card.suite import SUITES
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(BoundSettings):
+    """Of the program."""
+
+    suite: str = setting(
+        "standard", "whose frozen table is read", one_of(*SUITES), measuring=True
+    )  # fmt: skip
+    table: str | None = setting(
+        None, "another table: the run folder of make_table that has it", measuring=True
+    )  # fmt: skip
+    networks: tuple[str, ...] = setting(
+        (), "run folders of bounds_vs_samples, whose networks are looked at, too",
+        measuring=True,
+    )  # fmt: skip
+    compare: str | None = setting(
+        None, "run folder of another card: what has changed since is shown",
+        measuring=True, compared=False,
+    )  # fmt: skip
+    retrain: bool = setting(
+        False, "train the suite again, into the folder `networks` of --out, and measure what the "
+        "bounds ask for", measuring=True,
+    )  # fmt: skip
+    data_dir: str | None = setting(
+        None, "with --retrain: folder with the four files of MNIST"
+    )  # fmt: skip
+    fashion_dir: str | None = setting(
+        None, "with --retrain: folder with the four files of Fashion-MNIST"
+    )  # fmt: skip
+    seed: int = setting(0, "of the reference rows", seed_number, group=MACHINE)

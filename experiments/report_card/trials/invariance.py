@@ -1,0 +1,106 @@
+"""Is the same function given the same value, however it is written?
+
+Twins of a network are the same function with other parameters (`report_card.twins`): hidden units
+rescaled, a layer rescaled, hidden units permuted.
+
+  moved = |ln measure(twin) - ln measure(network)|, the mean over the networks of a kind of twin;
+  score = exp(-moved) of the kind that moves it most: 1/10 if it can be moved tenfold.
+
+  verdict: it passes if 95% of the twins are within 1%, and, where the value is an estimate, three
+  of its standard errors; else it fails. Nothing is tested: a measure is a function.
+"""
+
+import math
+
+import numpy as np
+
+from experiments.lab.report import number
+from experiments.report_card.claims import Claims, Networks
+from experiments.report_card.trials.trial import (
+    FAILS,
+    PASSES,
+    Finding,
+    Trial,
+    figure,
+    not_available,
+    points,
+    undecided,
+)
+
+WITHIN = 0.01
+SHARE = 0.95
+
+
+def twins(networks: Networks) -> list[tuple[str, int, int]]:
+    """(kind, row of the twin, row of the network) of networks that reached their margin."""
+    rows = {name: row for row, name in enumerate(networks["network"])}
+    return [
+        (str(networks["twin"][row]), int(row), rows[networks["twin_of"][row]])
+        for row in np.flatnonzero(networks["twin"] != "")
+        if networks["twin_of"][row] in rows and networks["converged"][row]
+    ]
+
+
+def networks_of(networks: Networks) -> np.ndarray:
+    """Twins, and whose they are, `[N]`."""
+    found = np.zeros(len(networks), bool)
+    for _, row, original in twins(networks):
+        found[[row, original]] = True
+    return found
+
+
+def judge(claims: Claims, networks: Networks) -> Finding:
+    """A `Finding` without p-values."""
+    every = twins(networks)
+    if not every:
+        return undecided("There are no twins among these networks.")
+    moves: dict[str, list[float]] = {}
+    within = []
+    for kind, row, original in every:
+        values = claims.quantity[[row, original]]
+        if not np.isfinite(values).all():
+            continue
+        move = float(values[0] - values[1])
+        moves.setdefault(kind, []).append(move)
+        allowed = WITHIN
+        if claims.standard_error is not None and claims.value[original]:
+            errors = claims.standard_error[[row, original]]
+            allowed += 3 * float(np.hypot(*errors)) / abs(claims.value[original])
+        within.append(abs(move) <= allowed)
+    if not within:
+        return not_available(claims)
+    moved = {kind: float(np.mean(np.abs(own))) for kind, own in moves.items()}
+    worst = max(moved, key=lambda kind: moved[kind])
+    share = float(np.mean(within))
+    low, high = (math.exp(f(moves[worst])) for f in (min, max))
+    if share >= SHARE:
+        sentence = f"{share:.0%} of {len(within)} twins have the network's value."
+    else:
+        sentence = (
+            f"{worst.replace('_', ' ')} moves it by a factor of {number(math.exp(min(moved[worst], 700)))} "
+            f"(between {number(low)} and {number(high)}), and the function is the same."
+        )
+    kinds = list(moves)
+    return Finding(
+        math.exp(-moved[worst]), sentence, verdict=PASSES if share >= SHARE else FAILS,
+        numbers={
+            kind.replace("_", " "): f"by a factor of {number(math.exp(min(moved[kind], 700)))}"
+            for kind in kinds
+        },
+        figure=figure("twins", "factor, log10", [
+            points(
+                kind.replace("_", " "), range(len(moves[kind])),
+                np.array(moves[kind]) / math.log(10), kind="points",
+            ) for kind in kinds
+        ]),
+    )  # fmt: skip
+
+
+TRIAL = Trial(
+    name="invariance",
+    title="invariance",
+    question="Is the same function given the same value, however it is written?",
+    formula=(__doc__ or "").partition("\n\n")[2].strip(),
+    networks=networks_of,
+    judge=judge,
+)

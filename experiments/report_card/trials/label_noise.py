@@ -1,0 +1,12 @@
+"""Does it rise with the share of redrawn labels as the error does?"""
+
+import numpy as np
+
+from experiments.report_card.trials import growth
+
+TRIAL = growth.trial(
+    "label_noise",
+    "label noise",
+    "Does it rise with the share of redrawn labels as the error does?",
+    (growth.Axis("label_noise", "noise", np.asarray, is_log=False),),
+)

@@ -1,0 +1,130 @@
+"""Does it order networks as their errors do, whatever it is in which they differ?
+
+On a factorial block of networks (m x width x depth x batch size), all of which fit their training
+set. The criteria of `report_card.criteria`: Kendall's tau; the granulated tau Psi, the mean over
+the settings of tau among networks that differ in this one alone (Jiang et al. 2020); conditional
+mutual information, beside what an oracle scores that sees the error through another test set
+(Jiang et al. 2020); the robust sign error in the worst environment (Dziugaite et al. 2020).
+
+  score = (1 + Psi) / 2: 1 if all pairs are in order, 1/2 for a constant or a random number. The
+  interval is the t-interval of Psi over seeds.
+
+  verdict: it passes if Psi > 0, by a t-test over seeds, and no environment's sign error is above
+  1/2; it fails if Psi < 1/2 and an environment's sign error is above 1/2, or Psi < 0.
+"""
+
+import math
+
+import numpy as np
+
+from experiments.lab.report import number
+from experiments.lab.statistics import t_interval
+from experiments.report_card import criteria
+from experiments.report_card.claims import Claims, Networks
+from experiments.report_card.trials.trial import (
+    LEAST_SEEDS,
+    Finding,
+    Trial,
+    figure,
+    not_available,
+    points,
+    t_test,
+    undecided,
+)
+
+HALF = 0.5
+
+
+def networks_of(networks: Networks) -> np.ndarray:
+    """Those of the factorial block, `[N]`."""
+    return networks.usable & networks["is_factorial"]
+
+
+def axes(networks: Networks, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """The settings that vary over the block: name -> `[n]`."""
+    from experiments.report_card import suite
+
+    found = {name: networks[name][rows] for name in ("m", *suite.AXES)}
+    return {name: own for name, own in found.items() if len(np.unique(own)) > 1}
+
+
+def judge(claims: Claims, networks: Networks) -> Finding:
+    """A `Finding`."""
+    block = np.flatnonzero(networks_of(networks))
+    if not len(block):
+        return undecided("There is no factorial block among these networks.")
+    rows = block[claims.known[block]]
+    if len(np.unique(networks["seed"][rows])) < LEAST_SEEDS or len(rows) < len(block) / 2:  # fmt: skip
+        return not_available(claims)
+    settings = axes(networks, rows)
+    # They fit their training set: the error is the gap.
+    measure, gap, seeds = claims.quantity[rows], claims.risk[rows], networks["seed"][rows]  # fmt: skip
+    size = int(np.median(networks["test_size"][rows]))
+    tau = criteria.kendall_tau(measure, gap)
+    psi, whole = criteria.granulated_tau(measure, gap, settings, seeds)
+    if math.isnan(whole):
+        return not_available(claims)
+    of_seeds = []
+    for seed in np.unique(seeds):
+        own = seeds == seed
+        only = {name: values[own] for name, values in settings.items()}
+        of_seeds.append(criteria.granulated_tau(measure[own], gap[own], only)[1])
+    of_seeds = np.array([value for value in of_seeds if not math.isnan(value)])
+    information = criteria.conditional_mutual_information(measure, gap, settings)
+    robust = criteria.robust_sign_error(measure, gap, settings, seeds, size)
+    reversed_ = robust["kept"] and robust["worst"] > HALF
+    low, high = t_interval(of_seeds)
+    passing = 1.0 if reversed_ else t_test(of_seeds)
+    failing = t_test((HALF if reversed_ else 0.0) - of_seeds)
+    worst = (
+        f"the worst environment ({robust['worst_environments'][0]}) has sign error "
+        f"{robust['worst']:.2f}"
+        if robust["kept"] else "no environment has enough pairs whose errors differ"
+    )  # fmt: skip
+    sentence = (
+        f"Kendall's tau is {tau:+.2f} over {len(rows)} networks, the granulated tau {whole:+.2f}, "
+        f"conditional mutual information {information:.2f}; {worst}."
+    )
+    return Finding(
+        (1 + whole) / 2, sentence,
+        None if low is None else max(0.0, (1 + low) / 2),
+        None if high is None else min(1.0, (1 + high) / 2),
+        passing, failing,
+        numbers={
+            "Kendall's tau": f"{tau:+.3f}", "granulated tau": f"{whole:+.3f}",
+            **{f"tau along {name}": f"{value:+.3f}" for name, value in psi.items()},
+            "conditional mutual information": f"{information:.3f}",
+            "of an oracle that sees another test set": f"{_oracle(networks, block):.3f}",
+            "sign error, mean and worst": f"{number(robust['mean'])}, {number(robust['worst'])}",
+        },
+        figure=figure("log10 of the measure", "error", [
+            points(f"m={m}", measure[networks["m"][rows] == m] / math.log(10),
+                   gap[networks["m"][rows] == m], kind="points")
+            for m in np.unique(networks["m"][rows])
+        ]),
+    )  # fmt: skip
+
+
+_ORACLES: dict[bytes, float] = {}
+
+
+def _oracle(networks, rows):
+    """The noise oracle's conditional mutual information; the same for all bounds."""
+    gap = networks["noisy_test_error"][rows]
+    key = gap.tobytes()
+    if key not in _ORACLES:
+        size = int(np.median(networks["test_size"][rows]))
+        _ORACLES[key] = criteria.cmi_noise_oracle(
+            gap, axes(networks, rows), size, np.random.default_rng(0)
+        )
+    return _ORACLES[key]
+
+
+TRIAL = Trial(
+    name="ranking",
+    title="ranking",
+    question="Does it order networks as their errors do, whatever they differ in?",
+    formula=(__doc__ or "").partition("\n\n")[2].strip(),
+    networks=networks_of,
+    judge=judge,
+)

@@ -1,0 +1,102 @@
+"""Does it say anything: is it below the error of guessing, and how near to the error is it?
+
+  score = mean over networks of max(0, (g - B) / (g - R)) with B the bound, R the error of the
+  network it speaks of and g = 1 - 1/C the error of guessing among C classes: 1 if it is the
+  error, 0 if it says no more than that one can guess. Networks whose error is that of guessing
+  (random labels) are left out. The interval is the t-interval over seeds.
+
+  verdict: it passes if it is below g for more than half of the networks, and fails if for fewer,
+  each by a t-test of the share over seeds.
+
+Beside it stands what anybody has for free: the hold-out bound, on as many held-out examples.
+"""
+
+import numpy as np
+
+from experiments.lab.report import number
+from experiments.lab.statistics import t_interval
+from experiments.report_card.claims import Claims, Networks
+from experiments.report_card.trials.trial import (
+    LEAST_SEEDS,
+    Finding,
+    Trial,
+    figure,
+    no_claim,
+    not_available,
+    points,
+    t_test,
+    undecided,
+)
+
+DELTA = 0.05
+LEAST_ROOM = 0.05  # between the error and that of guessing
+
+
+def networks_of(networks: Networks) -> np.ndarray:
+    """Those whose error is not that of guessing, `[N]`."""
+    guessing = 1 - 1 / networks["classes"]
+    return networks.usable & (guessing - networks["noisy_test_error"] > LEAST_ROOM)
+
+
+def _holdout(wrong, size):
+    """The exact binomial bound (Clopper & Pearson 1934) on an error, from held-out examples."""
+    from scipy import special  # slow to import
+
+    return special.betaincinv(wrong + 1, np.maximum(size - wrong, 1), 1 - DELTA)
+
+
+def judge(claims: Claims, networks: Networks) -> Finding:
+    """A `Finding`."""
+    if not claims.is_certificate:
+        return no_claim(f"It is {claims.status}: its size is not that of an error.")
+    known = claims.known & ~np.isnan(claims.value)
+    rows = np.flatnonzero(networks_of(networks) & known)
+    if not len(rows):
+        return not_available(claims)
+    guessing = 1 - 1 / networks["classes"][rows]
+    value, risk = claims.value[rows], claims.risk[rows]
+    room = np.maximum(guessing - risk, LEAST_ROOM)
+    used = np.clip((guessing - value) / room, 0, 1)
+    says = value < guessing
+    seeds = networks["seed"][rows]
+    of_seeds = [seeds == seed for seed in np.unique(seeds)]
+    if len(of_seeds) < LEAST_SEEDS:
+        return undecided(f"There are {len(of_seeds)} seeds; {LEAST_SEEDS} are needed.")
+    shares = np.array([says[own].mean() for own in of_seeds])
+    low, high = t_interval([float(used[own].mean()) for own in of_seeds])
+    size = networks["test_size"][rows]
+    free = _holdout(networks["noisy_test_wrong"][rows], size)
+    score = float(used.mean())
+    sentence = (
+        f"It is below the error of guessing for {says.sum()} of {len(rows)} networks; its median "
+        f"is {number(float(np.median(value)))} where the median error is "
+        f"{number(float(np.median(risk)))} and {number(float(np.median(size)))} held-out examples "
+        f"give {number(float(np.median(free)))}."
+    )
+    order = np.argsort(value, kind="stable")
+    return Finding(
+        score, sentence,
+        None if low is None else max(0.0, low), None if high is None else min(1.0, high),
+        t_test(shares - 0.5), t_test(0.5 - shares),
+        numbers={
+            "least": number(float(value.min())), "median": number(float(np.median(value))),
+            "median error": number(float(np.median(risk))),
+            "hold-out bound, median": number(float(np.median(free))),
+            "non-vacuous": f"{says.sum()} of {len(rows)}",
+        },
+        figure=figure("networks, by the bound", "error", [
+            points("bound", range(len(rows)), np.minimum(value[order], 2.0), kind="points"),
+            points("error", range(len(rows)), risk[order], kind="points"),
+            points("hold-out bound", range(len(rows)), free[order], kind="points"),
+        ]),
+    )  # fmt: skip
+
+
+TRIAL = Trial(
+    name="tightness",
+    title="tightness",
+    question="Does it say anything: is it below the error of guessing?",
+    formula=(__doc__ or "").partition("\n\n")[2].strip(),
+    networks=networks_of,
+    judge=judge,
+)

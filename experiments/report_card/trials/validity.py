@@ -1,0 +1,94 @@
+"""Does it hold: is the error of the network it speaks of ever above it?
+
+A violation is proven if so many held-out errors would be seen with a probability below a / R
+were the bound true (exact binomial; of an error that is a mean over draws of the weights, the
+Chernoff bound): R networks are compared, a = 1e-4. It fails if Bin(R, delta) reaches the number
+V of violations too rarely, Pr[Bin(R, delta) >= V] + a, and passes if V is so small that
+violations are rarer than delta, Pr[Bin(R, delta) <= V]: 59 networks at delta = 5 % without any.
+
+  score = 1 - V / R, with the exact binomial interval.
+
+Networks of one seed share initial weights, and their training sets overlap: R counts them all,
+so the intervals are those of independent networks. Values of 1 and more hold, and say nothing.
+"""
+
+import numpy as np
+
+from bounds.numerics import intervals
+from experiments.lab import bound_rows
+from experiments.lab.report import number
+from experiments.report_card.claims import Claims, Networks
+from experiments.report_card.trials.trial import (
+    Finding,
+    Trial,
+    figure,
+    no_claim,
+    not_available,
+    points,
+)
+
+PROVEN_AT = 1e-4
+DELTA = 0.05
+
+
+def violations(claims: Claims, networks: Networks, rows: np.ndarray) -> np.ndarray:
+    """Places of networks whose error is proven to be above their bound.
+
+    Args:
+      claims: of one bound.
+      networks: of a table.
+      rows: places of the networks that are compared, `[R]`.
+    """
+    is_counted = claims.speaks_of in ("trained", "compressed")
+    found = [
+        row
+        for row in rows
+        if bound_rows.chance(
+            float(claims.risk[row]), int(networks["test_size"][row]),
+            float(claims.value[row]), is_counted,
+        ) < PROVEN_AT / len(rows)
+    ]  # fmt: skip
+    return np.array(found, int)
+
+
+def judge(claims: Claims, networks: Networks) -> Finding:
+    """A `Finding`; p-values are those of the binomial tests."""
+    if not claims.is_certificate:
+        return no_claim(
+            f"It is {claims.status}: it does not claim to be above the error."
+        )
+    rows = np.flatnonzero(networks.usable & claims.known & ~np.isnan(claims.value))
+    if not len(rows):
+        return not_available(claims)
+    broken = violations(claims, networks, rows)
+    runs, count = len(rows), len(broken)
+    low, high = intervals.interval(count, runs)
+    small = int((claims.value[rows] < 1).sum())
+    sentence = (
+        f"{count} of {runs} networks have an error proven to be above it; delta = {DELTA:g} allows "
+        f"{DELTA * runs:.3g}. It is below 1 for {small} of them."
+    )
+    order = rows[np.argsort(claims.value[rows], kind="stable")]
+    return Finding(
+        1 - count / runs, sentence, 1 - high, 1 - low,
+        passing=intervals.at_most(count, runs, DELTA),
+        failing=min(1.0, intervals.at_least(count, runs, DELTA) + PROVEN_AT),
+        numbers={
+            "networks": str(runs), "violations": str(count), "below 1": str(small),
+            "at most this share is violated (95%)": number(high),
+        },
+        figure=figure("networks, by the bound", "error", [
+            points("bound", range(runs), claims.value[order], kind="points"),
+            points("error", range(runs), claims.risk[order], kind="points"),
+        ]),
+    )  # fmt: skip
+
+
+TRIAL = Trial(
+    name="validity",
+    title="validity",
+    question="Does it hold: is the error of the network it speaks of ever above it?",
+    formula=(__doc__ or "").partition("\n\n")[2].strip(),
+    networks=lambda networks: networks.usable,
+    judge=judge,
+)
