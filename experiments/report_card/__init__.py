@@ -1,0 +1,1 @@
+"""Does a bound explain generalization? Every bound, every trial, one card."""
