@@ -16,7 +16,7 @@ from typing import Any
 from experiments.lab.run_folder import whole
 
 _ERRORS = "backslashreplace"  # of names of files that are no text
-_STYLE = """
+STYLE = """
 :root{color-scheme:light dark;--ink:#1c1c1c;--paper:#fff;--soft:#555;--line:#ddd;--tint:#f3f5f7}
 @media(prefers-color-scheme:dark){:root{--ink:#e6e6e6;--paper:#16181b;--soft:#a9adb3;--line:#3a3e44;--tint:#22262b}
 img{background:#fff;border-radius:4px}}
@@ -168,18 +168,22 @@ def _html_table(block):
     return f'{title}<div class="wide"><table>{head}<tbody>{body}</tbody></table></div>'
 
 
+def markdown(blocks: Sequence[Any], folder: Path = Path()) -> str:
+    """Blocks as Markdown; figures are named as they lie in `folder`."""
+    return "\n\n".join(_markdown(block, folder) for block in blocks) + "\n"
+
+
 def write(folder: Path, title: str, blocks: Sequence[Any]) -> None:
     """Writes `report.md` and, last of all, `report.html` into a folder."""
     blocks = [Heading(title, 1), *blocks]
     with whole(Path(folder) / "report.md") as aside:
-        text = "\n\n".join(_markdown(b, folder) for b in blocks) + "\n"
-        aside.write_text(text, encoding="utf-8", errors=_ERRORS)
+        aside.write_text(markdown(blocks, folder), encoding="utf-8", errors=_ERRORS)
     body = "\n".join(_html(b) for b in blocks)
     with whole(Path(folder) / "report.html") as aside:
         aside.write_text(
             '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta '
             'name="viewport" content="width=device-width, initial-scale=1">'
-            f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>\n"
+            f"<title>{html.escape(title)}</title><style>{STYLE}</style></head><body>\n"
             f"{body}\n</body></html>\n",
             encoding="utf-8",
             errors=_ERRORS,

@@ -1,0 +1,59 @@
+"""The card as Markdown, for a pull request: the answer, and tables of signs and scores."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bounds.spec import CERTIFIED, UNDER_ASSUMPTION
+from experiments.lab import report
+from experiments.report_card import signs
+
+_CERTIFICATES = (CERTIFIED, UNDER_ASSUMPTION)
+_MOST = 10  # bounds in the table of those that pass the most trials
+
+
+def markdown(card: Mapping[str, Any]) -> str:
+    """Answer, certified bounds, those that pass the most trials, then all, folded.
+
+    Args:
+      card: what `card.json` holds.
+    """
+    ordered = signs.best_first(card)
+    certified = [n for n in ordered if card["bounds"][n]["status"] in _CERTIFICATES]
+    legend = ", ".join(f"{sign} {verdict}" for verdict, sign in signs.SIGNS.items())
+    return report.markdown(
+        [
+            report.Answer([_plain(sentence) for sentence in card["answer"]]),
+            report.Text(f"A cell: {legend}; and the trial's score."),
+            report.Heading("Certified bounds"),
+            _table(card, certified),
+            report.Heading("Bounds that pass the most trials"),
+            _table(card, ordered[:_MOST]),
+            report.Heading("All bounds"),
+            report.Text(
+                f"<details><summary>{len(ordered)} bounds, {len(card['trials'])} trials"
+                "</summary>"
+            ),
+            _table(card, ordered),
+            report.Text("</details>"),
+        ]
+    )
+
+
+def _plain(text: str) -> str:
+    """A sentence in which no name is a tag."""
+    return text.replace("<", "&lt;")
+
+
+def _table(card: Mapping[str, Any], names: Sequence[str]) -> report.Table | report.Text:
+    if not names:
+        return report.Text("None.")
+    titles = [trial["title"] for trial in card["trials"].values()]
+    rows = [
+        (
+            name, bound["status"], str(signs.passes(bound)),
+            *(signs.cell_text(bound["trials"][trial]) for trial in card["trials"]),
+        )
+        for name in names
+        for bound in (card["bounds"][name],)
+    ]  # fmt: skip
+    return report.Table(("bound", "status", "passes", *titles), rows, words=("status",))
