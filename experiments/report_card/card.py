@@ -46,6 +46,7 @@ def of_bound(claims: Claims, networks: Networks) -> dict[str, Any]:
         "status": claims.status,
         "speaks_of": claims.speaks_of,
         "two_sided": claims.two_sided,
+        "uses_holdout": claims.uses_holdout,
         "family": claims.family,
         "paper": claims.paper,
         "about": claims.about,
@@ -114,28 +115,30 @@ GROWTH = (
 def answer(found: Mapping[str, Any], networks: Networks) -> list[str]:
     """The three sentences that a card begins with."""
     bounds = {n: b for n, b in found.items() if b["status"] != REFERENCE}
-    every = [b["trials"] for b in bounds.values()]
-    tested = [
-        t for t in every if any(c["verdict"] in (PASSES, FAILS) for c in t.values())
-    ]
-    clean = [
-        name
-        for name, bound in bounds.items()
-        if not count(bound, FAILS) and count(bound, PASSES) > len(TRIALS) // 2
-    ]
+    return [_explains(bounds), _certificates(bounds), _sizes(bounds, networks)]
+
+
+def _explains(bounds):
+    """Which pass, of those that look at no held-out examples."""
+    own = {n: b for n, b in bounds.items() if not b["uses_holdout"]}
+    free = [n for n in bounds if n not in own]
+    clean = [n for n in own if not count(own[n], FAILS) and count(own[n], PASSES) > len(TRIALS) // 2]  # fmt: skip
     if clean:
-        first = f"{_some(clean)} of {len(bounds)} bounds and measures fail no trial and pass most."
-        if len(clean) == 1:
-            first = f"{clean[0]} alone of {len(bounds)} bounds and measures fails no trial and passes most."
-    else:
-        best = sorted(bounds, key=lambda n: -count(bounds[n], PASSES))[:3]
-        counts = [str(count(bounds[n], PASSES)) for n in best]
-        first = (
-            f"None of {len(bounds)} bounds and measures explains what these networks do: each that "
-            f"passes more than half of the trials fails another (most passed: {_some(best)}, with "
-            f"{', '.join(counts)} of {len(TRIALS)})."
+        text = (
+            f"Of {len(own)} bounds and measures {_some(clean)} {'fails' if len(clean) == 1 else 'fail'} "
+            "no trial and pass most"
         )
-    return [first, _certificates(bounds), _sizes(bounds, networks, len(tested))]
+    else:
+        best = sorted(own, key=lambda n: -count(own[n], PASSES))[:3]
+        counts = [f"{n} ({count(own[n], PASSES)} of {len(TRIALS)})" for n in best]
+        text = (
+            f"None of {len(own)} bounds and measures explains what these networks do: whichever "
+            f"passes most of the trials fails another; most are passed by {_some(counts)}"
+        )
+    if free:
+        counts = [f"{n} passes {count(bounds[n], PASSES)}" for n in free]
+        text += f"; with held-out examples, which explain nothing, {_some(counts)}"
+    return f"{text}."
 
 
 def _some(names: Sequence[str], most: int = 4) -> str:
@@ -148,16 +151,17 @@ def _some(names: Sequence[str], most: int = 4) -> str:
 def _certificates(bounds):
     certified = {n: b for n, b in bounds.items() if b["status"] in CERTIFICATES}
     tight = [n for n, b in certified.items() if b["trials"]["tightness"]["verdict"] == PASSES]  # fmt: skip
+    tight = [n for n in tight if not bounds[n]["uses_holdout"]]
     broken = [n for n, b in certified.items() if b["trials"]["validity"]["verdict"] == FAILS]  # fmt: skip
     text = (
         f"Of {len(certified)} certificates "
         f"{f'{_some(broken)} are violated' if broken else 'none is violated'}, and {len(tight)} "
-        f"{'is' if len(tight) == 1 else 'are'} non-vacuous on most networks"
+        f"{'is' if len(tight) == 1 else 'are'} non-vacuous on most networks without held-out examples"
     )
     return f"{text} ({_some(tight)})." if tight else f"{text}."
 
 
-def _sizes(bounds, networks, tested):
+def _sizes(bounds, networks):
     verdicts = [b["trials"]["training_set_size"]["verdict"] for b in bounds.values()]
     norms = {
         n: b for n, b in bounds.items()

@@ -65,6 +65,7 @@ class Claims:
         (`log_complexity`), or of the value where there is none.
       risk: the held-out error of the network it speaks of, on labels drawn as the training
         labels.
+      uses_holdout: whether it looks at held-out examples; such a bound explains nothing.
       standard_error: of the value, where it is an estimate; else 0.
       reasons: why it is not available, '' where it is.
     """
@@ -79,6 +80,7 @@ class Claims:
     family: str = ""
     paper: str = ""
     about: str = ""
+    uses_holdout: bool = False
     standard_error: np.ndarray | None = None
     reasons: Sequence[str] = ()
 
@@ -170,6 +172,7 @@ def _claims(name, rows, trained_risk):
         family=family(name),
         paper=spec.paper,
         about=spec.fn.__doc__.strip().splitlines()[0],
+        uses_holdout="holdout" in bounds.requires([name]),
         standard_error=column("standard_error", 0.0),
         reasons=[
             "" if there else row["status"].removeprefix(bound_rows.NOT_AVAILABLE)
@@ -196,7 +199,12 @@ def references(networks: Networks, seed: int) -> dict[str, Claims]:
     """
     random, n = np.random.default_rng(seed), len(networks)
     risk, size = networks["noisy_test_error"], networks["test_size"]
-    oracle = random.binomial(size, risk) / size
+    # Twins are one function, and shown one test set.
+    rows = {name: row for row, name in enumerate(networks["network"])}
+    originals = [
+        rows.get(of, row) if of else row for row, of in enumerate(networks["twin_of"])
+    ]
+    oracle = (random.binomial(size, risk) / size)[originals]
     values = {
         "reference_random": random.uniform(0.01, 1, n),
         "reference_constant": np.ones(n),
