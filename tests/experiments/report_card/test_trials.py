@@ -1,0 +1,262 @@
+"""Planted bounds get the verdicts that they deserve, trial by trial."""
+
+import functools
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from experiments.report_card import card
+from experiments.report_card.claims import Networks, references
+from experiments.report_card.trials import TRIALS, growth
+from experiments.report_card.trials.trial import t_test
+from tests.experiments.report_card import planted
+
+GROWTH = (
+    "training_set_size", "width", "depth", "label_noise", "batch_and_rate", "margin_target",
+)  # fmt: skip
+
+
+@functools.cache
+def suite():
+    return planted.networks()
+
+
+def verdict(trial, claims, networks=None):
+    """Of one trial alone."""
+    found = TRIALS[trial].judge(claims, networks or suite())
+    return card.verdicts({trial: found})[trial], found
+
+
+@pytest.mark.parametrize("trial", TRIALS)
+def test_the_error_plus_a_constant_fails_nothing(trial):
+    of = suite()
+    own = planted.claims(of, planted.true_error(of) + 0.02)
+    found, finding = verdict(trial, own)
+    expected = {"passes"}
+    assert found in expected, finding
+
+
+@pytest.mark.parametrize("trial", TRIALS)
+def test_a_constant_moves_with_nothing(trial):
+    found, finding = verdict(trial, planted.claims(suite(), 1.0))
+    fails = {"tightness", "training_set_size", "label_noise", "data_complexity"}
+    if trial == "ranking":  # it orders nothing
+        assert found == "undecided" and finding.score == 0.5
+    else:
+        assert found == ("fails" if trial in fails else "passes"), finding
+
+
+def test_what_grows_with_m_fails_training_set_size_and_says_by_how_much():
+    of = suite()
+    random = np.random.default_rng(0)
+    value = of["m"] ** 0.7 * np.exp(random.normal(0, 0.05, len(of)))
+    found, finding = verdict("training_set_size", planted.claims(of, value))
+    assert found == "fails"
+    # m^0.7 against m^-0.43 over a factor of 64 in m.
+    assert finding.score == pytest.approx(64 ** -(0.7 + 0.43), rel=0.3)
+    assert "+0.70" in finding.sentence or "+0.69" in finding.sentence
+    assert finding.low <= finding.score <= finding.high
+    assert verdict("ranking", planted.claims(of, value))[0] == "fails"
+    assert verdict("width", planted.claims(of, value))[0] == "passes"
+
+
+def test_what_grows_with_width_and_depth_fails_these():
+    of = suite()
+    assert verdict("width", planted.claims(of, of["width"] * 1.0))[0] == "fails"
+    assert verdict("depth", planted.claims(of, 3.0 ** of["depth"]))[0] == "fails"
+    assert verdict("depth", planted.claims(of, of["width"] * 1.0))[0] == "passes"
+
+
+def test_a_random_number_passes_nothing_that_the_error_moves_with():
+    of = suite()
+    for seed in range(5):
+        value = np.random.default_rng(seed).uniform(0.01, 1, len(of))
+        own = planted.claims(of, value)
+        for trial in ("training_set_size", "label_noise", "ranking"):
+            assert verdict(trial, own)[0] != "passes"
+        assert verdict("invariance", own)[0] == "fails"
+
+
+def test_a_certificate_that_lies_is_found_out():
+    of = suite()
+    honest = planted.claims(of, planted.true_error(of) + 0.02)
+    assert verdict("validity", honest)[0] == "passes"
+    found, finding = verdict("validity", planted.claims(of, 0.5 * planted.true_error(of)))  # fmt: skip
+    assert found == "fails" and finding.score == pytest.approx(0.0, abs=0.01)
+    # As often as delta allows is not refuted.
+    some = planted.true_error(of) + 0.02
+    usable = np.flatnonzero(of.usable)
+    some[usable[:: round(1 / 0.04)]] *= 0.2
+    assert verdict("validity", planted.claims(of, some))[0] != "fails"
+    for status in ("heuristic", "up to constants", "reference"):
+        assert verdict("validity", planted.claims(of, 0.0, status))[0] == "makes no claim"  # fmt: skip
+
+
+def test_an_error_of_draws_is_held_against_the_chernoff_bound():
+    of = suite()
+    risk = planted.true_error(of)
+    own = planted.claims(of, 0.5 * risk, risk=risk, speaks_of="stochastic")
+    assert verdict("validity", own)[0] == "fails"
+    near = planted.claims(of, risk * 0.99, risk=risk, speaks_of="stochastic")
+    assert verdict("validity", near)[0] != "fails"
+
+
+def test_tightness_is_the_share_of_the_room_that_is_used():
+    of = suite()
+    guessing = 1 - 1 / of["classes"]
+    half_way = (guessing + of["noisy_test_error"]) / 2
+    found, finding = verdict("tightness", planted.claims(of, half_way))
+    assert found == "passes" and finding.score == pytest.approx(0.5, abs=1e-9)
+    assert verdict("tightness", planted.claims(of, 1.5))[0] == "fails"
+
+
+def test_the_error_with_noise_ranks():
+    of = suite()
+    random = np.random.default_rng(1)
+    noisy = planted.true_error(of) * np.exp(random.normal(0, 0.02, len(of)))
+    found, finding = verdict("ranking", planted.claims(of, noisy))
+    # Width, depth and batch size do not move the error here: only m can be told.
+    assert found == "passes" and finding.score > 0.55
+    assert verdict("ranking", planted.claims(of, 1 / noisy))[0] == "fails"
+
+
+def test_fragility_sees_a_turn_and_a_shift():
+    of = suite()
+    steady = of["m"] ** 0.5
+    own = planted.claims(of, steady)
+    assert verdict("fragility", own)[0] == "passes"
+    turned = np.where(of["learning_rate"] == 0.2, of["m"] ** -0.5, steady)
+    found, finding = verdict("fragility", planted.claims(of, turned))
+    assert found == "fails" and finding.score == 0 and "learning_rate=0.2" in finding.sentence  # fmt: skip
+    moved = np.where(of["optimizer"] == "adam", steady * 1e3, steady)
+    assert verdict("fragility", planted.claims(of, moved))[0] == "fails"
+
+
+def test_a_recipe_that_moves_the_error_is_not_compared():
+    of = suite()
+    other = of["optimizer"] == "adam"
+    error = np.where(other, of["noisy_test_error"] * 2, of["noisy_test_error"])
+    changed = planted.with_columns(of, noisy_test_error=error)
+    value = np.where(other, 1e3, 1.0) * of["m"]
+    assert verdict("fragility", planted.claims(changed, value), changed)[0] == "passes"
+
+
+def test_invariance_sees_what_moves():
+    of = suite()
+    moved = np.where(of["twin"] == "rescaled_units", 3.0, 1.0)
+    found, finding = verdict("invariance", planted.claims(of, moved))
+    assert found == "fails" and finding.score == pytest.approx(1 / 3)
+    assert finding.numbers["permuted"] == "by a factor of 1"
+    # What an estimate is uncertain by is no move.
+    error = np.full(len(of), 1.0)
+    own = planted.claims(of, moved, standard_error=error)
+    assert verdict("invariance", own)[0] == "passes"
+
+
+def test_two_sided_bounds_fail_of_necessity():
+    of = suite()
+    found, finding = verdict("uniform_convergence", planted.claims(of, 1, two_sided=True))  # fmt: skip
+    assert found == "fails" and finding.score < 0.01
+    assert verdict("uniform_convergence", planted.claims(of, 1))[0] == "passes"
+    heuristic = planted.claims(of, 1, "heuristic", two_sided=True)
+    assert verdict("uniform_convergence", heuristic)[0] == "makes no claim"
+
+
+@pytest.mark.parametrize("trial", TRIALS)
+def test_one_seed_decides_nothing_that_is_tested(trial):
+    of = planted.networks(seeds=1)
+    found, finding = verdict(trial, planted.claims(of, planted.true_error(of) + 0.02), of)  # fmt: skip
+    if trial not in ("validity", "invariance", "uniform_convergence"):
+        assert found == "undecided", finding
+
+
+@pytest.mark.parametrize("trial", TRIALS)
+def test_a_bound_that_is_not_available_is_undecided_with_its_reason(trial):
+    of = suite()
+    own = planted.claims(of, np.nan, reasons=["no derivation for convolutions"] * len(of))  # fmt: skip
+    found, finding = verdict(trial, own)
+    if trial == "uniform_convergence":
+        assert found == "passes"
+    else:
+        assert found == "undecided" and "no derivation for convolutions" in finding.sentence  # fmt: skip
+
+
+@pytest.mark.parametrize("trial", TRIALS)
+def test_missing_diverged_and_errorless_networks_are_survived(trial):
+    of = suite()
+    random = np.random.default_rng(2)
+    kept = random.random(len(of)) < 0.9
+    kept |= of["twin"] != ""
+    fewer = Networks({n: c[kept] for n, c in of.columns.items()})
+    own = planted.claims(fewer, planted.true_error(fewer) + 0.02)
+    assert verdict(trial, own, fewer)[0] != "fails"
+    diverged = planted.with_columns(of, converged=random.random(len(of)) < 0.9)
+    value = np.where(diverged["converged"], planted.true_error(of) + 0.02, np.nan)
+    assert verdict(trial, planted.claims(diverged, value), diverged)[0] != "fails"
+    none = planted.with_columns(
+        of, noisy_test_error=np.zeros(len(of)), noisy_test_wrong=np.zeros(len(of), int)
+    )
+    verdict(trial, planted.claims(none, 0.1), none)  # raises nothing
+
+
+def test_infinite_and_zero_values_are_survived():
+    of = suite()
+    for value in (np.inf, 0.0):
+        for trial in TRIALS:
+            verdict(trial, planted.claims(of, value))
+
+
+def test_slopes_are_those_of_a_plain_loop():
+    of = suite()
+    value = of["m"] ** -0.2 * np.exp(np.random.default_rng(3).normal(0, 0.1, len(of)))
+    own = planted.claims(of, value)
+    axis = growth.Axis("m", "m")
+    (line,) = [one for one in growth.lines(of, "m") if one.name == "base"]
+    found = growth.along(own, of, line, axis)
+    for place, seed in enumerate(range(4)):
+        rows = [r for r in line.rows if of["seed"][r] == seed]
+        assert len(rows) == 7
+        fit = stats.linregress(np.log(of["m"][rows]), np.log(value[rows]))
+        assert found.bound[place] == pytest.approx(fit.slope, rel=1e-9)
+        fit = stats.linregress(np.log(of["m"][rows]), np.log(of["noisy_test_error"][rows]))  # fmt: skip
+        assert found.error[place] == pytest.approx(fit.slope, rel=1e-9)
+    drift = (found.bound - found.error).mean() * math.log(4096 / 64)
+    assert found.score == pytest.approx(math.exp(-abs(drift)))
+
+
+def test_t_test_is_students():
+    values = [0.3, -0.1, 0.4, 0.2]
+    theirs = stats.ttest_1samp(values, 0, alternative="greater").pvalue
+    assert t_test(values) == pytest.approx(theirs)
+    assert t_test([1.0, 1.0, 1.0]) == 0 and t_test([-1.0, -1.0]) == 1
+    assert t_test([0.0, 0.0]) == 0.5
+
+
+def test_reference_rows_get_what_they_deserve():
+    of = suite()
+    rows = references(of, 0)
+    expected = {
+        ("reference_oracle", "training_set_size"): "passes",
+        ("reference_oracle", "label_noise"): "passes",
+        ("reference_oracle", "invariance"): "passes",
+        ("reference_constant", "training_set_size"): "fails",
+        ("reference_inverse_m", "label_noise"): "fails",
+    }
+    for (name, trial), wanted in expected.items():
+        assert verdict(trial, rows[name])[0] == wanted, (name, trial)
+
+
+def test_many_random_bounds_are_rarely_judged_wrongly():
+    """Of verdicts that a constant expectation does not deserve, Holm lets few through."""
+    of = suite()
+    wrong = 0
+    for seed in range(40):
+        value = np.exp(np.random.default_rng(seed).normal(0, 0.5, len(of)))
+        own = card.of_bound(planted.claims(of, value, "heuristic"), of)
+        wrong += any(
+            own["trials"][t]["verdict"] == "passes"
+            for t in ("training_set_size", "label_noise", "data_complexity", "ranking")
+        )
+    assert wrong <= 6  # 5 % of 40 is 2; Pr[Bin(40, .05) > 6] < .004
