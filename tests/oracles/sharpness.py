@@ -129,15 +129,13 @@ def cross_entropy(weights, biases, x, y):
     return total / len(y)
 
 
-def example_gradient(weights, biases, one, label):
-    """Gradients of one example's cross-entropy, kernels and biases, output to input."""
+def backward(weights, biases, one, back):
+    """Gradients of back . logits at one input, kernels and biases, output to input."""
     activations, sums = [np.asarray(one, float)], []
     for layer, (w, b) in enumerate(zip(weights, biases, strict=True)):
         if layer:
             activations.append(np.where(sums[-1] > 0, sums[-1], 0.0))
         sums.append(activations[-1] @ np.asarray(w, float) + np.asarray(b, float))
-    back = np.array([math.exp(v) for v in log_softmax(sums[-1])])
-    back[int(label)] -= 1
     kernels, shifts = [], []
     for layer in reversed(range(len(weights))):
         rows, columns = np.shape(weights[layer])
@@ -151,6 +149,14 @@ def example_gradient(weights, biases, one, label):
             back = np.asarray(weights[layer], float) @ back
             back = np.where(sums[layer - 1] > 0, back, 0.0)
     return kernels, shifts
+
+
+def example_gradient(weights, biases, one, label):
+    """Gradients of one example's cross-entropy, kernels and biases, output to input."""
+    logits = forward(weights, biases, one)
+    back = np.array([math.exp(v) for v in log_softmax(logits)])
+    back[int(label)] -= 1
+    return backward(weights, biases, one, back)
 
 
 def gradient(weights, biases, x, y):
