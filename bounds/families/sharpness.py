@@ -5,7 +5,8 @@ ascent costs at most 0.1 of training accuracy, alpha' the same where the radius 
 alpha' (|w_i| + 1e-3); sigma is the level of the noise search; w, w_0 all weights and the initial
 ones, biases left out, P their number, e = 1e-3, delta = 0.05. A measure v is reported as
 sqrt(v/m). The others are increases of the loss, in nats, as they are. The loss is the mean softmax
-cross-entropy of the first 1024 training examples. Heuristic, all of them.
+cross-entropy of the first 1024 training examples, whatever loss was trained on. Heuristic, all of
+them.
 
 Arguments, of every function here: `task` a `Task`, `architecture` an `Architecture`, `kernels`
 and `kernels_from_init` `LayerNorms` of W and W - Z, `noise` a `NoiseLevel`, `ascent` an `Ascent`,

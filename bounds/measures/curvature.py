@@ -1,7 +1,7 @@
-"""The group `curvature`: the Hessian of the training loss, never built.
+"""The group `curvature`: the Hessian of the loss, never built.
 
-H is the Hessian of the mean softmax cross-entropy over all training examples in all kernels at
-once; a product H v is the derivative of the gradient along v.
+H is the Hessian of the mean softmax cross-entropy (whatever loss was trained on) over all training
+examples in all kernels at once; a product H v is the derivative of the gradient along v.
 """
 
 import chex

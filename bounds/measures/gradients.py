@@ -5,14 +5,14 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from bounds.measures.loss import finite_or_inf, kernels_of, log_odds, visit_blocks
+from bounds.measures.loss import finite_or_inf, kernels_of, loss_of, visit_blocks
 from bounds.measures.pullback import pullback
 from bounds.network import Measure, Network
 
 
 @struct.dataclass
 class Gradients:
-    """Gradients g_i of each training example's softmax cross-entropy, g their mean.
+    """Gradients g_i of each training example's loss, of that trained on; g their mean.
 
     In all weights but the biases.
 
@@ -26,11 +26,12 @@ class Gradients:
 
 
 def gradients(network: Network) -> Gradients:
-    """Of the softmax cross-entropy in all kernels, over the whole training set: `Gradients`."""
+    """Of the loss trained on in all kernels, over the whole training set: `Gradients`."""
+    of_example = loss_of(network.loss)
 
     def visit(carry, inputs, labels, known):
         def total_loss(logits):
-            losses = jax.nn.softplus(jax.vmap(log_odds)(logits, labels))
+            losses = jax.vmap(of_example)(logits, labels)
             return jnp.sum(jnp.where(known, losses, 0.0))
 
         back = pullback(network, inputs)
@@ -60,8 +61,11 @@ def gradients_first_epoch(network: Network) -> Gradients:
 
 
 MEASURES = (
-    Measure.one("gradients", Gradients, gradients),
+    Measure.one("gradients", Gradients, gradients, ("loss",)),
     Measure.one(
-        "gradients_first_epoch", Gradients, gradients_first_epoch, ("first_epoch",)
+        "gradients_first_epoch",
+        Gradients,
+        gradients_first_epoch,
+        ("first_epoch", "loss"),
     ),
 )

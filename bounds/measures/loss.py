@@ -1,7 +1,8 @@
-"""The training loss as a function of the kernels: what sharpness and curvature speak of.
+"""The loss as a function of the kernels: what sharpness and curvature speak of.
 
-Softmax cross-entropy, nats, over the first training examples (`EXAMPLES` if nothing else is said),
-as a function of all weights but the biases, which stay as they are. Kernels are a dict `{"0/kernel": array, ...}`.
+Softmax cross-entropy, nats, whatever loss was trained on, over the first training examples
+(`EXAMPLES` if nothing else is said), as a function of all weights but the biases, which stay as
+they are. Kernels are a dict `{"0/kernel": array, ...}`.
 Passes over the examples are float32, in blocks.
 """
 
@@ -16,6 +17,7 @@ from flax import struct
 from bounds.network import Network
 from bounds.numerics import chain
 from nets.kernels import from_arrays, to_arrays
+from nets.losses import LOSSES
 from nets.margins import margin
 from nets.sample import fold_blocks
 from nets.training import logits_of
@@ -89,12 +91,22 @@ def log_odds(logits: jax.Array, label: jax.Array) -> jax.Array:
     return jax.nn.logsumexp(others) - logits[label]
 
 
+def loss_of(name: str) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """(logits `[C]`, label `[]`) -> the loss `[]` of a name in `nets.losses.LOSSES`.
+
+    Softmax cross-entropy in a form whose gradient keeps its relative precision where p is near 1.
+    """
+    if name == "softmax":
+        return lambda logits, label: jax.nn.softplus(log_odds(logits, label))
+    return LOSSES[name]
+
+
 def losses_at(
     network: Network, kernels: chex.ArrayTree, inputs: jax.Array, labels: jax.Array
 ) -> jax.Array:
     """The loss of each example, `[N]`."""
     logits = logits_at(network, kernels, inputs)
-    return jax.nn.softplus(jax.vmap(log_odds)(logits, labels))
+    return jax.vmap(loss_of("softmax"))(logits, labels)
 
 
 def loss_at(network: Network, kernels: chex.ArrayTree) -> jax.Array:

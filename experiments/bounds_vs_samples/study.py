@@ -201,17 +201,19 @@ def make(
             other=trained.params(partner) if own.draws > 1 else None,
             history=history,
             first_epoch=trained.params(first) if needs_first_epoch else None,
+            loss=job.plan.loss,
         )
 
     def subject(run: Run) -> Subject:
         problem, own = problems[run.variant], configs[run.variant]
+        plan = plans[run.variant]
 
         def finish(_: Any, arrays: Arrays, trained: Trained) -> Arrays:
             return arrays | trained.history(run)
 
         return Subject(
             name=run.name,
-            kind=(plans[run.variant].model, id(problem), own.max_epochs, own.draws > 1),
+            kind=(plan.model, plan.loss, id(problem), own.max_epochs, own.draws > 1),
             measure=measure,
             shared=lambda: test_samples(problem.test()),
             arguments=lambda trained: network(run, trained),

@@ -14,9 +14,11 @@ from bounds.measures.curvature import hessian_product
 from bounds.measures.loss import kernels_of
 from bounds.numerics import chain
 from nets.cnn import CNN
+from nets.losses import LOSSES
 from nets.sample import pad_sample
 from tests import oracles
-from tests.bounds.cases import measured, random_case
+from tests.bounds.cases import measured, network, random_case
+from tests.oracles import convolution
 from tests.oracles import sharpness as oracle
 
 GROUPS = ("curvature", "gradients")
@@ -136,13 +138,58 @@ def test_the_trace_is_not_negative(measured_case):
     assert below.value == 0 and below.log_complexity == -np.inf
 
 
-def test_gradient_noise(measured_case):
-    case, found = measured_case
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("name", CASES)
+def test_gradient_noise_is_of_the_loss_trained_on(name, loss):
+    case = CASES[name]
     given = arrays(case)
-    expected = oracle.gradient_noise(*given)
-    assert found["gradients"].noise == pytest.approx(expected, rel=1e-4)
-    g = oracle.flat(oracle.gradient(*given)[0])
-    assert found["gradients"].squared_norm == pytest.approx(g @ g, rel=1e-4)
+    found = measured(case.network(loss), ("gradients",))[0]["gradients"]
+    expected = oracle.gradient_noise(*given, loss)
+    assert found.noise == pytest.approx(expected, rel=1e-4)
+    g = oracle.flat(oracle.gradient(*given, loss)[0])
+    assert found.squared_norm == pytest.approx(g @ g, rel=1e-4)
+
+
+def test_gradient_noise_is_of_no_other_loss():
+    net = network(depth=1).replace(loss=None)
+    _, missing = bounds.measure(net, ("gradients", "gradients_first_epoch"))
+    said = (
+        "the loss of an example that it was trained on is not given (evaluate --loss, "
+    )
+    said += "from_arrays(loss=)), or there is none"
+    assert missing == {"gradients": said, "gradients_first_epoch": said}
+    values = bounds.values(net, ["gradient_noise_final"])
+    assert values == {"gradient_noise_final": said}
+    # and the noise after the first epoch is of the weights after it, by the same loss
+    net = net.replace(loss="squared")
+    groups = ("gradients", "gradients_first_epoch")
+    first = measured(net, groups)[0]["gradients_first_epoch"]
+    then = measured(net.replace(params=net.first_epoch), groups)[0]["gradients"]
+    assert first == then
+
+
+def test_gradient_noise_where_every_margin_is_large():
+    """Squares of e^-60, which float32 has not, and p - 1 where p is 1 in it."""
+    case = random_case(5, [3, 5, 3], m=20, biases=True)
+    logits = np.sort(np.array(case.logits), axis=1)
+    kept = logits[:, -1] - logits[:, -2] > 0.5
+    y = np.argmax(case.logits, axis=1)
+    weights = [*case.weights[:-1], 120 * case.weights[-1]]
+    biases = [*case.biases[:-1], 120 * case.biases[-1]]
+    large = dataclasses.replace(
+        case, weights=weights, biases=biases, x=case.x[kept], y=y[kept]
+    )
+    assert 55 < min(large.margins) < 80
+    each = []
+    for one, label in zip(large.x, large.y, strict=True):
+        slope = np.exp(oracle.log_softmax(oracles.forward(weights, biases, one)))
+        slope[label] = -np.sum(np.delete(slope, label))
+        each.append(oracle.flat(oracle.backward(weights, biases, one, slope)[0]))
+    each = np.array(each)
+    expected = np.mean(np.sum((each - each.mean(axis=0)) ** 2, axis=1))
+    assert 0 < expected < 1e-40
+    found = measured(large.network(), ("gradients",))[0]["gradients"]
+    assert found.noise == pytest.approx(expected, rel=1e-3)
 
 
 def test_all_examples_have_gradients_but_the_padding():
@@ -155,14 +202,14 @@ def test_all_examples_have_gradients_but_the_padding():
         assert found["gradients"].noise == pytest.approx(expected, rel=1e-4)
 
 
-def convolutional(image=(5, 4, 2)):
+def convolutional(image=(5, 4, 2), loss="softmax"):
     model = CNN(image, 3, 1, 3, biases=True)
     features = math.prod(image)
     params = model.init(jax.random.key(3), np.zeros((1, features)))["params"]
     rng = np.random.default_rng(0)
     x = rng.standard_normal((30, features)).astype(np.float32)
     sample = pad_sample(x, rng.integers(3, size=30), 0)
-    return bounds.Network(model, params, sample)
+    return bounds.Network(model, params, sample, loss=loss)
 
 
 def loss_by_lax(net, params):
@@ -232,21 +279,45 @@ def test_curvature_of_a_convolutional_network():
         )
 
 
-@pytest.mark.slow
-def test_gradient_noise_of_a_convolutional_network():
-    net = convolutional()
-    rows = range(int(net.sample.size))
+def convolved(layers, images):
+    """Logits `[C, N]` of a network of one block, in loops; `images` `[H, W, channels, N]`."""
+    first, second, last = ((w["kernel"], w["bias"]) for w in layers)
+    x = images
+    for (kernel, bias), stride in ((first, 2), (second, 1)):
+        x = convolution.zero_padded(kernel, x, (stride, stride))
+        x = np.maximum(x + bias[None, None, :, None], 0)
+    return last[0].T @ x.mean(axis=(0, 1)) + last[1][:, None]
 
-    def gradient(row):
-        one = pad_sample(net.sample.inputs[row][None], net.sample.labels[row][None], 0)
-        found = slope(net.params, net.replace(sample=one))
-        return np.concatenate([np.ravel(found[name]["kernel"]) for name in found])
 
-    slope = jax.grad(lambda params, net: loss_by_lax(net, params))
-    each = np.stack([gradient(row) for row in rows]).astype(float)
-    expected = np.mean(np.sum((each - each.mean(axis=0)) ** 2, axis=1))
-    found, _ = measured(net, ("gradients",))
-    assert found["gradients"].noise == pytest.approx(expected, rel=1e-4)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_gradient_noise_of_a_convolutional_network(loss):
+    """Logits are linear in one weight, so that a small difference is a slope; in float64."""
+    net, step = convolutional(loss=loss), 1e-6
+    size, (height, width, channels) = int(net.sample.size), net.model.image
+    inputs = np.asarray(net.sample.inputs, float)[:size]
+    images = inputs.reshape(size, height, width, channels).transpose(1, 2, 3, 0)
+    wide = jax.tree.map(lambda w: np.array(w, float), net.params)
+    layers = [wide[name] for name in sorted(wide)]
+    slopes = []
+    for layer in layers:
+        kernel = layer["kernel"]
+        for place in np.ndindex(kernel.shape):
+            kept, sides = kernel[place], []
+            for sign in (1, -1):
+                kernel[place] = kept + sign * step
+                sides.append(convolved(layers, images))
+            kernel[place] = kept
+            slopes.append((sides[0] - sides[1]) / (2 * step))
+    jacobians, logits = np.array(slopes), convolved(layers, images)
+    each = np.array([
+        jacobians[:, :, i] @ oracle.loss_slope(logits[:, i], label, loss)
+        for i, label in enumerate(np.asarray(net.sample.labels)[:size])
+    ])  # fmt: skip
+    mean = each.mean(axis=0)
+    expected = np.mean(np.sum((each - mean) ** 2, axis=1))
+    found = measured(net, ("gradients",))[0]["gradients"]
+    assert found.noise == pytest.approx(expected, rel=1e-4)
+    assert found.squared_norm == pytest.approx(mean @ mean, rel=1e-4)
 
 
 def test_networks_side_by_side():
