@@ -30,7 +30,8 @@ class Curvature:
 
     Attributes:
       top_eigenvalue: `[]`, its largest eigenvalue, approached from below.
-      top_eigenvalue_residual: `[]`, an eigenvalue of H is at most this far from it.
+      top_eigenvalue_residual: `[]`, an eigenvalue of H is at most this far from it; never less
+        than `ROUNDING` of it.
       trace: `[]`.
       steps: `[]`, of Lanczos.
     """
@@ -42,6 +43,9 @@ class Curvature:
 
 
 STEPS = 20  # of Lanczos
+ROUNDING = (
+    1e-5  # of float32 products, relative; what is less in a residual means nothing
+)
 
 
 def _rows(network):
@@ -151,14 +155,13 @@ def curvature(network: Network) -> Curvature:
     with jax.enable_x64(False):
         start = jax.random.normal(jax.random.key(1), flat.shape)
 
-    steps = min(STEPS, flat.shape[0])
-    top, unit = (
-        lanczos.largest(product, start, steps, _norm),
-        jnp.exp(log_unit.astype(float)),
-    )
+    steps, unit = min(STEPS, flat.shape[0]), jnp.exp(log_unit.astype(float))
+    top = lanczos.largest(product, start, steps, _norm)
+    value = finite_or_inf(unit * top.value)
+    residual = finite_or_inf(unit * top.residual)
     return Curvature(
-        top_eigenvalue=finite_or_inf(unit * top.value),
-        top_eigenvalue_residual=finite_or_inf(unit * top.residual),
+        top_eigenvalue=value,
+        top_eigenvalue_residual=jnp.maximum(residual, ROUNDING * jnp.abs(value)),
         trace=finite_or_inf(trace(network)),
         steps=jnp.asarray(steps),
     )
