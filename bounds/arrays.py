@@ -13,6 +13,7 @@ from bounds.evaluate import evaluate, measure, needs, requires
 from bounds.measures import independence
 from bounds.network import Network
 from bounds.spec import BoundValue, Convention
+from nets.losses import LOSSES
 from nets.mlp import Layers
 from nets.sample import pad_sample
 
@@ -39,6 +40,7 @@ def from_arrays(
     init: Sequence[np.ndarray] | None = None,
     init_biases: Sequence[np.ndarray | None] | None = None,
     holdout: tuple[np.ndarray, np.ndarray] | None = None,
+    loss: str | None = None,
 ) -> Network:
     """A ReLU network and its training set, from arrays.
 
@@ -54,15 +56,20 @@ def from_arrays(
       init_biases: as `biases`; zeros where they are not given.
       holdout: `(inputs, labels)` that no choice has seen, `inputs` in bytes if the training inputs
         are.
+      loss: the loss that it was trained on, averaged over examples: 'softmax' (cross-entropy),
+        'sigmoid' (a logistic loss a class) or 'squared' (error to the one-hot label), the last two
+        averaged over classes, or 'linear'; without it, gradient noise is not available.
 
     Returns:
       A `Network`.
 
     Raises:
       ValueError: arrays that do not go together, are not numbers, or are not finite; labels that
-        are not outputs of the network; more than `checks.SHARED_AT_MOST` of the held-out inputs
+        are not outputs of the network; a loss that there is not; more than `checks.SHARED_AT_MOST` of the held-out inputs
         are training inputs (below it a warning says how many).
     """
+    if loss not in (None, *LOSSES):
+        raise ValueError(f"loss={loss!r}: one of {', '.join(LOSSES)}")
     weights = [_numbers("weights", w, 2) for w in weights]
     shapes = [w.shape for w in weights]
     if not shapes:
@@ -107,6 +114,7 @@ def from_arrays(
         sample=pad_sample(inputs, labels, 0),
         init=init,
         holdout=holdout,
+        loss=loss,
     )
 
 

@@ -16,7 +16,9 @@ def network(matrices: int = 2) -> Network:
     weights = [np.ones((4, n), np.float32) for n in [*widths[1:], 3]]
     data = np.ones((5, 4), np.float32), np.zeros(5, np.int32)
     held_out = np.full((5, 4), 0.5, np.float32), data[1]
-    found = arrays.from_arrays(weights, *data, init=weights, holdout=held_out)
+    found = arrays.from_arrays(
+        weights, *data, init=weights, holdout=held_out, loss="softmax"
+    )
     history = History(np.ones(3, np.float32), np.int32(3), np.int32(1))
     return found.replace(other=found.init, history=history, first_epoch=found.params)
 

@@ -59,6 +59,9 @@ class Network:
       history: how its training went, or None.
       first_epoch: its parameters after the first epoch, or None.
       learned: what was trained, if that is not `model` with `params` itself.
+      loss: a name in `nets.losses.LOSSES`, of the loss whose mean it was trained on, or None: it is
+        not known, or something else was descended. Static: networks of different losses are
+        measured in programs of their own.
     """
 
     model: nn.Module = struct.field(pytree_node=False)
@@ -70,6 +73,7 @@ class Network:
     history: History | None = None
     first_epoch: chex.ArrayTree | None = None
     learned: Learned | None = None
+    loss: str | None = struct.field(pytree_node=False, default=None)
 
 
 # Optional field of a `Network` -> why what requires it is not available without.
@@ -80,6 +84,8 @@ WITHOUT = {
     "history": "how its training went is not given",
     "first_epoch": "the weights after the first epoch are not given",
     "learned": "it was not made from a learned posterior, or in a random subspace",
+    "loss": "the loss of an example that it was trained on is not given (evaluate --loss, "
+    "from_arrays(loss=)), or there is none",
 }
 
 

@@ -1,5 +1,7 @@
 """Measures of the Hessian of the mean softmax cross-entropy in all weights but the biases.
 
+Over all training examples, whatever loss was trained on.
+
 Arguments, of every function here: `curvature` a `Curvature`. Returns: a `BoundValue`, the number
 as it is. Heuristic, all of them.
 """
@@ -15,22 +17,18 @@ def hessian_top_eigenvalue(curvature: Curvature) -> BoundValue:
     """The largest eigenvalue of H, as Lanczos approaches it from below (Keskar et al. 2017)."""
     chex.assert_rank(curvature.top_eigenvalue, 0)
     found = arithmetic.measure(arithmetic.log(curvature.top_eigenvalue))
-    basis = Estimate(curvature.examples, steps=curvature.steps, is_at_least=1.0)
+    basis = Estimate(steps=curvature.steps, is_at_least=1.0)
     return found.replace(estimate=basis)
 
 
 def hessian_trace(curvature: Curvature) -> BoundValue:
-    """tr H, estimated (Hutchinson 1990); an estimate below 0 counts as 0.
+    """tr H = (1/m) sum_i sum_c p_c(x_i) ||grad l(x_i, c)||^2, l(x, c) = -ln p_c(x), exact.
 
-    The trace of a ReLU network is not negative: its outputs are linear in any one weight
-    almost everywhere, so that a diagonal entry is a convex loss's along a line.
+    The whole trace of a ReLU network's Hessian is that of its Gauss-Newton part, for outputs are
+    linear in any one weight almost everywhere; that part is the Fisher information (Martens 2020).
     """
     chex.assert_rank(curvature.trace, 0)
-    found = arithmetic.measure(arithmetic.log(curvature.trace))
-    basis = Estimate(
-        curvature.examples, curvature.probes, curvature.trace_standard_error
-    )
-    return found.replace(estimate=basis)
+    return arithmetic.measure(arithmetic.log(curvature.trace))
 
 
 BOUNDS = {
@@ -40,6 +38,8 @@ BOUNDS = {
         HEURISTIC,
     ),
     "hessian_trace": BoundSpec(
-        hessian_trace, "Yao, Gholami, Keutzer, Mahoney 2020, arXiv 1912.07145", HEURISTIC,
+        hessian_trace,
+        "Yao, Gholami, Keutzer, Mahoney 2020, arXiv 1912.07145; Martens 2020, arXiv 1412.1193",
+        HEURISTIC,
     ),
 }  # fmt: skip

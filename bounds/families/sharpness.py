@@ -4,7 +4,9 @@ Measures of Jiang et al. (2020), numbered as there: alpha is the largest l_inf r
 ascent costs at most 0.1 of training accuracy, alpha' the same where the radius of a weight is
 alpha' (|w_i| + 1e-3); sigma is the level of the noise search; w, w_0 all weights and the initial
 ones, biases left out, P their number, e = 1e-3, delta = 0.05. A measure v is reported as
-sqrt(v/m). The others are increases of the loss, in nats, as they are. Heuristic, all of them.
+sqrt(v/m). The others are increases of the loss, in nats, as they are. The loss is the mean softmax
+cross-entropy of the first 1024 training examples, whatever loss was trained on. Heuristic, all of
+them.
 
 Arguments, of every function here: `task` a `Task`, `architecture` an `Architecture`, `kernels`
 and `kernels_from_init` `LayerNorms` of W and W - Z, `noise` a `NoiseLevel`, `ascent` an `Ascent`,
@@ -111,14 +113,17 @@ def _increase(value, basis):
 
 
 def average_sharpness(sharpness: Sharpness) -> BoundValue:
-    """E L(w + u) - L(w), u_i of N(0, rho^2), rho = 0.05 (Andriushchenko et al. 2023)."""
+    """E L(w + u) - L(w), u_i of N(0, rho^2), rho = 0.05 (Andriushchenko et al. 2023).
+
+    A mean over draws, known to its standard error: at most 5 % of it, or what 128 draws give.
+    """
     error = sharpness.average_standard_error
     basis = Estimate(sharpness.examples, sharpness.draws, error)
     return _increase(sharpness.average, basis)
 
 
 def adaptive_average_sharpness(sharpness: Sharpness) -> BoundValue:
-    """E L(w + u) - L(w), u_i of N(0, rho^2 w_i^2), rho = 0.05 (Andriushchenko et al. 2023)."""
+    """E L(w + u) - L(w), u_i of N(0, rho^2 w_i^2), rho = 0.05, likewise."""
     error = sharpness.adaptive_average_standard_error
     basis = Estimate(sharpness.examples, sharpness.draws, error)
     return _increase(sharpness.adaptive_average, basis)

@@ -44,7 +44,11 @@ def sotl_10(speed: Speed) -> BoundValue:
 
 
 def gradient_noise(gradients: Gradients) -> BoundValue:
-    """(1/m) sum_i ||g_i - g||^2 after the first, or the last, epoch (eq. 65, 66 of Jiang et al.)."""
+    """(1/m) sum_i ||g_i - g||^2 after the first, or the last, epoch (eq. 65, 66 of Jiang et al.).
+
+    g_i is the gradient of example i's loss, of the loss that was trained on, in all weights but the
+    biases; g is their mean.
+    """
     return _as_it_is(gradients.noise)
 
 

@@ -1,7 +1,8 @@
-"""The training loss as a function of the kernels: what sharpness and curvature speak of.
+"""The loss as a function of the kernels: what sharpness and curvature speak of.
 
-Softmax cross-entropy, nats, over the first `EXAMPLES` training examples, as a function of all
-weights but the biases, which stay as they are. Kernels are a dict `{"0/kernel": array, ...}`.
+Softmax cross-entropy, nats, whatever loss was trained on, over the first training examples
+(`EXAMPLES` if nothing else is said), as a function of all weights but the biases, which stay as
+they are. Kernels are a dict `{"0/kernel": array, ...}`.
 Passes over the examples are float32, in blocks.
 """
 
@@ -16,6 +17,7 @@ from flax import struct
 from bounds.network import Network
 from bounds.numerics import chain
 from nets.kernels import from_arrays, to_arrays
+from nets.losses import LOSSES
 from nets.margins import margin
 from nets.sample import fold_blocks
 from nets.training import logits_of
@@ -77,11 +79,26 @@ def visit_blocks(
         return fold_blocks(network.sample, body, start, size=size_of(network, limit))
 
 
-def _log_odds(logits, label):
-    """ln((1 - p) / p) of the label's softmax probability p: the loss is softplus of it."""
+def log_odds(logits: jax.Array, label: jax.Array) -> jax.Array:
+    """ln((1 - p) / p) `[]` of the label's softmax probability p: the loss is softplus of it.
+
+    Args:
+      logits: `[C]`.
+      label: `[]`.
+    """
     is_label = jnp.arange(logits.shape[0]) == label
     others = jnp.where(is_label, -jnp.inf, logits)
     return jax.nn.logsumexp(others) - logits[label]
+
+
+def loss_of(name: str) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """(logits `[C]`, label `[]`) -> the loss `[]` of a name in `nets.losses.LOSSES`.
+
+    Softmax cross-entropy in a form whose gradient keeps its relative precision where p is near 1.
+    """
+    if name == "softmax":
+        return lambda logits, label: jax.nn.softplus(log_odds(logits, label))
+    return LOSSES[name]
 
 
 def losses_at(
@@ -89,7 +106,7 @@ def losses_at(
 ) -> jax.Array:
     """The loss of each example, `[N]`."""
     logits = logits_at(network, kernels, inputs)
-    return jax.nn.softplus(jax.vmap(_log_odds)(logits, labels))
+    return jax.vmap(loss_of("softmax"))(logits, labels)
 
 
 def loss_at(network: Network, kernels: chex.ArrayTree) -> jax.Array:
@@ -113,12 +130,12 @@ def slope_at(network: Network, kernels: chex.ArrayTree) -> Slope:
 
     def of_block(kernels, inputs, labels, known):
         logits = logits_at(network, kernels, inputs)
-        log_odds = jax.vmap(_log_odds)(logits, labels)
-        log_weights = jnp.where(known, jax.nn.log_sigmoid(log_odds), -jnp.inf)
+        odds = jax.vmap(log_odds)(logits, labels)
+        log_weights = jnp.where(known, jax.nn.log_sigmoid(odds), -jnp.inf)
         top = jax.lax.stop_gradient(jnp.max(log_weights))
         weights = jax.lax.stop_gradient(jnp.exp(log_weights - top))
-        rise = jnp.sum(jnp.where(known, weights * log_odds, 0.0))
-        loss = jnp.sum(jnp.where(known, jax.nn.softplus(log_odds), 0.0))
+        rise = jnp.sum(jnp.where(known, weights * odds, 0.0))
+        loss = jnp.sum(jnp.where(known, jax.nn.softplus(odds), 0.0))
         wrong = jnp.sum(known & ~(jax.vmap(margin)(logits, labels) > 0), dtype=int)
         return rise, (top, loss, wrong)
 

@@ -1,6 +1,7 @@
 """The groups `ascent`, `ascent_sums` and `sharpness`: what the loss does around the weights.
 
-Everything is over the first `loss.EXAMPLES` training examples and over the kernels.
+Everything is over the first `loss.EXAMPLES` training examples and over the kernels; the loss is
+the softmax cross-entropy, whatever was trained on.
 """
 
 import functools

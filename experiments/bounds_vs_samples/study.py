@@ -215,10 +215,12 @@ def of_configs(
             other=trained.params(partner) if own.draws > 1 else None,
             history=history,
             first_epoch=trained.params(first) if needs_first_epoch else None,
+            loss=job.plan.loss,
         )
 
     def subject(run: Run) -> Subject:
         problem, own = problems[run.variant], configs[run.variant]
+        plan = plans[run.variant]
 
         def finish(_: Any, arrays: Arrays, trained: Trained) -> Arrays:
             return arrays | trained.history(run)
@@ -226,7 +228,8 @@ def of_configs(
         return Subject(
             name=run.name,
             kind=(
-                plans[run.variant].model,
+                plan.model,
+                plan.loss,
                 problem.features,
                 own.max_epochs,
                 own.draws > 1,

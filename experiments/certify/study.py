@@ -220,6 +220,7 @@ def make(config: Settings) -> CertifyStudy:
             sample=trained.job(run).sample(),
             init=prior(run, trained),
             learned=bounds.Learned(plan.model, params),
+            loss=plan.loss if plan.objective is None else None,
         )
 
     def subject(run: Run) -> Subject:

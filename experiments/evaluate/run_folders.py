@@ -115,6 +115,7 @@ def _put_together(stored, folder, its, run):
         init=params(stored.init),
         other=partner(),
         history=history,
+        loss=config.loss,
     )
     return network, dataclasses.replace(problem.test(), noisy_labels=None)
 

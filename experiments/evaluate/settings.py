@@ -13,6 +13,7 @@ from experiments.lab.settings import (
     seed_number,
     setting,
 )
+from nets.losses import LOSSES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +65,11 @@ class Settings(BoundSettings):
     outputs: str | None = setting(
         None, "its own logits on the first examples of its training set, an .npy [n, classes], "
         "one for each network: other logits are refused", group=NETWORK
+    )  # fmt: skip
+    loss: str | None = setting(
+        None, "that they were trained on, the mean of it over examples; without it gradient noise "
+        "is not available; networks of a run folder know theirs", one_of(*LOSSES),
+        group=NETWORK, measuring=True
     )  # fmt: skip
     margin: float | None = setting(
         None, "gamma of the bounds that take one; each network's median training margin if "

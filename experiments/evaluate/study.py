@@ -44,6 +44,11 @@ def make(config: Settings) -> EvaluateStudy:
         raise Refusal("--problem and --data: give one of them")
     if config.data and config.train_indices:
         raise Refusal("--train_indices: goes with --problem, not with --data")
+    if config.loss and not given:
+        raise Refusal(
+            f"--loss={config.loss}: goes with --problem or --data; a network of a run folder was "
+            "trained on the loss that is in its config.json"
+        )
     stored = weights.read(
         config.weights,
         config.init,
@@ -67,7 +72,8 @@ def make(config: Settings) -> EvaluateStudy:
         )
 
         def put_together(one: weights.Stored) -> Pair:
-            return _network(one, *source.of(one.name, config.train_indices))
+            data = source.of(one.name, config.train_indices)
+            return _network(one, *data, config.loss)
 
     else:
         folders = run_folders.Folders(config)
@@ -110,6 +116,9 @@ def _subject(
     for array in () if test is None else (test.inputs, test.labels):
         own_test.update(np.ascontiguousarray(array))
     digest.update(own_test.digest())
+    sha256 = digest.digest()
+    if network.loss is not None:
+        digest.update(network.loss.encode())
     shapes = tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves)
     subject = Subject(
         name=stored.name,
@@ -119,14 +128,16 @@ def _subject(
         arguments=lambda _: put_together(stored)[0],
         content=digest.hexdigest(),
     )
-    return subject, digest.digest()
+    return subject, sha256
 
 
 def _arrays(layers, part):
     return None if layers is None else [getattr(layer, part) for layer in layers]
 
 
-def _network(stored: weights.Stored, train: Examples, test: Examples | None) -> Pair:
+def _network(
+    stored: weights.Stored, train: Examples, test: Examples | None, loss: str | None
+) -> Pair:
     """A fully connected network and its training set, whose shapes must agree."""
     if any(layer.kernel.ndim != 2 for layer in stored.final):
         raise Refusal(
@@ -160,6 +171,7 @@ def _network(stored: weights.Stored, train: Examples, test: Examples | None) -> 
                 biases=_arrays(stored.final, "bias"),
                 init=_arrays(stored.init, "kernel"),
                 init_biases=_arrays(stored.init, "bias"),
+                loss=loss,
             )
     except ValueError as error:
         raise Refusal(f"{stored.path}, with its data: {error}") from error

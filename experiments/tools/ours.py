@@ -189,4 +189,7 @@ def trained(widths: Sequence[int], count: int, m: int) -> list[bounds.Network]:
         runs.make_layout(lanes_per_device=1),
     ):
         ends |= {seed: done.state["params"] for seed, done in tick.finished.items()}
-    return [bounds.Network(model, ends[s], sample, inits[s]) for s in range(count)]
+    return [
+        bounds.Network(model, ends[s], sample, inits[s], loss=p.loss)
+        for s in range(count)
+    ]

@@ -53,6 +53,7 @@ def network(depth=2, biases=False, m=150, seed=0, other=True, init=True):
         ),
         History(np.linspace(1, 0.001, 8), np.int32(7), np.int32(10)),
         params[0],
+        loss="sigmoid",
     )
 
 
@@ -118,7 +119,7 @@ class Case:
         w = oracles.folded(self.weights, self.biases)
         return w, oracles.folded(self.initial, self.initial_biases), x
 
-    def network(self):
+    def network(self, loss="softmax"):
         return bounds.from_arrays(
             [w.astype(np.float32) for w in self.weights],
             self.x.astype(np.float32),
@@ -126,6 +127,7 @@ class Case:
             biases=self.biases,
             init=[z.astype(np.float32) for z in self.initial],
             init_biases=self.initial_biases,
+            loss=loss,
         )
 
 

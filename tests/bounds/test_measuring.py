@@ -104,7 +104,7 @@ def test_not_a_number_is_no_margin():
 
 def test_what_is_not_given_is_named():
     net, missing = network(init=False, other=False), {}
-    net = net.replace(holdout=None, history=None, first_epoch=None)
+    net = net.replace(holdout=None, history=None, first_epoch=None, loss=None)
 
     def traced(net):
         found, reasons = bounds.measure(net, tuple(GROUPS))
@@ -116,10 +116,11 @@ def test_what_is_not_given_is_named():
     from_init |= {"first_layer", "gibbs", "gibbs_layers", "magnitude_ratios", "code"}
     from_init |= {"code_projected", "ascent_sums", "independence"}
     of_its_kind = {"gibbs_posterior", "code_subspace"}
-    not_given = {"from_other", "holdout", "speed", "gradients_first_epoch"}
+    not_given = {"from_other", "holdout", "speed", "gradients_first_epoch", "gradients"}
     assert set(missing) == from_init | of_its_kind | not_given
     assert all("initial" in missing[name] for name in from_init)
     assert "second draw" in missing["from_other"] and "held-out" in missing["holdout"]
+    assert "--loss" in missing["gradients"]
     assert set(found) == set(GROUPS) - set(missing)
 
 

@@ -10,11 +10,13 @@ import safetensors.numpy
 import bounds
 from experiments import bounds_vs_samples, evaluate
 from experiments.lab import checkpoints, run_folder
-from experiments.lab.program import settings_of
+from experiments.lab.program import problem_of, settings_of
+from experiments.lab.reading import weights as reading
 from experiments.lab.refusals import Refusal
 from tests.bounds.cases import random_case
 from tests.experiments.tiny import TINY
 from tests.experiments.tiny import run as run_tiny
+from tests.oracles import sharpness as oracle
 
 CHEAP = (
     "train_error",
@@ -178,6 +180,54 @@ def test_networks_of_a_run_folder_need_no_more_than_their_names(tmp_path):
     assert "second draw" not in found[theirs[0]["run"], "neyshabur_2018"]["status"]
 
 
+NOISE = ("gradient_noise_final",)
+
+
+def test_gradient_noise_is_of_the_loss_that_is_named(files, tmp_path):
+    place, case = files
+    files = {"weights": f"{place}/ours.safetensors", "data": f"{place}/data.npz"}
+
+    def row(**changes):
+        folder = run(tmp_path / "out", bounds=NOISE, **files, **changes)
+        return values(folder)["ours", "gradient_noise_final"]
+
+    unsaid = row()
+    assert unsaid["value"] == "" and "--loss" in unsaid["status"]
+    found = float(row(loss="squared", redraw=True)["value"])
+    given = case.weights, case.biases, case.x, case.y, "squared"
+    assert found == pytest.approx(oracle.gradient_noise(*given), rel=1e-4)
+
+
+def test_a_sweep_of_losses_is_measured_each_by_its_own(tmp_path):
+    """And read again from its run folder, which says which."""
+    config = dataclasses.replace(
+        TINY, vary="loss=sigmoid,squared", sizes=(32,), seeds=1, draws=1,
+        bounds=("gradient_noise_epoch1", *NOISE), max_epochs=3,
+    )  # fmt: skip
+    source = run_tiny(config, tmp_path / "runs")
+    theirs = {
+        (r["run"], r["bound"]): r["value"]
+        for r in run_folder.read_table(source.path / "bounds.csv")
+    }
+    again = values(
+        run(tmp_path / "out", weights=f"{source.path}/weights/*", bounds=NOISE)
+    )
+    problem = problem_of(config)
+    for path in source.path.glob("weights/*.safetensors"):
+        loss = path.stem.partition("loss=")[2].partition("_")[0]
+        layers = reading.read(str(path))[0].final
+        weights, shifts = zip(*((la.kernel, la.bias) for la in layers), strict=True)
+        drawn = problem.draw(0, 32, 0)
+        expected = oracle.gradient_noise(
+            weights, shifts, drawn.inputs, drawn.labels, loss
+        )
+        own = theirs[path.stem, "gradient_noise_final"]
+        assert float(own) == pytest.approx(expected, rel=1e-4)
+        assert again[path.stem, "gradient_noise_final"]["value"] == own
+        assert float(theirs[path.stem, "gradient_noise_epoch1"]) > 0
+    assert len(again) == 2
+
+
 @pytest.mark.slow
 def test_networks_half_way_in_a_checkpoint(tmp_path):
     source = run_tiny(dataclasses.replace(TINY, sizes=(32,)), tmp_path / "runs")
@@ -236,6 +286,10 @@ BAD = {
     "--train_indices: goes with --problem": {
         "weights": "{ours}", "data": "{data}", "train_indices": "x"
     },
+    "--loss=squared: goes with --problem or --data": {
+        "weights": "{ours}", "loss": "squared"
+    },
+    "--loss=hinge": {"weights": "{ours}", "data": "{data}", "loss": "hinge"},
     "--weights=/nowhere": {"weights": "/nowhere", "data": "{data}"},
     "--data=/nowhere": {"weights": "{ours}", "data": "/nowhere"},
     "has no `x` and `y`": {"weights": "{ours}", "data": "{arrays}"},

@@ -129,15 +129,13 @@ def cross_entropy(weights, biases, x, y):
     return total / len(y)
 
 
-def example_gradient(weights, biases, one, label):
-    """Gradients of one example's cross-entropy, kernels and biases, output to input."""
+def backward(weights, biases, one, back):
+    """Gradients of back . logits at one input, kernels and biases, output to input."""
     activations, sums = [np.asarray(one, float)], []
     for layer, (w, b) in enumerate(zip(weights, biases, strict=True)):
         if layer:
             activations.append(np.where(sums[-1] > 0, sums[-1], 0.0))
         sums.append(activations[-1] @ np.asarray(w, float) + np.asarray(b, float))
-    back = np.array([math.exp(v) for v in log_softmax(sums[-1])])
-    back[int(label)] -= 1
     kernels, shifts = [], []
     for layer in reversed(range(len(weights))):
         rows, columns = np.shape(weights[layer])
@@ -153,12 +151,32 @@ def example_gradient(weights, biases, one, label):
     return kernels, shifts
 
 
-def gradient(weights, biases, x, y):
-    """Gradients of the mean cross-entropy: a list of kernels, a list of biases."""
+def loss_slope(logits, label, loss="softmax"):
+    """The gradient of one example's loss in its logits, class by class."""
+    count, slopes = len(logits), []
+    for k, z in enumerate(logits):
+        target = 1.0 if k == int(label) else 0.0
+        slopes.append({
+            "softmax": math.exp(log_softmax(logits)[k]) - target,
+            "sigmoid": (1 / (1 + math.exp(-z)) - target) / count,
+            "squared": 2 * (z - target) / count,
+            "linear": (1 - target) / (count - 1) - target,
+        }[loss])  # fmt: skip
+    return np.array(slopes)
+
+
+def example_gradient(weights, biases, one, label, loss="softmax"):
+    """Gradients of one example's loss, kernels and biases, output to input."""
+    back = loss_slope(forward(weights, biases, one), label, loss)
+    return backward(weights, biases, one, back)
+
+
+def gradient(weights, biases, x, y, loss="softmax"):
+    """Gradients of the mean loss: a list of kernels, a list of biases."""
     kernels = [np.zeros(np.shape(w)) for w in weights]
     shifts = [np.zeros(np.shape(b)) for b in biases]
     for one, label in zip(x, y, strict=True):
-        found, found_shifts = example_gradient(weights, biases, one, label)
+        found, found_shifts = example_gradient(weights, biases, one, label, loss)
         for layer in range(len(weights)):
             kernels[layer] += found[layer] / len(y)
             shifts[layer] += found_shifts[layer] / len(y)
@@ -204,12 +222,12 @@ def hessian_trace(weights, biases, x, y):
     return float(np.trace(hessian(weights, biases, x, y)))
 
 
-def gradient_noise(weights, biases, x, y):
+def gradient_noise(weights, biases, x, y, loss="softmax"):
     """Mean over examples of ||g_i - g||^2, g_i the example's gradient in the kernels."""
-    mean = flat(gradient(weights, biases, x, y)[0])
+    mean = flat(gradient(weights, biases, x, y, loss)[0])
     total = 0.0
     for one, label in zip(x, y, strict=True):
-        g = flat(example_gradient(weights, biases, one, label)[0])
+        g = flat(example_gradient(weights, biases, one, label, loss)[0])
         total += squared_norm(g - mean)
     return total / len(y)
 

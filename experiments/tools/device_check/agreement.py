@@ -220,6 +220,7 @@ def networks(model: object, count: int, m: int) -> list[bounds.Network]:
                 np.int32(m // 64),
             ),
             first_epoch=early[seed, 0],
+            loss=p.loss,
         )
         for seed in range(count)
     ]
