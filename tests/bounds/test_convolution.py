@@ -176,7 +176,7 @@ def test_kernels_that_are_not_finite_are_not_certified(bad):
 
 def test_a_lower_end_is_a_ratio_whatever_vector_is_found(monkeypatch):
     """It rests on ||A v|| / ||v||, not on Lanczos: spoil Lanczos."""
-    nothing_found = lanczos.Ritz(None, None, None)
+    nothing_found = lanczos.Ritz(1.0, None, 0.0)
     monkeypatch.setattr(
         lanczos,
         "largest",

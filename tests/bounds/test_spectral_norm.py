@@ -166,7 +166,7 @@ def test_without_factorisations_the_interval_is_as_narrow(name):
     lower, upper = enclosure(a, method="gram")
     svd = oracles.spectral(a)
     assert lower <= svd * (1 + 1e-13) and svd * (1 - 1e-13) <= upper
-    assert upper <= lower * (1 + 1.01 * module.RELATIVE_WIDTH)
+    assert upper <= lower * (1 + 1.01 * module.GRAM_WIDTH)
 
 
 def test_the_method_is_chosen_by_precision():
