@@ -188,7 +188,7 @@ def test_no_certified_value_looks_at_an_estimate_and_nothing_else_at_an_end():
     whole = evaluate(found)
     other_estimates = evaluate(larger(found, "spectral"))
     other_ends = evaluate(larger(found, "spectral_lower", "spectral_upper"))
-    looked_at = {"spectral": 0, "ends": 0}
+    looked_at = {"spectral": set(), "ends": set()}
     for name, value in whole.items():
         if isinstance(value, str):
             continue
@@ -197,11 +197,22 @@ def test_no_certified_value_looks_at_an_estimate_and_nothing_else_at_an_end():
         if status in (CERTIFIED, UNDER_ASSUMPTION):
             np.testing.assert_equal(a.value, value.value, name)
             np.testing.assert_equal(a.excess, value.excess, name)
-            looked_at["ends"] += not np.array_equal(b.value, value.value)
+            if b.value != value.value:
+                looked_at["ends"].add(name)
         else:
             assert status in (HEURISTIC, UP_TO_CONSTANTS)
             np.testing.assert_equal(b.value, value.value, name)
-            looked_at["spectral"] += not np.array_equal(a.value, value.value)
+            if not np.array_equal(a.value, value.value, equal_nan=True):
+                looked_at["spectral"].add(name)
         # Slopes describe, whatever they are of.
         np.testing.assert_equal(b.log_complexity, value.log_complexity, name)
-    assert looked_at["ends"] >= 4 and looked_at["spectral"] >= 20
+    # Over margins that are not positive measures are infinite, whatever the norms are; the
+    # kl bound has stopped growing here.
+    assert {
+        "bartlett_2017_certified", "bartlett_2017_lemma_a8", "neyshabur_2018_certified",
+    } <= looked_at["ends"]  # fmt: skip
+    assert {
+        "neyshabur_2018", "neyshabur_2018_layer_widths", "bartlett_2017", "neyshabur_2019",
+        "log_prod_of_spec", "log_prod_of_spec_fft", "fro_over_spec", "dist_spec_init",
+        "stable_rank", "log_spectral_norm", "alpha_weighted",
+    } <= looked_at["spectral"]  # fmt: skip
