@@ -219,7 +219,7 @@ def _ritz_vector(product, start):
     fewest, most = _LANCZOS_STEPS
     steps = min(max(_LANCZOS_ENTRIES // start.size, fewest), most, start.size)
 
-    def is_open(carry):
+    def is_unconverged(carry):
         count, _, residual = carry
         return (residual > _LANCZOS_RESIDUAL) & (count < _LANCZOS_RESTARTS)
 
@@ -230,7 +230,7 @@ def _ritz_vector(product, start):
         return count + 1, found.vector, found.residual / jnp.maximum(found.value, tiny)
 
     carry = (0, start, jnp.asarray(jnp.inf, float))
-    return jax.lax.while_loop(is_open, restart, carry)[1]
+    return jax.lax.while_loop(is_unconverged, restart, carry)[1]
 
 
 def _from_below(kernel, total, image, strides, bias=None, constant=0.0):
