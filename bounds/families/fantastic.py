@@ -166,9 +166,7 @@ def fro_dist(task: Task, kernels_from_init: LayerNorms) -> BoundValue:
 
 def dist_spec_init(task: Task, kernels_from_init: LayerNorms) -> BoundValue:
     """sqrt(sum_l e_l^2 / m) (eq. 41)."""
-    return _root_of_mean(
-        2 * log(jnp.linalg.norm(kernels_from_init.spectral)), task
-    )
+    return _root_of_mean(2 * log(jnp.linalg.norm(kernels_from_init.spectral)), task)
 
 
 def param_norm(task: Task, kernels: LayerNorms) -> BoundValue:
