@@ -47,8 +47,8 @@ Rounding. Let M = sum_a |K[a]| `[in, out]`, u the unit roundoff, g(j) = j u / (1
   2. A v is computed as one product of matrices a tap, which are added: no fast
      algorithm (Winograd, Fourier) can enter. It errs by <= g(in + taps) |A| |v|, and
      the norm of |A| is at most that of M, by the above: the matrices of |K| are
-     dominated by M entry by entry. Folded, two more operations a term, and |A| has the
-     norm of M and of its own last row at most, the root of P ||b||^2 + c^2.
+     dominated by M entry by entry. Folded, two more operations a term, and the norm of
+     |A| is at most that of M and that of its last row, the root of P ||b||^2 + c^2, added.
   3. Kernels are scaled by a power of two first, and entries that would fall below the
      smallest normal number are set to zero: two more u (see `gram_iteration`), and a
      subnormal number for each entry at the end.
@@ -72,15 +72,12 @@ from bounds.numerics.gram_iteration import (
 )
 from nets.operators import Convolution
 
-_LANCZOS_STEPS = (
-    30,
-    100,
-)  # as many as fit in so many entries, but no fewer and no more
+# As many steps as vectors fit in so many entries, but no fewer and no more than those.
+_LANCZOS_STEPS = (30, 100)
 _LANCZOS_ENTRIES = 2**20
 _LANCZOS_RESTARTS = 8  # at most
-_LANCZOS_RESIDUAL = (
-    1e-5  # of A'A's eigenvalue; the norm errs by no more than half of it
-)
+# Of A'A's eigenvalue: a singular value lies within half of it, relatively.
+_LANCZOS_RESIDUAL = 1e-5
 _ENTRIES_AT_ONCE = 2**20
 
 
