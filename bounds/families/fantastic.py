@@ -58,7 +58,7 @@ def _over_margin(found, margins):
 
 
 def _log_prod_of_spec(kernels):
-    return 2 * jnp.sum(log(kernels.spectral_upper))
+    return 2 * jnp.sum(log(kernels.spectral))
 
 
 def _log_prod_of_fro(kernels):
@@ -67,7 +67,7 @@ def _log_prod_of_fro(kernels):
 
 def _log_sum_of_ratios(norms, kernels):
     """ln sum_l norm_l^2 / s_l^2."""
-    return logsumexp(2 * (log(norms.frobenius) - log(kernels.spectral_upper)))
+    return logsumexp(2 * (log(norms.frobenius) - log(kernels.spectral)))
 
 
 def _log_mean_power(log_product, kernels):
@@ -166,9 +166,7 @@ def fro_dist(task: Task, kernels_from_init: LayerNorms) -> BoundValue:
 
 def dist_spec_init(task: Task, kernels_from_init: LayerNorms) -> BoundValue:
     """sqrt(sum_l e_l^2 / m) (eq. 41)."""
-    return _root_of_mean(
-        2 * log(jnp.linalg.norm(kernels_from_init.spectral_upper)), task
-    )
+    return _root_of_mean(2 * log(jnp.linalg.norm(kernels_from_init.spectral)), task)
 
 
 def param_norm(task: Task, kernels: LayerNorms) -> BoundValue:

@@ -55,11 +55,11 @@ def neyshabur_2018(
     chex.assert_rank(
         [margins.sorted, layers.frobenius, reference.frobenius, margin], [1, 1, 1, 0]
     )
-    chex.assert_equal_shape([layers.spectral_upper, reference.frobenius])
+    chex.assert_equal_shape([layers.spectral, reference.frobenius])
     matrices = layers.fan_out.shape[0]
     d = matrices if convention.depth_factor == "matrices" else matrices - 1
     h = jnp.max(layers.fan_out[:-1], initial=1)
-    others = arithmetic.log_product_without_each(arithmetic.log(layers.spectral_upper))
+    others = arithmetic.log_product_without_each(arithmetic.log(layers.spectral))
     log_sum = logsumexp(2 * (others + arithmetic.log(reference.frobenius))) / 2
     log_numerator = (
         _log_input_norm(task, convention)
@@ -94,7 +94,7 @@ def neyshabur_2018_layer_widths(
     chex.assert_rank(
         [margins.sorted, layers.frobenius, reference.frobenius, margin], [1, 1, 1, 0]
     )
-    others = arithmetic.log_product_without_each(arithmetic.log(layers.spectral_upper))
+    others = arithmetic.log_product_without_each(arithmetic.log(layers.spectral))
     terms = 2 * (others + arithmetic.log(reference.frobenius))
     log_numerator = logsumexp(terms + arithmetic.log(layers.fan_out)) / 2
     log_numerator += arithmetic.log(layers.fan_out.shape[0])
@@ -136,10 +136,10 @@ def bartlett_2017(
     chex.assert_rank(
         [margins.sorted, layers.frobenius, reference.norm_21, margin], [1, 1, 1, 0]
     )
-    chex.assert_equal_shape([layers.spectral_upper, reference.norm_21])
+    chex.assert_equal_shape([layers.spectral, reference.norm_21])
     transposed = convention.norm_21 == "transposed"
     distance = reference.norm_21_transposed if transposed else reference.norm_21
-    others = arithmetic.log_product_without_each(arithmetic.log(layers.spectral_upper))
+    others = arithmetic.log_product_without_each(arithmetic.log(layers.spectral))
     log_sum = logsumexp((others + arithmetic.log(distance)) * 2 / 3) * 3 / 2
     log_numerator = _log_input_norm(task, convention) + log_sum
     return arithmetic.margin_bound(log_numerator, task, margins, margin)

@@ -13,7 +13,9 @@ ln(2 / delta) / m of the distribution, which is added. The other half of delta i
 Arguments, of every function here: `task` a `Task`, `margins` the training `Margins`, `folded`,
 `folded_init` and `folded_from_init` `LayerNorms` of W, Z and W - Z with their biases, `inputs`
 `Inputs`; `delta` the failure probability, `[]`. Returns: a `BoundValue`; `empirical` is at the best
-gamma, `log_complexity` belongs to the median training margin and the norms as they are.
+gamma, `log_complexity` belongs to the median training margin and the norms as they are. Values take
+the certified upper ends of spectral norms; `log_complexity` certifies nothing, it describes how a
+bound grows, and takes the best estimates.
 
 None of them gets below 1 on the networks tried but `neyshabur_2018_kl_certified`, on linear
 models at large m; for the others the oracle is the guard.
@@ -104,7 +106,7 @@ def bartlett_2017_certified(
         deviation = 3 * jnp.sqrt((jnp.log(2.0) - log_delta) / (2 * m))
         return arithmetic.ramp(margins, gamma), 2 * rho + deviation
 
-    exact = _log_bartlett(arithmetic.log(folded.spectral_upper), log_b)
+    exact = _log_bartlett(arithmetic.log(folded.spectral), log_b)
     median = arithmetic.log(arithmetic.median_margin(margins))
     log_complexity = jnp.log(24 / m) + log_rest + exact - median
     return arithmetic.least(bound_of, arithmetic.margin_cells(margins), log_complexity)
@@ -132,10 +134,10 @@ def bartlett_2017_lemma_a8(
     _guard(margins, folded)
     m, depth = task.size.astype(float), folded.frobenius.shape[0]
     s, b = folded.spectral_upper, folded_from_init.norm_21
-    log_s, log_b = jnp.log(1 / depth + s), jnp.log(1 / depth + b)
-    widest = _widest(folded)
-    log_main = _log_bartlett(log_s, log_b) + jnp.log1p(inputs.frobenius)
-    log_main += jnp.log(144 * jnp.log(2 * widest) / m) + arithmetic.log(jnp.log(m))
+    log_b = jnp.log(1 / depth + b)
+    log_rest = jnp.log(144 * jnp.log(2 * _widest(folded)) / m)
+    log_rest += arithmetic.log(jnp.log(m)) + jnp.log1p(inputs.frobenius)
+    log_main = log_rest + _log_bartlett(jnp.log(1 / depth + s), log_b)
     logs = jnp.log(1 / delta) + 2 * jnp.log(2 + inputs.frobenius)
     logs += 2 * jnp.sum(jnp.log(2 + depth * b)) + 2 * jnp.sum(jnp.log(2 + depth * s))
 
@@ -145,7 +147,8 @@ def bartlett_2017_lemma_a8(
         excess = 8 / m + jnp.exp(log_main - jnp.log(gamma)) + deviation
         return margins.error(gamma), jnp.where(gamma <= m, excess, jnp.inf)
 
-    log_complexity = log_main - arithmetic.log(arithmetic.median_margin(margins))
+    exact = log_rest + _log_bartlett(jnp.log(1 / depth + folded.spectral), log_b)
+    log_complexity = exact - arithmetic.log(arithmetic.median_margin(margins))
     return arithmetic.least(bound_of, arithmetic.margin_cells(margins), log_complexity)
 
 
@@ -171,22 +174,27 @@ def neyshabur_2018_certified(
     m, depth = task.size.astype(float), folded.frobenius.shape[0]
     h = _widest(folded)
     log_b, log_price = _input_cell(inputs)
-    others = arithmetic.log_product_without_each(arithmetic.log(folded.spectral_upper))
-    log_norms = logsumexp(2 * (others + arithmetic.log(folded.frobenius)))
-    log_rest = (
-        jnp.log(42**2 / 2 * depth**2 * h * jnp.log(4 * h * depth)) + 2 + log_norms
-    )
+    log_rest = jnp.log(42**2 / 2 * depth**2 * h * jnp.log(4 * h * depth)) + 2
+
+    def log_norms(s):
+        """ln prod s^2 sum ||W||_F^2 / s^2."""
+        others = arithmetic.log_product_without_each(arithmetic.log(s))
+        return logsumexp(2 * (others + arithmetic.log(folded.frobenius)))
+
+    log_certified = log_rest + log_norms(folded.spectral_upper)
     log_beta_cells = jnp.log(depth) + jnp.log(m) / (2 * depth)
 
     def bound_of(gamma, k):
-        kl = jnp.exp(jnp.minimum(log_rest + 2 * log_b - 2 * jnp.log(gamma), 600.0))
+        log_kl = log_certified + 2 * log_b - 2 * jnp.log(gamma)
+        kl = jnp.exp(jnp.minimum(log_kl, 600.0))
         log_delta = jnp.log(delta / 2) + log_price + arithmetic.log_grid_weight(k)
         inner = kl + jnp.log(6 * m) - log_delta + log_beta_cells
         beyond = jnp.log(2 / delta) / m
         deviation = 4 * jnp.sqrt(inner / jnp.maximum(m - 1, 1))
         return margins.error(gamma), deviation + beyond
 
-    log_kl = log_rest + 2 * arithmetic.log(inputs.norm_max)
+    log_kl = log_rest + log_norms(folded.spectral)
+    log_kl += 2 * arithmetic.log(inputs.norm_max)
     log_kl -= 2 * arithmetic.log(arithmetic.median_margin(margins))
     log_complexity = jnp.log(4.0) + (log_kl - jnp.log(jnp.maximum(m - 1, 1))) / 2
     return arithmetic.least(bound_of, arithmetic.margin_cells(margins), log_complexity)
@@ -238,7 +246,7 @@ def neyshabur_2018_kl_certified(
         return empirical, value - empirical
 
     median = arithmetic.log(arithmetic.median_margin(margins))
-    exact = arithmetic.log(folded.spectral_upper)
+    exact = arithmetic.log(folded.spectral)
     log_complexity = log_kl(median, exact, arithmetic.log(inputs.norm_max)) - jnp.log(m)
     return arithmetic.least(bound_of, arithmetic.margin_cells(margins), log_complexity)
 

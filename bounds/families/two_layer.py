@@ -49,12 +49,10 @@ def neyshabur_2019(
       A `BoundValue`. 1 x 1 layers Z = 1, 1 and W = 2, 3, B = 1, gamma = 1, m = 4:
       3 (1 + 1) / sqrt 4: excess 3.
     """
-    chex.assert_shape(
-        [layers.frobenius, from_init.frobenius, init.spectral_upper], (2,)
-    )
+    chex.assert_shape([layers.frobenius, from_init.frobenius, init.spectral], (2,))
     chex.assert_rank([margins.sorted, margin], [1, 0])
     log_numerator = arithmetic.log(layers.frobenius[1]) + arithmetic.log(
-        init.spectral_upper[0] + from_init.frobenius[0]
+        init.spectral[0] + from_init.frobenius[0]
     )
     if convention.input_norm == "included":
         log_numerator += arithmetic.log(task.input_norm_max)

@@ -34,7 +34,7 @@ def stable_rank(kernels: LayerNorms) -> BoundValue:
     """Mean over layers of ||W||_F^2 / ||W||_2^2; not a number if one of them is 0."""
     chex.assert_rank(kernels.frobenius, 1)
     ranks = jnp.exp(
-        2 * (arithmetic.log(kernels.frobenius) - arithmetic.log(kernels.spectral_upper))
+        2 * (arithmetic.log(kernels.frobenius) - arithmetic.log(kernels.spectral))
     )
     ranks = jnp.where(kernels.frobenius > 0, ranks, jnp.nan)
     return arithmetic.measure(arithmetic.log(jnp.mean(ranks)))
@@ -48,8 +48,8 @@ def log_norm(kernels: LayerNorms) -> BoundValue:
 
 def log_spectral_norm(kernels: LayerNorms) -> BoundValue:
     """Mean over layers of log10 ||W||_2^2."""
-    chex.assert_rank(kernels.spectral_upper, 1)
-    return arithmetic.log_measure(2 * jnp.mean(_log10(kernels.spectral_upper)))
+    chex.assert_rank(kernels.spectral, 1)
+    return arithmetic.log_measure(2 * jnp.mean(_log10(kernels.spectral)))
 
 
 def alpha(spectra: Spectra) -> BoundValue:
@@ -60,8 +60,8 @@ def alpha(spectra: Spectra) -> BoundValue:
 
 def alpha_weighted(kernels: LayerNorms, spectra: Spectra) -> BoundValue:
     """Mean over layers of alpha log10 of the largest eigenvalue."""
-    chex.assert_rank([kernels.spectral_upper, spectra.alpha], 1)
-    weighted = spectra.alpha * 2 * _log10(kernels.spectral_upper)
+    chex.assert_rank([kernels.spectral, spectra.alpha], 1)
+    weighted = spectra.alpha * 2 * _log10(kernels.spectral)
     return arithmetic.log_measure(_mean_over_fitted(weighted, spectra))
 
 

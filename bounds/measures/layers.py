@@ -26,8 +26,11 @@ class LayerNorms:
     """Norms of one matrix A_l `[in, out]` a layer, l = 1..L.
 
     Attributes:
+      spectral: `[L]`, the best estimate of the largest singular value, for what describes and
+        what is plotted. It rests on Lanczos' or Gram iteration's vector and certifies nothing.
       spectral_lower: `[L]`, certified: <= the largest singular value.
-      spectral_upper: `[L]`, certified: >= the largest singular value.
+      spectral_upper: `[L]`, certified: >= the largest singular value. For certificates; for a
+        convolution it may be per cents too large.
       frobenius: `[L]`.
       norm_21: `[L]`, sum over OUTPUT units of the l2 norm of their incoming weights (the
         (2,1) norm of Bartlett et al. 2017, who write it for the transpose).
@@ -38,6 +41,7 @@ class LayerNorms:
       fan_out: `[L]`, columns.
     """
 
+    spectral: chex.Array
     spectral_lower: chex.Array
     spectral_upper: chex.Array
     frobenius: chex.Array
@@ -121,6 +125,7 @@ def _norms(maps, spectral):
         [getattr(a, f"{w}_sums")(2) for a in maps] for w in ("column", "row")
     )
     return LayerNorms(
+        spectral=jnp.stack([e.estimate for e in spectral]),
         spectral_lower=jnp.stack([e.lower for e in spectral]),
         spectral_upper=jnp.stack([e.upper for e in spectral]),
         frobenius=jnp.stack([jnp.sqrt(jnp.sum(c)) for c in columns]),

@@ -26,7 +26,16 @@ from zero, its outputs the first H' rows) of the circular convolution with K' on
 positions; with them, the bound is better than that of the convolution of which every
 s-th output is kept.
 
-From below, ||A v|| / ||v|| for the v of a Lanczos iteration.
+From below, ||A v|| / ||v|| for the v of a Lanczos iteration, which is restarted until its
+residual is small: the spectra of zero-padded convolutions are crowded at the top. That ratio
+is the best estimate of the norm, the circle's norm being as much larger as the boundary makes
+it. Of a circular convolution it is the largest estimate of the small matrices.
+
+Folded, with a bias b `[out]` as weights of a constant c: A (x, t) = (K * x + t b, c t), b at each
+of the P outputs' positions. From below and for the estimate, the same iteration with this map;
+from above, A being at most [[||K *||, 0], [sqrt(P) ||b||, c]] in norm,
+
+  ||A||^2 <= ||K *||^2 + P ||b||^2 + c^2.
 
 Rounding. Let M = sum_a |K[a]| `[in, out]`, u the unit roundoff, g(j) = j u / (1 - j u).
   1. Angles are computed from integers reduced to (-1/2, 1/2] turns, in float64: they
@@ -38,7 +47,8 @@ Rounding. Let M = sum_a |K[a]| `[in, out]`, u the unit roundoff, g(j) = j u / (1
   2. A v is computed as one product of matrices a tap, which are added: no fast
      algorithm (Winograd, Fourier) can enter. It errs by <= g(in + taps) |A| |v|, and
      the norm of |A| is at most that of M, by the above: the matrices of |K| are
-     dominated by M entry by entry.
+     dominated by M entry by entry. Folded, two more operations a term, and the norm of
+     |A| is at most that of M and that of its last row, the root of P ||b||^2 + c^2, added.
   3. Kernels are scaled by a power of two first, and entries that would fall below the
      smallest normal number are set to zero: two more u (see `gram_iteration`), and a
      subnormal number for each entry at the end.
@@ -62,7 +72,12 @@ from bounds.numerics.gram_iteration import (
 )
 from nets.operators import Convolution
 
-_LANCZOS_STEPS = 30
+# As many steps as vectors fit in so many entries, but no fewer and no more than those.
+_LANCZOS_STEPS = (30, 100)
+_LANCZOS_ENTRIES = 2**20
+_LANCZOS_RESTARTS = 8  # at most
+# Of A'A's eigenvalue: a singular value lies within half of it, relatively.
+_LANCZOS_RESIDUAL = 1e-5
 _ENTRIES_AT_ONCE = 2**20
 
 
@@ -106,22 +121,24 @@ def _prepared(kernel):
     return kernel, exponent, is_finite, total * (1 + gamma(roundings, u))
 
 
-def _restored(lower, upper, kernel, exponent, is_finite):
-    """The ends at the kernel's own scale, subnormal entries perhaps read as zeros."""
+def _restored(lower, upper, estimate, kernel, exponent, is_finite):
+    """The norms at the kernel's own scale, subnormal entries perhaps read as zeros."""
     info = jnp.finfo(kernel.dtype)
     taps, entries = math.prod(kernel.shape[:2]), math.prod(kernel.shape[2:])
     subnormal = 2 * taps * entries**0.5 * float(info.tiny)
     lower = scale(lower * (1 - 4 * float(info.eps)), exponent) - subnormal
     upper = scale(upper * (1 + 4 * float(info.eps)), exponent) + subnormal
+    estimate = scale(estimate, exponent)
     lower = jnp.minimum(lower, float(info.max))
     return Enclosure(
         lower=jnp.where(is_finite & (lower > 0), lower, 0.0),
         upper=jnp.where(is_finite & ~jnp.isnan(upper), upper, jnp.inf),
+        estimate=jnp.where(is_finite & ~jnp.isnan(estimate), estimate, jnp.inf),
     )
 
 
 def _circular(kernel, total, image, relative_width):
-    """Ends of a prepared kernel's norm on a circle."""
+    """Ends of a prepared kernel's norm on a circle, and its estimate."""
     kh, kw, channels, out = kernel.shape
     rows = _twiddles((kh, kw), image)
     batch = min(len(rows), max(1, _ENTRIES_AT_ONCE // (2 * channels * out)))
@@ -137,7 +154,8 @@ def _circular(kernel, total, image, relative_width):
     found = jax.lax.map(jax.vmap(enclose), jnp.asarray(rows))
     u = float(jnp.finfo(kernel.dtype).eps) / 2
     error = gamma(kh * kw + 36, u) * total
-    return jnp.max(found.lower) - error, jnp.max(found.upper) + error
+    lower, upper, estimate = map(jnp.max, (found.lower, found.upper, found.estimate))
+    return lower - error, upper + error, estimate
 
 
 def circular_norm(
@@ -157,8 +175,8 @@ def circular_norm(
     chex.assert_type(kernel, float)
     with jax.default_matmul_precision("highest"):
         kernel, exponent, is_finite, total = _prepared(kernel)
-        lower, upper = _circular(kernel, total, image, relative_width)
-        return _restored(lower, upper, kernel, exponent, is_finite)
+        norms = _circular(kernel, total, image, relative_width)
+        return _restored(*norms, kernel, exponent, is_finite)
 
 
 def _same(size, window, stride):
@@ -193,26 +211,62 @@ def _tap_by_tap(kernel, x, strides):
     return y
 
 
-def _lower_end(kernel, total, image, strides, steps):
-    """||A v|| / ||v|| for a Ritz vector, rounded down."""
+def _ritz_vector(product, start):
+    """Lanczos, restarted from its vector until the residual is small."""
+    fewest, most = _LANCZOS_STEPS
+    steps = min(max(_LANCZOS_ENTRIES // start.size, fewest), most, start.size)
+
+    def is_unconverged(carry):
+        count, _, residual = carry
+        return (residual > _LANCZOS_RESIDUAL) & (count < _LANCZOS_RESTARTS)
+
+    def restart(carry):
+        count, v, _ = carry
+        found = lanczos.largest(product, v, steps)
+        tiny = float(jnp.finfo(start.dtype).tiny)
+        return count + 1, found.vector, found.residual / jnp.maximum(found.value, tiny)
+
+    carry = (0, start, jnp.asarray(jnp.inf, float))
+    return jax.lax.while_loop(is_unconverged, restart, carry)[1]
+
+
+def _from_below(kernel, total, image, strides, bias=None, constant=0.0):
+    """||A v|| / ||v|| for a Ritz vector: rounded down, and as it is. Folded with a bias."""
     shape = (*image, kernel.shape[2])
+    size = math.prod(shape)
     info = jnp.finfo(kernel.dtype)
     u, tiny = float(info.eps) / 2, float(info.tiny)
-    start = jax.random.normal(jax.random.key(0), (math.prod(shape),), kernel.dtype)
+    folded = 0 if bias is None else 1
+    start = jax.random.normal(jax.random.key(0), (size + folded,), kernel.dtype)
 
-    def forward(x):
-        return apply(kernel, x.reshape(shape), strides)
+    def forward(x, convolve=apply):
+        y = convolve(kernel, x[:size].reshape(shape), strides)
+        if not folded:
+            return y, jnp.zeros((), y.dtype)
+        return y + jnp.broadcast_to(x[-1] * bias, y.shape), constant * x[-1]
 
     backward = jax.linear_transpose(forward, start)
-    v = lanczos.largest(
-        lambda x: backward(forward(x))[0], start, min(steps, start.size)
-    ).vector
-    v = jnp.where(jnp.abs(v) < tiny, 0.0, v).reshape(shape)
-    y = _tap_by_tap(kernel, v, strides)
-    ratio = _norm(y) / jnp.maximum(_norm(v), tiny)
-    ratio *= 1 - gamma(sum(y.shape) + sum(v.shape) + 16, u)
+    v = _ritz_vector(lambda x: backward(forward(x))[0], start)
+    v = jnp.where(jnp.abs(v) < tiny, 0.0, v)
+    y, passed_on = forward(v, _tap_by_tap)
+    norm_of_v = jnp.hypot(_norm(v[:size].reshape(shape)), folded * v[-1])
+    ratio = jnp.hypot(_norm(y), passed_on) / jnp.maximum(norm_of_v, tiny)
+    lower = ratio * (1 - gamma(sum(y.shape) + sum(shape) + 32, u))
     taps = math.prod(kernel.shape[:2])
-    return ratio - gamma(shape[2] + taps + 4, u) * total
+    return lower - gamma(shape[2] + taps + 4 + 2 * folded, u) * total, ratio
+
+
+def _from_above(kernel, total, image, strides, relative_width):
+    """The norm of the prepared kernel's phases on a circle that holds the image."""
+    phases = _phases(kernel, strides)
+    circle = tuple(
+        _same(size, window, stride)[0] + taps - 1
+        for size, window, stride, taps in zip(
+            image, kernel.shape[:2], strides, phases.shape[:2], strict=True
+        )
+    )
+    # Its M sums a part of the kernel's taps for each phase: no larger a norm.
+    return _circular(phases, total, circle, relative_width)[1]
 
 
 def zero_padded_norm(
@@ -220,19 +274,17 @@ def zero_padded_norm(
     image: tuple[int, int],
     strides: tuple[int, int] = (1, 1),
     relative_width: float = RELATIVE_WIDTH,
-    steps: int = _LANCZOS_STEPS,
 ) -> Enclosure:
     """An interval that holds the norm of the SAME zero-padded convolution (`apply`).
 
     It is as narrow as zero padding is near to a circle and Lanczos to its limit: about
-    one per cent for kernels that are small beside the image.
+    one per cent for kernels that are small beside the image. The estimate is Lanczos'.
 
     Args:
       kernel: `[kh, kw, in, out]`, real. Work is done in its own precision.
       image: (H, W).
       strides: of the rows and the columns.
       relative_width: as of `gram_iteration`, for the norm on a circle.
-      steps: of Lanczos, for the lower end; as many images are held.
 
     Returns:
       An `Enclosure` of scalars. A kernel that is not finite has the enclosure [0, inf].
@@ -241,14 +293,66 @@ def zero_padded_norm(
     chex.assert_type(kernel, float)
     with jax.default_matmul_precision("highest"):
         kernel, exponent, is_finite, total = _prepared(kernel)
-        phases = _phases(kernel, strides)
-        circle = tuple(
-            _same(size, window, stride)[0] + taps - 1
-            for size, window, stride, taps in zip(
-                image, kernel.shape[:2], strides, phases.shape[:2], strict=True
-            )
+        upper = _from_above(kernel, total, image, strides, relative_width)
+        lower, estimate = _from_below(kernel, total, image, strides)
+        return _restored(lower, upper, estimate, kernel, exponent, is_finite)
+
+
+def folded_norm(
+    kernel: jax.Array,
+    bias: jax.Array,
+    constant: float,
+    image: tuple[int, int],
+    strides: tuple[int, int] = (1, 1),
+    relative_width: float = RELATIVE_WIDTH,
+) -> Enclosure:
+    """An interval that holds the norm of a zero-padded convolution with its bias folded in.
+
+    Of (x, t) -> (K * x + t b, c t), as a map of one vector. The upper end, the root of the sum
+    of squares of the two parts' norms, may be well above it; the estimate is Lanczos' for
+    the whole map.
+
+    Args:
+      kernel: `[kh, kw, in, out]`, real. Work is done in its own precision.
+      bias: `[out]`, real.
+      constant: c >= 0, the entry that passes the constant on.
+      image, strides, relative_width: as of `zero_padded_norm`.
+
+    Returns:
+      An `Enclosure` of scalars. A map that is not finite has the enclosure [0, inf].
+    """
+    chex.assert_rank([kernel, bias], [4, 1])
+    chex.assert_type([kernel, bias], float)
+    kernel = kernel.astype(jnp.promote_types(kernel.dtype, jnp.float32))
+    bias = bias.astype(kernel.dtype)
+    info = jnp.finfo(kernel.dtype)
+    bias_is_finite = jnp.all(jnp.isfinite(bias))
+    bias = jnp.where(bias_is_finite, bias, 0.0)
+    outputs = [_same(*s)[0] for s in zip(image, kernel.shape[:2], strides, strict=True)]
+    with jax.default_matmul_precision("highest"):
+        prepared, exponent, is_finite, total = _prepared(kernel)
+        is_finite &= bias_is_finite
+        upper = _from_above(prepared, total, image, strides, relative_width)
+        own = _restored(upper, upper, upper, kernel, exponent, is_finite)
+        # One scale for all entries from here on. What is subnormal beside 1 becomes zero, which
+        # the roundings of 1 pay for.
+        entries = jnp.concatenate([kernel.reshape(-1), bias, jnp.full(1, constant)])
+        entries = jnp.where(jnp.isfinite(entries), entries, 0.0)
+        unit, joint = to_unit_scale(entries.astype(kernel.dtype))
+        unit_kernel = unit[: kernel.size].reshape(kernel.shape)
+        unit_bias, unit_constant = unit[kernel.size : -1], unit[-1]
+        size = math.prod(outputs) ** 0.5
+        room = 1 + gamma(bias.size + 16, float(info.eps) / 2)
+        last_row = jnp.hypot(size * jnp.linalg.norm(unit_bias), unit_constant) * room
+        # `scale` takes no larger step down; a larger M is covered, too.
+        step = jnp.maximum(exponent - joint, -2 * (info.maxexp - 2))
+        total = scale(total, step) + float(info.tiny) + last_row
+        lower, estimate = _from_below(
+            unit_kernel, total, image, strides, unit_bias, unit_constant
         )
-        # Its M sums a part of the kernel's taps for each phase: no larger a norm.
-        _, upper = _circular(phases, total, circle, relative_width)
-        lower = _lower_end(kernel, total, image, strides, steps)
-        return _restored(lower, upper, kernel, exponent, is_finite)
+        found = _restored(lower, last_row, estimate, kernel, joint, is_finite)
+        subnormal = 2 * size * bias.size**0.5 * float(info.tiny)
+        return found.replace(
+            lower=jnp.maximum(found.lower - subnormal, 0.0),
+            upper=jnp.hypot(own.upper, found.upper + subnormal) * room,
+        )

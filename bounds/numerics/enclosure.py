@@ -1,4 +1,4 @@
-"""An interval that holds a norm."""
+"""An interval that holds a norm, and the best estimate of it."""
 
 import chex
 from flax import struct
@@ -6,7 +6,17 @@ from flax import struct
 
 @struct.dataclass
 class Enclosure:
-    """lower <= ||A||_2 <= upper."""
+    """lower <= ||A||_2 <= upper.
+
+    What is certified takes the end that makes it true; what describes A takes the estimate.
+
+    Attributes:
+      lower: `[]`, certified.
+      upper: `[]`, certified.
+      estimate: `[]`, the ratio ||A v|| / ||v|| of the lower end as it was computed, nothing taken
+        off for rounding; infinite where A is not finite. Not certified.
+    """
 
     lower: chex.Array
     upper: chex.Array
+    estimate: chex.Array

@@ -219,6 +219,7 @@ def _gram_iteration(matrix, relative_width, roundoffs):
     ratio /= jnp.maximum(jnp.sqrt(_product(v, v, block)[0, 0, 0]), tiny)
     # Both norms are roots: half of their sums' error each. The rest is for the root,
     # the quotient and what follows.
+    estimate = scale(ratio, exponent)
     lower = ratio * (1 - gamma(roundings(count * k, block) + 32, u))
     lower -= count**0.5 * (gamma(roundings(count * n, block), u) + u) * frobenius
 
@@ -229,4 +230,5 @@ def _gram_iteration(matrix, relative_width, roundoffs):
     return Enclosure(
         lower=jnp.where(covered, jnp.minimum(lower, float(info.max)), 0.0),
         upper=jnp.where(is_finite & ~jnp.isnan(upper), upper, jnp.inf),
+        estimate=jnp.where(is_finite, estimate, jnp.inf),
     )

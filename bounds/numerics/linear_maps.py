@@ -17,7 +17,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from bounds.numerics.convolution import circular_norm, zero_padded_norm
+from bounds.numerics.convolution import (
+    circular_norm,
+    folded_norm,
+    zero_padded_norm,
+)
 from bounds.numerics.enclosure import Enclosure
 from nets.kernels import layers, weight_matrices
 from nets.operators import Convolution, operators
@@ -128,17 +132,11 @@ class Unrolled:
         return self.through(v, p)
 
     def spectral_norm(self) -> Enclosure:
-        """Of A: within [max, root of the sum of squares] of its two parts if folded."""
-        found = zero_padded_norm(self.kernel, self.map.image, self.map.strides)
+        """Of A, its bias folded in if it has one."""
+        how = self.map.image, self.map.strides
         if self.bias is None:
-            return found
-        positions = (self.shape[1] - 1) // self.bias.shape[0]
-        part = jnp.sqrt(positions * jnp.sum(jnp.square(self.bias)) + self.constant)
-        room = 1e-12 if part.dtype == jnp.float64 else 1e-4  # its rounding
-        return Enclosure(
-            lower=jnp.maximum(found.lower, part * (1 - room)),
-            upper=jnp.hypot(found.upper, part) * (1 + room),
-        )
+            return zero_padded_norm(self.kernel, *how)
+        return folded_norm(self.kernel, self.bias, self.constant, *how)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

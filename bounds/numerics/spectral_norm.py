@@ -19,6 +19,9 @@ then sigma(A)^2 <= c, and rounding is paid for in full:
 The allowance is of the order n^2 u: about 1e-10 of sigma^2 for n = 1024 in float64. In float32
 it would be 6 percent, and a TPU's float64 is not IEEE's: there Gram iteration serves, whose
 allowance is of the order u sqrt(n) (`bounds.numerics.gram_iteration`).
+
+The best estimate of sigma(A) is the ratio ||A v|| / ||v|| itself: the upper end lies above it by
+the width at which the factorisation was tried, wherever sigma(A) is.
 """
 
 import functools
@@ -30,10 +33,11 @@ import jax.numpy as jnp
 
 from bounds.numerics import lanczos
 from bounds.numerics.enclosure import Enclosure
+from bounds.numerics.gram_iteration import RELATIVE_WIDTH as GRAM_WIDTH
 from bounds.numerics.gram_iteration import gram_iteration
 
-RELATIVE_WIDTH = 1e-4
-_LANCZOS_STEPS = 24
+RELATIVE_WIDTH = 1e-6  # of the factorisation's; Gram iteration has its own
+_LANCZOS_STEPS = 40  # one restart is enough for a Gaussian matrix of 1024 x 1024
 _GRAM_BLOCKS = 4
 _TPU_ROUNDOFFS = 4.0  # an operation of emulated floats may err by; not tried on a TPU
 _PATIENCE = 8  # restarts of Lanczos before a wider interval is accepted
@@ -61,7 +65,7 @@ def _gram(a):
 
 def spectral_norm(
     matrix: jax.Array,
-    relative_width: float = RELATIVE_WIDTH,
+    relative_width: float | None = None,
     entry_error: float = 0.0,
     method: str | None = None,
 ) -> Enclosure:
@@ -72,7 +76,8 @@ def spectral_norm(
         call it under `jax.enable_x64(True)`.
       relative_width: the interval's wanted width over its lower end. A spectrum whose top
         Lanczos cannot tell apart after several restarts gets a wider one, never a wrong
-        one; so does float32, whose rounding has its price.
+        one; so does float32, whose rounding has its price. None: `RELATIVE_WIDTH` of the
+        method, 1e-6 for 'cholesky' and 1e-4 for 'gram'.
       entry_error: how far an entry may be from what it stands for, besides being rounded
         to float64 once.
       method: 'cholesky' (the above) or 'gram' (`gram_iteration`); None: the former where
@@ -87,14 +92,17 @@ def spectral_norm(
     wide = matrix.astype(float)
 
     def cholesky(a):
+        width = RELATIVE_WIDTH if relative_width is None else relative_width
         with jax.default_matmul_precision("highest"):
-            return _by_cholesky(a, relative_width)
+            return _by_cholesky(a, width)
 
     def gram(a, roundoffs=1.0):
-        found = gram_iteration(a, relative_width, roundoffs)
+        width = GRAM_WIDTH if relative_width is None else relative_width
+        found = gram_iteration(a, width, roundoffs)
         # As for Cholesky: an entry that is a difference was rounded once.
         once = jnp.finfo(a.dtype).eps / 2 * jnp.linalg.norm(a) * (1 + 1e-3)
-        return Enclosure(jnp.maximum(found.lower - once, 0.0), found.upper + once)
+        lower = jnp.maximum(found.lower - once, 0.0)
+        return found.replace(lower=lower, upper=found.upper + once)
 
     if method is None and wide.dtype == jnp.float64:
         tpu = functools.partial(gram, roundoffs=_TPU_ROUNDOFFS)
@@ -103,7 +111,7 @@ def spectral_norm(
         found = {"cholesky": cholesky, "gram": gram, None: gram}[method](wide)
     error = entry_error * float(matrix.size) ** 0.5
     lower, upper = found.lower - error, found.upper + error
-    return Enclosure(
+    return found.replace(
         lower=jnp.where(lower > 0, lower, 0.0),
         upper=jnp.where(jnp.isnan(upper), jnp.inf, upper),
     )
@@ -124,8 +132,10 @@ def _by_cholesky(matrix, relative_width):
     frobenius_squared = jnp.sum(jnp.square(a)) * (1 + _g(k * n, u))
     largest_diagonal = jnp.max(jnp.diag(gram))
 
-    def lower_end(v):
-        norm = jnp.linalg.norm(a @ v) / jnp.maximum(jnp.linalg.norm(v), tiny)
+    def ratio(v):
+        return jnp.linalg.norm(a @ v) / jnp.maximum(jnp.linalg.norm(v), tiny)
+
+    def lower_end(norm):
         slack = _g(2 * (k + n) + 8, u) * norm
         slack += (_g(n, u) + u) * jnp.sqrt(frobenius_squared)
         return jnp.maximum(norm - slack, 0.0)
@@ -146,22 +156,27 @@ def _by_cholesky(matrix, relative_width):
         return jnp.where(proved, upper * (1 + 8 * u), jnp.inf)
 
     def unproved(carry):
-        attempt, _, _, upper = carry
+        attempt, _, _, _, upper = carry
         return (upper == jnp.inf) & (attempt < 2 * _PATIENCE)
 
     def attempt(carry):
-        count, v, lower, _ = carry
+        count, v, estimate, lower, _ = carry
         v = lanczos.largest(lambda x: gram @ x, v, min(_LANCZOS_STEPS, n)).vector
-        lower = jnp.maximum(lower, lower_end(v))
+        norm = ratio(v)
+        estimate = jnp.maximum(estimate, norm)
+        lower = jnp.maximum(lower, lower_end(norm))
         wider = jnp.where(count < _PATIENCE, 1.0, 4.0 ** (count - _PATIENCE + 1))
         # A hundredth of the width is left to the allowance.
-        return count + 1, v, lower, upper_end(lower, 0.99 * relative_width * wider)
+        upper = upper_end(lower, 0.99 * relative_width * wider)
+        return count + 1, v, estimate, lower, upper
 
     start = jax.random.normal(jax.random.key(0), (n,), dtype)
-    carry = (0, start, jnp.zeros((), dtype), jnp.asarray(jnp.inf, dtype))
-    _, _, lower, upper = jax.lax.while_loop(unproved, attempt, carry)
+    zero = jnp.zeros((), dtype)
+    carry = (0, start, zero, zero, jnp.asarray(jnp.inf, dtype))
+    _, _, estimate, lower, upper = jax.lax.while_loop(unproved, attempt, carry)
     upper = jnp.minimum(upper, jnp.sqrt(frobenius_squared) * (1 + 4 * u))
     return Enclosure(
         lower=jnp.where(is_finite, jnp.ldexp(lower, exponent), 0.0),
         upper=jnp.where(is_finite, jnp.ldexp(upper, exponent), jnp.inf),
+        estimate=jnp.where(is_finite, jnp.ldexp(estimate, exponent), jnp.inf),
     )

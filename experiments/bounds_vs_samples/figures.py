@@ -187,7 +187,7 @@ def _layers(results, variant, note, draw):
         )
         for title, ylabel, column in (
             ("distance from initialisation", "Frobenius norm", "distance_frobenius"),
-            ("spectral norm", "largest singular value", "spectral_upper"),
+            ("spectral norm", "largest singular value", "spectral_norm"),
         )
     ]  # fmt: skip
     caption = f"Layer by layer, layer 0 next to the input. {note}"

@@ -26,8 +26,10 @@ NORMS = (
 )  # fmt: skip
 EPOCHS = ("run", "epoch", "train_margin_error", "train_error", "loss")
 LAYERS = {
+    "spectral_norm": "layers/spectral",
     "spectral_lower": "layers/spectral_lower",
     "spectral_upper": "layers/spectral_upper",
+    "init_spectral_norm": "init/spectral",
     "init_spectral_upper": "init/spectral_upper",
     "frobenius": "layers/frobenius",
     "norm_21": "layers/norm_21",
@@ -35,6 +37,7 @@ LAYERS = {
     "distance_frobenius": "from_init/frobenius",
     "distance_21": "from_init/norm_21",
     "distance_21_transposed": "from_init/norm_21_transposed",
+    "distance_spectral_norm": "from_init/spectral",
     "distance_spectral_upper": "from_init/spectral_upper",
     "between_draws_frobenius": "from_other/frobenius",
     "between_draws_21": "from_other/norm_21",
@@ -73,7 +76,7 @@ def norms(a: Arrays) -> dict[str, Any]:
         "input_norm_max": float(a["task/input_norm_max"]),
         "distance_from_init": whole("from_init"),
         "distance_between_draws": whole("from_other"),
-        "spectral_product": float(np.exp(np.log(a["layers/spectral_upper"]).sum())),
+        "spectral_product": float(np.prod(a["layers/spectral"], dtype=float)),
         "frobenius_norm": whole("layers"),
     }
 

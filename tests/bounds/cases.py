@@ -202,6 +202,7 @@ def layer_norms(matrices):
     column = [np.sqrt(np.sum(a**2, axis=0)) for a in matrices]
     spectral = np.array([oracles.spectral(a) for a in matrices])
     return LayerNorms(
+        spectral=spectral,
         spectral_lower=spectral,
         spectral_upper=spectral,
         frobenius=np.array([oracles.frobenius(a) for a in matrices]),

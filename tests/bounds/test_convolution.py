@@ -5,7 +5,13 @@ from threadpoolctl import threadpool_limits
 
 from bounds.numerics import convolution as module
 from bounds.numerics import lanczos
-from bounds.numerics.convolution import apply, circular_norm, zero_padded_norm
+from bounds.numerics.convolution import (
+    apply,
+    circular_norm,
+    folded_norm,
+    zero_padded_norm,
+)
+from tests import oracles
 from tests.oracles.convolution import circular, matrix_of, zero_padded
 
 
@@ -99,6 +105,46 @@ def test_zero_padded_norms_are_enclosed(name, image, strides):
         assert upper < 0.95 * every_position
 
 
+@pytest.mark.parametrize(("name", "image", "strides"), PADDED)
+def test_estimates_of_zero_padded_norms_are_the_operator_s(name, image, strides):
+    with jax.enable_x64(True):
+        found = compiled[zero_padded_norm](KERNELS[name], image, strides)
+    norm = norm_of(zero_padded, KERNELS[name], image, strides)
+    assert float(found.estimate) == pytest.approx(norm, rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_folded_norms_are_enclosed_and_estimated(dtype):
+    """Of [[C, 0], [b at every position, c]], biases small and large beside the kernel."""
+    kernel, image = KERNELS["3x3"].astype(dtype), (6, 5)
+    plain = matrix_of(zero_padded, kernel, image, (2, 2))
+    direction = np.array([1.0, -0.5])
+    fold = jax.jit(lambda k, b, c: folded_norm(k, b, c, image, (2, 2)))
+    for scale in (0.0, 1e-30, 0.3, 1e6, 1e30):
+        bias = (scale * direction).astype(dtype)
+        for constant in (0.0, 1.0):
+            row = np.tile(bias.astype(float), plain.shape[1] // 2)
+            column = np.append(np.zeros(len(plain)), constant)[:, None]
+            norm = oracles.spectral(np.hstack([np.vstack([plain, row]), column]))
+            with jax.enable_x64(dtype == np.float64):
+                found = jax.tree.map(float, fold(kernel, bias, constant))
+            assert found.lower <= norm * (1 + 1e-13), (scale, constant)
+            assert found.upper >= norm * (1 - 1e-13), (scale, constant)
+            room = 1e-6 if dtype == np.float64 else 1e-5
+            assert found.estimate == pytest.approx(norm, rel=room)
+            assert found.lower >= norm * (1 - (1e-6 if room == 1e-6 else 1e-3))
+
+
+def test_a_folded_map_that_is_not_finite_is_not_certified():
+    kernel = KERNELS["3x3"]
+    for bad in (np.nan, np.inf):
+        with jax.enable_x64(True):
+            found = jax.jit(lambda k, b: folded_norm(k, b, 1.0, (4, 4)))(
+                kernel, np.array([1.0, bad])
+            )
+        assert (float(found.lower), float(found.upper)) == (0.0, np.inf)
+
+
 def test_the_circle_of_the_image_s_own_size_would_not_do():
     """A kernel whose response peaks between its frequencies."""
     kernel = np.array([1.0, -1.0, 1.0]).reshape(3, 1, 1, 1)
@@ -176,7 +222,7 @@ def test_kernels_that_are_not_finite_are_not_certified(bad):
 
 def test_a_lower_end_is_a_ratio_whatever_vector_is_found(monkeypatch):
     """It rests on ||A v|| / ||v||, not on Lanczos: spoil Lanczos."""
-    nothing_found = lanczos.Ritz(None, None, None)
+    nothing_found = lanczos.Ritz(1.0, None, 0.0)
     monkeypatch.setattr(
         lanczos,
         "largest",

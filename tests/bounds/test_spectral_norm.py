@@ -83,6 +83,19 @@ def test_the_interval_holds_the_singular_value_and_is_narrow(name):
     assert upper <= lower * (1 + module.RELATIVE_WIDTH)
 
 
+@pytest.mark.parametrize("method", ["cholesky", "gram"])
+@pytest.mark.parametrize("name", ["random", "slowly decaying", "one outlier"])
+def test_the_estimate_is_the_singular_value(name, method):
+    """However wide the interval is."""
+    with jax.enable_x64(True):
+        found = jax.jit(lambda a: spectral_norm(a, relative_width=1e-4, method=method))(
+            MATRICES[name]
+        )
+    lower, upper, estimate = map(float, (found.lower, found.upper, found.estimate))
+    assert estimate == pytest.approx(oracles.spectral(MATRICES[name]), rel=1e-6)
+    assert lower <= estimate <= upper
+
+
 @pytest.mark.parametrize("width", [1e-2, 1e-6])
 def test_a_wanted_width_is_reached(width):
     lower, upper = enclosure(MATRICES["random"], relative_width=width)
@@ -166,7 +179,7 @@ def test_without_factorisations_the_interval_is_as_narrow(name):
     lower, upper = enclosure(a, method="gram")
     svd = oracles.spectral(a)
     assert lower <= svd * (1 + 1e-13) and svd * (1 - 1e-13) <= upper
-    assert upper <= lower * (1 + 1.01 * module.RELATIVE_WIDTH)
+    assert upper <= lower * (1 + 1.01 * module.GRAM_WIDTH)
 
 
 def test_the_method_is_chosen_by_precision():
