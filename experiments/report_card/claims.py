@@ -12,6 +12,7 @@ import bounds
 from bounds.spec import CERTIFIED, UNDER_ASSUMPTION
 from experiments.lab import bound_rows
 from experiments.lab.bound_settings import BoundSettings, family
+from experiments.lab.measuring import MISSING
 from experiments.lab.refusals import Refusal
 from experiments.report_card.table import Table
 
@@ -109,21 +110,24 @@ def check_groups(table: Table, names: Sequence[str], minutes: str) -> None:
       names: of bounds.
       minutes: how long training the suite again takes, in words.
     """
-    there = {name.split("/")[0] for arrays in table.measured for name in arrays}
-    there |= {
-        name.removeprefix("missing/")
-        for arrays in table.measured
-        for name in arrays
-        if name.startswith("missing/")
-    }
+    fields = {name for arrays in table.measured for name in arrays}
+    there = {name.removeprefix(MISSING).split("/")[0] for name in fields}
     for name in names:
-        lacking = [g for g in bounds.needs([name]) if g not in there]
-        if lacking:
-            raise Refusal(
-                f"--bounds={name}: asks for the group {lacking[0]}, which the table of the suite "
-                f"{table.about['suite']} lacks; --retrain trains its networks again and measures "
-                f"it ({minutes})"
-            )
+        for group in bounds.needs([name]):
+            if group not in there:
+                raise Refusal(
+                    f"--bounds={name}: asks for the group {group}, which the table of the suite "
+                    f"{table.about['suite']} lacks; --retrain trains its networks again and "
+                    f"measures it ({minutes})"
+                )
+            wanted = [f"{group}/{f}" for f in bounds.GROUPS[group].__dataclass_fields__]
+            lacking = [f for f in wanted if f not in fields]
+            if lacking and len(lacking) < len(wanted):
+                raise Refusal(
+                    f"--bounds={name}: asks for {lacking[0]}, and the table of the suite "
+                    f"{table.about['suite']} is of an older version of the code, without it; "
+                    f"--retrain makes it again ({minutes})"
+                )
 
 
 def of_table(
