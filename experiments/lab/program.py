@@ -315,7 +315,7 @@ def run(
         if resume or redraw:
             _reopen(program, study, folder, plugin, redraw)
         if not folder.is_finished:
-            with Progress() as progress:
+            with Progress(folder.progress) as progress:
                 _train_and_measure(
                     study, folder, redraw, layout or make_layout(), progress,
                     checkpoint_seconds,
