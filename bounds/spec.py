@@ -120,6 +120,8 @@ class BoundSpec:
       weight_matrices: the only number of them it speaks of, if there is one.
       fully_connected: whether it speaks of networks without convolutions only.
       without_biases: whether it speaks of networks without biases only.
+      ordinal: whether it is a measure whose order alone says something: it has no zero, so that
+        its growth has no exponent (an entropy, minus a margin).
       assumption: what a 'certified under assumption' rests on besides.
       also: other names it is known by.
 
@@ -137,6 +139,7 @@ class BoundSpec:
     weight_matrices: int | None = None
     fully_connected: bool = False
     without_biases: bool = False
+    ordinal: bool = False
     assumption: str = ""
     also: tuple[str, ...] = ()
 

@@ -232,5 +232,5 @@ BOUNDS = {
     # The same of convolutions as circular ones, by the Fourier transform.
     **_entries(_OF_SPECTRA, "_fft", bind=_CIRCULAR),
     **_entries(_OTHERS),
-    **_entries((neg_output_entropy,), also=("neg_entropy",)),
+    **_entries((neg_output_entropy,), also=("neg_entropy",), ordinal=True),
 }

@@ -42,6 +42,7 @@ _NATEKAR_2020 = "Natekar & Sharma 2020, arXiv 2012.02775"
 BOUNDS = {
     "hidden_margin": BoundSpec(
         hidden_margin, "Jiang, Krishnan, Mobahi, Bengio 2019, arXiv 1810.00113", HEURISTIC,
+        ordinal=True,
     ),
     "mixup_error": BoundSpec(mixup_error, _NATEKAR_2020, HEURISTIC),
     "davies_bouldin": BoundSpec(

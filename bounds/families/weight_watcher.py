@@ -22,6 +22,12 @@ def _log10(x):
     return arithmetic.log(x) / jnp.log(10.0)
 
 
+def _log10_measure(value):
+    """A measure that is a logarithm to the base 10; `log_complexity` is the natural one."""
+    found = arithmetic.log_measure(value)
+    return found.replace(log_complexity=found.log_complexity * jnp.log(10.0))
+
+
 def _mean_over_fitted(values, spectra):
     """Over the layers to which a power law could be fitted; not a number without any."""
     fitted = spectra.alpha > 0
@@ -43,13 +49,13 @@ def stable_rank(kernels: LayerNorms) -> BoundValue:
 def log_norm(kernels: LayerNorms) -> BoundValue:
     """Mean over layers of log10 ||W||_F^2."""
     chex.assert_rank(kernels.frobenius, 1)
-    return arithmetic.log_measure(2 * jnp.mean(_log10(kernels.frobenius)))
+    return _log10_measure(2 * jnp.mean(_log10(kernels.frobenius)))
 
 
 def log_spectral_norm(kernels: LayerNorms) -> BoundValue:
     """Mean over layers of log10 ||W||_2^2."""
     chex.assert_rank(kernels.spectral, 1)
-    return arithmetic.log_measure(2 * jnp.mean(_log10(kernels.spectral)))
+    return _log10_measure(2 * jnp.mean(_log10(kernels.spectral)))
 
 
 def alpha(spectra: Spectra) -> BoundValue:
@@ -62,13 +68,13 @@ def alpha_weighted(kernels: LayerNorms, spectra: Spectra) -> BoundValue:
     """Mean over layers of alpha log10 of the largest eigenvalue."""
     chex.assert_rank([kernels.spectral, spectra.alpha], 1)
     weighted = spectra.alpha * 2 * _log10(kernels.spectral)
-    return arithmetic.log_measure(_mean_over_fitted(weighted, spectra))
+    return _log10_measure(_mean_over_fitted(weighted, spectra))
 
 
 def log_alpha_norm(spectra: Spectra) -> BoundValue:
     """Mean over layers of log10 of the sum of lambda^alpha."""
     chex.assert_rank(spectra.log10_alpha_norm, 1)
-    return arithmetic.log_measure(_mean_over_fitted(spectra.log10_alpha_norm, spectra))
+    return _log10_measure(_mean_over_fitted(spectra.log10_alpha_norm, spectra))
 
 
 _MARTIN_2021 = "Martin, Peng, Mahoney 2021, Nature Communications 12"

@@ -19,7 +19,7 @@ def verdicts(found: Mapping[str, Finding]) -> dict[str, str]:
 
     Every trial that tests has two hypotheses, that the bound does not pass and that it does
     not fail. Holm's step-down test of all of them together: with probability `LEVEL` at most is
-    any of a bound's verdicts wrong by chance.
+    any of its tested verdicts wrong by chance; of a hundred bounds some will be.
     """
     tested = {}
     for name, one in found.items():
@@ -129,16 +129,20 @@ def _explains(bounds):
             "no trial and pass most"
         )
     else:
-        best = sorted(own, key=lambda n: -count(own[n], PASSES))[:3]
-        counts = [f"{n} ({count(own[n], PASSES)} of {len(TRIALS)})" for n in best]
+        best = sorted(own, key=lambda n: (-count(own[n], PASSES), count(own[n], FAILS)))
+        counts = [_tally(n, own[n]) for n in best[:3]]
         text = (
-            f"None of {len(own)} bounds and measures explains what these networks do: whichever "
-            f"passes most of the trials fails another; most are passed by {_some(counts)}"
+            f"None of {len(own)} bounds and measures explains what these networks do: none passes "
+            f"most of the trials and fails none; the most are passed by {_some(counts)}"
         )
     if free:
-        counts = [f"{n} passes {count(bounds[n], PASSES)}" for n in free]
+        counts = [_tally(n, bounds[n]) for n in free]
         text += f"; with held-out examples, which explain nothing, {_some(counts)}"
     return f"{text}."
+
+
+def _tally(name, bound):
+    return f"{name} (passes {count(bound, PASSES)}, fails {count(bound, FAILS)})"
 
 
 def _some(names: Sequence[str], most: int = 4) -> str:
@@ -155,7 +159,7 @@ def _certificates(bounds):
     broken = [n for n, b in certified.items() if b["trials"]["validity"]["verdict"] == FAILS]  # fmt: skip
     text = (
         f"Of {len(certified)} certificates "
-        f"{f'{_some(broken)} are violated' if broken else 'none is violated'}, and {len(tight)} "
+        f"{_some(broken) if broken else 'none'} is violated more often than it may be, and {len(tight)} "
         f"{'is' if len(tight) == 1 else 'are'} non-vacuous on most networks without held-out examples"
     )
     return f"{text} ({_some(tight)})." if tight else f"{text}."
@@ -169,7 +173,7 @@ def _sizes(bounds, networks):
     }  # fmt: skip
     wrong = [n for n, b in norms.items() if b["trials"]["training_set_size"]["verdict"] == FAILS]  # fmt: skip
     text = (
-        f"With the training set {verdicts.count(PASSES)} fall as the error does and "
+        f"With the training set {verdicts.count(PASSES)} fall at the error's pace (half to twice) and "
         f"{verdicts.count(FAILS)} do not"
     )
     if norms:

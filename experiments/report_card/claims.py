@@ -54,6 +54,14 @@ class Networks:
         return self._found[key]
 
     @functools.cached_property
+    def repetition(self) -> np.ndarray:
+        """Which repetition each network belongs to: a seed of a source, `[N]`."""
+        sources = self.columns.get("source", np.full(len(self), ""))
+        return np.array(
+            [f"{s}/{n}" for s, n in zip(sources, self["seed"], strict=True)]
+        )
+
+    @functools.cached_property
     def usable(self) -> np.ndarray:
         """Which reached their margin and are no twins, `[N]`."""
         return self["converged"] & (self["twin"] == "")
@@ -73,7 +81,9 @@ class Claims:
       about: the first line of its docstring.
       value: what is claimed to be >= the error; not a number where it is not available.
       quantity: natural logarithm of what grows: its complexity before it saturates
-        (`log_complexity`), or of the value where there is none.
+        (`log_complexity`; of the kl forms, whose complexity is c = KL/m, that of its root, as
+        Pinsker's inequality has it), or of the value where it has none of any network.
+      ordinal: whether its order alone says something.
       risk: the held-out error of the network it speaks of, on labels drawn as the training
         labels.
       uses_holdout: whether it looks at held-out examples; such a bound explains nothing.
@@ -88,6 +98,7 @@ class Claims:
     risk: np.ndarray
     speaks_of: str = "trained"
     two_sided: bool = False
+    ordinal: bool = False
     family: str = ""
     paper: str = ""
     about: str = ""
@@ -172,8 +183,11 @@ def _claims(name, rows, trained_risk):
         return np.array([otherwise if v is None else v for v in found], float)
 
     value, quantity = column("value"), column("log_complexity")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        quantity = np.where(np.isfinite(quantity), quantity, np.log(value))
+    if np.isnan(quantity).all():
+        with np.errstate(divide="ignore", invalid="ignore"):
+            quantity = np.log(value)
+    elif spec.status in CERTIFICATES and spec.speaks_of in ("stochastic", "compressed"):
+        quantity = quantity / 2
     is_there = [row.get("value") is not None for row in rows]
     return Claims(
         name=name,
@@ -183,6 +197,7 @@ def _claims(name, rows, trained_risk):
         risk=trained_risk if spec.speaks_of == "trained" else column("risk"),
         speaks_of=spec.speaks_of,
         two_sided=spec.two_sided,
+        ordinal=spec.ordinal,
         family=family(name),
         paper=spec.paper,
         about=spec.fn.__doc__.strip().splitlines()[0],
@@ -222,9 +237,7 @@ def references(networks: Networks, seed: int) -> dict[str, Claims]:
     values = {
         "reference_random": random.uniform(0.01, 1, n),
         "reference_constant": np.ones(n),
-        "reference_train_error": np.maximum(
-            networks["train_error"], 0.5 / networks["m"]
-        ),
+        "reference_train_error": np.maximum(networks["train_error"], 1e-5),
         "reference_inverse_m": 1 / networks["m"],
         "reference_oracle": np.maximum(oracle, 0.5 / size),
     }

@@ -7,8 +7,9 @@ width and depth. A pair counts where the 95% intervals of the two errors over se
   score = the share of pairs in which the data set of larger error is given the larger value;
   values within 1e-9 of each other count half. The interval is the t-interval over seeds.
 
-  verdict: it passes if the share is above 3/4, and fails if below, by t-tests over seeds. The
-  data sets are few: what passes here may fail on others.
+  verdict: it passes if the share is above 3/4, and fails if below, by t-tests over seeds, whose
+  spread is a binomial's at least; it does not pass where some comparisons cannot be made. The data
+  sets are few: what passes here may fail on others.
 """
 
 import dataclasses
@@ -25,6 +26,7 @@ from experiments.report_card.trials.trial import (
     figure,
     not_available,
     points,
+    share_spread,
     t_test,
     undecided,
 )
@@ -50,7 +52,8 @@ def pairs(networks: Networks) -> list[Pair]:
 def _pairs(networks):
     groups: dict[tuple, dict[str, dict[int, int]]] = {}
     for row in np.flatnonzero(networks.usable):
-        place = tuple(networks[n][row] for n in SAME)
+        source = networks["source"][row] if "source" in networks.columns else ""
+        place = (*(networks[n][row] for n in SAME), source)
         noise, problem = networks["label_noise"][row], str(networks["problem"][row])
         data = f"{problem}, label noise {noise:g}" if noise else problem
         groups.setdefault(place, {}).setdefault(data, {})[
@@ -125,6 +128,9 @@ def judge(claims: Claims, networks: Networks) -> Finding:
         return not_available(claims)
     shares = np.array([np.mean(own) for own in right.values()])
     count = sum(map(len, right.values()))
+    asked = sum(len(set(p.easier[1]) & set(p.harder[1])) for p in every)
+    whole = count == asked  # what is left out may be what is hard
+    spread = share_spread(float(shares.mean()), count / len(shares))
     score = float(shares.mean())
     low, high = t_interval(shares)
     sentence = f"{score:.0%} of {count} comparisons of two data sets are in the order of their errors"
@@ -136,7 +142,7 @@ def judge(claims: Claims, networks: Networks) -> Finding:
     return Finding(
         score, sentence + ".",
         None if low is None else max(0.0, low), None if high is None else min(1.0, high),
-        t_test(shares - SHARE), t_test(SHARE - shares),
+        t_test(shares - SHARE, spread) if whole else 1.0, t_test(SHARE - shares, spread),
         numbers={f"{b} above {a}": f"not in {n} cases" for (a, b), n in wrong.items()},
         figure=_figure(claims, networks, every),
     )  # fmt: skip

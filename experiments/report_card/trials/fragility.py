@@ -2,16 +2,19 @@
 
 Zhang & Louis (2025, arXiv 2510.18934). Recipes differ in one change of training: twice the
 learning rate, momentum or Adam in place of SGD, another batch size or margin target. A recipe is
-compared with the base if the 95% intervals of their test errors over seeds overlap at every m
-that both have. Of the logarithm of a measure, b is the slope in ln m, X the length of the axis,
-and its range over m is |b| X for the base.
+compared with the base, seed by seed, if at every m that both have their mean test errors are
+within a quarter of each other and the 95% intervals over seeds overlap. Of the logarithm of a
+measure, b is the slope in ln m and X the length of the axis. Its range over m is |b| X for the
+base, or the range of the error's logarithm where that is larger: a measure may move as far as
+the error does.
 
   shift = the largest of |b' - b| X and |mean over m of ln measure' - ln measure|, b' the other
   recipe's slope: how far the recipe moves the measure.
-  score = max(0, 1 - shift / range) for the worst recipe; 0 if it turns the slope's sign.
+  score = max(0, 1 - shift / range) for the worst recipe.
 
-  verdict: it passes if for every recipe the slope keeps its sign and shift < range, and fails if
-  for one of them not, by t-tests over seeds (intersection-union, Bonferroni).
+  verdict: it passes if shift < range for every recipe, and fails if for one shift > range or the
+  slope's sign turns, by t-tests over seeds (intersection-union, Bonferroni). What is not finite for
+  some recipe cannot pass.
 """
 
 import dataclasses
@@ -23,18 +26,22 @@ from experiments.lab.report import number
 from experiments.lab.statistics import slope, t_interval
 from experiments.report_card import suite
 from experiments.report_card.claims import Claims, Networks
+from experiments.report_card.trials.growth import log_error
 from experiments.report_card.trials.trial import (
     LEAST_SEEDS,
     Finding,
     Trial,
     figure,
     not_available,
+    only_an_order,
     points,
     t_test,
     undecided,
 )
 
 # A recipe of training is told apart by these.
+TURNS = 0.01  # p-value at which a turn is worth a sentence
+NEAR = 1.25  # the ratio of two errors that are hardly different
 TRAINING = ("batch_size", "learning_rate", "optimizer", "momentum", "margin")
 
 
@@ -63,16 +70,24 @@ def _pairs(networks):
     others = [n for n in suite.AXES if n not in TRAINING]
     groups: dict[tuple, dict[tuple, dict[int, dict[int, int]]]] = {}
     for row in np.flatnonzero(networks.usable):
-        place = tuple(networks[n][row] for n in others)
+        source = networks["source"][row] if "source" in networks.columns else ""
+        place = (source, *(networks[n][row] for n in others))
         recipe = tuple(networks[n][row] for n in TRAINING)
         of_seed = groups.setdefault(place, {}).setdefault(recipe, {})
         of_seed.setdefault(int(networks["seed"][row]), {})[int(networks["m"][row])] = (
             row
         )
     found = []
-    for recipes in groups.values():
-        base = tuple(suite.BASE[n] for n in TRAINING)
-        if base not in recipes:
+    base = tuple(suite.BASE[n] for n in TRAINING)
+    groups = {place: recipes for place, recipes in groups.items() if base in recipes}
+
+    def sizes(place):
+        return len(set().union(*groups[place][base].values()))
+
+    for place, recipes in groups.items():
+        # Of each source the places with the most sizes, as in `growth.lines`.
+        same = [p for p in groups if p[0] == place[0] and len(groups[p]) > 1]
+        if not same or sizes(place) < max(map(sizes, same)):
             continue
         for recipe, other in recipes.items():
             pair = _pair(base, recipes[base], recipe, other)
@@ -121,7 +136,10 @@ def _agrees(pair, networks):
             ]
             ends.append(t_interval(errors))
         (low, high), (other_low, other_high) = ends
+        middle, other = (low + high) / 2, (other_low + other_high) / 2
         if low > other_high or other_low > high:
+            return False
+        if max(middle, other) > NEAR * min(middle, other):
             return False
     return True
 
@@ -134,13 +152,20 @@ class Moved:
     base: np.ndarray
     other: np.ndarray
     shift: np.ndarray
+    error: np.ndarray
     length: float
     curves: tuple[np.ndarray, np.ndarray]
 
     @property
+    def reach(self) -> float:
+        """The range over m."""
+        own, error = (abs(float(np.mean(b))) for b in (self.base, self.error))
+        return max(own, error) * self.length
+
+    @property
     def share(self) -> float:
         """shift / range."""
-        reach = abs(float(np.mean(self.base))) * self.length
+        reach = self.reach
         shift = max(
             abs(float(np.mean(self.other - self.base))) * self.length,
             abs(float(np.mean(self.shift))),
@@ -150,31 +175,34 @@ class Moved:
         return shift / reach if reach > 0 else math.inf
 
     @property
-    def turns(self) -> bool:
-        """Whether the slope's sign differs."""
-        return float(np.mean(self.base)) * float(np.mean(self.other)) < 0
+    def turning(self) -> float:
+        """p-value of the hypothesis that the slope's sign does not turn."""
+        ways = (1.0, -1.0)
+        return min(1.0, 2 * min(
+            max(t_test(way * self.base), t_test(-way * self.other)) for way in ways
+        ))  # fmt: skip
 
     def tests(self) -> tuple[float, float]:
         """p-values of the hypotheses that it does not pass, and that it does not fail."""
-        sign = math.copysign(1.0, float(np.mean(self.base)))
-        reach = sign * self.base * self.length
+        own, error = float(np.mean(self.base)), float(np.mean(self.error))
+        which = self.base if abs(own) >= abs(error) else self.error
+        reach = math.copysign(1.0, float(np.mean(which))) * which * self.length
         steeper = (self.other - self.base) * self.length
-        if not np.any(np.abs(self.shift) > 1e-9) and not np.any(np.abs(steeper) > 1e-9):
-            return 0.0, 1.0
         within = [t_test(reach - way * d) for d in (self.shift, steeper) for way in (1, -1)]  # fmt: skip
         beyond = [t_test(way * d - reach) for d in (self.shift, steeper) for way in (1, -1)]  # fmt: skip
-        keeps, turned = t_test(sign * self.other), t_test(-sign * self.other)
-        return max(*within, keeps), min(1.0, 5 * min(*beyond, turned))
+        return max(within), min(1.0, 5 * min(*beyond, self.turning))
 
 
-def _moved(claims, pair):
+def _moved(claims, networks, pair):
+    log_risk = log_error(claims.risk, networks["test_size"])
     x = list(np.log(pair.sizes))
-    base, other, shift, curves = [], [], [], ([], [])
+    base, other, shift, error, curves = [], [], [], [], ([], [])
     for seed, rows in pair.base.items():
         theirs = pair.other[seed]
         both = claims.quantity[rows], claims.quantity[theirs]
-        if not all(np.isfinite(v).all() for v in both):
+        if not all(np.isfinite(v).all() for v in (*both, log_risk[rows])):
             continue
+        error.append(slope(x, list(log_risk[rows])))
         base.append(slope(x, list(both[0])))
         other.append(slope(x, list(both[1])))
         shift.append(float(np.mean(both[1] - both[0])))
@@ -183,7 +211,7 @@ def _moved(claims, pair):
     if len(base) < LEAST_SEEDS:
         return None
     return Moved(
-        pair, np.array(base), np.array(other), np.array(shift), x[-1] - x[0],
+        pair, np.array(base), np.array(other), np.array(shift), np.array(error), x[-1] - x[0],
         (np.mean(curves[0], axis=0), np.mean(curves[1], axis=0)),
     )  # fmt: skip
 
@@ -199,18 +227,22 @@ def networks_of(networks: Networks) -> np.ndarray:
 
 def judge(claims: Claims, networks: Networks) -> Finding:
     """A `Finding`."""
+    if claims.ordinal:
+        return only_an_order(claims)
     every = pairs(networks)
     if not every:
         return undecided(
             "There are no two recipes of training whose errors agree, with as many sizes."
         )
-    found = [m for m in (_moved(claims, pair) for pair in every) if m is not None]
+    moved = (_moved(claims, networks, pair) for pair in every)
+    found = [m for m in moved if m is not None]
     if not found:
         return not_available(claims)
-    worst = max(found, key=lambda m: math.inf if m.turns else m.share)
+    worst = max(found, key=lambda m: m.share)
     tests = [m.tests() for m in found]
-    score = 0.0 if worst.turns else max(0.0, 1 - worst.share)
-    turned = [m.pair.name for m in found if m.turns]
+    score = max(0.0, 1 - worst.share)
+    turned = [m.pair.name for m in found if m.turning < TURNS]
+    passing = max(p for p, _ in tests) if len(found) == len(every) else 1.0
     low, high = t_interval(np.maximum(
         np.abs(worst.shift), np.abs(worst.other - worst.base) * worst.length))  # fmt: skip
     sentence = (
@@ -220,14 +252,13 @@ def judge(claims: Claims, networks: Networks) -> Finding:
     )
     if turned:
         sentence += f" The slope's sign turns with {', '.join(turned)}."
-    reach = abs(float(np.mean(worst.base))) * worst.length
-    ends = (None, None)
-    if not worst.turns and reach > 0 and low is not None and high is not None:
+    reach, ends = worst.reach, (None, None)
+    if reach > 0 and low is not None and high is not None:
         ends = max(0.0, 1 - high / reach), min(1.0, max(0.0, 1 - low / reach))
     tens = math.log(10)
     return Finding(
         score, sentence, *ends,
-        max(p for p, _ in tests), min(1.0, len(found) * min(p for _, p in tests)),
+        passing, min(1.0, len(found) * min(p for _, p in tests)),
         numbers={
             m.pair.name: f"slope {np.mean(m.base):+.2f} to {np.mean(m.other):+.2f}, moved by "
             f"{number(m.share)} of the range" for m in found

@@ -8,10 +8,11 @@ exp(|b - e| X).
   score = exp(-|b - e| X) of the line where this is least: 1 if the bound moves exactly as the
   error does, 1/10 if its ratio to the error changes tenfold along the axis.
 
-  verdict: where the error moves (its slope's 95% interval leaves out 0, and the error changes by
-  a quarter or more), a line is passed if b has the sign of e and at least half its size, and
-  failed if not; where it does not move, passed if exp(|b - e| X) is below 2, and failed if above;
-  each by t-tests over seeds. The bound passes if it passes every line (intersection-union), and
+  verdict: where the error moves, by a quarter or more along the axis, a line is passed if b / e is
+  between 1/2 and 2, and failed if not; where it does not move, passed if exp(|b - e| X) is below
+  2, and failed if above; where the 95% interval of the error's change leaves both possible, both
+  must hold. Each is a t-test over seeds. The bound passes if it passes every line
+  (intersection-union; a line on which it is not available or not finite cannot be passed), and
   fails if it fails one (Bonferroni's correction for the number of lines).
 """
 
@@ -31,6 +32,7 @@ from experiments.report_card.trials.trial import (
     Trial,
     figure,
     not_available,
+    only_an_order,
     points,
     t_test,
     undecided,
@@ -39,7 +41,7 @@ from experiments.report_card.trials.trial import (
 FORMULA = (__doc__ or "").partition("\n\n")[2].strip()
 LEAST_VALUES = 2  # of an axis
 MOVES = math.log(1.25)  # an error that changes less stands still
-SHARE = 0.5  # of the error's growth that a bound must show
+SHARE = 0.5  # of the error's growth that a bound must show, and 1 / SHARE at most
 DRIFT = math.log(2.0)  # that a bound may show where the error stands still
 
 
@@ -92,7 +94,8 @@ def _lines(networks, axis):
     found = []
     for key, rows in groups.items():
         longest = max(n for k, n in lengths.items() if k[0] == key[0])
-        if lengths[key] == longest >= LEAST_VALUES:
+        # A value at which no network reached its margin does not cost the line.
+        if lengths[key] >= max(LEAST_VALUES, longest - (longest > 4)):
             recipe = dict(zip(others, key[1:], strict=True))
             found.append(Line(_named(key[0], recipe), np.array(rows)))
     return found
@@ -171,19 +174,34 @@ class Along:
         return math.exp(-max(abs(low), abs(high))), math.exp(-nearest)
 
     @property
-    def error_moves(self) -> bool:
-        """Whether the error changes along the axis, by a quarter or more."""
+    def error_change(self) -> tuple[float, float]:
+        """The 95% interval of how much the error's logarithm changes along the axis."""
         low, high = t_interval(self.error)
-        if low is None or high is None or low <= 0 <= high:
-            return False
-        return abs(float(np.mean(self.error))) * self.length >= MOVES
+        if low is None or high is None:
+            return 0.0, math.inf
+        nearest = 0.0 if low <= 0 <= high else min(abs(low), abs(high))
+        return nearest * self.length, max(abs(low), abs(high)) * self.length
 
     def tests(self) -> tuple[float, float]:
         """p-values of the hypotheses that it does not pass, and that it does not fail."""
-        if self.error_moves:
-            sign = math.copysign(1.0, float(np.mean(self.error)))
-            ahead = sign * (self.bound - SHARE * self.error)
-            return t_test(ahead), t_test(-ahead)
+        low, high = self.error_change
+        found = []
+        if high >= MOVES:
+            found.append(self._tests_of_pace())
+        if low < MOVES:
+            found.append(self._tests_of_rest())
+        return max(p for p, _ in found), max(p for _, p in found)
+
+    def _tests_of_pace(self):
+        """Where the error moves: is b / e between 1/2 and 2?"""
+        sign = math.copysign(1.0, float(np.mean(self.error)))
+        slow = sign * (self.bound - SHARE * self.error)
+        fast = sign * (self.error / SHARE - self.bound)
+        passing = max(t_test(slow), t_test(fast))
+        return passing, min(1.0, 2 * min(t_test(-slow), t_test(-fast)))
+
+    def _tests_of_rest(self):
+        """Where it stands still: does the bound, too?"""
         within = max(t_test(DRIFT - self.drift), t_test(DRIFT + self.drift))
         beyond = min(t_test(self.drift - DRIFT), t_test(-self.drift - DRIFT))
         return within, min(1.0, 2 * beyond)
@@ -232,6 +250,8 @@ def judge(
       axes: the settings that are varied.
       looked_at: what the lines are along, in words.
     """
+    if claims.ordinal:
+        return only_an_order(claims)
     every = [(axis, line) for axis in axes for line in lines(networks, axis.name)]
     if not every:
         return undecided(f"No networks differ in {looked_at} alone.")
@@ -245,14 +265,26 @@ def judge(
             f"Fewer than {LEAST_SEEDS} seeds with a finite value at every {looked_at}."
         )
     passing = max(one.tests()[0] for _, one in known)
+    lost = [
+        line.name for axis, line in every if not any(o.line is line for _, o in known)
+    ]
+    if lost:
+        passing = 1.0
     failing = min(1.0, len(known) * min(one.tests()[1] for _, one in known))
     axis, worst = min(known, key=lambda pair: pair[1].score)
     low, high = worst.interval
     return Finding(
-        worst.score, _sentence(axis, worst, len(known)), low, high, passing, failing,
+        worst.score, _sentence(axis, worst, len(known)) + _without(lost), low, high, passing, failing,
         numbers={_label(axis, one, len(axes)): _text(one) for axis, one in known},
         figure=_figure(claims, axis, worst),
     )  # fmt: skip
+
+
+def _without(lost):
+    """On which lines nothing can be said."""
+    if not lost:
+        return ""
+    return f" Not available, or not finite for enough seeds: {'; '.join(lost)}."
 
 
 def _label(axis, one, axes):

@@ -7,7 +7,8 @@ rescaled, a layer rescaled, hidden units permuted.
   score = exp(-moved) of the kind that moves it most: 1/10 if it can be moved tenfold.
 
   verdict: it passes if 95% of the twins are within 1%, and, where the value is an estimate, three
-  of its standard errors; else it fails. Nothing is tested: a measure is a function.
+  of its standard errors; else it fails. A twin that has no value where the network has one is
+  moved. Nothing is tested: a measure is a function.
 """
 
 import math
@@ -23,12 +24,14 @@ from experiments.report_card.trials.trial import (
     Trial,
     figure,
     not_available,
+    only_an_order,
     points,
     undecided,
 )
 
 WITHIN = 0.01
 SHARE = 0.95
+FARTHEST = 700.0  # of ln measure, for what is infinite
 
 
 def twins(networks: Networks) -> list[tuple[str, int, int]]:
@@ -55,6 +58,8 @@ def networks_of(networks: Networks) -> np.ndarray:
 
 def judge(claims: Claims, networks: Networks) -> Finding:
     """A `Finding` without p-values."""
+    if claims.ordinal:
+        return only_an_order(claims)
     every = twins(networks)
     if not every:
         return undecided("There are no twins among these networks.")
@@ -62,33 +67,38 @@ def judge(claims: Claims, networks: Networks) -> Finding:
     within = []
     for kind, row, original in every:
         values = claims.quantity[[row, original]]
-        if not np.isfinite(values).all():
+        if not np.isfinite(values[1]):
             continue
         move = float(values[0] - values[1])
+        move = move if math.isfinite(move) else math.copysign(FARTHEST, move)
         moves.setdefault(kind, []).append(move)
         allowed = WITHIN
-        if claims.standard_error is not None and claims.value[original]:
+        if claims.standard_error is not None and claims.value[original] > 0:
             errors = claims.standard_error[[row, original]]
             allowed += 3 * float(np.hypot(*errors)) / abs(claims.value[original])
         within.append(abs(move) <= allowed)
     if not within:
         return not_available(claims)
-    moved = {kind: float(np.mean(np.abs(own))) for kind, own in moves.items()}
+    moved = {
+        kind: min(FARTHEST, float(np.mean(np.abs(own)))) for kind, own in moves.items()
+    }
     worst = max(moved, key=lambda kind: moved[kind])
     share = float(np.mean(within))
-    low, high = (math.exp(f(moves[worst])) for f in (min, max))
+    low, high = (
+        math.exp(max(-FARTHEST, min(FARTHEST, f(moves[worst])))) for f in (min, max)
+    )
     if share >= SHARE:
         sentence = f"{share:.0%} of {len(within)} twins have the network's value."
     else:
         sentence = (
-            f"{worst.replace('_', ' ')} moves it by a factor of {number(math.exp(min(moved[worst], 700)))} "
+            f"{worst.replace('_', ' ')} moves it by a factor of {number(math.exp(moved[worst]))} "
             f"(between {number(low)} and {number(high)}), and the function is the same."
         )
     kinds = list(moves)
     return Finding(
         math.exp(-moved[worst]), sentence, verdict=PASSES if share >= SHARE else FAILS,
         numbers={
-            kind.replace("_", " "): f"by a factor of {number(math.exp(min(moved[kind], 700)))}"
+            kind.replace("_", " "): f"by a factor of {number(math.exp(moved[kind]))}"
             for kind in kinds
         },
         figure=figure("twins", "factor, log10", [

@@ -3,10 +3,11 @@
   score = mean over networks of max(0, (g - B) / (g - R)) with B the bound, R the error of the
   network it speaks of and g = 1 - 1/C the error of guessing among C classes: 1 if it is the
   error, 0 if it says no more than that one can guess. Networks whose error is that of guessing
-  (random labels) are left out. The interval is the t-interval over seeds.
+  (random labels) are left out, and so are settings that not all seeds have. Where it is not
+  available it says nothing. The interval is the t-interval over seeds.
 
   verdict: it passes if it is below g for more than half of the networks, and fails if for fewer,
-  each by a t-test of the share over seeds.
+  each by a t-test of the share over seeds, whose spread is a binomial's at least.
 
 Beside it stands what anybody has for free: the hold-out bound, on as many held-out examples.
 """
@@ -15,6 +16,7 @@ import numpy as np
 
 from experiments.lab.report import number
 from experiments.lab.statistics import t_interval
+from experiments.report_card import suite
 from experiments.report_card.claims import Claims, Networks
 from experiments.report_card.trials.trial import (
     LEAST_SEEDS,
@@ -24,6 +26,7 @@ from experiments.report_card.trials.trial import (
     no_claim,
     not_available,
     points,
+    share_spread,
     t_test,
     undecided,
 )
@@ -38,6 +41,22 @@ def networks_of(networks: Networks) -> np.ndarray:
     return networks.usable & (guessing - networks["noisy_test_error"] > LEAST_ROOM)
 
 
+def _balanced(networks):
+    """Of `networks_of` those whose setting all seeds of their source have: places."""
+    rows = np.flatnonzero(networks_of(networks))
+    names = [n for n in ("source", "m", *suite.AXES) if n in networks.columns]
+    settings: dict[tuple, list[int]] = {}
+    for row in rows:
+        settings.setdefault(tuple(networks[n][row] for n in names), []).append(row)
+    seeds: dict[str, set] = {}
+    for key, own in settings.items():
+        seeds.setdefault(str(key[0]), set()).update(networks["seed"][own])
+    whole = [
+        own for key, own in settings.items() if len(own) == len(seeds[str(key[0])])
+    ]
+    return np.array(sorted(row for own in whole for row in own), int)
+
+
 def _holdout(wrong, size):
     """The exact binomial bound (Clopper & Pearson 1934) on an error, from held-out examples."""
     from scipy import special  # slow to import
@@ -50,19 +69,21 @@ def judge(claims: Claims, networks: Networks) -> Finding:
     if not claims.is_certificate:
         return no_claim(f"It is {claims.status}: its size is not that of an error.")
     known = claims.known & ~np.isnan(claims.value)
-    rows = np.flatnonzero(networks_of(networks) & known)
-    if not len(rows):
+    rows = networks.once("tightness", _balanced)
+    if not known[rows].any():
         return not_available(claims)
     guessing = 1 - 1 / networks["classes"][rows]
-    value, risk = claims.value[rows], claims.risk[rows]
+    value = np.where(known[rows], claims.value[rows], np.inf)
+    risk = np.where(known[rows], claims.risk[rows], networks["noisy_test_error"][rows])
     room = np.maximum(guessing - risk, LEAST_ROOM)
     used = np.clip((guessing - value) / room, 0, 1)
     says = value < guessing
-    seeds = networks["seed"][rows]
+    seeds = networks.repetition[rows]
     of_seeds = [seeds == seed for seed in np.unique(seeds)]
     if len(of_seeds) < LEAST_SEEDS:
         return undecided(f"There are {len(of_seeds)} seeds; {LEAST_SEEDS} are needed.")
     shares = np.array([says[own].mean() for own in of_seeds])
+    spread = share_spread(float(says.mean()), len(rows) / len(of_seeds))
     low, high = t_interval([float(used[own].mean()) for own in of_seeds])
     size = networks["test_size"][rows]
     free = _holdout(networks["noisy_test_wrong"][rows], size)
@@ -77,7 +98,7 @@ def judge(claims: Claims, networks: Networks) -> Finding:
     return Finding(
         score, sentence,
         None if low is None else max(0.0, low), None if high is None else min(1.0, high),
-        t_test(shares - 0.5), t_test(0.5 - shares),
+        t_test(shares - 0.5, spread), t_test(0.5 - shares, spread),
         numbers={
             "least": number(float(value.min())), "median": number(float(np.median(value))),
             "median error": number(float(np.median(risk))),

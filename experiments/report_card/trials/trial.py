@@ -74,25 +74,45 @@ def undecided(why: str) -> Finding:
     return Finding(None, why, verdict=UNDECIDED)
 
 
+def only_an_order(claims: Claims) -> Finding:
+    """The bound has no zero: neither its growth nor a factor means anything."""
+    del claims
+    return no_claim(
+        "Its order alone says something: it has no zero, and no exponent of growth."
+    )
+
+
 def not_available(claims: Claims) -> Finding:
     """The bound cannot be had of any of the networks that the trial looks at."""
     return undecided(f"Not available: {claims.reason or 'of none of these networks'}.")
 
 
-def t_test(values: Sequence[float]) -> float:
+def t_test(values: Sequence[float], least_spread: float = 0.0) -> float:
     """p-value of the hypothesis that the mean of independent values is <= 0.
 
     Student's, one-sided. Values that do not differ have no error: 0 or 1, 1/2 at 0.
+
+    Args:
+      values: one a seed.
+      least_spread: a standard deviation that they have at least, `share_spread` where they are
+        shares of few networks, which may agree by chance.
     """
     from scipy import special  # slow to import
 
     values = np.asarray(values, float)
     n, mean = len(values), float(np.mean(values))
     spread = float(np.std(values, ddof=1)) if n > 1 else 0.0
+    spread = max(spread, least_spread)
     # What rounding alone makes of equal values is no spread.
     if spread <= 1e-12 * max(1.0, float(np.abs(values).max())):
         return 0.5 if abs(mean) <= 1e-12 else float(mean < 0)
     return float(special.stdtr(n - 1, -mean / (spread / math.sqrt(n))))
+
+
+def share_spread(share: float, count: float) -> float:
+    """The standard deviation of a share of `count` things, Laplace's rule for the probability."""
+    probability = (share * count + 1) / (count + 2)
+    return math.sqrt(probability * (1 - probability) / count)
 
 
 def figure(
