@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import bounds
-from experiments.lab import plugins, program, report, run_folder
+from experiments.lab import network_rows, plugins, program, report, run_folder
 from experiments.lab.bound_settings import with_bounds
 from experiments.lab.figures import Drawing
 from experiments.lab.measuring import Arrays
@@ -115,7 +115,9 @@ class ReportCard(Program):
     def _joined(self, table, config, added):
         """The table with the networks of run folders, which has what the bounds ask for."""
         table = folders.joined(table, added)
-        claims.check_groups(table, config.bounds, MINUTES.get(config.suite, "minutes"))
+        claims.check_groups(
+            table, config.bounds, MINUTES.get(table.about["suite"], "minutes")
+        )
         return table
 
     def check_folder(self, study: CardStudy, out: Path) -> None:
@@ -263,7 +265,7 @@ def _made_before(config, out):
     stored = run_folder.stored(out)
     names = stored["settings"].get("bounds", [])
     lacks = not all(n in bounds.BOUNDS for n in names) or (
-        set(bounds.needs(config.bounds)) - set(bounds.needs(names))
+        {*bounds.needs(config.bounds)} - {*network_rows.GROUPS, *bounds.needs(names)}
     )
     is_other = plugins.load(config.plugin).sha256 != stored["plugin_sha256"]
     if not lacks and not is_other:
@@ -290,7 +292,7 @@ def _other_card(folder):
             f"{card.VERSION}; make it again"
         )
     try:
-        card.changes(found, found)
+        card.changes(found, found | {"bounds": {**found["bounds"]}})
     except (KeyError, TypeError, AttributeError) as error:
         raise Refusal(
             f"--compare={folder}: its card.json is no card ({type(error).__name__}: {error}); "
