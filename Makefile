@@ -6,13 +6,15 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEMO := runs/demo
 FAILURE := runs/uc_failure
 
+CARD := runs/card
 LIBRARY := runs/library
 
-.PHONY: demo test slow bench device-check library lint clean
+.PHONY: demo card test slow bench device-check library lint clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo   both experiments of the paper, in small, in two minutes"
+	@echo "make demo   both experiments of the paper, in small, and a report card, in three minutes"
+	@echo "make card   the report card: every bound in every trial, from the table that comes with it"
 	@echo "make test   the tests and the linter"
 	@echo "make slow   the tests that take minutes"
 	@echo "make bench  speed, as ratios against PyTorch and numpy (installs PyTorch)"
@@ -42,6 +44,12 @@ demo: $(VENV)/.installed
 	  $(if $(wildcard $(DEMO)/config.json),--resume)
 	$(BIN)/python -m experiments.uc_failure --preset=demo --out=$(FAILURE) \
 	  $(if $(wildcard $(FAILURE)/config.json),--resume)
+	$(BIN)/python -m experiments.report_card --suite=quick --out=$(CARD)_quick \
+	  $(if $(wildcard $(CARD)_quick/config.json),--resume)
+
+card: $(VENV)/.installed
+	$(BIN)/python -m experiments.report_card --out=$(CARD) \
+	  $(if $(wildcard $(CARD)/config.json),--resume)
 
 test: $(VENV)/.installed-test lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal

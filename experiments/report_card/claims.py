@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,16 @@ class Networks:
     def __len__(self) -> int:
         """N."""
         return len(self.columns["m"])
+
+    @functools.cached_property
+    def _found(self) -> dict[Hashable, Any]:
+        return {}
+
+    def once(self, key: Hashable, find: Callable[["Networks"], Any]) -> Any:
+        """`find(self)`, found once: what a trial looks at is the same for every bound."""
+        if key not in self._found:
+            self._found[key] = find(self)
+        return self._found[key]
 
     @functools.cached_property
     def usable(self) -> np.ndarray:

@@ -59,7 +59,6 @@ function ofCell(name, trial, cell) {
   const interval = low && high ? ` [${low}, ${high}]` : "";
   const facts = [
     ["score", (score || "none") + interval],
-    ["how it is made", make("code", formula)],
     ["networks", networks],
     ...Object.entries(cell.numbers),
   ];
@@ -67,9 +66,10 @@ function ofCell(name, trial, cell) {
     make("p", make("b", `${title}. `), question),
     make("p", chip(cell), " ", make("b", cell.verdict)),
     make("p", cell.sentence),
-    list(facts),
   ];
   if (cell.figure) parts.push(plot(cell.figure, panel.querySelector("header").clientWidth));
+  const paragraphs = formula.split(/\n\s*\n/).map((text) => make("p", text));
+  parts.push(list(facts), make("h3", "How score and verdict are made"), ...paragraphs);
   const names = [...trials.keys()];
   const [before, after] = [-1, 1].map((step) => names[names.indexOf(trial) + step]);
   const nav = make("nav", link([name], "all trials of this bound"));

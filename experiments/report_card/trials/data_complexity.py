@@ -44,6 +44,10 @@ class Pair:
 
 def pairs(networks: Networks) -> list[Pair]:
     """The pairs of data sets whose errors differ."""
+    return networks.once("data_complexity", _pairs)
+
+
+def _pairs(networks):
     groups: dict[tuple, dict[str, dict[int, int]]] = {}
     for row in np.flatnonzero(networks.usable):
         place = tuple(networks[n][row] for n in SAME)

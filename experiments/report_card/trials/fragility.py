@@ -56,6 +56,10 @@ class Pair:
 
 def pairs(networks: Networks) -> list[Pair]:
     """Recipes whose test errors agree with the base's within their intervals."""
+    return networks.once("fragility", _pairs)
+
+
+def _pairs(networks):
     others = [n for n in suite.AXES if n not in TRAINING]
     groups: dict[tuple, dict[tuple, dict[int, dict[int, int]]]] = {}
     for row in np.flatnonzero(networks.usable):

@@ -78,6 +78,10 @@ def lines(networks: Networks, axis: str) -> list[Line]:
 
     Of one group of networks that agree in all else, those that reached their margin.
     """
+    return networks.once(("lines", axis), lambda of: _lines(of, axis))
+
+
+def _lines(networks, axis):
     others = [n for n in ("m", *suite.AXES) if n != axis]
     groups: dict[tuple, list[int]] = {}
     for row in np.flatnonzero(networks.usable):

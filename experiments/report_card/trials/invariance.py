@@ -33,6 +33,10 @@ SHARE = 0.95
 
 def twins(networks: Networks) -> list[tuple[str, int, int]]:
     """(kind, row of the twin, row of the network) of networks that reached their margin."""
+    return networks.once("invariance", _twins)
+
+
+def _twins(networks):
     rows = {name: row for row, name in enumerate(networks["network"])}
     return [
         (str(networks["twin"][row]), int(row), rows[networks["twin_of"][row]])

@@ -73,6 +73,7 @@ def judge(claims: Claims, networks: Networks) -> Finding:
     information = criteria.conditional_mutual_information(measure, gap, settings)
     robust = criteria.robust_sign_error(measure, gap, settings, seeds, size)
     reversed_ = robust["kept"] and robust["worst"] > HALF
+    oracle = networks.once("ranking", _oracle)
     low, high = t_interval(of_seeds)
     passing = 1.0 if reversed_ else t_test(of_seeds)
     failing = t_test((HALF if reversed_ else 0.0) - of_seeds)
@@ -94,7 +95,7 @@ def judge(claims: Claims, networks: Networks) -> Finding:
             "Kendall's tau": f"{tau:+.3f}", "granulated tau": f"{whole:+.3f}",
             **{f"tau along {name}": f"{value:+.3f}" for name, value in psi.items()},
             "conditional mutual information": f"{information:.3f}",
-            "of an oracle that sees another test set": f"{_oracle(networks, block):.3f}",
+            "of an oracle that sees another test set": f"{oracle:.3f}",
             "sign error, mean and worst": f"{number(robust['mean'])}, {number(robust['worst'])}",
         },
         figure=figure("log10 of the measure", "error", [
@@ -105,19 +106,14 @@ def judge(claims: Claims, networks: Networks) -> Finding:
     )  # fmt: skip
 
 
-_ORACLES: dict[bytes, float] = {}
-
-
-def _oracle(networks, rows):
-    """The noise oracle's conditional mutual information; the same for all bounds."""
-    gap = networks["noisy_test_error"][rows]
-    key = gap.tobytes()
-    if key not in _ORACLES:
-        size = int(np.median(networks["test_size"][rows]))
-        _ORACLES[key] = criteria.cmi_noise_oracle(
-            gap, axes(networks, rows), size, np.random.default_rng(0)
-        )
-    return _ORACLES[key]
+def _oracle(networks):
+    """The noise oracle's conditional mutual information."""
+    rows = np.flatnonzero(networks_of(networks))
+    size = int(np.median(networks["test_size"][rows]))
+    return criteria.cmi_noise_oracle(
+        networks["noisy_test_error"][rows], axes(networks, rows), size,
+        np.random.default_rng(0),
+    )  # fmt: skip
 
 
 TRIAL = Trial(
