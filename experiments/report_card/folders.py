@@ -162,24 +162,24 @@ def note(table: Table, names: Sequence[str]) -> str:
     """
     needed = bounds.needs(names)
     now, sentences = definitions.of_groups(needed), []
-    for source, stored in {
-        "": table.about["definitions"], **table.about["added"]
-    }.items():  # fmt: skip
-        of = f" of {source}" if source else ""
+    sources = {"": table.about["definitions"], **table.about["added"]}
+    for source, stored in sources.items():
         older = [g for g in needed if stored.get(g, now[g]) != now[g]]
         if older:
             sentences.append(
-                f"{_groups(older)}{of} measured by another version of the code."
+                f"{_groups(older, source)} measured by another version of the code."
             )
         lacking = [g for g in needed if source and g not in stored]
         if lacking:
             sentences.append(
-                f"{_groups(lacking)}{of} not measured: bounds that ask for them say nothing of "
-                "its networks."
+                f"{_groups(lacking, source)} not measured: bounds that ask for them say nothing "
+                "of its networks."
             )
     return " ".join(sentences)
 
 
-def _groups(names):
-    shown = f"({', '.join(names[:4])}{', ...' if len(names) > 4 else ''})"
-    return f"1 group {shown} was" if len(names) == 1 else f"{len(names)} groups {shown} were"  # fmt: skip
+def _groups(names, source):
+    count = "1 group" if len(names) == 1 else f"{len(names)} groups"
+    shown = f"{count} ({', '.join(names[:4])}{', ...' if len(names) > 4 else ''})"
+    of = f" of {source}" if source else ""
+    return f"{shown}{of} {'was' if len(names) == 1 else 'were'}"

@@ -16,3 +16,9 @@ def made(tmp_path_factory):
 def carded(made, tmp_path_factory):
     """The run folder of a card of it; to be read only."""
     return small.card(tmp_path_factory.mktemp("carded") / "card", made)
+
+
+@pytest.fixture(scope="session")
+def spheres(tmp_path_factory):
+    """A user's run folder of `bounds_vs_samples`, 3 sizes and 3 seeds; to be read only."""
+    return small.spheres(tmp_path_factory.mktemp("user") / "spheres")

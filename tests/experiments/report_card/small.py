@@ -1,5 +1,7 @@
 """A suite small enough for tests, its table, and cards of it."""
 
+import dataclasses
+
 import pytest
 
 from experiments.lab.program import settings_of
@@ -78,8 +80,19 @@ def make(out, patch, blocks=BLOCKS, bounds=BOUNDS, **options):
         return tiny.run(config, out, make_table.PROGRAM, **options).path
 
 
-def card(out, table=None, /, program=program.PROGRAM, typed=None, **options):
+def spheres(out, **changes):
+    """The run folder of a user's `bounds_vs_samples`, networks of the suite's shape."""
+    own = {
+        "width": 8, "depth": 2, "biases": True, "dim": 10, "n_test": 200, "sizes": (16, 32, 64),
+        "seeds": 3, "draws": 1, "margin": 0.5, "max_epochs": 300, "save_weights": False,
+        "bounds": ("params",),
+    }  # fmt: skip
+    config = dataclasses.replace(tiny.TINY, **own | changes)
+    return tiny.run(config, out).path
+
+
+def card(out, table=None, /, typed=None, **options):
     """The run folder of a card of a table."""
     given = {"suite": "quick", "bounds": BOUNDS, "table": table and str(table)}
-    config = settings_of(program, None, typed=given | (typed or {}))
-    return tiny.run(config, out, program, **options).path
+    config = settings_of(program.PROGRAM, None, typed=given | (typed or {}))
+    return tiny.run(config, out, program.PROGRAM, **options).path

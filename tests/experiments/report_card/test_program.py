@@ -373,8 +373,6 @@ def test_the_command_refuses_in_one_line_with_exit_code_2(made, tmp_path):
     path = there / "table.npz"
     path.write_bytes(path.read_bytes()[:1000])
     calls = {
-        "there is no such bound": [f"--table={made}", "--bounds=nope"],
-        "Unknown command line flag": [f"--table={made}", "--trial=width"],
         "not as it was written": [f"--table={there}", "--bounds=params"],
         "the group largest,": [
             f"--table={made}", f"--plugin={plugin}", "--bounds=largest_2026",
