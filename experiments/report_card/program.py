@@ -121,7 +121,9 @@ class ReportCard(Program):
         return table
 
     def check_folder(self, study: CardStudy, out: Path) -> None:
-        """Raises a `Refusal` where a card would be compared with itself."""
+        """Raises a `Refusal` of itself to compare with, and of other bounds while it retrains."""
+        if study.config.retrain:
+            _made_before(study.config, out / NETWORKS)
         compare = study.config.compare
         if compare and Path(compare).resolve() == out.resolve():
             raise Refusal(
@@ -259,6 +261,9 @@ def _made_before(config, out):
     """(bounds to measure for, how to go on) with what there is of the networks.
 
     What is measured of finished ones is measured again if bounds ask for more.
+
+    Raises:
+      Refusal: they ask for more than what is being trained is to be measured for.
     """
     if not out.exists():
         return config.bounds, {}
@@ -270,9 +275,14 @@ def _made_before(config, out):
     is_other = plugins.load(config.plugin).sha256 != stored["plugin_sha256"]
     if not lacks and not is_other:
         return names, {"resume": True}
-    return config.bounds, (
-        {"redraw": True} if RunFolder(out).is_finished else {"resume": True}
-    )
+    if RunFolder(out).is_finished:
+        return config.bounds, {"redraw": True}
+    if lacks:
+        raise Refusal(
+            f"--out={out.parent}: its networks are not finished, and these bounds ask for more "
+            "than they are measured for; --resume it first"
+        )
+    return names, {"resume": True}
 
 
 def _other_card(folder):

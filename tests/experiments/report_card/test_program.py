@@ -305,6 +305,11 @@ def test_what_the_table_lacks_is_measured_by_retraining(made, retrained, monkeyp
             small.card(out, typed=given)
     assert not run_folder.RunFolder(out).is_finished
     assert not run_folder.RunFolder(out / "networks").is_finished
+    more = given | {"bounds": ("largest_2026", "zhou_2019_code")}
+    before = (out / "config.json").read_bytes()
+    with pytest.raises(Refusal, match=r"not finished.*--resume it first"):
+        small.card(out, typed=more, redraw=True)
+    assert (out / "config.json").read_bytes() == before
     small.card(out, typed=given, resume=True)
     found = read(out)
     assert set(found["bounds"]) == {"largest_2026", *REFERENCES}
@@ -328,8 +333,7 @@ def test_what_the_table_lacks_is_measured_by_retraining(made, retrained, monkeyp
     small.card(out, typed=given | {"bounds": ("largest_2026", "params")}, redraw=True)
     assert not calls
     assert kept.about == table.read(out / "networks" / "table").about
-    other = given | {"bounds": ("largest_2026", "zhou_2019_code")}
-    small.card(out, typed=other, redraw=True)
+    small.card(out, typed=more, redraw=True)
     assert "measure" in calls and "zhou_2019_code" in read(out)["bounds"]
     assert set(table.read(out / "networks" / "table").measured[0]) > set(
         kept.measured[0]
