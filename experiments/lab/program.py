@@ -331,7 +331,7 @@ def run(
             _reopen(program, study, folder, plugin, redraw)
         if not folder.is_finished:
             study = program.prepared(study, folder, layout, checkpoint_seconds)
-            with Progress() as progress:
+            with Progress(folder.progress) as progress:
                 _train_and_measure(
                     study, folder, redraw, layout, progress, checkpoint_seconds
                 )

@@ -1,8 +1,16 @@
-"""One live line on a sweep: runs finished, epochs, margin error, time left."""
+"""How a sweep goes: one live line on a terminal, and a small file that other shells read.
 
+The file says what is done, under way and left, and how long that takes; `experiments.status`
+shows it. It is written at most every `EVERY` seconds, and gone when the sweep is done.
+"""
+
+import contextlib
+import json
+import os
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +18,11 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
+EVERY = 2.0  # seconds between two writings
 
-def _clock(seconds):
+
+def clock(seconds: float | None) -> str:
+    """Seconds as m:ss or h:mm:ss; ? for what is not known."""
     if seconds is None:
         return "?"
     minutes, seconds = divmod(round(seconds), 60)
@@ -20,9 +31,14 @@ def _clock(seconds):
 
 
 class Progress:
-    """Shows how a sweep goes on a terminal; says nothing where there is none."""
+    """Shows how a sweep goes on a terminal, and writes it to a file.
 
-    def __init__(self):
+    Args:
+      path: of the file, or None.
+    """
+
+    def __init__(self, path: Path | None = None):
+        self._path, self._written = path, -EVERY
         console = Console(file=sys.stderr)
         self._bar = Bar(
             TextColumn("{task.description:>9}"),
@@ -45,9 +61,30 @@ class Progress:
     def _begin(self, name, total, waiting):
         self._began = time.monotonic()
         done = total - waiting
+        self._state = {
+            "doing": name,
+            "all": total,
+            "done": done,
+            "running": [],
+            "left": None,
+        }
+        self._write(at_once=True)
         self._task = self._bar.add_task(
             name, total=total, completed=done, now="compiling", eta="?"
         )
+
+    def _write(self, at_once=False, **news):
+        """Tells other shells; that this cannot be written stops nothing."""
+        self._state |= news
+        now = time.monotonic()
+        if self._path is None or (now - self._written < EVERY and not at_once):
+            return
+        self._written = now
+        aside = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        with contextlib.suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            aside.write_text(json.dumps(self._state | {"at": time.time()}))
+            os.replace(aside, self._path)
 
     def begin_training(self, runs: Sequence[Any], waiting: Any) -> None:
         """`runs` are all there are, `waiting` those not trained yet."""
@@ -74,12 +111,20 @@ class Progress:
             for run in tick.running[:2]
         )
         more = f" and {len(tick.running) - 2} more" if len(tick.running) > 2 else ""
+        left = self._left()
         self._bar.update(
             self._task,
             advance=len(tick.finished),
             now=now + more,
-            eta=_clock(self._left()),
+            eta=clock(left),
         )
+        running = [
+            {"run": run.name, "epoch": int(self._epochs[run])}
+            | ({} if error is None else {"margin_error": float(error)})
+            for run, error in ((run, self._waiting[run]) for run in tick.running)
+        ]
+        done = self._state["done"] + len(tick.finished)
+        self._write(running=running, left=left, done=done)
 
     def _left(self):
         """Seconds left if the other runs need as many epochs as those that ended so far."""
@@ -103,4 +148,5 @@ class Progress:
         self._left_to_measure -= count
         done = self._to_measure - self._left_to_measure
         eta = self._left_to_measure * (time.monotonic() - self._began) / done
-        self._bar.update(self._task, advance=count, now="", eta=_clock(eta))
+        self._bar.update(self._task, advance=count, now="", eta=clock(eta))
+        self._write(left=eta, done=self._state["done"] + count)

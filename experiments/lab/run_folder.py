@@ -398,6 +398,7 @@ class RunFolder:
         self.path = Path(out)
         self.checkpoints = self.path / "checkpoints" / "unfinished"
         self.trained = self.path / "checkpoints" / "trained"
+        self.progress = self.path / "checkpoints" / "progress.json"
         self.measured = self.path / "measured"
         self.samples = self.path / "samples"
         self.weights = self.path / "weights"
@@ -409,6 +410,19 @@ class RunFolder:
 
     def __exit__(self, *_: Any) -> None:
         self.close()
+
+    @property
+    def is_worked_on(self) -> bool:
+        """Whether a process has it now; False where the file system has no locks."""
+        lock = filelock.FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            return True
+        except OSError:
+            return False
+        lock.release()
+        return False
 
     def close(self) -> None:
         """Lets others work on it."""

@@ -1,0 +1,84 @@
+"""The command: `python -m experiments.status FOLDER ...`."""
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from experiments.lab import run_folder
+from experiments.lab.command_line import refuse
+from experiments.lab.progress import clock
+from experiments.lab.refusals import Refusal
+from experiments.lab.run_folder import RunFolder
+
+SHOWN = 8  # runs under way
+USAGE = (
+    "python -m experiments.status FOLDER [FOLDER ...]: how far is it, and how long yet?"
+)
+
+
+def lines(out: str) -> list[str]:
+    """What there is to say of a run folder, one thing a line.
+
+    Raises:
+      Refusal: it is no run folder.
+    """
+    try:
+        stored = run_folder.stored(out)
+    except run_folder.Damaged:
+        raise
+    except Refusal as error:
+        raise Refusal(f"{out}: no run folder; name one") from error
+    folder, head = RunFolder(out), f"{out}: {stored['program']}"
+    if folder.is_finished:
+        return [f"{head}, finished; the report is {folder.path / 'report.html'}"]
+    is_worked_on = folder.is_worked_on
+    if not folder.progress.is_file():
+        doing = "begun" if is_worked_on else "stopped before it began; --resume goes on"
+        return [f"{head}, {doing}"]
+    return _under_way(head, json.loads(folder.progress.read_text()), is_worked_on)
+
+
+def _under_way(head: str, state: Mapping[str, Any], is_worked_on: bool) -> list[str]:
+    running = state["running"] if is_worked_on else []
+    waiting = state["all"] - state["done"] - len(running)
+    text = f"{head}, {state['doing']}: {state['done']} of {state['all']} done"
+    text += f", {len(running)} under way" if running else ""
+    text += f", {waiting} wait"
+    ago = time.time() - state["at"]
+    if not is_worked_on:
+        return [f"{text}; stopped {clock(ago)} ago; --resume goes on"]
+    left = state["left"]
+    text += (
+        "; time left not known yet" if left is None else f"; about {clock(left)} left"
+    )
+    found = [f"{text} (as of {clock(ago)} ago)"]
+    for run in running[:SHOWN]:
+        error = run.get("margin_error")
+        shown = "" if error is None else f", margin error {error:.3f}"
+        found.append(f"  {run['run']}: epoch {run['epoch']}{shown}")
+    if len(running) > SHOWN:
+        found.append(f"  and {len(running) - SHOWN} more")
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Prints the status of each folder named; exit code 2 after one line on what is wrong."""
+    folders = sys.argv[1:] if argv is None else list(argv)
+    if {"--help", "-h", "-help"} & set(folders):
+        print(USAGE)
+        return
+    flags = [word for word in folders if word.startswith("-")]
+    if not folders or flags:
+        what = f"{flags[0]}: not a flag" if flags else "no folder"
+        refuse(f"{what}; write {USAGE.partition(':')[0]}")
+    try:
+        for out in folders:
+            print("\n".join(lines(out)))
+    except Refusal as refusal:
+        refuse(str(refusal))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""Another shell sees how far a run folder is: begun, under way, stopped, finished."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from experiments.lab.progress import Progress
+from experiments.lab.run_folder import RunFolder
+from experiments.status.__main__ import lines, main
+from tests.experiments.tiny import TINY
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """A folder that this process works on."""
+    with RunFolder.create(tmp_path / "out", "bounds_vs_samples", TINY, None) as folder:
+        yield folder
+
+
+def test_begun_under_way_and_stopped(begun):
+    out = str(begun.path)
+    assert lines(out) == [f"{out}: bounds_vs_samples, begun"]
+    state = {
+        "doing": "training", "all": 12, "done": 5, "left": 125.0, "at": time.time(),
+        "running": [{"run": "m16_seed0", "epoch": 7, "margin_error": 0.25}, {"run": "m32_seed0", "epoch": 1}],
+    }  # fmt: skip
+    begun.progress.parent.mkdir(parents=True, exist_ok=True)
+    begun.progress.write_text(json.dumps(state))
+    # Another process asks: the lock is this one's.
+    command = [sys.executable, "-m", "experiments.status", out]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    head, first, second = said.stdout.splitlines()
+    assert head.startswith(
+        f"{out}: bounds_vs_samples, training: 5 of 12 done, 2 under way, 5 wait; about 2:05 left"
+    )
+    assert first == "  m16_seed0: epoch 7, margin error 0.250"
+    assert second == "  m32_seed0: epoch 1"
+    begun.close()
+    (only,) = lines(out)
+    assert "5 of 12 done, 7 wait; stopped" in only and "--resume goes on" in only
+
+
+def test_progress_counts_what_is_done(tmp_path):
+    path = tmp_path / "progress.json"
+    with Progress(path) as progress:
+        progress.begin_measuring(10, 8)
+        assert json.loads(path.read_text())["done"] == 2
+        progress._written = -1e9  # as if some seconds had passed
+        progress.measured(3)
+        state = json.loads(path.read_text())
+    assert (state["doing"], state["all"], state["done"]) == ("measuring", 10, 5)
+    assert state["left"] >= 0
+
+
+def test_that_it_cannot_be_written_stops_nothing(tmp_path):
+    (tmp_path / "file").touch()
+    with Progress(tmp_path / "file" / "progress.json") as progress:
+        progress.begin_measuring(2, 2)
+        progress.measured(1)
+
+
+@pytest.mark.parametrize(
+    "argv, said",
+    [
+        ([], "no folder"),
+        (["--out=x"], "--out=x: not a flag"),
+        (["nowhere"], "nowhere: no run folder; name one"),
+    ],
+)
+def test_what_is_no_folder_is_refused_in_a_line(argv, said, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(argv)
+    error = capsys.readouterr().err
+    assert ended.value.code == 2 and said in error and error.count("\n") == 1
