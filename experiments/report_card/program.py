@@ -165,7 +165,9 @@ class ReportCard(Program):
 
     def summary(self, of: CardStudy, rows: Mapping[str, Rows]) -> dict[str, Any]:
         """The answer, verdicts by trial, and what has changed."""
-        found = of.card
+        found, compared = of.card, of.config.compare
+        if of.before is not None and of.before.get("suite") != found["suite"]:
+            compared += f", of the suite {of.before.get('suite')}"
         return {
             "suite": found["suite"],
             "made": found["made"],
@@ -181,7 +183,7 @@ class ReportCard(Program):
                 }
                 for name in TRIALS
             },
-            "compared_with": of.config.compare,
+            "compared_with": compared,
             "changes": rows["changes"],
         }
 

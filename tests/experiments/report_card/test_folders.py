@@ -83,9 +83,9 @@ def test_the_networks_are_those_of_results_csv(spheres):
 def test_two_folders_of_one_name_are_told_apart_and_first_draws_count(
     tmp_path, spheres, made
 ):
-    other = small.spheres(tmp_path / "spheres", seed=5, draws=2)
+    other = small.spheres(tmp_path / "spheres", seed=5, draws=2, sizes=(16, 32))
     both = folders.read([str(spheres), str(other)])
-    assert [len(one.networks) for one in both] == [9, 9]
+    assert [len(one.networks) for one in both] == [9, 6]
     networks = Networks.of(folders.joined(table.read(made / "table"), both).networks)
     assert set(networks["source"]) == {"", str(spheres), str(other)}
     assert len(set(networks["network"])) == len(networks)
@@ -103,7 +103,7 @@ def test_a_folder_counts_once(spheres, tmp_path, made):
 
 
 def test_what_no_trial_knows_makes_a_line_of_its_own(tmp_path, made):
-    folder = small.spheres(tmp_path / "swept", vary="radii=1:2,1:3")
+    folder = small.spheres(tmp_path / "swept", vary="radii=1:2,1:3", sizes=(16, 32))
     (one,) = folders.read([str(folder)])
     assert {n["source"] for n in one.networks} == {
         "swept, radii=1:2",

@@ -192,6 +192,11 @@ def test_two_cards_are_compared(made, carded, tmp_path, capsys):
         (small.BOUNDS[3], "", "there")
     ]
     assert f"1 changes since {other}" in capsys.readouterr().out
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / "card.json").write_text(json.dumps(read(other) | {"suite": "standard"}))
+    small.card(out, made, redraw=True, typed={"compare": str(bare)})
+    assert "bare, of the suite standard" in capsys.readouterr().out
     # Another seed: the random rows move, and nothing else.
     seeded = small.card(tmp_path / "s", made, typed={"seed": 1, "compare": str(carded)})
     moved = {row["bound"] for row in tiny.read(seeded, "changes")}
