@@ -46,6 +46,7 @@ class Subject:
       content: digest of all that decides what is measured: a network and its data, or the
         settings and data that it is trained from. What is stored of another is refused.
       shares: whose `shared` is the same.
+      is_narrowed: whether only some groups are measured, and what else is known is kept.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Subject:
     wide: bool = True
     content: str = ""
     shares: Hashable = None
+    is_narrowed: bool = False
 
     def definitions(self) -> dict[str, str]:
         """Part of what is measured (a group, or '' for all else) -> digest of its code."""
@@ -65,12 +67,29 @@ class Subject:
 
     def is_measured(self, folder: RunFolder) -> bool:
         """Whether a folder holds all that is asked of it, from the same, by the same code."""
+        return self.lacking(folder) == ()
+
+    def lacking(self, folder: RunFolder) -> tuple[str, ...] | None:
+        """The groups that a folder lacks, or has by older code; None where it is everything."""
         path = folder.measured_path(self.name)
         if not path.exists():
-            return False
+            return None
         arrays = run_folder.read_arrays(path)
-        parts = [f"{MADE_BY}{part}" for part in self.definitions()]
-        return not self._fault(arrays) and all(part in arrays for part in parts)
+        if MADE_FROM not in arrays or str(arrays[MADE_FROM]) != self.content:
+            return None
+        found = tuple(
+            part
+            for part, digest in self.definitions().items()
+            if str(arrays.get(f"{MADE_BY}{part}")) != digest
+        )
+        return None if "" in found else found
+
+    def narrowed(self, groups: tuple[str, ...]) -> "Subject":
+        """The same, of which only some groups are measured; what else is known is kept."""
+        narrow = dataclasses.replace(self.measure, groups=groups)
+        return dataclasses.replace(
+            self, measure=narrow, kind=(self.kind, groups), is_narrowed=True
+        )
 
     def read(self, folder: RunFolder) -> Arrays:
         """What was measured of it.
@@ -124,7 +143,13 @@ def measure(
       progress: told how it goes.
       again: measure all of them.
     """
-    waiting = [s for s in subjects if again or not s.is_measured(folder)]
+    waiting = []
+    for subject in subjects:
+        lacking = None if again else subject.lacking(folder)
+        if lacking is None:
+            waiting.append(subject)
+        elif lacking:
+            waiting.append(subject.narrowed(lacking))
     if not waiting:
         return
     progress.begin_measuring(len(subjects), len(waiting))
@@ -169,8 +194,21 @@ def _measure_sharing(subjects, program, reasons, trained, folder, layout, progre
             arrays[MADE_FROM] = np.array(subject.content)
             for part, digest in subject.definitions().items():
                 arrays[f"{MADE_BY}{part}"] = np.array(digest)
-            run_folder.write_arrays(folder.measured_path(subject.name), arrays)
+            path = folder.measured_path(subject.name)
+            if subject.is_narrowed:
+                older = run_folder.read_arrays(path)
+                arrays = _without(older, subject.measure.groups) | arrays
+            run_folder.write_arrays(path, arrays)
         progress.measured(len(batch))
+
+
+def _without(arrays, groups):
+    """Arrays but for those of some groups."""
+    return {
+        name: array
+        for name, array in arrays.items()
+        if name.removeprefix(MISSING).split("/")[0] not in groups
+    }
 
 
 def read(folder: RunFolder, subjects: Sequence[Subject]) -> list[Arrays]:

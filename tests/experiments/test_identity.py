@@ -148,6 +148,33 @@ def test_a_plugin_that_has_changed_measures_again_where_weights_are_kept(
     assert {row["value"] for row in read(out, "bounds")} == {"3.0"}
 
 
+def test_only_what_has_changed_is_measured_again(folder, tmp_path):
+    _, config = folder
+    config = dataclasses.replace(config, save_weights=True)
+    out = run(dataclasses.replace(config, sizes=(32,)), tmp_path / "out").path
+    files = sorted((out / "measured").glob("*.npz"))
+    true = {file: run_folder.read_arrays(file) for file in files}
+    # As if layers had been measured by older code, and all else were what it is not.
+    for file in files:
+        arrays = dict(true[file])
+        arrays["layers/frobenius"] = np.full_like(arrays["layers/frobenius"], 7.0)
+        arrays["made_by/layers"] = np.array("of another day")
+        arrays["task/input_norm_max"] = np.array(5.0)
+        run_folder.write_arrays(file, arrays)
+    (out / "report.html").unlink()  # as if it had been stopped before
+    run(dataclasses.replace(config, sizes=(32,)), out, resume=True)
+    for file in files:
+        arrays = run_folder.read_arrays(file)
+        assert set(arrays) == set(true[file])
+        for name, array in arrays.items():
+            if name == "task/input_norm_max":
+                assert array == 5
+            elif array.dtype.kind == "f":
+                np.testing.assert_allclose(array, true[file][name], rtol=1e-6)
+            else:
+                np.testing.assert_array_equal(array, true[file][name])
+
+
 def test_a_definition_is_what_code_says_not_how_it_is_explained(tmp_path):
     said = definitions._said
     plain = "def f(x):\n    return x + 1\n"
