@@ -220,7 +220,9 @@ def _likeness(arrays):
     """What networks have in common that are evaluated in one program."""
     layers = arrays["architecture/parameters"].shape[0]
     kinds = [int(arrays[f"architecture/{n}"]) for n in ("convolutions", "biases")]
-    return layers, *kinds, tuple(sorted(missing_of(arrays).items()))
+    # What one of them lacks none of them would have.
+    there = frozenset(n for n in arrays if n.partition("/")[0] in bounds.GROUPS)
+    return layers, *kinds, there, tuple(sorted(missing_of(arrays).items()))
 
 
 def _rows_of_alike(config, measured, rules, broken, delta):

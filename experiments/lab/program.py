@@ -108,6 +108,19 @@ class Program(abc.ABC):
           Refusal: the settings or the data cannot be used. No folder is touched.
         """
 
+    def check_folder(self, study: Any, out: Path) -> None:  # noqa: B027
+        """Raises a `Refusal` where a study will not do for a folder, which is not touched yet."""
+
+    def prepared(
+        self, study: Any, folder: RunFolder, layout: Layout, checkpoint_seconds: float
+    ) -> Any:
+        """The study, once what else it needs was made in its folder.
+
+        Called before anything is trained, and again by `--resume` and `--redraw`: it goes on
+        with what it finds.
+        """
+        return study
+
     @abc.abstractmethod
     def tables(self, study: Any, measured: Sequence[Arrays]) -> dict[str, Rows]:
         """name -> rows of `<name>.csv`, from what was measured."""
@@ -305,7 +318,9 @@ def run(
     settings.check(config)
     plugin = plugins.load(getattr(config, "plugin", None))
     study = _with_contents(program.study(config))
+    program.check_folder(study, Path(out))
     size = "" if resume or redraw else _size_of_weights(study, Path(out))
+    layout = layout or make_layout()
     with RunFolder.open(
         out, program.name, config, study.fingerprint, resume=resume, redraw=redraw,
         plugin_sha256=plugin.sha256,
@@ -315,11 +330,11 @@ def run(
         if resume or redraw:
             _reopen(program, study, folder, plugin, redraw)
         if not folder.is_finished:
+            study = program.prepared(study, folder, layout, checkpoint_seconds)
             with Progress(folder.progress) as progress:
                 _train_and_measure(
-                    study, folder, redraw, layout or make_layout(), progress,
-                    checkpoint_seconds,
-                )  # fmt: skip
+                    study, folder, redraw, layout, progress, checkpoint_seconds
+                )
             _write(program, study, folder, formats)
         folder.forget_checkpoints()
         folder.tidy_log()

@@ -3,104 +3,183 @@
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import bounds
 from experiments.bounds_vs_samples import PROGRAM
 from experiments.bounds_vs_samples.study import runs_of
-from experiments.lab import definitions, program, run_folder, settings
+from experiments.lab import (
+    definitions,
+    plugins,
+    program,
+    run_folder,
+    settings,
+    vary,
+)
+from experiments.lab.measuring import MADE_FROM, Arrays
 from experiments.lab.refusals import Refusal
-from experiments.lab.vary import variants
 from experiments.problems import PROBLEMS
 from experiments.report_card import suite
+from experiments.report_card import table as tables
 from experiments.report_card.networks import errors_of
 from experiments.report_card.table import Table, frozen
 
 
-def joined(table: Table, folders: Sequence[str]) -> Table:
-    """A table and the networks of run folders.
+@dataclasses.dataclass(frozen=True)
+class Added:
+    """The networks of one run folder.
+
+    Attributes:
+      name: what they are called after.
+      networks: settings and errors, a dict each.
+      measured: flat arrays `<group>/<field>`, a dict each.
+      contents: digest of what each was trained from.
+      definitions: group -> digest of the code that measured it.
+    """
+
+    name: str
+    networks: Sequence[Mapping[str, Any]]
+    measured: Sequence[Arrays]
+    contents: Sequence[str]
+    definitions: Mapping[str, str]
+
+    @property
+    def digest(self) -> str:
+        """Of all that is known of them."""
+        found = hashlib.sha256(repr(self.networks).encode())
+        for arrays in self.measured:
+            for name in sorted(arrays):
+                array = arrays[name]
+                found.update(f"{name} {array.dtype} {array.shape}".encode())
+                found.update(array.tobytes())
+        return found.hexdigest()
+
+
+def read(folders: Sequence[str]) -> list[Added]:
+    """The networks of run folders: the first draw of each.
 
     Args:
-      table: networks of a suite.
-      folders: of finished runs of `bounds_vs_samples`. The first draw of each network counts.
+      folders: of finished runs of `bounds_vs_samples`.
 
     Raises:
-      Refusal: a folder is of another program, not finished or damaged.
+      Refusal: a folder is of another program, not finished, damaged, or there twice; or its
+        networks are not fully connected.
     """
+    last = [Path(folder).name for folder in folders]
+    found: list[Added] = []
+    for folder, short in zip(folders, last, strict=True):
+        if not folder:
+            raise Refusal("--networks: names no folder; name one of bounds_vs_samples")
+        # Two of one name are told apart by where they are.
+        name = short if short and last.count(short) == 1 else folder
+        one = _read(Path(folder), name)
+        for other, where in zip(found, folders, strict=False):
+            if set(other.contents) & set(one.contents):
+                raise Refusal(
+                    f"--networks={folder}: has networks of {where}, and each counts once; leave "
+                    "one of the two out"
+                )
+        found.append(one)
+    return found
+
+
+def joined(table: Table, added: Sequence[Added]) -> Table:
+    """A table and the networks of run folders, each with its `source`; '' is the table."""
     networks = [{**network, "source": ""} for network in table.networks]
-    measured, digests = list(table.measured), [table.about["sha256"]]
-    for folder in folders:
-        for network, arrays in _of_folder(Path(folder)):
-            networks.append(network)
-            measured.append(arrays)
-            digests.append(str(arrays["made_from"]))
-    if not folders:
-        return dataclasses.replace(table, networks=networks)
-    digest = hashlib.sha256("".join(digests).encode()).hexdigest()
-    return Table({**table.about, "sha256": digest}, networks, measured)
+    measured, about = list(table.measured), dict(table.about)
+    for one in added:
+        networks += one.networks
+        measured += one.measured
+    about["added"] = {one.name: one.definitions for one in added}
+    return Table(about, networks, measured)
 
 
-def _of_folder(folder: Path) -> list[tuple[dict[str, Any], Any]]:
-    """(settings and errors, what was measured) of each network of a run folder."""
+def _read(folder, name):
+    where = f"--networks={folder}"
     if not (folder / "config.json").is_file():
-        raise Refusal(
-            f"--networks={folder}: there is no run folder; name one of bounds_vs_samples"
-        )
+        raise Refusal(f"{where}: there is no run folder; name one of {PROGRAM.name}")
     stored = run_folder.stored(folder)
     if stored["program"] != PROGRAM.name:
-        raise Refusal(
-            f"--networks={folder}: is of {stored['program']}; name one of {PROGRAM.name}"
-        )
+        raise Refusal(f"{where}: is of {stored['program']}; name one of {PROGRAM.name}")
+    if plugins.decided_by(None, stored["settings"]):
+        raise plugins.needed(where, stored)
+    no_run = f"{where}: its config.json is no run's"
     try:
         kind = program.kind_of(PROGRAM, stored["settings"]["problem"])
         config = settings.from_json(kind, stored["settings"])
     except (KeyError, TypeError) as error:
-        raise Refusal(
-            f"--networks={folder}: its config.json is no run's ({error}); use another"
-        ) from error
-    if config.network != "mlp":
-        raise Refusal(
-            f"--networks={folder}: has networks of the kind {config.network}, and trials compare "
-            "fully connected ones; use others"
-        )
+        raise Refusal(f"{no_run} ({error}); use another") from error
     opened = run_folder.RunFolder(folder)
     if not opened.is_finished:
-        raise Refusal(f"--networks={folder}: is not finished; --resume it first")
-    configs = variants(config, functools.partial(program.of_problem, PROGRAM))
-    found = []
+        raise Refusal(f"{where}: is not finished; --resume it first")
+    configs = vary.variants(config, functools.partial(program.of_problem, PROGRAM))
+    for own in configs.values():
+        if own.network != "mlp":
+            raise Refusal(
+                f"{where}: has networks of the kind {own.network}, and trials compare fully "
+                "connected ones; use others"
+            )
+    swept = vary.swept(config.vary)
+    networks, measured, contents, made_by = [], [], [], {}
     for variant, own in configs.items():
+        # What no trial tells networks apart by makes a source of its own.
+        source = name if swept in ("", *suite.AXES) else f"{name}, {variant}"
         for run in runs_of(own, variant):
             if run.draw:
                 continue
-            arrays = run_folder.read_arrays(opened.measured_path(run.name))
-            network = {
-                "network": f"{folder.name}/{run.name}",
-                "m": run.size,
-                "seed": run.seed,
-                **{name: getattr(own, name, suite.BASE[name]) for name in suite.AXES},
-                "is_factorial": False,
-                "twin": "",
-                "twin_of": "",
-                "classes": PROBLEMS[own.problem].classes,
-                "source": folder.name,
-                **errors_of(arrays),
-            }
-            kept = frozen(arrays) | {"made_from": arrays["made_from"]}
-            found.append((network, kept))
-    return found
+            path = opened.measured_path(run.name)
+            try:
+                arrays = run_folder.read_arrays(path)
+                errors, content = errors_of(arrays), str(arrays[MADE_FROM])
+            except FileNotFoundError as error:
+                raise Refusal(
+                    f"{path}: is gone; --out={folder} --resume makes it again"
+                ) from error
+            except KeyError as error:
+                raise Refusal(
+                    f"{path}: does not hold {error} (an older version's); train it again"
+                ) from error
+            networks.append({
+                "network": f"{name}/{run.name}", "m": run.size, "seed": run.seed,
+                **{n: getattr(own, n, suite.BASE[n]) for n in suite.AXES},
+                "is_factorial": False, "twin": "", "twin_of": "",
+                "classes": PROBLEMS[own.problem].classes, "source": source, **errors,
+            })  # fmt: skip
+            measured.append(frozen(arrays))
+            contents.append(content)
+            made_by |= tables.definitions(arrays)
+    return Added(name, networks, measured, contents, made_by)
 
 
 def note(table: Table, names: Sequence[str]) -> str:
-    """What was measured by another version of the code, in a sentence, or ''."""
-    import bounds
+    """What was measured by another version of the code, or of some networks only, or ''.
 
-    stored = table.about["definitions"]
-    now = definitions.of_groups(g for g in bounds.needs(names) if g in stored)
-    older = [group for group, digest in now.items() if stored[group] != digest]
-    if not older:
-        return ""
-    return (
-        f"{len(older)} groups were measured by another version of the code "
-        f"({', '.join(older[:4])}{', ...' if len(older) > 4 else ''})."
-    )
+    Args:
+      table: `joined`.
+      names: of the bounds that are asked.
+    """
+    needed = bounds.needs(names)
+    now, sentences = definitions.of_groups(needed), []
+    sources = {"": table.about["definitions"], **table.about["added"]}
+    for source, stored in sources.items():
+        older = [g for g in needed if stored.get(g, now[g]) != now[g]]
+        if older:
+            sentences.append(
+                f"{_groups(older, source)} measured by another version of the code."
+            )
+        lacking = [g for g in needed if source and g not in stored]
+        if lacking:
+            sentences.append(
+                f"{_groups(lacking, source)} not measured: bounds that ask for them say nothing "
+                "of its networks."
+            )
+    return " ".join(sentences)
+
+
+def _groups(names, source):
+    count = "1 group" if len(names) == 1 else f"{len(names)} groups"
+    shown = f"{count} ({', '.join(names[:4])}{', ...' if len(names) > 4 else ''})"
+    of = f" of {source}" if source else ""
+    return f"{shown}{of} {'was' if len(names) == 1 else 'were'}"

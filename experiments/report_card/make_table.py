@@ -34,10 +34,12 @@ class Settings(BoundSettings):
 
     suite: str = setting("quick", "which networks", one_of(*suite.SUITES))
     data_dir: str | None = setting(
-        None, "folder with the four files of MNIST; of the quick suite a sample of it"
+        None, "folder with the four files of MNIST; of the quick suite a sample of it",
+        compared=False
     )  # fmt: skip
     fashion_dir: str | None = setting(
-        None, "folder with the four files of Fashion-MNIST; fetched if not given"
+        None, "folder with the four files of Fashion-MNIST; fetched if not given",
+        compared=False
     )  # fmt: skip
     save_weights: bool = setting(
         True, "keep the weights, so that other measures can be had later", group=FOLDER
@@ -161,11 +163,8 @@ class MakeTable(Program):
         return [report.Answer([sentence + (some if lost else "") + "."])]
 
     def publish(self, folder: Path, results: Results, blocks: Sequence[Any]) -> None:
-        """The report, and the table."""
-        super().publish(folder, results, blocks)
-        versions = read_json(folder / "versions.json")
+        """The table, then the report, which says that all is there."""
         config = results.study.config
-        definitions = table.definitions(results.measured[0])
         table.write(
             folder / "table",
             results.tables["networks"],
@@ -174,13 +173,14 @@ class MakeTable(Program):
                 "suite": config.suite,
                 "seed": config.seed,
                 "data_sha256": results.study.fingerprint,
-                "made_with": versions,
-                "definitions": definitions,
+                "made_with": read_json(folder / "versions.json"),
+                "definitions": table.definitions(results.measured[0]),
                 "fixed": {n: dict(v) for n, v in suite.FIXED.items()},
                 "draws": suite.DRAWS,
                 "max_epochs": suite.MAX_EPOCHS,
             },
         )
+        super().publish(folder, results, blocks)
 
 
 PROGRAM = MakeTable()

@@ -1,13 +1,25 @@
-"""What a table says of each network besides its settings: how training ended, and errors."""
+"""What a table says of each network: its settings, how training ended, and errors."""
 
 from typing import Any
 
 from experiments.lab import network_rows
 from experiments.lab.measuring import Arrays
+from experiments.report_card import suite
+
+# What trials look at, a column each.
+COLUMNS = (
+    "network", "m", "seed", *suite.AXES, "is_factorial", "twin", "twin_of", "classes",
+    "converged", "diverged", "epochs", "train_wrong", "train_error", "test_wrong", "test_size",
+    "test_error", "noisy_test_wrong", "noisy_test_error",
+)  # fmt: skip
 
 
 def errors_of(arrays: Arrays) -> dict[str, Any]:
-    """How training ended and what the network errs on, with the counts."""
+    """How training ended and what the network errs on, with the counts.
+
+    Raises:
+      KeyError: that was not measured.
+    """
     went = network_rows.went(arrays)
     margins, test = arrays["margins/sorted"], arrays["test/sorted"]
     noisy = arrays.get("test_noisy/sorted", test)

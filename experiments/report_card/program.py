@@ -1,26 +1,41 @@
 """The program: it reads a table, asks every bound, and writes the card."""
 
 import dataclasses
+import functools
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.lab import report
+import bounds
+from experiments.lab import network_rows, plugins, program, report, run_folder
 from experiments.lab.bound_settings import with_bounds
 from experiments.lab.figures import Drawing
 from experiments.lab.measuring import Arrays
 from experiments.lab.program import Program, Results, Rows, Study
 from experiments.lab.refusals import Refusal
-from experiments.lab.run_folder import read_json, whole
-from experiments.report_card import card, claims, folders, markdown, page, picture
+from experiments.lab.run_folder import RunFolder, read_json, whole
+from experiments.report_card import (
+    card,
+    claims,
+    folders,
+    make_table,
+    markdown,
+    page,
+    picture,
+)
 from experiments.report_card import table as tables
 from experiments.report_card.settings import Settings
 from experiments.report_card.trials import TRIALS
+from experiments.report_card.trials.trial import VERDICTS
+from nets.runs import Layout
 
-# How long `--retrain` takes on two cores.
+# How long `--retrain` takes.
 MINUTES = {"quick": "4 minutes on two cores", "standard": "two hours on two cores",
-           "full": "for an accelerator"}  # fmt: skip
+           "full": "hours on an accelerator"}  # fmt: skip
+# Where `--retrain` trains, in the run folder.
+NETWORKS = "networks"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,10 +43,33 @@ class CardStudy(Study):
     """A `Study` of networks that were trained and measured before.
 
     Attributes:
-      table: what is known of them.
+      added: networks of run folders.
+      before: the card to compare with, or None.
+      table: what is known of the networks, those of run folders among them; None until
+        `--retrain` has made it.
     """
 
-    table: tables.Table
+    added: Sequence[folders.Added]
+    before: Mapping[str, Any] | None
+    table: tables.Table | None
+
+    @functools.cached_property
+    def card(self) -> dict[str, Any]:
+        """The content of card.json: every bound is asked here, and only here."""
+        assert self.table is not None
+        config, about = self.config, self.table.about
+        networks = claims.Networks.of(self.table.networks)
+        said = claims.of_table(self.table, config.bounds, config)
+        said |= claims.references(networks, config.seed)
+        made = {
+            "suite": about["suite"],
+            "networks": int(networks.usable.sum()),
+            "left_out": int((~networks["converged"]).sum()),
+            "table_sha256": about["sha256"],
+            "commit": about["made_with"].get("commit") or "",
+            "note": folders.note(self.table, config.bounds),
+        }
+        return card.make(said, networks, made)
 
 
 class ReportCard(Program):
@@ -58,43 +96,78 @@ class ReportCard(Program):
         return with_bounds(config)
 
     def study(self, config: Settings) -> CardStudy:
-        """The table; nothing is trained."""
-        path = tables.SHIPPED / config.suite
-        if config.table:
-            path = Path(config.table) / "table"
-        table = folders.joined(tables.read(path), config.networks)
-        claims.check_groups(table, config.bounds, MINUTES[config.suite])
-        return CardStudy(config, table.about["sha256"], (), (), table)
+        """The table; with `--retrain` it is still to be made."""
+        _check_flags(config)
+        before, added = _other_card(config.compare), folders.read(config.networks)
+        if config.retrain:
+            table = None
+            seen = make_table.study_of(
+                _of_make_table(config, config.bounds)
+            ).fingerprint
+        else:
+            path = tables.path_of(config.suite, config.table)
+            table = self._joined(tables.read(path), config, added)
+            seen = table.about["sha256"]
+        digests = ",".join([seen or "", *(one.digest for one in added)])
+        fingerprint = hashlib.sha256(digests.encode()).hexdigest()
+        return CardStudy(config, fingerprint, (), (), added, before, table)
+
+    def _joined(self, table, config, added):
+        """The table with the networks of run folders, which has what the bounds ask for."""
+        table = folders.joined(table, added)
+        claims.check_groups(
+            table, config.bounds, MINUTES.get(table.about["suite"], "minutes")
+        )
+        return table
+
+    def check_folder(self, study: CardStudy, out: Path) -> None:
+        """Raises a `Refusal` of itself to compare with, and of other bounds while it retrains."""
+        if study.config.retrain:
+            _made_before(study.config, out / NETWORKS)
+        compare = study.config.compare
+        if compare and Path(compare).resolve() == out.resolve():
+            raise Refusal(
+                f"--compare={compare}: is this card itself; name another card's run folder"
+            )
+
+    def prepared(
+        self,
+        study: CardStudy,
+        folder: RunFolder,
+        layout: Layout,
+        checkpoint_seconds: float,
+    ) -> CardStudy:
+        """With `--retrain`: the networks, trained and measured in the folder's `networks`."""
+        config, out = study.config, folder.path / NETWORKS
+        if not config.retrain:
+            return study
+        names, how = _made_before(config, out)
+        program.run(
+            make_table.PROGRAM, _of_make_table(config, names), out, layout=layout,
+            checkpoint_seconds=checkpoint_seconds, **how,
+        )  # fmt: skip
+        table = tables.read(tables.path_of(config.suite, str(out)))
+        return dataclasses.replace(
+            study, table=self._joined(table, config, study.added)
+        )
 
     def tables(self, of: CardStudy, measured: Sequence[Arrays]) -> dict[str, Rows]:
-        """card, as one row; scores, one of a bound and a trial; changes since another card."""
-        config = of.config
-        networks = claims.Networks.of(of.table.networks)
-        said = claims.of_table(of.table, config.bounds, config)
-        said |= claims.references(networks, config.seed)
-        made = {
-            "suite": config.suite,
-            "networks": int(networks.usable.sum()),
-            "left_out": int((~networks["converged"]).sum()),
-            "table_sha256": of.table.about["sha256"],
-            "commit": of.table.about["made_with"].get("git_commit", ""),
-            "note": folders.note(of.table, config.bounds),
-        }
-        found = card.make(said, networks, made)
+        """scores, a row a bound and a trial; changes since another card."""
+        found = of.card
         rows = [
             {"bound": name, "status": bound["status"], "speaks_of": bound["speaks_of"],
              "trial": trial, **{k: v for k, v in cell.items() if k not in ("numbers", "figure")}}
             for name, bound in found["bounds"].items()
             for trial, cell in bound["trials"].items()
         ]  # fmt: skip
-        before = _other_card(config.compare)
-        changed = [] if before is None else card.changes(before, found)
-        self._card = found
+        changed = [] if of.before is None else card.changes(of.before, found)
         return {"scores": rows, "changes": changed}
 
     def summary(self, of: CardStudy, rows: Mapping[str, Rows]) -> dict[str, Any]:
         """The answer, verdicts by trial, and what has changed."""
-        found = self._card
+        found, compared = of.card, of.config.compare
+        if of.before is not None and of.before.get("suite") != found["suite"]:
+            compared += f", of the suite {of.before.get('suite')}"
         return {
             "suite": found["suite"],
             "made": found["made"],
@@ -106,22 +179,21 @@ class ReportCard(Program):
                         for b in found["bounds"].values()
                         if b["status"] != claims.REFERENCE
                     )
-                    for verdict in ("passes", "fails", "undecided", "makes no claim")
+                    for verdict in VERDICTS
                 }
                 for name in TRIALS
             },
-            "compared_with": of.config.compare,
+            "compared_with": compared,
             "changes": rows["changes"],
         }
 
     def overview(self, found: Mapping[str, Any]) -> list[Any]:
         """The answer, and how many bounds pass each trial."""
-        verdicts = ("passes", "fails", "undecided", "makes no claim")
         blocks: list[Any] = [
             report.Answer(found["answer"]),
             report.Table(
-                ("trial", *verdicts),
-                [(TRIALS[name].title, *(str(own[v]) for v in verdicts))
+                ("trial", *VERDICTS),
+                [(TRIALS[name].title, *(str(own[v]) for v in VERDICTS))
                  for name, own in found["verdicts"].items()],
                 title="bounds and measures by trial",
             ),
@@ -139,21 +211,80 @@ class ReportCard(Program):
 
     def report(self, results: Results, draw: Drawing) -> list[Any]:
         """The matrix as a picture."""
-        return [
-            draw("matrix", "Every bound in every trial.", picture.paint, self._card)
-        ]
+        found = results.study.card
+        return [draw("matrix", "Every bound in every trial.", picture.paint, found)]
 
     def publish(self, folder: Path, results: Results, blocks: Sequence[Any]) -> None:
-        """card.json, the page and its Markdown."""
-        found = self._card
+        """card.json, the Markdown and, last, the page, which says that all is there."""
+        found = results.study.card
+        if not results.tables["changes"]:  # of an earlier card
+            (folder / "changes.csv").unlink(missing_ok=True)
         texts = {
             "card.json": json.dumps(found, allow_nan=False) + "\n",
-            "report.html": page.page(found, self.title),
             "report.md": markdown.markdown(found),
+            "report.html": page.page(found, self.title),
         }
         for name, text in texts.items():
             with whole(folder / name) as aside:
-                aside.write_text(text, errors="backslashreplace")
+                aside.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def _check_flags(config):
+    """Raises a `Refusal` where settings do not go together."""
+    if config.retrain and config.table:
+        raise Refusal(
+            f"--table={config.table}: --retrain makes another table; give one of them"
+        )
+    for name in ("data_dir", "fashion_dir"):
+        value = getattr(config, name)
+        if value is not None and not config.retrain:
+            raise Refusal(
+                f"--{name}={value}: nothing is trained, so no data are read; leave it out, or "
+                "--retrain"
+            )
+    for name in config.bounds:
+        if name.startswith(claims.REFERENCE):
+            raise Refusal(
+                f"--bounds={name}: {claims.REFERENCE}_... are rows to compare with; give it "
+                "another name"
+            )
+
+
+def _of_make_table(config, names):
+    """The settings of `make_table` that train the suite again and measure what bounds ask for."""
+    typed = {
+        "suite": config.suite, "bounds": tuple(names), "plugin": config.plugin,
+        "data_dir": config.data_dir, "fashion_dir": config.fashion_dir, "seed": config.seed,
+    }  # fmt: skip
+    return program.settings_of(make_table.PROGRAM, None, typed=typed)
+
+
+def _made_before(config, out):
+    """(bounds to measure for, how to go on) with what there is of the networks.
+
+    What is measured of finished ones is measured again if bounds ask for more.
+
+    Raises:
+      Refusal: they ask for more than what is being trained is to be measured for.
+    """
+    if not out.exists():
+        return config.bounds, {}
+    stored = run_folder.stored(out)
+    names = stored["settings"].get("bounds", [])
+    lacks = not all(n in bounds.BOUNDS for n in names) or (
+        {*bounds.needs(config.bounds)} - {*network_rows.GROUPS, *bounds.needs(names)}
+    )
+    is_other = plugins.load(config.plugin).sha256 != stored["plugin_sha256"]
+    if not lacks and not is_other:
+        return names, {"resume": True}
+    if RunFolder(out).is_finished:
+        return config.bounds, {"redraw": True}
+    if lacks:
+        raise Refusal(
+            f"--out={out.parent}: its networks are not finished, and these bounds ask for more "
+            "than they are measured for; --resume it first"
+        )
+    return names, {"resume": True}
 
 
 def _other_card(folder):
@@ -172,6 +303,13 @@ def _other_card(folder):
             f"--compare={folder}: its card is of version {version}, and this reads version "
             f"{card.VERSION}; make it again"
         )
+    try:
+        card.changes(found, found | {"bounds": {**found["bounds"]}})
+    except (KeyError, TypeError, AttributeError) as error:
+        raise Refusal(
+            f"--compare={folder}: its card.json is no card ({type(error).__name__}: {error}); "
+            "make it again"
+        ) from error
     return found
 
 

@@ -11,28 +11,26 @@ from experiments.report_card.suite import SUITES
 class Settings(BoundSettings):
     """Of the program."""
 
-    suite: str = setting(
-        "standard", "whose frozen table is read", one_of(*SUITES), measuring=True
-    )  # fmt: skip
+    suite: str = setting("standard", "whose frozen table is read", one_of(*SUITES))
     table: str | None = setting(
-        None, "another table: the run folder of make_table that has it", measuring=True
+        None, "another table: the run folder of make_table that has it"
     )  # fmt: skip
     networks: tuple[str, ...] = setting(
-        (), "run folders of bounds_vs_samples, whose networks are looked at, too",
-        measuring=True,
+        (), "run folders of bounds_vs_samples, whose networks are looked at, too"
     )  # fmt: skip
     compare: str | None = setting(
-        None, "run folder of another card: what has changed since is shown",
-        measuring=True, compared=False,
+        None, "run folder of another card: what has changed since is shown", measuring=True
     )  # fmt: skip
     retrain: bool = setting(
         False, "train the suite again, into the folder `networks` of --out, and measure what the "
-        "bounds ask for", measuring=True,
+        "bounds ask for"
     )  # fmt: skip
     data_dir: str | None = setting(
-        None, "with --retrain: folder with the four files of MNIST"
+        None, "with --retrain: folder with the four files of MNIST", compared=False
     )  # fmt: skip
     fashion_dir: str | None = setting(
-        None, "with --retrain: folder with the four files of Fashion-MNIST"
+        None, "with --retrain: folder with the four files of Fashion-MNIST", compared=False
     )  # fmt: skip
-    seed: int = setting(0, "of the reference rows", seed_number, group=MACHINE)
+    seed: int = setting(
+        0, "of the reference rows, and with --retrain of all", seed_number, group=MACHINE
+    )  # fmt: skip

@@ -9,8 +9,9 @@ and the sha256 of the columns. To read it with numpy alone:
     frobenius = table["layers/frobenius"][mnist]  # [networks, layers]
     used = table["length:layers/frobenius"][mnist]  # how many of the layers there are
 
-A column whose entries are arrays of different lengths is padded at its end and has its lengths
-beside it, -1 where a network has none.
+A column whose entries are of different lengths is padded at its end and has its lengths beside
+it, -1 where a network has none. Where they differ in more than their first axis, the lengths are
+`[networks, axes]`.
 """
 
 import dataclasses
@@ -23,9 +24,11 @@ from typing import Any
 
 import numpy as np
 
-from experiments.lab.measuring import MADE_BY, MADE_FROM, MISSING, Arrays
+from experiments.lab import run_folder
+from experiments.lab.measuring import MADE_BY, MISSING, Arrays
 from experiments.lab.refusals import Refusal
 from experiments.lab.run_folder import whole
+from experiments.report_card.networks import COLUMNS
 
 VERSION = 1
 LENGTH = "length:"
@@ -33,6 +36,13 @@ QUANTILES = np.linspace(0, 1, 101)
 SHIPPED = Path(__file__).parent / "tables"
 # Where the margins on held-out examples are kept: as a count of errors, and quantiles.
 _HELD_OUT = ("test", "test_noisy")
+# What stands where a network has no number; elsewhere 0.
+_FILLERS = {"f": np.nan, "c": np.nan, "U": ""}
+# What is read of the description.
+_KEYS = {
+    "suite": str, "sha256": str, "networks": int, "columns_of_networks": list,
+    "definitions": dict, "made_with": dict,
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +50,8 @@ class Table:
     """Networks, and what was measured of each.
 
     Attributes:
-      about: `version`, `suite`, `settings`, `made_with`, `sha256`.
+      about: `version`, `suite`, `networks`, `columns_of_networks`, `definitions`, `made_with`,
+        `sha256`.
       networks: settings and errors, a dict each.
       measured: flat arrays `<group>/<field>`, a dict each.
     """
@@ -67,7 +78,8 @@ def frozen(arrays: Arrays) -> Arrays:
         if margins is not None:
             found[f"{group}/wrong"] = np.asarray(int((margins <= 0).sum()))
             found[f"{group}/size"] = np.asarray(len(margins))
-            found[f"{group}/quantiles"] = np.quantile(margins, QUANTILES)
+            with np.errstate(invalid="ignore"):  # lost examples have margins of -inf
+                found[f"{group}/quantiles"] = np.quantile(margins, QUANTILES)
     return found
 
 
@@ -83,7 +95,12 @@ def definitions(arrays: Arrays) -> dict[str, str]:
 def columns(
     networks: Sequence[Mapping[str, Any]], measured: Sequence[Arrays]
 ) -> dict[str, np.ndarray]:
-    """Columns of all networks, each an array with a leading axis of networks."""
+    """Columns of all networks, each an array with a leading axis of networks.
+
+    Args:
+      networks: settings and errors, of the same names.
+      measured: flat arrays; of one name always of one rank.
+    """
     found = {name: np.array([n[name] for n in networks]) for name in networks[0]}
     for name in sorted({name for arrays in measured for name in arrays}):
         found |= _column(name, [arrays.get(name) for arrays in measured])
@@ -91,27 +108,24 @@ def columns(
 
 
 def _column(name, entries):
-    known = [e for e in entries if e is not None]
     if name.startswith(MISSING):
         return {name: np.array(["" if e is None else str(e) for e in entries])}
-    shape = known[0].shape
-    if len(known) == len(entries) and all(e.shape == shape for e in known):
+    known = [np.asarray(e) for e in entries if e is not None]
+    shapes = {e.shape for e in known}
+    if len(known) == len(entries) and len(shapes) == 1:
         return {name: np.stack(known)}
-    if not shape:
-        known = [e[None] for e in known]
-        entries = [None if e is None else e[None] for e in entries]
-    longest = max(len(e) for e in known)
-    kind = known[0].dtype
-    filler = np.nan if kind.kind == "f" else 0
-    padded = np.full((len(entries), longest, *known[0].shape[1:]), filler, kind)
-    lengths = np.full(len(entries), -1, np.int32)
+    kind = np.result_type(*known)
+    longest = tuple(max(sizes) for sizes in zip(*shapes, strict=True))
+    padded = np.full((len(entries), *longest), _FILLERS.get(kind.kind, 0), kind)
+    # How much of each axis is used: one number where only the first differs.
+    axes = max(1, len(longest)) if len({shape[1:] for shape in shapes}) > 1 else 1
+    lengths = np.full((len(entries), axes), -1, np.int32)
     for place, entry in enumerate(entries):
         if entry is not None:
-            padded[place, : len(entry)] = entry
-            lengths[place] = len(entry)
-    if not shape:
-        padded = padded[:, 0]
-    return {name: padded, LENGTH + name: lengths}
+            shape = np.shape(entry)
+            padded[(place, *map(slice, shape))] = entry
+            lengths[place] = shape[:axes] or 1
+    return {name: padded, LENGTH + name: lengths[:, 0] if axes == 1 else lengths}
 
 
 def _rows(found, names):
@@ -122,16 +136,19 @@ def _rows(found, names):
     for name, column in found.items():
         if name in names or name.startswith(LENGTH):
             continue
+        if name.startswith(MISSING):
+            for arrays, why in zip(measured, column, strict=True):
+                if why:
+                    arrays[name] = np.array(why)
+            continue
         lengths = found.get(LENGTH + name)
         for place, arrays in enumerate(measured):
-            if name.startswith(MISSING):
-                if column[place]:
-                    arrays[name] = column[place]
-            elif lengths is None or column.ndim == 1:
-                if lengths is None or lengths[place] >= 0:
-                    arrays[name] = column[place]
-            elif lengths[place] >= 0:
-                arrays[name] = column[place][: lengths[place]]
+            if lengths is None or column.ndim == 1:
+                used = ()
+            else:
+                used = tuple(slice(int(n)) for n in np.atleast_1d(lengths[place]))
+            if lengths is None or np.all(lengths[place] >= 0):
+                arrays[name] = column[(place, *used, ...)]
     return networks, measured
 
 
@@ -165,6 +182,31 @@ def write(
         aside.write_text(json.dumps(described, indent=1, sort_keys=True) + "\n")
 
 
+def path_of(suite: str, folder: str | None = None) -> Path:
+    """Where a table is, without its ending.
+
+    Args:
+      suite: whose frozen table is meant.
+      folder: the run folder of another table, or None.
+
+    Raises:
+      Refusal: there is none.
+    """
+    path = SHIPPED / suite if folder is None else Path(folder) / "table"
+    lacking = [p for p in map(path.with_suffix, (".json", ".npz")) if not p.is_file()]
+    if not lacking:
+        return path
+    if folder is None:
+        raise Refusal(
+            f"--suite={suite}: its frozen table is not here ({lacking[0]}); name another by "
+            "--table, or --retrain makes it"
+        )
+    raise Refusal(
+        f"--table={folder}: has no {lacking[0].name}; name a finished run folder of "
+        "experiments.report_card.make_table"
+    )
+
+
 def read(path: Path) -> Table:
     """A table that `write` has written.
 
@@ -175,33 +217,67 @@ def read(path: Path) -> Table:
       Refusal: it is not there, of another version, or not as it was written.
     """
     beside, columns_path = path.with_suffix(".json"), path.with_suffix(".npz")
+    about = _about(beside)
     try:
-        about = json.loads(beside.read_text())
-        data = columns_path.read_bytes()
-    except FileNotFoundError as error:
-        raise Refusal(
-            f"{error.filename}: there is no such table; make one by "
-            "`python -m experiments.report_card.make_table`"
-        ) from error
-    except ValueError as error:
-        raise Refusal(
-            f"{beside}: cannot be read ({error}); make the table again"
-        ) from error
-    version = about.get("version") if isinstance(about, dict) else None
-    if version != VERSION:
-        raise Refusal(
-            f"{beside}: a table of version {version}, and this reads version {VERSION}; make it "
-            "again by `python -m experiments.report_card.make_table`"
-        )
+        data = run_folder.intact(columns_path)
+    except OSError as error:
+        raise _unread(columns_path, error) from error
     if hashlib.sha256(data).hexdigest() != about["sha256"]:
         raise Refusal(
             f"{columns_path}: is not as it was written (its sha256 is another than in "
             f"{beside.name}); fetch it or make it again"
         )
-    with np.load(io.BytesIO(data)) as stored:
-        found = {name: stored[name] for name in stored.files}
-    networks, measured = _rows(found, about["columns_of_networks"])
-    return Table(about, networks, measured)
+    names = about["columns_of_networks"]
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+            found = {name: stored[name] for name in stored.files}
+    except Exception as error:  # readers of broken zips raise what they like
+        raise _unread(columns_path, error) from error
+    lacking = [n for n in (*COLUMNS, *names) if n not in names or n not in found]
+    if lacking:
+        raise Refusal(
+            f"{columns_path}: has no column {lacking[0]}; make the table again"
+        )
+    if {len(column) if column.ndim else 0 for column in found.values()} != {
+        about["networks"]
+    }:
+        raise Refusal(
+            f"{columns_path}: not all its columns are of {about['networks']} networks; make the "
+            "table again"
+        )
+    return Table(about, *_rows(found, names))
 
 
-__all__ = ["MADE_FROM", "Table", "frozen", "read", "write"]
+def _about(path):
+    """The description beside the columns, with all that is read of it."""
+    try:
+        about = json.loads(run_folder.intact(path))
+    except (OSError, ValueError, RecursionError) as error:
+        raise _unread(path, error) from error
+    version = about.get("version") if isinstance(about, dict) else None
+    if version != VERSION:
+        raise Refusal(
+            f"{path}: a table of version {version}, and this reads version {VERSION}; make it "
+            "again by `python -m experiments.report_card.make_table`"
+        )
+    for key, kind in _KEYS.items():
+        names = about[key] if kind is list and isinstance(about.get(key), list) else ()
+        is_wrong = not all(isinstance(name, str) for name in names)
+        if is_wrong or not isinstance(about.get(key), kind) or not about[key]:
+            raise Refusal(
+                f"{path}: does not say its {key}, or not as it was written; fetch it or make "
+                "the table again"
+            )
+    return about
+
+
+def _unread(path, error):
+    if isinstance(error, FileNotFoundError):
+        what = "there is no such table; make one"
+    else:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        what = f"cannot be read ({reason}); make the table again"
+    return Refusal(f"{path}: {what} by `python -m experiments.report_card.make_table`")
+
+
+__all__ = ["Table", "frozen", "path_of", "read", "write"]

@@ -111,7 +111,7 @@ def test_a_bound_that_is_just_right_is_accused_no_oftener_than_said(n, p, is_cou
     accused = sum(
         math.comb(n, k) * p**k * (1 - p) ** (n - k)
         for k in range(n + 1)
-        if bound_rows._chance(k / n, n, p, is_counted) < bound_rows.REFUTED_AT
+        if bound_rows.chance(k / n, n, p, is_counted) < bound_rows.REFUTED_AT
     )
     assert 0 < accused <= bound_rows.REFUTED_AT
 
