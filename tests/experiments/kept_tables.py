@@ -67,7 +67,7 @@ CASES = {
     "of_arrays": (
         "evaluate",
         "--weights={out}/net.npz --init={out}/init.npz --data={out}/data.npz "
-        "--activation=relu --bounds=all",
+        "--activation=relu --loss=softmax --bounds=all",
     ),
     "posterior": (
         "certify",
