@@ -34,7 +34,8 @@ class NoiseLevel:
       drop: `[]`, in accuracy, as counted near that level.
       standard_error: `[]`, of the drop.
       log_standard_error: `[]`, of ln(level): that of the drop over the drop's slope there, which
-        the ends of the last bracket tell to about a third.
+        the ends of the last bracket tell to about a third; not a number where `is_capped`, or
+        where the drops at these ends are within two standard errors of each other.
       draws: `[]`, blocks of examples, each under noise of its own, that the drop is a mean over.
       is_capped: `[]`, whether the network bears the largest level that is looked at, or
         errs on more than 0.9 of the examples as it is.
@@ -172,11 +173,13 @@ def _level(found, network):
     # A network that is no better than noise as it is has nothing to lose.
     is_hopeless = jnp.sum(clean) > (1 - DROP) * network.sample.size
     is_capped = (level >= LARGEST) | is_hopeless
+    known = drops[1] - drops[0] > 2 * jnp.sqrt(jnp.sum(jnp.square(errors)))
+    log_error = math.log(2) * jnp.max(errors) / (DROP * slope)
     return NoiseLevel(
         level=jnp.where(is_capped, 2.0**LARGEST, jnp.exp2(level)),
         drop=jnp.where(is_capped, drops[1], jnp.exp(logs[0] + slope * (level - low))),
         standard_error=jnp.max(errors),
-        log_standard_error=math.log(2) * jnp.max(errors) / (DROP * slope),
+        log_standard_error=jnp.where(known & ~is_capped, log_error, jnp.nan),
         draws=seen,
         is_capped=is_capped,
     )
