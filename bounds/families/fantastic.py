@@ -13,6 +13,8 @@ Arguments, of every function here: `task` a `Task`, `margins` the training `Marg
 `paths` `Paths`, `outputs` `Outputs`. Returns: a `BoundValue`.
 """
 
+import math
+
 import chex
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
@@ -22,10 +24,32 @@ from bounds.measures.architecture import Architecture
 from bounds.measures.examples import Margins, Outputs
 from bounds.measures.inputs import Task
 from bounds.measures.layers import LayerNorms
+from bounds.measures.noise_level import NoiseLevel
 from bounds.measures.paths import Paths
-from bounds.spec import HEURISTIC, BoundSpec, BoundValue
+from bounds.spec import HEURISTIC, BoundSpec, BoundValue, Estimate
 
 log = arithmetic.log
+
+
+def from_noise(
+    value: chex.Array,
+    slope: chex.Array,
+    task: Task,
+    noise: NoiseLevel,
+    examples: chex.Array = math.nan,
+) -> Estimate:
+    """What sqrt(v/m) rests on where v is a function of a noise level that draws found.
+
+    Its standard error is |dv / d ln(level)| / (2 m sqrt(v/m)) times that of ln(level).
+
+    Args:
+      value: sqrt(v/m), `[]`.
+      slope: dv / d ln(level), `[]`.
+      task, noise: a `Task`, a `NoiseLevel`.
+      examples: `[]`, where something else in v looks at fewer than there are.
+    """
+    error = jnp.abs(slope) * noise.log_standard_error / (2 * task.size * value)
+    return Estimate(examples, noise.draws, error)
 
 
 def _root_of_mean(log_v, task):

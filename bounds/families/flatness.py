@@ -5,7 +5,8 @@ the same where the noise of a weight has variance s^2 w^2 + e^2, e = 1e-3. (The 
 code passes sigma^2 as the deviation, takes the drop without its sign, and adds s^2 w^2 where a
 deviation is due, so that s ends at its cap.) w, w_0 are all weights and the initial ones, biases
 left out, P their number. A measure v is reported as sqrt(v/m); a
-network that bears all noise that was looked at has none. Heuristic, all of them.
+network that bears all noise that was looked at has none. The level is known from draws: v's
+standard error is that of ln(level) times the derivative of v in it. Heuristic, all of them.
 
 Arguments, of every function here: `task` a `Task`, `kernels` and `kernels_from_init`
 `LayerNorms` of W and W - Z, `noise` and `magnitude_noise` `NoiseLevel`, `magnitude_ratios`
@@ -15,7 +16,7 @@ Arguments, of every function here: `task` a `Task`, `kernels` and `kernels_from_
 import jax.numpy as jnp
 
 from bounds import arithmetic
-from bounds.families.fantastic import JIANG_2020
+from bounds.families.fantastic import JIANG_2020, from_noise
 from bounds.measures.inputs import Task
 from bounds.measures.layers import LayerNorms
 from bounds.measures.noise_level import MagnitudeRatios, NoiseLevel
@@ -24,21 +25,28 @@ from bounds.spec import HEURISTIC, BoundSpec, BoundValue
 log = arithmetic.log
 
 
-def _root_of_mean(v, task, noise):
-    """sqrt(v / m), or not a number."""
+def _root_of_mean(v, slope, task, noise):
+    """sqrt(v / m), or not a number; `slope` is the derivative of v in ln(level)."""
     found = arithmetic.root_of_mean(v, task.size)
     value = jnp.where(noise.is_capped, jnp.nan, found.value)
-    return found.replace(value=value, excess=value)
+    basis = from_noise(value, slope, task, noise)
+    return found.replace(value=value, excess=value, estimate=basis)
 
 
 def _isotropic(norms, task, noise):
     squared = jnp.sum(jnp.square(norms.frobenius)) / (4 * jnp.square(noise.level))
-    return _root_of_mean(squared + log(task.size) - log(noise.level) + 10, task, noise)
+    v = squared + log(task.size) - log(noise.level) + 10
+    return _root_of_mean(v, -2 * squared - 1, task, noise)
 
 
-def _magnitude_aware(log_ratios, task, noise):
+def _magnitude_aware(log_ratios, slope, task, noise):
     logs = log(task.size) - log(noise.level)
-    return _root_of_mean(log_ratios / 4 + logs + 10, task, noise)
+    return _root_of_mean(log_ratios / 4 + logs + 10, slope / 4 - 1, task, noise)
+
+
+def _inverse_square(task, noise):
+    v = 1 / jnp.square(noise.level)
+    return _root_of_mean(v, -2 * v, task, noise)
 
 
 def pacbayes_init(
@@ -55,7 +63,7 @@ def pacbayes_orig(task: Task, kernels: LayerNorms, noise: NoiseLevel) -> BoundVa
 
 def pacbayes_flatness(task: Task, noise: NoiseLevel) -> BoundValue:
     """v = 1/sigma^2 (eq. 53)."""
-    return _root_of_mean(1 / jnp.square(noise.level), task, noise)
+    return _inverse_square(task, noise)
 
 
 def pacbayes_mag_init(
@@ -65,19 +73,21 @@ def pacbayes_mag_init(
 
     a = e^2 + (s^2 + 1) ||w - w_0||^2/P, b_i = e^2 + s^2 (w_i - w_0i)^2.
     """
-    return _magnitude_aware(magnitude_ratios.from_init, task, magnitude_noise)
+    ratios, slope = magnitude_ratios.from_init, magnitude_ratios.slope_from_init
+    return _magnitude_aware(ratios, slope, task, magnitude_noise)
 
 
 def pacbayes_mag_orig(
     task: Task, magnitude_noise: NoiseLevel, magnitude_ratios: MagnitudeRatios
 ) -> BoundValue:
     """The same with ||w||^2 in the numerator, the denominator as printed (eq. 57)."""
-    return _magnitude_aware(magnitude_ratios.from_origin, task, magnitude_noise)
+    ratios, slope = magnitude_ratios.from_origin, magnitude_ratios.slope_from_origin
+    return _magnitude_aware(ratios, slope, task, magnitude_noise)
 
 
 def pacbayes_mag_flatness(task: Task, magnitude_noise: NoiseLevel) -> BoundValue:
     """v = 1/s^2 (eq. 61)."""
-    return _root_of_mean(1 / jnp.square(magnitude_noise.level), task, magnitude_noise)
+    return _inverse_square(task, magnitude_noise)
 
 
 BOUNDS = {

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from bounds import arithmetic
 from bounds.measures.function_prior import Evidence
-from bounds.spec import HEURISTIC, BoundSpec, BoundValue
+from bounds.spec import HEURISTIC, BoundSpec, BoundValue, Estimate
 
 
 def valle_perez_2020(evidence: Evidence, *, delta: jax.Array) -> BoundValue:
@@ -26,7 +26,8 @@ def valle_perez_2020(evidence: Evidence, *, delta: jax.Array) -> BoundValue:
     draw from P given U needs less: (1 - R_D(f))^-n where f has no error on the examples, 0
     where it has one, is 1 in the mean over samples, for every f. So, with probability
     1 - delta, the mean of -n ln(1 - R_D(f)) over such draws is at most ln(1/P(U)) +
-    ln(1/delta), and Jensen's inequality does the rest.
+    ln(1/delta), and Jensen's inequality does the rest. Not a number where the approximation of
+    ln P(U) did not come to rest.
     Example: P(U) = 2^-10, n = 100, delta = 1/e: 1 - exp(-(6.931 + 9.210 + 2)/100) = 0.166.
     """
     chex.assert_rank([evidence.log_evidence, evidence.examples, delta], 0)
@@ -35,7 +36,11 @@ def valle_perez_2020(evidence: Evidence, *, delta: jax.Array) -> BoundValue:
     value = -jnp.expm1(-nats / evidence.examples)
     value = jnp.where(evidence.converged, value, jnp.nan)
     return BoundValue(
-        value, jnp.zeros_like(value), value, arithmetic.log(nats) - log_size
+        value,
+        jnp.zeros_like(value),
+        value,
+        arithmetic.log(nats) - log_size,
+        estimate=Estimate(evidence.examples),
     )
 
 

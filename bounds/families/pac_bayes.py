@@ -20,7 +20,7 @@ from bounds import arithmetic
 from bounds.measures.gibbs import Gibbs
 from bounds.measures.inputs import Task
 from bounds.objectives import OBJECTIVES
-from bounds.spec import CERTIFIED, BoundSpec, BoundValue
+from bounds.spec import CERTIFIED, BoundSpec, BoundValue, Estimate
 
 MONTE_CARLO = 0.2  # of delta, for the draws
 CATONI = tuple(2.0 ** (k / 4) for k in range(-32, 29))  # the a that are tried
@@ -47,6 +47,7 @@ def _best(form, gibbs, q, c):
         excess=values[best] - q[best],
         log_complexity=arithmetic.log(c[best]),
         risk=gibbs.holdout_errors[best],
+        estimate=Estimate(draws=gibbs.draws),
     )
 
 

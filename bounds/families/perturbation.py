@@ -17,7 +17,13 @@ from bounds.measures.examples import Margins
 from bounds.measures.inputs import Task
 from bounds.measures.jacobians import Jacobians
 from bounds.measures.layers import LayerNorms
-from bounds.spec import HEURISTIC, UP_TO_CONSTANTS, BoundSpec, BoundValue
+from bounds.spec import (
+    HEURISTIC,
+    UP_TO_CONSTANTS,
+    BoundSpec,
+    BoundValue,
+    Estimate,
+)
 
 
 def arora_2018(
@@ -35,7 +41,8 @@ def arora_2018(
     log_numerator = logsumexp(-2 * cushions) / 2 + arithmetic.log(cushions.shape[0])
     log_numerator += arithmetic.log(jacobians.contraction)
     log_numerator += arithmetic.log(jacobians.output_norm_max)
-    return arithmetic.margin_bound(log_numerator, task, margins, margin)
+    found = arithmetic.margin_bound(log_numerator, task, margins, margin)
+    return found.replace(estimate=Estimate(jacobians.examples))
 
 
 def nagarajan_kolter_2019(
@@ -56,7 +63,8 @@ def nagarajan_kolter_2019(
         log_distance - log_noise - arithmetic.log(2 * task.size) / 2
     )
     value = jnp.where(jacobians.noise_level > 0, found.value, jnp.inf)
-    return found.replace(value=value, excess=value)
+    basis = Estimate(jacobians.examples)
+    return found.replace(value=value, excess=value, estimate=basis)
 
 
 BOUNDS = {

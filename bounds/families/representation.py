@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from bounds import arithmetic
 from bounds.measures.representation import Clusters, HiddenMargins, Mixup
-from bounds.spec import HEURISTIC, BoundSpec, BoundValue
+from bounds.spec import HEURISTIC, BoundSpec, BoundValue, Estimate
 
 
 def hidden_margin(hidden_margins: HiddenMargins) -> BoundValue:
@@ -21,13 +21,15 @@ def hidden_margin(hidden_margins: HiddenMargins) -> BoundValue:
     coefficients that other networks taught them. Smaller is better; negative as a rule.
     """
     chex.assert_rank(hidden_margins.five_numbers, 2)
-    return arithmetic.log_measure(-jnp.mean(hidden_margins.five_numbers[:, 2]))
+    found = arithmetic.log_measure(-jnp.mean(hidden_margins.five_numbers[:, 2]))
+    return found.replace(estimate=Estimate(hidden_margins.examples))
 
 
 def mixup_error(mixup: Mixup) -> BoundValue:
     """The error half-way between examples of a class (Natekar & Sharma 2020)."""
     chex.assert_rank(mixup.error, 0)
-    return arithmetic.measure(arithmetic.log(mixup.error))
+    found = arithmetic.measure(arithmetic.log(mixup.error))
+    return found.replace(estimate=Estimate(mixup.examples))
 
 
 def davies_bouldin(clusters: Clusters) -> BoundValue:
@@ -35,7 +37,8 @@ def davies_bouldin(clusters: Clusters) -> BoundValue:
     chex.assert_rank(clusters.davies_bouldin, 0)
     found = arithmetic.measure(arithmetic.log(clusters.davies_bouldin))
     value = clusters.davies_bouldin
-    return found.replace(value=value, excess=value)
+    basis = Estimate(clusters.examples)
+    return found.replace(value=value, excess=value, estimate=basis)
 
 
 _NATEKAR_2020 = "Natekar & Sharma 2020, arXiv 2012.02775"

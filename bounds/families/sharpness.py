@@ -17,7 +17,7 @@ import chex
 import jax.numpy as jnp
 
 from bounds import arithmetic
-from bounds.families.fantastic import JIANG_2020
+from bounds.families.fantastic import JIANG_2020, from_noise
 from bounds.measures.architecture import Architecture
 from bounds.measures.inputs import Task
 from bounds.measures.layers import LayerNorms
@@ -28,11 +28,11 @@ from bounds.spec import HEURISTIC, BoundSpec, BoundValue, Estimate
 log = arithmetic.log
 
 
-def _root_of_mean(v, task, is_capped):
+def _root_of_mean(v, task, ascent, is_capped):
     """sqrt(v / m); not a number where a radius or level is an end of the range looked at."""
     found = arithmetic.root_of_mean(v, task.size)
     value = jnp.where(is_capped, jnp.nan, found.value)
-    return found.replace(value=value, excess=value)
+    return found.replace(value=value, excess=value, estimate=Estimate(ascent.examples))
 
 
 def _isotropic(norms, task, architecture, ascent, noise):
@@ -40,18 +40,22 @@ def _isotropic(norms, task, architecture, ascent, noise):
     squared = jnp.sum(jnp.square(norms.frobenius)) / (4 * jnp.square(ascent.alpha))
     squared *= log(2 * jnp.sum(architecture.weights))
     v = squared + log(task.size) - log(noise.level) + 10
-    return _root_of_mean(v, task, ascent.alpha_is_capped | noise.is_capped)
+    found = _root_of_mean(v, task, ascent, ascent.alpha_is_capped | noise.is_capped)
+    # dv / d ln(sigma) is -1.
+    return found.replace(
+        estimate=from_noise(found.value, -1.0, task, noise, ascent.examples)
+    )
 
 
 def _magnitude_aware(log_ratios, task, ascent):
     chex.assert_rank([log_ratios, ascent.magnitude_alpha], 0)
     v = log_ratios / 4 + log(task.size) - log(ascent.magnitude_alpha) + 10
-    return _root_of_mean(v, task, ascent.magnitude_alpha_is_capped)
+    return _root_of_mean(v, task, ascent, ascent.magnitude_alpha_is_capped)
 
 
-def _inverse_square(radius, task, is_capped):
+def _inverse_square(radius, task, ascent, is_capped):
     chex.assert_rank(radius, 0)
-    return _root_of_mean(1 / jnp.square(radius), task, is_capped)
+    return _root_of_mean(1 / jnp.square(radius), task, ascent, is_capped)
 
 
 def sharpness_init(
@@ -78,7 +82,7 @@ def sharpness_orig(
 
 def sharpness_flatness(task: Task, ascent: Ascent) -> BoundValue:
     """v = 1/alpha^2 (eq. 54)."""
-    return _inverse_square(ascent.alpha, task, ascent.alpha_is_capped)
+    return _inverse_square(ascent.alpha, task, ascent, ascent.alpha_is_capped)
 
 
 def sharpness_mag_init(
@@ -101,7 +105,7 @@ def sharpness_mag_orig(
 def sharpness_mag_flatness(task: Task, ascent: Ascent) -> BoundValue:
     """v = 1/alpha'^2 (eq. 62)."""
     return _inverse_square(
-        ascent.magnitude_alpha, task, ascent.magnitude_alpha_is_capped
+        ascent.magnitude_alpha, task, ascent, ascent.magnitude_alpha_is_capped
     )
 
 

@@ -36,7 +36,8 @@ class Code:
     Attributes:
       bits: `[J]`, c_j: the length of all that a receiver needs beyond what was fixed before
         the data was seen.
-      errors: `[J]`, the training error of the decoded network.
+      errors: `[J]`, the training error of the decoded network. Coarse weights give outputs
+        that are equal as real numbers on an example or two: rounding decides there.
       holdout_errors: `[J]`, its error on held-out examples; not numbers without them.
     """
 

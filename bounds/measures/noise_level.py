@@ -33,6 +33,10 @@ class NoiseLevel:
       level: `[]`.
       drop: `[]`, in accuracy, as counted near that level.
       standard_error: `[]`, of the drop.
+      log_standard_error: `[]`, of ln(level): that of the drop over the drop's slope there, which
+        the ends of the last bracket tell to about a third; not a number where `is_capped`, or
+        where the drops at these ends are within two standard errors of each other.
+      draws: `[]`, blocks of examples, each under noise of its own, that the drop is a mean over.
       is_capped: `[]`, whether the network bears the largest level that is looked at, or
         errs on more than 0.9 of the examples as it is.
     """
@@ -40,6 +44,8 @@ class NoiseLevel:
     level: chex.Array
     drop: chex.Array
     standard_error: chex.Array
+    log_standard_error: chex.Array
+    draws: chex.Array
     is_capped: chex.Array
 
 
@@ -54,10 +60,14 @@ class MagnitudeRatios:
     Attributes:
       from_init: `[]`, with n = ||w - w_0||_2.
       from_origin: `[]`, with n = ||w||_2.
+      slope_from_init: `[]`, the derivative of `from_init` in ln(s).
+      slope_from_origin: `[]`, that of `from_origin`.
     """
 
     from_init: chex.Array
     from_origin: chex.Array
+    slope_from_init: chex.Array
+    slope_from_origin: chex.Array
 
 
 DROP = 0.1
@@ -83,7 +93,7 @@ def _wrong_without_noise(network):
 
 
 def _drops(found, levels, network, clean, is_enough):
-    """Drops in accuracy and their standard errors, `[S]` each.
+    """Blocks seen `[]`; drops in accuracy and their standard errors, `[S]` each.
 
     Args:
       found: a `noisy.Noisy`.
@@ -122,7 +132,8 @@ def _drops(found, levels, network, clean, is_enough):
     zeros = jnp.zeros(levels.shape)
     begin = jnp.zeros((), jnp.int32), (zeros,) * 5, zeros, zeros
     with jax.default_matmul_precision("highest"):
-        return jax.lax.while_loop(goes_on, see, begin)[2:]
+        seen, _, drops, errors = jax.lax.while_loop(goes_on, see, begin)
+    return seen, drops, errors
 
 
 def _level(found, network):
@@ -137,7 +148,7 @@ def _level(found, network):
     def narrow(bracket):
         low, high = bracket
         between = low + (high - low) * jnp.asarray([0.25, 0.5, 0.75])
-        drops, _ = _drops(found, between, network, clean, are_known)
+        _, drops, _ = _drops(found, between, network, clean, are_known)
         is_borne = drops <= DROP
         low = jnp.max(jnp.where(is_borne, between, low))
         is_above = ~is_borne & (between > low)
@@ -152,7 +163,7 @@ def _level(found, network):
     ends = jnp.asarray(LEAST), jnp.asarray(LARGEST)
     low, high = jax.lax.while_loop(is_wide, narrow, ends)
     ends = jnp.stack([low, high])
-    drops, errors = _drops(found, ends, network, clean, are_precise)
+    seen, drops, errors = _drops(found, ends, network, clean, are_precise)
     logs = jnp.log(jnp.maximum(drops, DROP / 100))
     slope = jnp.maximum(logs[1] - logs[0], 1e-3) / (high - low)
     # The bracket may have been a little off: half its width beyond either end.
@@ -162,10 +173,14 @@ def _level(found, network):
     # A network that is no better than noise as it is has nothing to lose.
     is_hopeless = jnp.sum(clean) > (1 - DROP) * network.sample.size
     is_capped = (level >= LARGEST) | is_hopeless
+    known = drops[1] - drops[0] > 2 * jnp.sqrt(jnp.sum(jnp.square(errors)))
+    log_error = math.log(2) * jnp.max(errors) / (DROP * slope)
     return NoiseLevel(
         level=jnp.where(is_capped, 2.0**LARGEST, jnp.exp2(level)),
         drop=jnp.where(is_capped, drops[1], jnp.exp(logs[0] + slope * (level - low))),
         standard_error=jnp.max(errors),
+        log_standard_error=jnp.where(known & ~is_capped, log_error, jnp.nan),
+        draws=seen,
         is_capped=is_capped,
     )
 
@@ -181,19 +196,21 @@ def _ratios(network, level):
     )
     pairs = [(w.astype(float), z.astype(float)) for w, z in pairs]
     count = sum(w.size for w, _ in pairs)
-    floor = noisy.MAGNITUDE_FLOOR**2
-    below = sum(
-        jnp.sum(arithmetic.log(floor + jnp.square(level * (w - z)))) for w, z in pairs
-    )
+    floor, square = noisy.MAGNITUDE_FLOOR**2, jnp.square(level)
+    moved = [square * jnp.square(w - z) for w, z in pairs]
+    below = sum(jnp.sum(arithmetic.log(floor + one)) for one in moved)
+    slope_below = sum(jnp.sum(2 * one / (floor + one)) for one in moved)
 
     def ratios(squared_norm):
-        above = floor + (jnp.square(level) + 1) * squared_norm / count
-        return count * arithmetic.log(above) - below
+        """The sum, and its derivative in ln(level)."""
+        mean = squared_norm / count
+        above = floor + (square + 1) * mean
+        slope = count * 2 * square * mean / above
+        return count * arithmetic.log(above) - below, slope - slope_below
 
-    return MagnitudeRatios(
-        from_init=ratios(sum(jnp.sum(jnp.square(w - z)) for w, z in pairs)),
-        from_origin=ratios(sum(jnp.sum(jnp.square(w)) for w, _ in pairs)),
-    )
+    from_init, slope_init = ratios(sum(jnp.sum(jnp.square(w - z)) for w, z in pairs))
+    from_origin, slope_origin = ratios(sum(jnp.sum(jnp.square(w)) for w, _ in pairs))
+    return MagnitudeRatios(from_init, from_origin, slope_init, slope_origin)
 
 
 def magnitude_noise(network: Network) -> dict[str, Any]:

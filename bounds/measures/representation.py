@@ -27,9 +27,11 @@ class HiddenMargins:
     Attributes:
       five_numbers: `[L, 5]`, lower fence, quartiles and upper fence over the examples;
         1e30 stands for infinite ones, 0/0 is 0.
+      examples: `[]`, how many were looked at.
     """
 
     five_numbers: chex.Array
+    examples: chex.Array
 
 
 @struct.dataclass
@@ -39,9 +41,11 @@ class Clusters:
     Attributes:
       davies_bouldin: `[]`, their Davies-Bouldin index; infinite where two coincide, or
         there is one only.
+      examples: `[]`, how many were looked at.
     """
 
     davies_bouldin: chex.Array
+    examples: chex.Array
 
 
 @struct.dataclass
@@ -50,9 +54,11 @@ class Mixup:
 
     Attributes:
       error: `[]`, the fraction of averages of two examples of a class that it gets wrong.
+      examples: `[]`, how many were looked at, each averaged with one other.
     """
 
     error: chex.Array
+    examples: chex.Array
 
 
 EXAMPLES = 1024  # a whole number of blocks
@@ -157,7 +163,8 @@ def hidden_margins(network: Network) -> HiddenMargins:
     # A network that is no number is on the wrong side of every boundary.
     normalised = jnp.where(jnp.isnan(normalised), -_VAST, normalised)
     return HiddenMargins(
-        five_numbers=jax.vmap(_five_numbers, in_axes=(1, None))(normalised, known)
+        five_numbers=jax.vmap(_five_numbers, in_axes=(1, None))(normalised, known),
+        examples=size,
     )
 
 
@@ -194,7 +201,10 @@ def clusters(network: Network) -> Clusters:
     present = jnp.sum(count > 0, dtype=int)
     mean = jnp.sum(jnp.where(count > 0, worst_ratios, 0.0)) / present
     is_number = (present > 1) & ~jnp.isnan(mean)
-    return Clusters(davies_bouldin=jnp.where(is_number, mean, jnp.inf))
+    return Clusters(
+        davies_bouldin=jnp.where(is_number, mean, jnp.inf),
+        examples=jnp.sum(known, dtype=int),
+    )
 
 
 def _partners(labels, known):
@@ -234,7 +244,8 @@ def mixup(network: Network) -> Mixup:
 
     with jax.default_matmul_precision("highest"):
         found = jax.lax.map(wrong, _in_blocks((mixed, labels, known)))
-    return Mixup(error=jnp.sum(found) / jnp.sum(known, dtype=int).astype(float))
+    size = jnp.sum(known, dtype=int)
+    return Mixup(error=jnp.sum(found) / size.astype(float), examples=size)
 
 
 MEASURES = (

@@ -33,12 +33,14 @@ class Ascent:
       alpha_is_capped: `[]`, whether the search ended at an end of its range.
       magnitude_alpha: `[]`, of the box |u_i| <= alpha' (|w_i| + 1e-3).
       magnitude_alpha_is_capped: `[]`, the same for it.
+      examples: `[]`, training examples that accuracy is counted on.
     """
 
     alpha: chex.Array
     alpha_is_capped: chex.Array
     magnitude_alpha: chex.Array
     magnitude_alpha_is_capped: chex.Array
+    examples: chex.Array
 
 
 @struct.dataclass
@@ -299,6 +301,7 @@ def ascent(network: Network) -> dict[str, Any]:
         alpha_is_capped=is_capped,
         magnitude_alpha=magnitude_alpha.astype(float),
         magnitude_alpha_is_capped=magnitude_is_capped,
+        examples=size_of(network),
     )
     groups = {"ascent": found}
     if network.init is not None:

@@ -216,3 +216,24 @@ def test_no_certified_value_looks_at_an_estimate_and_nothing_else_at_an_end():
         "log_prod_of_spec", "log_prod_of_spec_fft", "fro_over_spec", "dist_spec_init",
         "stable_rank", "log_spectral_norm", "alpha_weighted",
     } <= looked_at["spectral"]  # fmt: skip
+
+
+def test_what_looked_at_the_first_examples_says_how_many():
+    groups = ("task", "margins", "from_init", "jacobians", "hidden_margins", "clusters",
+              "mixup", "evidence", "gibbs", "ascent")  # fmt: skip
+    found, _ = measured(random_case(2, [4, 6, 3], m=90).network(), groups)
+    stacked = jax.tree.map(lambda leaf: np.asarray(leaf)[None], found)
+    examples = dict.fromkeys(
+        ("hidden_margin", "davies_bouldin", "mixup_error", "valle_perez_2020",
+         "sharpness_flatness", "sharpness_mag_flatness"), 90,
+    ) | {"arora_2018": 64, "nagarajan_kolter_2019": 64}  # fmt: skip
+    said = bounds.evaluate(
+        stacked, [*examples, "maurer_2004_kl"], margin=GAMMA, delta=DELTA
+    )
+    for name, count in examples.items():
+        basis = said[name].estimate
+        assert basis.examples[0] == count and np.isnan(basis.draws[0]), name
+    # The upper limit is paid for: no standard error is left.
+    basis = said["maurer_2004_kl"].estimate
+    assert basis.draws[0] == found["gibbs"].draws >= 8192
+    assert np.isnan(basis.standard_error[0]) and np.isnan(basis.examples[0])

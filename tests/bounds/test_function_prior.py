@@ -7,11 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 import bounds
 from bounds.measures import function_prior
 from bounds.measures.function_prior import Evidence
 from bounds.network import Unavailable
+from experiments.lab.reading import idx
 from nets.cnn import CNN
 from nets.mlp import MLP
 from nets.sample import pad_sample
@@ -137,6 +139,50 @@ def test_equally_correlated_signs_against_the_closed_form(n):
     """Correlation 1/2: z_0 is the least of n + 1 independent z, with z_i - z_0 > 0."""
     found, converged = log_orthant((np.eye(n) + 1) / 2, np.ones(n))
     assert converged and found == pytest.approx(-math.log(n + 1), abs=0.025)
+
+
+def all_alike(n, rho):
+    return np.full((n, n), rho) + (1 - rho) * np.eye(n)
+
+
+@pytest.mark.parametrize("rho", [0.9, 0.98, 0.999, 1 - 1e-6])
+@pytest.mark.parametrize("n", [4, 10, 30])
+def test_inputs_that_are_all_alike_come_to_rest(n, rho):
+    """Given the common part c, signs are independent: the mean of Phi(c sqrt(rho/(1 - rho)))^n."""
+    c = np.linspace(-12, 12, 400_001)
+    common = stats.norm.logcdf(c * math.sqrt(rho / (1 - rho)))
+    density = np.exp(n * common + stats.norm.logpdf(c))
+    exact = math.log(np.sum(density) * (c[1] - c[0]))
+    found, converged = log_orthant(all_alike(n, rho), np.ones(n))
+    # What the module claims: too low, and by how much at most.
+    assert converged and -0.55 < found - exact < 0
+
+
+@pytest.mark.parametrize("rho", [0.9, 0.99, 0.9999])
+@pytest.mark.parametrize("against", [1, 5])
+def test_alike_inputs_of_two_labels_against_genz(rho, against):
+    signs = np.where(np.arange(10) < against, -1.0, 1.0)
+    signed = all_alike(10, rho) * np.outer(signs, signs)
+    law = stats.multivariate_normal(np.zeros(10), signed, seed=0, maxpts=4_000_000)
+    found, converged = log_orthant(all_alike(10, rho), signs)
+    assert converged
+    assert found == pytest.approx(math.log(law.cdf(np.zeros(10))), abs=0.02)
+
+
+@pytest.mark.parametrize("biases", [False, True])
+@pytest.mark.parametrize("is_one", [0, 1, 4, 10])  # of ten, in the class
+def test_digits_against_genz(mnist_sample, biases, is_one):
+    """Kernels of images: of a deep network with biases they are next to 1."""
+    x = idx.read(mnist_sample / "train-images-idx3-ubyte.gz")[:10].reshape(10, -1) / 255
+    k = oracle.correlation(oracle.covariance(x, (784, 30, 30, 30, 30, 10), biases))
+    signs = np.where(np.arange(10) < is_one, 1.0, -1.0)
+    signed = k * np.outer(signs, signs)
+    law = stats.multivariate_normal(np.zeros(10), signed, seed=0, maxpts=1_000_000)
+    found, converged = log_orthant(k, signs)
+    excess = found - math.log(law.cdf(np.zeros(10)))
+    # Of one sign: constraints that say nearly the same.
+    least = -0.3 if is_one in (0, 10) else -0.03
+    assert converged and least < excess < 0.02
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 5, 6])
@@ -269,6 +315,17 @@ def test_mapped_as_one_by_one():
                 alone = evidence(net)
                 assert found.examples[index] == alone.examples
                 assert found.log_evidence[index] == pytest.approx(alone.log_evidence)
+
+
+def test_a_class_without_examples(mnist_sample):
+    """Its output is negative on all inputs, which biases make alike."""
+    x = idx.read(mnist_sample / "train-images-idx3-ubyte.gz")[:40].reshape(40, -1) / 255
+    x = np.float32(x)
+    labels = np.minimum(idx.read(mnist_sample / "train-labels-idx1-ubyte.gz")[:40], 7)
+    model = MLP(30, 4, 10, True)
+    params = model.init(jax.random.key(0), x[:1])["params"]
+    found = evidence(bounds.Network(model, params, pad_sample(x, labels, 0)))
+    assert found.converged and -200 < found.log_evidence < -40 * math.log(2)
 
 
 def test_convolutions_have_none():

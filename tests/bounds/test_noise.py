@@ -140,6 +140,14 @@ def test_the_level_borne_is_the_one_that_brute_force_finds(biases):
         assert abs(drop - noise_level.DROP) <= noise_level.TOLERANCE + 3 * error, name
         assert not found[name].is_capped
         assert found[name].drop == pytest.approx(noise_level.DROP)
+        # The level's error is the drop's over its slope, which draws in common show; ours is that
+        # of a chord between two drops of standard error 0.005 that differ by 0.02 to 0.03.
+        near = [noise.wrong_at_level(*args, drawn, level * r, magnitude).mean() / case.m
+                for r in (1 / 1.1, 1.1)]  # fmt: skip
+        slope = (near[1] - near[0]) / (2 * math.log(1.1))
+        own = found[name].standard_error / found[name].log_standard_error
+        assert slope / 2 < own < 2 * slope, name
+        assert found[name].draws >= 4
         brute = noise.noise_level(*args, rng, 1000, 16, magnitude)
         assert abs(math.log2(level / brute)) < 0.25, name
 
@@ -265,16 +273,28 @@ def test_measures_of_noise_are_their_formulas():
     z = np.concatenate([a.ravel() for a in case.initial])
     m, sigma = case.m, float(found["noise"].level)
     magnitude = float(found["magnitude_noise"].level)
-    expected = {
-        "pacbayes_init": sharpness.pacbayes_init(w, z, m, sigma),
-        "pacbayes_orig": sharpness.pacbayes_orig(w, m, sigma),
-        "pacbayes_flatness": sharpness.pacbayes_flatness(m, sigma),
-        "pacbayes_mag_init": sharpness.pacbayes_mag_init(w, z, m, magnitude),
-        "pacbayes_mag_orig": sharpness.pacbayes_mag_orig(w, z, m, magnitude),
-        "pacbayes_mag_flatness": sharpness.pacbayes_mag_flatness(m, magnitude),
-    }
-    for name, value in expected.items():
+
+    def formulas(sigma, magnitude):
+        return {
+            "pacbayes_init": sharpness.pacbayes_init(w, z, m, sigma),
+            "pacbayes_orig": sharpness.pacbayes_orig(w, m, sigma),
+            "pacbayes_flatness": sharpness.pacbayes_flatness(m, sigma),
+            "pacbayes_mag_init": sharpness.pacbayes_mag_init(w, z, m, magnitude),
+            "pacbayes_mag_orig": sharpness.pacbayes_mag_orig(w, z, m, magnitude),
+            "pacbayes_mag_flatness": sharpness.pacbayes_mag_flatness(m, magnitude),
+        }
+
+    for name, value in formulas(sigma, magnitude).items():
         assert values[name].value[0] == pytest.approx(value, rel=1e-6), name
+    # A standard error of the level, carried over to the value.
+    h = 1e-4
+    low, high = (formulas(sigma * r, magnitude * r) for r in (1 - h, 1 + h))
+    for name in of_noise:
+        group = found["magnitude_noise" if "_mag_" in name else "noise"]
+        error = abs(high[name] - low[name]) / (2 * h) * group.log_standard_error
+        basis = values[name].estimate
+        assert basis.standard_error[0] == pytest.approx(error, rel=1e-4), name
+        assert basis.draws[0] == group.draws and np.isnan(basis.examples[0])
 
 
 def test_without_the_initial_weights_the_rest_is_there():

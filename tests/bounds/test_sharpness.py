@@ -178,7 +178,7 @@ def test_measures_of_radii(measured_case):
     )
     moved = [a - b for a, b in zip(case.weights, case.initial, strict=True)]
     sigma = 0.3
-    noise = NoiseLevel(np.float64(sigma), *(np.float64(0.0),) * 2, np.bool_(False))
+    noise = NoiseLevel(np.float64(sigma), *(np.float64(0.0),) * 4, np.bool_(False))
     given = {
         "task": Task(np.int32(case.m), np.int32(case.classes), np.float64(1.0)),
         "architecture": measured(case.network(), ("architecture",))[0]["architecture"],

@@ -66,7 +66,8 @@ CASES = {
     ),
     "of_arrays": (
         "evaluate",
-        "--weights={out}/net.npz --init={out}/init.npz --data={out}/data.npz --bounds=all",
+        "--weights={out}/net.npz --init={out}/init.npz --data={out}/data.npz "
+        "--activation=relu --loss=softmax --bounds=all",
     ),
     "posterior": (
         "certify",
