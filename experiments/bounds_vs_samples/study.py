@@ -9,7 +9,7 @@ from experiments.bounds_vs_samples.settings import Settings
 from experiments.lab import network_rows
 from experiments.lab.measure_network import MeasureNetwork, test_samples
 from experiments.lab.measuring import Arrays, Subject
-from experiments.lab.program import Study, problems_made
+from experiments.lab.program import Study, fingerprint_of, problems_made
 from experiments.lab.refusals import Refusal
 from experiments.lab.seeding import Purpose, key_for
 from experiments.lab.training import (
@@ -243,7 +243,7 @@ def of_configs(
 
     return SizeStudy(
         config=config,
-        fingerprint=next(iter(problems.values())).sha256,
+        fingerprint=fingerprint_of(problems.values()),
         stages=tuple(stages),
         subjects=tuple(subject(run) for run in runs),
         runs=tuple(runs),

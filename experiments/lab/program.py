@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -250,6 +250,14 @@ def problems_made(configs: Mapping[str, Any]) -> dict[str, Problem]:
         if key not in made:
             made[key] = problem_of(config)
     return {name: made[_key_of(config)] for name, config in configs.items()}
+
+
+def fingerprint_of(problems: Iterable[Problem]) -> str | None:
+    """Of the data of all of them; None where they rest on none."""
+    found = sorted({p.sha256 for p in problems if p.sha256})
+    if len(found) < 2:
+        return found[0] if found else None
+    return hashlib.sha256("".join(found).encode()).hexdigest()
 
 
 def _key_of(config):
