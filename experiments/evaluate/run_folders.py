@@ -161,7 +161,7 @@ def _opened(folder: Path, config: Any, needed: Refusal) -> Opened:
         its = dataclasses.replace(its, data_dir=data_dir)
     configs = variants(its, functools.partial(program.of_problem, PROGRAM))
     problems = program.problems_made(configs)
-    if next(iter(problems.values())).sha256 != stored["data_sha256"]:
+    if program.fingerprint_of(problems.values()) != stored["data_sha256"]:
         raise Refusal(
             f"--data_dir={its.data_dir}: other data than {folder} was made from; give the same"
         )

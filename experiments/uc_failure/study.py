@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.lab.measuring import Arrays, Subject
-from experiments.lab.program import Study, problems_made
+from experiments.lab.program import Study, fingerprint_of, problems_made
 from experiments.lab.seeding import Purpose, host_generator, key_for
 from experiments.lab.training import Job, Run, Stage, Trained, initial
 from experiments.lab.vary import variants
@@ -275,7 +275,7 @@ def make(config: Settings) -> FailureStudy:
     is_trained = all(problem.is_trained for problem in problems.values())
     return FailureStudy(
         config=config,
-        fingerprint=next(iter(problems.values())).sha256,
+        fingerprint=fingerprint_of(problems.values()),
         stages=(Stage(runs, job),) if is_trained else (),
         subjects=tuple(subject(run) for run in runs),
         runs=runs,
