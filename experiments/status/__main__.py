@@ -36,7 +36,12 @@ def lines(out: str) -> list[str]:
     is_worked_on = folder.is_worked_on
     if not folder.progress.is_file():
         doing = "begun" if is_worked_on else "stopped before it began; --resume goes on"
-        return [f"{head}, {doing}"]
+        # A program that another one runs has a folder in its folder.
+        inner = sorted(path.parent for path in folder.path.glob("*/config.json"))
+        return [
+            f"{head}, {doing}",
+            *(line for own in inner for line in lines(str(own))),
+        ]
     return _under_way(head, json.loads(folder.progress.read_text()), is_worked_on)
 
 
