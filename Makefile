@@ -44,8 +44,8 @@ demo: $(VENV)/.installed
 	  $(if $(wildcard $(DEMO)/config.json),--resume)
 	$(BIN)/python -m experiments.uc_failure --preset=demo --out=$(FAILURE) \
 	  $(if $(wildcard $(FAILURE)/config.json),--resume)
-	$(BIN)/python -m experiments.report_card --suite=quick --out=$(CARD)_quick \
-	  $(if $(wildcard $(CARD)_quick/config.json),--resume)
+	$(BIN)/python -m experiments.report_card --out=$(CARD) \
+	  $(if $(wildcard $(CARD)/config.json),--resume)
 
 card: $(VENV)/.installed
 	$(BIN)/python -m experiments.report_card --out=$(CARD) \
