@@ -8,7 +8,7 @@ from experiments.lab.report import number
 from experiments.report_card.claims import CERTIFICATES, REFERENCE, Claims, Networks
 from experiments.report_card.criteria import holm
 from experiments.report_card.trials import TRIALS, Finding
-from experiments.report_card.trials.trial import FAILS, NO_CLAIM, PASSES, UNDECIDED
+from experiments.report_card.trials.trial import FAILS, PASSES, UNDECIDED
 
 VERSION = 1
 LEVEL = 0.05
@@ -106,12 +106,6 @@ def count(of: Mapping[str, Any], verdict: str) -> int:
     return sum(cell["verdict"] == verdict for cell in of["trials"].values())
 
 
-# Whether a measure moves as the error does.
-GROWTH = (
-    "training_set_size", "width", "depth", "label_noise", "batch_and_rate", "margin_target",
-)  # fmt: skip
-
-
 def answer(found: Mapping[str, Any], networks: Networks) -> list[str]:
     """The three sentences that a card begins with."""
     bounds = {n: b for n, b in found.items() if b["status"] != REFERENCE}
@@ -203,6 +197,3 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[dict[str,
                     {"bound": name, "trial": trial, "before": said[0], "now": said[1]}
                 )
     return rows
-
-
-__all__ = ["LEVEL", "NO_CLAIM", "VERSION", "answer", "changes", "count", "make"]

@@ -15,7 +15,7 @@ values are the same if they are equal, so round what was computed.
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -391,54 +391,3 @@ def holm(p: Mapping[str, float], level: float) -> dict[str, bool]:
             break
         rejected[name] = True
     return rejected
-
-
-def cluster_bootstrap(
-    statistic: Callable[..., float],
-    clusters: Sequence[Any] | np.ndarray,
-    repetitions: int,
-    seed: int,
-    labelled: bool = False,
-) -> tuple[float, float]:
-    """A 95% percentile interval by resampling whole clusters, such as seeds.
-
-    Networks of one seed share a sample and a start and are not independent; seeds are.
-    As many clusters as there are get drawn with replacement, all of their networks with them.
-
-    With FEW clusters it is too narrow: over four it covers about 80%, not 95%. Where
-    a statistic can be had seed by seed, prefer `lab.statistics.t_interval` of those.
-
-    Args:
-      statistic: of the chosen networks, `indices` `[any]`, with repetitions. With
-        `labelled` it is called with `indices, copies`: `copies` counts the draws of
-        clusters, so that a cluster drawn twice has two numbers. Give them as the
-        `seeds` of a criterion that compares within seeds, which would otherwise take
-        two copies of a seed for one.
-      clusters: `[n]`, whose cluster each network is in.
-      repetitions: of the resampling.
-      seed: of the resampling.
-      labelled: see `statistic`.
-
-    Returns:
-      low, high: the values with 2.5% of the repetitions below, or above, at most.
-      Repetitions that give NaN are left out; NaN if all do, or with fewer than two clusters.
-    """
-    _, codes = _coded(clusters, len(clusters))
-    members = [np.flatnonzero(codes == k) for k in range(len(np.unique(codes)))]
-    if len(members) < 2:
-        return math.nan, math.nan
-    rng = np.random.default_rng(seed)
-    found = []
-    for _ in range(repetitions):
-        drawn = [members[k] for k in rng.integers(len(members), size=len(members))]
-        indices = np.concatenate(drawn)
-        if labelled:
-            sizes = [len(own) for own in drawn]
-            found.append(statistic(indices, np.repeat(np.arange(len(drawn)), sizes)))
-        else:
-            found.append(statistic(indices))
-    known = np.sort([value for value in found if not math.isnan(value)])
-    if not len(known):
-        return math.nan, math.nan
-    tail = math.floor(0.025 * (len(known) - 1))
-    return float(known[tail]), float(known[-1 - tail])

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from experiments.lab.report import number
 from experiments.report_card.claims import Claims, Networks
 
 PASSES, FAILS = "passes", "fails"
@@ -145,10 +144,3 @@ def points(
         "name": name, "x": rounded(x), "y": rounded(y), "low": rounded(low),
         "high": rounded(high), "kind": kind,
     }  # fmt: skip
-
-
-def with_interval(value: float, low: float | None, high: float | None) -> str:
-    """A number and its interval, as text."""
-    if low is None or high is None:
-        return number(value)
-    return f"{number(value)} [{number(low)}, {number(high)}]"

@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.lab.statistics import t_interval
 from experiments.report_card.criteria import (
-    cluster_bootstrap,
     cmi_noise_oracle,
     conditional_mutual_information,
     granulated_tau,
@@ -417,64 +415,3 @@ def test_holm_by_hand():
     assert holm(p, 0.05) == {"a": True, "b": False, "c": False, "d": True}
     assert holm({"a": 0.05, "b": math.nan}, 0.05) == {"a": True, "b": False}
     assert holm({}, 0.05) == {}
-
-
-# cluster_bootstrap
-
-
-def test_bootstrap_of_many_clusters_is_the_interval_of_their_means():
-    means = np.random.default_rng(0).normal(size=60)
-    clusters = np.repeat(np.arange(60), 5)
-    values = means[clusters]
-    low, high = cluster_bootstrap(lambda i: values[i].mean(), clusters, 4000, 1)
-    assert (low, high) == pytest.approx(t_interval(list(means)), abs=0.04)
-
-
-def test_bootstrap_draws_whole_clusters():
-    clusters = np.array(["a", "b", "b", "c", "c", "c"])
-    sizes, seen = {"a": 1, "b": 2, "c": 3}, []
-
-    def statistic(indices, copies):
-        seen.append((indices, copies))
-        return 0.0
-
-    assert cluster_bootstrap(statistic, clusters, 50, 0, labelled=True) == (0, 0)
-    for indices, copies in seen:
-        assert set(copies) == {0, 1, 2}
-        for copy in range(3):
-            own = clusters[indices[copies == copy]]
-            assert len(set(own)) == 1 and len(own) == sizes[own[0]]
-
-
-def test_copies_of_a_seed_are_compared_within_themselves():
-    """psi of resampled seeds is then a mean over the seeds drawn, each as often as drawn."""
-    settings, seeds = grid(width=[1, 2, 3])
-    measure, gap = chance(2, len(seeds))
-    own = [kendall_tau(measure[seeds == s], gap[seeds == s]) for s in range(4)]
-
-    def statistic(indices, copies):
-        chosen = {"width": settings["width"][indices]}
-        psi = granulated_tau(measure[indices], gap[indices], chosen, copies)[1]
-        drawn = [seeds[indices[copies == copy][0]] for copy in range(4)]
-        assert psi == pytest.approx(np.mean([own[s] for s in drawn]))
-        return psi
-
-    low, high = cluster_bootstrap(statistic, seeds, 200, 0, labelled=True)
-    assert min(own) <= low <= high <= max(own)
-
-
-def test_bootstrap_is_repeatable_and_leaves_nan_out():
-    values, clusters = chance(20), np.repeat(np.arange(5), 4)
-
-    def sometimes(indices):
-        return values[indices].mean() if 0 in indices else math.nan
-
-    one, two, other = (cluster_bootstrap(sometimes, clusters, 99, s) for s in (0, 0, 1))
-    assert one == two != other
-    for found in (
-        cluster_bootstrap(lambda i: math.nan, clusters, 9, 0),
-        cluster_bootstrap(lambda i: 1.0, np.zeros(4), 9, 0),
-        cluster_bootstrap(lambda i: 1.0, [], 9, 0),
-    ):
-        assert np.isnan(found).all()
-    assert cluster_bootstrap(lambda i: math.inf, clusters, 9, 0) == (math.inf, math.inf)
