@@ -56,10 +56,8 @@ class Networks:
     @functools.cached_property
     def repetition(self) -> np.ndarray:
         """Which repetition each network belongs to: a seed of a source, `[N]`."""
-        sources = self.columns.get("source", np.full(len(self), ""))
-        return np.array(
-            [f"{s}/{n}" for s, n in zip(sources, self["seed"], strict=True)]
-        )
+        pairs = zip(self["source"], self["seed"], strict=True)
+        return np.array([f"{source}/{seed}" for source, seed in pairs])
 
     @functools.cached_property
     def usable(self) -> np.ndarray:
@@ -84,6 +82,7 @@ class Claims:
         (`log_complexity`; of the kl forms, whose complexity is c = KL/m, that of its root, as
         Pinsker's inequality has it), or of the value where it has none of any network.
       ordinal: whether its order alone says something.
+      delta: the failure probability that it was evaluated at.
       risk: the held-out error of the network it speaks of, on labels drawn as the training
         labels.
       uses_holdout: whether it looks at held-out examples; such a bound explains nothing.
@@ -103,6 +102,7 @@ class Claims:
     paper: str = ""
     about: str = ""
     uses_holdout: bool = False
+    delta: float = 0.05
     standard_error: np.ndarray | None = None
     reasons: Sequence[str] = ()
 
@@ -172,10 +172,13 @@ def of_table(
     for own in every:
         for row in own:
             by_name[row["bound"]].append(row)
-    return {name: _claims(name, rows, trained_risk) for name, rows in by_name.items()}
+    return {
+        name: _claims(name, rows, trained_risk, config.delta)
+        for name, rows in by_name.items()
+    }
 
 
-def _claims(name, rows, trained_risk):
+def _claims(name, rows, trained_risk, delta):
     spec = bounds.BOUNDS[name]
 
     def column(key, otherwise=math.nan):
@@ -202,6 +205,7 @@ def _claims(name, rows, trained_risk):
         paper=spec.paper,
         about=spec.fn.__doc__.strip().splitlines()[0],
         uses_holdout="holdout" in bounds.requires([name]),
+        delta=delta,
         standard_error=column("standard_error", 0.0),
         reasons=[
             "" if there else row["status"].removeprefix(bound_rows.NOT_AVAILABLE)

@@ -3,11 +3,9 @@
 from experiments.report_card.trials import growth
 
 TRIAL = growth.trial(
-    "batch_and_rate",
+    __name__,
+    __doc__,
     "batch size, learning rate",
-    "Does it move with batch size and learning rate as the error does?",
-    (
-        growth.Axis("batch_size", "batch"),
-        growth.Axis("learning_rate", "rate"),
-    ),
+    growth.Axis("batch_size", "batch"),
+    growth.Axis("learning_rate", "rate"),
 )

@@ -52,8 +52,7 @@ def pairs(networks: Networks) -> list[Pair]:
 def _pairs(networks):
     groups: dict[tuple, dict[str, dict[int, int]]] = {}
     for row in np.flatnonzero(networks.usable):
-        source = networks["source"][row] if "source" in networks.columns else ""
-        place = (*(networks[n][row] for n in SAME), source)
+        place = (*(networks[n][row] for n in SAME), networks["source"][row])
         noise, problem = networks["label_noise"][row], str(networks["problem"][row])
         data = f"{problem}, label noise {noise:g}" if noise else problem
         groups.setdefault(place, {}).setdefault(data, {})[
@@ -164,11 +163,4 @@ def _figure(claims, networks, every):
     return figure("m", "log10", series, log_x=True)
 
 
-TRIAL = Trial(
-    name="data_complexity",
-    title="data complexity",
-    question="Is data that is harder to learn given a larger value, at the same m?",
-    formula=(__doc__ or "").partition("\n\n")[2].strip(),
-    networks=networks_of,
-    judge=judge,
-)
+TRIAL = Trial.of_module(__name__, __doc__, "data complexity", networks_of, judge)

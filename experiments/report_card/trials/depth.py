@@ -2,9 +2,4 @@
 
 from experiments.report_card.trials import growth
 
-TRIAL = growth.trial(
-    "depth",
-    "depth",
-    "Does it move with the number of hidden layers as the error does?",
-    (growth.Axis("depth", "depth"),),
-)
+TRIAL = growth.trial(__name__, __doc__, "depth", growth.Axis("depth", "depth"))

@@ -29,11 +29,11 @@ from experiments.report_card.claims import Claims, Networks
 from experiments.report_card.trials.growth import log_error
 from experiments.report_card.trials.trial import (
     LEAST_SEEDS,
+    ONLY_AN_ORDER,
     Finding,
     Trial,
     figure,
     not_available,
-    only_an_order,
     points,
     t_test,
     undecided,
@@ -70,8 +70,7 @@ def _pairs(networks):
     others = [n for n in suite.AXES if n not in TRAINING]
     groups: dict[tuple, dict[tuple, dict[int, dict[int, int]]]] = {}
     for row in np.flatnonzero(networks.usable):
-        source = networks["source"][row] if "source" in networks.columns else ""
-        place = (source, *(networks[n][row] for n in others))
+        place = (networks["source"][row], *(networks[n][row] for n in others))
         recipe = tuple(networks[n][row] for n in TRAINING)
         of_seed = groups.setdefault(place, {}).setdefault(recipe, {})
         of_seed.setdefault(int(networks["seed"][row]), {})[int(networks["m"][row])] = (
@@ -228,7 +227,7 @@ def networks_of(networks: Networks) -> np.ndarray:
 def judge(claims: Claims, networks: Networks) -> Finding:
     """A `Finding`."""
     if claims.ordinal:
-        return only_an_order(claims)
+        return ONLY_AN_ORDER
     every = pairs(networks)
     if not every:
         return undecided(
@@ -270,11 +269,4 @@ def judge(claims: Claims, networks: Networks) -> Finding:
     )  # fmt: skip
 
 
-TRIAL = Trial(
-    name="fragility",
-    title="fragility",
-    question="Does it stay when training changes in a way that hardly moves the error?",
-    formula=(__doc__ or "").partition("\n\n")[2].strip(),
-    networks=networks_of,
-    judge=judge,
-)
+TRIAL = Trial.of_module(__name__, __doc__, "fragility", networks_of, judge)

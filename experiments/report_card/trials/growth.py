@@ -28,11 +28,11 @@ from experiments.report_card import suite
 from experiments.report_card.claims import Claims, Networks
 from experiments.report_card.trials.trial import (
     LEAST_SEEDS,
+    ONLY_AN_ORDER,
     Finding,
     Trial,
     figure,
     not_available,
-    only_an_order,
     points,
     t_test,
     undecided,
@@ -87,8 +87,7 @@ def _lines(networks, axis):
     others = [n for n in ("m", *suite.AXES) if n != axis]
     groups: dict[tuple, list[int]] = {}
     for row in np.flatnonzero(networks.usable):
-        source = networks["source"][row] if "source" in networks.columns else ""
-        key = (source, *(networks[name][row] for name in others))
+        key = (networks["source"][row], *(networks[name][row] for name in others))
         groups.setdefault(key, []).append(int(row))
     lengths = {k: len(set(networks[axis][rows])) for k, rows in groups.items()}
     found = []
@@ -101,8 +100,8 @@ def _lines(networks, axis):
     return found
 
 
-def trial(name: str, title: str, question: str, axes: Sequence[Axis]) -> Trial:
-    """The trial of how bounds move along some axes."""
+def trial(module: str, question: str | None, title: str, *axes: Axis) -> Trial:
+    """The trial of how bounds move along some axes; arguments as of `Trial.of_module`."""
 
     def on_lines(networks: Networks) -> np.ndarray:
         found = np.zeros(len(networks), bool)
@@ -114,7 +113,8 @@ def trial(name: str, title: str, question: str, axes: Sequence[Axis]) -> Trial:
     def judged(claims: Claims, networks: Networks) -> Finding:
         return judge(claims, networks, axes, title)
 
-    return Trial(name, title, question, FORMULA, on_lines, judged)
+    about = f"{question}\n\n{FORMULA}"
+    return Trial.of_module(module, about, title, on_lines, judged)
 
 
 def _named(source, recipe):
@@ -251,7 +251,7 @@ def judge(
       looked_at: what the lines are along, in words.
     """
     if claims.ordinal:
-        return only_an_order(claims)
+        return ONLY_AN_ORDER
     every = [(axis, line) for axis in axes for line in lines(networks, axis.name)]
     if not every:
         return undecided(f"No networks differ in {looked_at} alone.")

@@ -19,12 +19,12 @@ from experiments.lab.report import number
 from experiments.report_card.claims import Claims, Networks
 from experiments.report_card.trials.trial import (
     FAILS,
+    ONLY_AN_ORDER,
     PASSES,
     Finding,
     Trial,
     figure,
     not_available,
-    only_an_order,
     points,
     undecided,
 )
@@ -59,7 +59,7 @@ def networks_of(networks: Networks) -> np.ndarray:
 def judge(claims: Claims, networks: Networks) -> Finding:
     """A `Finding` without p-values."""
     if claims.ordinal:
-        return only_an_order(claims)
+        return ONLY_AN_ORDER
     every = twins(networks)
     if not every:
         return undecided("There are no twins among these networks.")
@@ -110,11 +110,4 @@ def judge(claims: Claims, networks: Networks) -> Finding:
     )  # fmt: skip
 
 
-TRIAL = Trial(
-    name="invariance",
-    title="invariance",
-    question="Is the same function given the same value, however it is written?",
-    formula=(__doc__ or "").partition("\n\n")[2].strip(),
-    networks=networks_of,
-    judge=judge,
-)
+TRIAL = Trial.of_module(__name__, __doc__, "invariance", networks_of, judge)

@@ -5,8 +5,8 @@ import numpy as np
 from experiments.report_card.trials import growth
 
 TRIAL = growth.trial(
-    "label_noise",
+    __name__,
+    __doc__,
     "label noise",
-    "Does it rise with the share of redrawn labels as the error does?",
-    (growth.Axis("label_noise", "noise", np.asarray, is_log=False),),
+    growth.Axis("label_noise", "noise", np.asarray, is_log=False),
 )

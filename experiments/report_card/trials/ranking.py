@@ -132,11 +132,4 @@ def _oracle(networks):
     return information, float(np.mean(psi))
 
 
-TRIAL = Trial(
-    name="ranking",
-    title="ranking",
-    question="Does it order networks as their errors do, whatever they differ in?",
-    formula=(__doc__ or "").partition("\n\n")[2].strip(),
-    networks=networks_of,
-    judge=judge,
-)
+TRIAL = Trial.of_module(__name__, __doc__, "ranking", networks_of, judge)

@@ -31,7 +31,6 @@ from experiments.report_card.trials.trial import (
     undecided,
 )
 
-DELTA = 0.05
 LEAST_ROOM = 0.05  # between the error and that of guessing
 
 
@@ -44,7 +43,7 @@ def networks_of(networks: Networks) -> np.ndarray:
 def _balanced(networks):
     """Of `networks_of` those whose setting all seeds of their source have: places."""
     rows = np.flatnonzero(networks_of(networks))
-    names = [n for n in ("source", "m", *suite.AXES) if n in networks.columns]
+    names = ("source", "m", *suite.AXES)
     settings: dict[tuple, list[int]] = {}
     for row in rows:
         settings.setdefault(tuple(networks[n][row] for n in names), []).append(row)
@@ -57,11 +56,11 @@ def _balanced(networks):
     return np.array(sorted(row for own in whole for row in own), int)
 
 
-def _holdout(wrong, size):
+def _holdout(wrong, size, delta):
     """The exact binomial bound (Clopper & Pearson 1934) on an error, from held-out examples."""
     from scipy import special  # slow to import
 
-    return special.betaincinv(wrong + 1, np.maximum(size - wrong, 1), 1 - DELTA)
+    return special.betaincinv(wrong + 1, np.maximum(size - wrong, 1), 1 - delta)
 
 
 def judge(claims: Claims, networks: Networks) -> Finding:
@@ -86,7 +85,7 @@ def judge(claims: Claims, networks: Networks) -> Finding:
     spread = share_spread(float(says.mean()), len(rows) / len(of_seeds))
     low, high = t_interval([float(used[own].mean()) for own in of_seeds])
     size = networks["test_size"][rows]
-    free = _holdout(networks["noisy_test_wrong"][rows], size)
+    free = _holdout(networks["noisy_test_wrong"][rows], size, claims.delta)
     score = float(used.mean())
     sentence = (
         f"It is below the error of guessing for {says.sum()} of {len(rows)} networks; its median "
@@ -113,11 +112,4 @@ def judge(claims: Claims, networks: Networks) -> Finding:
     )  # fmt: skip
 
 
-TRIAL = Trial(
-    name="tightness",
-    title="tightness",
-    question="Does it say anything: is it below the error of guessing?",
-    formula=(__doc__ or "").partition("\n\n")[2].strip(),
-    networks=networks_of,
-    judge=judge,
-)
+TRIAL = Trial.of_module(__name__, __doc__, "tightness", networks_of, judge)

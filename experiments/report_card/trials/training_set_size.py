@@ -2,9 +2,4 @@
 
 from experiments.report_card.trials import growth
 
-TRIAL = growth.trial(
-    "training_set_size",
-    "training-set size",
-    "Does it fall with the training set as the error does?",
-    (growth.Axis("m", "m"),),
-)
+TRIAL = growth.trial(__name__, __doc__, "training-set size", growth.Axis("m", "m"))

@@ -62,6 +62,26 @@ class Trial:
     networks: Callable[[Networks], np.ndarray]
     judge: Callable[[Claims, Networks], Finding]
 
+    @classmethod
+    def of_module(
+        cls,
+        module: str,
+        about: str | None,
+        title: str,
+        networks: Callable[[Networks], np.ndarray],
+        judge: Callable[[Claims, Networks], Finding],
+    ) -> "Trial":
+        """A trial that a file of its own describes.
+
+        Args:
+          module: `__name__`, whose last part is the trial's name.
+          about: `__doc__`: the question, and after a blank line the formula.
+          title, networks, judge: as above.
+        """
+        question, _, formula = (about or "").partition("\n\n")
+        name = module.rpartition(".")[2]
+        return cls(name, title, question, formula.strip(), networks, judge)
+
 
 def no_claim(why: str) -> Finding:
     """The bound does not say what the trial asks for."""
@@ -73,12 +93,10 @@ def undecided(why: str) -> Finding:
     return Finding(None, why, verdict=UNDECIDED)
 
 
-def only_an_order(claims: Claims) -> Finding:
-    """The bound has no zero: neither its growth nor a factor means anything."""
-    del claims
-    return no_claim(
-        "Its order alone says something: it has no zero, and no exponent of growth."
-    )
+# Of a measure without a zero: neither its growth nor a factor means anything.
+ONLY_AN_ORDER = no_claim(
+    "Its order alone says something: it has no zero, and no exponent of growth."
+)
 
 
 def not_available(claims: Claims) -> Finding:

@@ -69,11 +69,10 @@ def judge(claims: Claims, networks: Networks) -> Finding:
     )  # fmt: skip
 
 
-TRIAL = Trial(
-    name="uniform_convergence",
-    title="uniform convergence",
-    question="Can it escape the failure of uniform convergence?",
-    formula=(__doc__ or "").partition("\n\n")[2].strip(),
-    networks=lambda networks: np.zeros(len(networks), bool),
-    judge=judge,
+TRIAL = Trial.of_module(
+    __name__,
+    __doc__,
+    "uniform convergence",
+    lambda networks: np.zeros(len(networks), bool),
+    judge,
 )

@@ -30,7 +30,6 @@ from experiments.report_card.trials.trial import (
 )
 
 PROVEN_AT = 1e-4
-DELTA = 0.05
 
 
 def violations(claims: Claims, networks: Networks, rows: np.ndarray) -> np.ndarray:
@@ -72,14 +71,14 @@ def judge(claims: Claims, networks: Networks) -> Finding:
     low, high = intervals.interval(count, runs)
     small = int((claims.value[rows] < 1).sum())
     sentence = (
-        f"{count} of {runs} networks have an error proven to be above it; delta = {DELTA:g} allows "
-        f"{DELTA * runs:.3g}. It is below 1 for {small} of them."
+        f"{count} of {runs} networks have an error proven to be above it; delta = {claims.delta:g} allows "
+        f"{claims.delta * runs:.3g}. It is below 1 for {small} of them."
     )
     order = rows[np.argsort(claims.value[rows], kind="stable")]
     return Finding(
         1 - count / runs, sentence, 1 - high, 1 - low,
-        passing=intervals.at_most(seen, runs, DELTA),
-        failing=min(1.0, intervals.at_least(count, runs, DELTA) + PROVEN_AT),
+        passing=intervals.at_most(seen, runs, claims.delta),
+        failing=min(1.0, intervals.at_least(count, runs, claims.delta) + PROVEN_AT),
         numbers={
             "networks": str(runs), "proven violations": str(count),
             "observed errors above it": str(seen), "below 1": str(small),
@@ -92,11 +91,6 @@ def judge(claims: Claims, networks: Networks) -> Finding:
     )  # fmt: skip
 
 
-TRIAL = Trial(
-    name="validity",
-    title="validity",
-    question="Does it hold: is the error of the network it speaks of ever above it?",
-    formula=(__doc__ or "").partition("\n\n")[2].strip(),
-    networks=lambda networks: networks.usable,
-    judge=judge,
+TRIAL = Trial.of_module(
+    __name__, __doc__, "validity", lambda networks: networks.usable, judge
 )

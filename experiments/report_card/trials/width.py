@@ -2,9 +2,4 @@
 
 from experiments.report_card.trials import growth
 
-TRIAL = growth.trial(
-    "width",
-    "width",
-    "Does it move with the width of the hidden layers as the error does?",
-    (growth.Axis("width", "width"),),
-)
+TRIAL = growth.trial(__name__, __doc__, "width", growth.Axis("width", "width"))
