@@ -247,7 +247,9 @@ def neyshabur_2018_kl_certified(
 
     median = arithmetic.log(arithmetic.median_margin(margins))
     exact = arithmetic.log(folded.spectral)
-    log_complexity = log_kl(median, exact, arithmetic.log(inputs.norm_max)) - jnp.log(m)
+    # Of sqrt(KL / (2 m)), which Pinsker's inequality makes of it.
+    kl_over_m = log_kl(median, exact, arithmetic.log(inputs.norm_max)) - jnp.log(m)
+    log_complexity = (kl_over_m - jnp.log(2.0)) / 2
     return arithmetic.least(bound_of, arithmetic.margin_cells(margins), log_complexity)
 
 

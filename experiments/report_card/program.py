@@ -66,10 +66,16 @@ class CardStudy(Study):
             "networks": int(networks.usable.sum()),
             "left_out": int((~networks["converged"]).sum()),
             "table_sha256": about["sha256"],
-            "commit": about["made_with"].get("commit") or "",
+            "commit": _measured_by(about["made_with"]),
             "note": folders.note(self.table, config.bounds),
         }
         return card.make(said, networks, made)
+
+
+def _measured_by(made_with):
+    """The commit by which a table's last networks were measured; it may have begun at another."""
+    last = [made_with, *made_with.get("later", [])][-1]
+    return last.get("commit") or ""
 
 
 class ReportCard(Program):

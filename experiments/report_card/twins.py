@@ -40,16 +40,8 @@ def rescaled_units(layers: list[dict[str, Any]], seed: int) -> list[dict[str, An
 def rescaled_layers(layers: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
     """The first layer by 4, the last by 1/4; powers of two, so that nothing is rounded."""
     del seed
-    hidden = _hidden(layers)
-    factors = [np.full(n, LARGEST, np.float32) for n in hidden]
-    # Only the first layer is multiplied; layers between pass the factor on.
-    found = [dict(layer) for layer in layers]
-    found[0]["kernel"] = found[0]["kernel"] * factors[0]
-    for index, layer in enumerate(found[:-1]):
-        if "bias" in layer:
-            found[index]["bias"] = layer["bias"] * factors[index]
-    found[-1]["kernel"] = found[-1]["kernel"] / factors[-1][:, None]
-    return found
+    # In between a layer is multiplied and divided.
+    return _scaled(layers, [np.full(n, LARGEST, np.float32) for n in _hidden(layers)])
 
 
 def permuted(layers: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
