@@ -10,7 +10,7 @@ import numpy as np
 
 import bounds
 from experiments.bounds_vs_samples import PROGRAM, study
-from experiments.lab import plugins, program, run_folder, settings
+from experiments.lab import checksums, formats, plugins, program, run_folder, settings
 from experiments.lab.bound_settings import CONVENTIONS
 from experiments.lab.reading import weights
 from experiments.lab.refusals import Refusal
@@ -61,7 +61,7 @@ class Folders:
         if folder is None:
             raise needed
         if stored.path.is_file():
-            run_folder.intact(stored.path)  # raises if it is damaged
+            checksums.intact(stored.path)  # raises if it is damaged
         if folder not in self._opened:
             self._opened[folder] = _opened(folder, self._config, needed)
         its = self._opened[folder]
@@ -100,13 +100,13 @@ def _put_together(stored, folder, its, run):
         path = stored.path.with_stem(other.name)
         if other == run or stored.path.is_dir() or not path.is_file():
             return None
-        run_folder.intact(path)
+        checksums.intact(path)
         return params(weights.read(str(path))[0].final)
 
     measured = folder / "measured" / f"{run.name}.npz"
     history = None
     if measured.is_file():
-        arrays = run_folder.read_arrays(measured)
+        arrays = formats.read_arrays(measured)
         history = history_of(arrays, run.size // config.batch_size)
     network = bounds.Network(
         model=model,
@@ -137,7 +137,7 @@ def _check_plugin(folder, config, stored):
 def _opened(folder: Path, config: Any, needed: Refusal) -> Opened:
     try:
         stored = run_folder.stored(folder)
-    except run_folder.Damaged:
+    except checksums.Damaged:
         raise
     except Refusal as error:  # somebody else's config.json
         raise needed from error
@@ -170,6 +170,6 @@ def _opened(folder: Path, config: Any, needed: Refusal) -> Opened:
         path = folder / "samples" / f"{name}.npz"
         if path.exists():
             labels = problems[run.variant].draw(run.seed, run.size, run.draw).labels
-            if not np.array_equal(run_folder.read_arrays(path)["labels"], labels):
+            if not np.array_equal(formats.read_arrays(path)["labels"], labels):
                 raise Refusal(f"{path}: its draw cannot be made again; give --data")
     return Opened(configs, problems, runs)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from experiments.lab import report
-from experiments.lab.run_folder import whole
+from experiments.lab.checksums import whole
 
 # Okabe & Ito's palette, told apart by all readers; markers tell them apart in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

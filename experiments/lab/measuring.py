@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.lab import definitions, run_folder
+from experiments.lab import definitions, formats
 from experiments.lab.progress import Progress
 from experiments.lab.refusals import Refusal
 from experiments.lab.run_folder import RunFolder
@@ -74,7 +74,7 @@ class Subject:
         path = folder.measured_path(self.name)
         if not path.exists():
             return None
-        arrays = run_folder.read_arrays(path)
+        arrays = formats.read_arrays(path)
         if MADE_FROM not in arrays or str(arrays[MADE_FROM]) != self.content:
             return None
         found = tuple(
@@ -98,7 +98,7 @@ class Subject:
           Refusal: it was measured of something else, or by code that has changed since.
         """
         path = folder.measured_path(self.name)
-        arrays = run_folder.read_arrays(path)
+        arrays = formats.read_arrays(path)
         fault = self._fault(arrays)
         if fault:
             raise Refusal(
@@ -196,9 +196,9 @@ def _measure_sharing(subjects, program, reasons, trained, folder, layout, progre
                 arrays[f"{MADE_BY}{part}"] = np.array(digest)
             path = folder.measured_path(subject.name)
             if subject.is_narrowed:
-                older = run_folder.read_arrays(path)
+                older = formats.read_arrays(path)
                 arrays = _without(older, subject.measure.groups) | arrays
-            run_folder.write_arrays(path, arrays)
+            formats.write_arrays(path, arrays)
         progress.measured(len(batch))
 
 

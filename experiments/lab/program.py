@@ -23,10 +23,11 @@ from experiments.lab import (
     vary,
 )
 from experiments.lab.figures import Drawing
+from experiments.lab.formats import read_json, write_json, write_table
 from experiments.lab.measuring import Arrays, Subject
 from experiments.lab.progress import Progress
 from experiments.lab.refusals import Refusal, say
-from experiments.lab.run_folder import RunFolder, read_json, write_json, write_table
+from experiments.lab.run_folder import RunFolder
 from experiments.lab.training import CHECKPOINT_SECONDS, Stage, Trained
 from experiments.problems import PROBLEMS, Problem
 from nets.runs import Layout, make_layout

@@ -6,7 +6,6 @@ shows it. It is written at most every `EVERY` seconds, and gone when the sweep i
 
 import contextlib
 import json
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -17,6 +16,9 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
+
+from experiments.lab.checksums import replacing
+from experiments.lab.refusals import Refusal
 
 EVERY = 2.0  # seconds between two writings
 
@@ -80,11 +82,8 @@ class Progress:
         if self._path is None or (now - self._written < EVERY and not at_once):
             return
         self._written = now
-        aside = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        with contextlib.suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(Refusal), replacing(self._path) as aside:
             aside.write_text(json.dumps(self._state | {"at": time.time()}))
-            os.replace(aside, self._path)
 
     def begin_training(self, runs: Sequence[Any], waiting: Any) -> None:
         """`runs` are all there are, `waiting` those not trained yet."""

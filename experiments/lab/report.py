@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.lab.run_folder import whole
+from experiments.lab.checksums import whole
 
 _ERRORS = "backslashreplace"  # of names of files that are no text
 STYLE = """

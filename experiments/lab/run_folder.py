@@ -1,352 +1,36 @@
-"""What a run leaves behind: a folder that refuses to be overwritten, and can be resumed.
+"""What a run leaves behind: a folder that refuses to be overwritten, and can be resumed."""
 
-Files appear whole: they are written aside and renamed. The sha256 of each is a line of
-`checksums.sha256` (as `sha256sum` writes and checks it), and is checked before a byte of a file
-is parsed. The line is appended before the file is renamed, and a file is intact if any line of
-its name fits: so a process killed between the two leaves the old file with its own, older line,
-and never a file that looks damaged. Lines of files that are gone or were replaced are dropped
-when all is done. A folder without the log is an older one: it is read, and one line says that
-damage would not be seen.
-"""
-
-import contextlib
-import csv
 import errno
-import functools
 import hashlib
-import importlib.metadata
-import io
 import json
 import os
-import platform
-import re
 import shutil
-import subprocess
 import tempfile
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import filelock
-import jax
-import numpy as np
-import safetensors.numpy
 
 from experiments.lab import settings
-from experiments.lab.refusals import Refusal, say
-
-PACKAGES = (
-    "jax",
-    "jaxlib",
-    "flax",
-    "optax",
-    "orbax-checkpoint",
-    "chex",
-    "numpy",
-    "scipy",
+from experiments.lab.checksums import (
+    ASIDE,
+    LINE,
+    LOG,
+    Damaged,
+    damage,
+    intact,
+    is_intact,
+    log_of,
+    name_in,
+    replacing,
+    sha256,
 )
+from experiments.lab.formats import read_json, write_json
+from experiments.lab.refusals import Refusal, say
+from experiments.lab.versions import changes_between, versions
 
 _LONGEST_NAME = 150  # of a subject, in the name of its file
-
-
-LOG = "checksums.sha256"
-_DEPTH = 3  # a file of a run folder is at most so many folders deep in it
-_ASIDE = re.compile(r"\..+\.\d+")  # what `whole` calls a file that is being written
-_LINE = re.compile("[0-9a-f]{64}  .+")
-# What made an array file, in the file itself: it goes with it wherever it is copied.
-_MADE_WITH = "made_with"
-
-
-class Damaged(Refusal):
-    """A file is not as it was written."""
-
-
-@contextlib.contextmanager
-def whole(path: str | Path) -> Iterator[Path]:
-    """A path beside `path` to write to; it takes `path`'s place when the block succeeds.
-
-    Raises:
-      Refusal: the system will not have it written. Nothing is left of it.
-    """
-    path = Path(path)
-    with _aside(path) as aside:
-        yield aside
-        root = _root_of(path)
-        if root:
-            _append(root / LOG, f"{_sha256(aside)}  {_name_in(root, path)}\n")
-
-
-@contextlib.contextmanager
-def _aside(path):
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield aside
-        os.replace(aside, path)
-    except OSError as error:
-        raise Refusal(
-            f"{path}: cannot be written ({error.strerror}); make room, or see to it that you may "
-            "write there; then --resume goes on"
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            aside.unlink(missing_ok=True)
-
-
-def _root_of(path):
-    """The run folder that a file lies in, if it has checksums."""
-    for folder in list(Path(path).parents)[:_DEPTH]:
-        if (folder / LOG).is_file():
-            return folder
-    return None
-
-
-def _name_in(root, path):
-    return Path(path).relative_to(root).as_posix()
-
-
-def _sha256(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _append(log, line):
-    """A line more; one that a full disk cut short before it is ended first."""
-    with open(log, "ab+") as file:
-        size = file.tell()
-        file.seek(max(size - 1, 0))
-        is_cut = file.read(1) not in (b"", b"\n")
-        file.write(b"\n" * is_cut + line.encode())
-
-
-@functools.lru_cache(maxsize=2)
-def _entries(text):
-    """name -> its digests, the last one last."""
-    found: dict[str, list[str]] = {}
-    for line in text.split("\n"):
-        digest, _, name = line.partition("  ")
-        if name:
-            found.setdefault(name, []).append(digest)
-    return found
-
-
-def _log_of(root):
-    return _entries((root / LOG).read_text(errors="replace"))
-
-
-def _damaged(path, root):
-    """The `Damaged` of a file."""
-    if _name_in(root, path) == "config.json":
-        remedy = "put a copy in its place, or use another --out"
-    else:
-        remedy = f"delete it, and --out={root} --resume makes it again"
-    return Damaged(f"{path}: damaged, its bytes are not those of {LOG}; {remedy}")
-
-
-def _is_intact(digest, name, log):
-    return digest in log.get(name, ())
-
-
-def intact(path: str | Path) -> bytes:
-    """The bytes of a file.
-
-    Raises:
-      Damaged: it lies in a run folder, and is not as it was written there.
-    """
-    path, root = Path(path), _root_of(path)
-    raw = path.read_bytes()
-    if root:
-        digest = hashlib.sha256(raw).hexdigest()
-        if not _is_intact(digest, _name_in(root, path), _log_of(root)):
-            raise _damaged(path, root)
-    return raw
-
-
-@contextlib.contextmanager
-def _parsing(path):
-    """One line on bytes that are none of the kind: in older folders nothing else is seen."""
-    try:
-        yield
-    except Exception as error:  # readers of broken zips and JSON raise what they like
-        raise Refusal(
-            f"{path}: cannot be read ({type(error).__name__}); delete it and --resume "
-            "makes it again"
-        ) from error
-
-
-def write_json(path: Path, value: Any) -> None:
-    """A file of JSON; what is no finite number is a string there ("inf", "nan")."""
-    with whole(path) as aside:
-        text = json.dumps(_jsonable(value), indent=2, allow_nan=False)
-        aside.write_text(text + "\n")
-
-
-def _jsonable(value):
-    if isinstance(value, Mapping):
-        return {name: _jsonable(v) for name, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_jsonable(v) for v in value]
-    if isinstance(value, float) and not np.isfinite(value):
-        return str(value)
-    return value
-
-
-def read_json(path: Path) -> Any:
-    """The inverse of `write_json`."""
-    unread = {"inf": float("inf"), "-inf": -float("inf"), "nan": float("nan")}
-
-    def revived(value):
-        if isinstance(value, dict):
-            return {name: revived(v) for name, v in value.items()}
-        if isinstance(value, list):
-            return [revived(v) for v in value]
-        return unread.get(value, value) if isinstance(value, str) else value
-
-    raw = intact(path)
-    with _parsing(path):
-        return revived(json.loads(raw))
-
-
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """A flat dict of arrays as a compressed `.npz`; in a run folder with what made it."""
-    made = {_MADE_WITH: np.array(_made_here())} if _root_of(path) else {}
-    content = io.BytesIO()
-    np.savez_compressed(content, **arrays, **made)
-    with whole(path) as aside:
-        aside.write_bytes(content.getbuffer())
-
-
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The inverse of `write_arrays`.
-
-    Raises:
-      Damaged: it is not as it was written.
-      Refusal: it is no `.npz`.
-    """
-    raw = intact(path)
-    with _parsing(path), np.load(io.BytesIO(raw), allow_pickle=False) as file:
-        return {name: file[name] for name in file.files if name != _MADE_WITH}
-
-
-def write_tensors(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """A flat dict of arrays as `.safetensors`; in a run folder with what made it."""
-    made = {_MADE_WITH: _made_here()} if _root_of(path) else None
-    with whole(path) as aside:
-        contiguous = {name: np.asarray(a, order="C") for name, a in arrays.items()}
-        aside.write_bytes(safetensors.numpy.save(contiguous, made))
-
-
-def read_tensors(path: Path) -> dict[str, np.ndarray]:
-    """The inverse of `write_tensors`.
-
-    Raises:
-      Damaged: it is not as it was written.
-      Refusal: it is no `.safetensors`.
-    """
-    raw = intact(path)
-    with _parsing(path):
-        return safetensors.numpy.load(raw)
-
-
-def made_with(path: Path) -> dict[str, Any] | None:
-    """The `versions` that made a file of arrays; None where it does not say."""
-    raw = intact(path)
-    with _parsing(path):
-        if raw.startswith(b"PK"):
-            with np.load(io.BytesIO(raw), allow_pickle=False) as file:
-                text = str(file[_MADE_WITH]) if _MADE_WITH in file.files else None
-        else:
-            head = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
-            text = head.get("__metadata__", {}).get(_MADE_WITH)
-        return None if text is None else json.loads(text)
-
-
-@functools.cache
-def _made_here():
-    return json.dumps(versions())
-
-
-def write_table(
-    path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]
-) -> None:
-    """Rows as CSV; what a row lacks, or is None, is an empty cell."""
-
-    def cell(value):
-        if value is None:
-            return ""
-        if isinstance(value, (bool, np.bool_)):
-            return str(bool(value)).lower()
-        if isinstance(value, (float, np.floating)):
-            return repr(float(value))
-        return str(value)
-
-    with whole(path) as aside, open(aside, "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([cell(row.get(c)) for c in columns] for row in rows)
-
-
-def read_table(path: Path) -> list[dict[str, str]]:
-    """A CSV table as a list of dicts of strings."""
-    text = intact(path).decode()
-    return list(csv.DictReader(io.StringIO(text, newline="")))
-
-
-def versions() -> dict[str, Any]:
-    """What produced the numbers: commit, source code, packages, device."""
-
-    def git(*args):
-        """What git prints, or None: no git, or no checkout."""
-        # To look must not take the lock of whoever commits meanwhile.
-        where = ["-C", Path(__file__).parent]
-        command = ["git", "--no-optional-locks", *where, *args]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True)
-        except OSError:
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    changes = git("status", "--porcelain", "--untracked-files=no")
-
-    device = jax.devices()[0]
-    return {
-        "commit": git("rev-parse", "HEAD"),
-        "uncommitted_changes": None if changes is None else bool(changes),
-        "source_sha256": _source(),
-        "python": platform.python_version(),
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "device": f"{jax.device_count()} x {device.device_kind} ({device.platform})",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-    }
-
-
-def _source():
-    """A digest of the code: it tells versions apart that no commit does."""
-    rooms, digest = Path(__file__).parents[2], hashlib.sha256()
-    for room in ("nets", "bounds", "experiments"):
-        for path in sorted((rooms / room).rglob("*.py")):
-            digest.update(path.relative_to(rooms).as_posix().encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-def changes_between(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """One line on what of two `versions` can change numbers, or ''."""
-
-    def named(made):
-        # How many CPU devices there are changes no number.
-        device = str(made.get("device")).partition(" x ")[2]
-        code = made.get("source_sha256")
-        commit = made.get("commit")
-        return {
-            "device": device, **made.get("packages", {}),
-            "commit": commit and commit[:10], "code sha256": code and code[:10],
-        }  # fmt: skip
-
-    old, new = named(before), named(now)
-    differ = [n for n in new if old.get(n) and old[n] != new[n]]
-    return ", ".join(f"{n} {new[n]} (before: {old[n]})" for n in differ)
 
 
 def stored_settings(out: str | Path, program: str) -> dict[str, Any]:
@@ -625,7 +309,7 @@ class RunFolder:
 
     def remove_leftovers(self) -> None:
         """Removes files that a killed process had begun to write; only under the lock."""
-        for path in [p for p in self.path.rglob(".*") if _ASIDE.fullmatch(p.name)]:
+        for path in [p for p in self.path.rglob(".*") if ASIDE.fullmatch(p.name)]:
             if self.checkpoints not in path.parents:
                 path.unlink(missing_ok=True)
 
@@ -641,7 +325,7 @@ class RunFolder:
                 "would not be seen"
             )
             return []
-        log = _log_of(self.path)
+        log = log_of(self.path)
         places = [self.trained, self.measured, self.samples, self.weights]
         paths = {p for place in places for p in place.glob("*") if p.is_file()}
         paths |= {self.path / "config.json", self.path / "versions.json"}
@@ -649,14 +333,14 @@ class RunFolder:
             paths |= {self.path / name for name in log}
         found, here = [], self.path.resolve()
         for path in sorted(paths):
-            if not path.is_file() or _ASIDE.fullmatch(path.name):
+            if not path.is_file() or ASIDE.fullmatch(path.name):
                 continue
             if not path.resolve().is_relative_to(here):
                 # What is damaged may be removed: never what is not this folder's.
                 raise Refusal(
                     f"{path}: leads out of the run folder; put the file itself there"
                 )
-            if not _is_intact(_sha256(path), _name_in(self.path, path), log):
+            if not is_intact(sha256(path), name_in(self.path, path), log):
                 found.append(path)
         return found
 
@@ -665,7 +349,7 @@ class RunFolder:
         log = self.path / LOG
         if log.is_file():
             lines = log.read_text(errors="replace").removesuffix("\n").split("\n")
-            wrong = [n for n, line in enumerate(lines, 1) if not _LINE.fullmatch(line)]
+            wrong = [n for n, line in enumerate(lines, 1) if not LINE.fullmatch(line)]
             if wrong:
                 raise Damaged(
                     f"{log}: damaged, its line {wrong[0]} is none of `sha256sum`; delete it to go "
@@ -673,7 +357,7 @@ class RunFolder:
                 )
         found = self.damaged(derived=derived)
         if found:
-            error = _damaged(found[0], self.path)
+            error = damage(found[0], self.path)
             more = f" ({len(found) - 1} more are)" if found[1:] else ""
             raise Damaged(f"{error}{more}")
 
@@ -685,7 +369,7 @@ class RunFolder:
         """
         for path in self.damaged():
             if path.name == "config.json":
-                raise _damaged(path, self.path)
+                raise damage(path, self.path)
             path.unlink()
             say(f"{path}: damaged, its bytes are not those of {LOG}; it is made again")
 
@@ -693,7 +377,7 @@ class RunFolder:
         """The names of files that were written and are not there any more."""
         if not (self.path / LOG).is_file():
             return []
-        log = _log_of(self.path)
+        log = log_of(self.path)
         return [
             name
             for name in log
@@ -709,12 +393,12 @@ class RunFolder:
         log, lines = self.path / LOG, []
         if not log.is_file():
             return
-        for name, digests in sorted(_log_of(self.path).items()):
+        for name, digests in sorted(log_of(self.path).items()):
             if (self.path / name).is_file():
                 lines.append(f"{digests[-1]}  {name}\n")
         if log.read_text(errors="replace") == "".join(lines):
             return
-        with _aside(log) as aside:
+        with replacing(log) as aside:
             aside.write_text("".join(lines))
 
     def forget_checkpoints(self) -> None:

@@ -226,7 +226,7 @@ def from_json(kind: type, stored: dict[str, Any]) -> Any:
     )
 
 
-# What is no number in JSON, as `run_folder.write_json` has it.
+# What is no number in JSON, as `formats.write_json` has it.
 _NO_NUMBERS = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import bounds
-from experiments.lab import checkpoints, run_folder
+from experiments.lab import checkpoints, formats
 from experiments.lab.progress import Progress
 from experiments.lab.refusals import Refusal
 from experiments.lab.run_folder import RunFolder
@@ -133,7 +133,7 @@ class Trained:
     def params(self, run: Run) -> Any:
         """The learned parameters of a finished run."""
         path = self.fresh_path(run)
-        arrays = run_folder.read_tensors(path if path.exists() else self.kept_path(run))
+        arrays = formats.read_tensors(path if path.exists() else self.kept_path(run))
         final = {
             n.removeprefix("final/"): a for n, a in arrays.items() if "final/" in n
         }
@@ -151,9 +151,9 @@ class Trained:
         """
         kept = self.kept_path(run)
         readers = {
-            self.fresh_path(run): run_folder.read_tensors,
-            self._folder.measured_path(run.name): run_folder.read_arrays,
-            kept: run_folder.read_tensors,
+            self.fresh_path(run): formats.read_tensors,
+            self._folder.measured_path(run.name): formats.read_arrays,
+            kept: formats.read_tensors,
         }
         for path, read in readers.items():
             if path.exists():
@@ -176,7 +176,7 @@ class Trained:
         """Writes what a run has learned, from its packed last state."""
         history = state["outcome"], state["epoch"], seconds, checks
         final = kernels.to_arrays(state["params"])
-        run_folder.write_tensors(
+        formats.write_tensors(
             self.fresh_path(run),
             {f"final/{name}": np.asarray(array) for name, array in final.items()}
             | {n: np.asarray(a) for n, a in zip(HISTORY, history, strict=True)},
@@ -193,7 +193,7 @@ class Trained:
         """Writes `weights/<run>.safetensors`: `init/0/kernel`, ..., `final/0/kernel`, ...,
         and `HISTORY`, so that it can be measured again."""
         trees = {"init": self.job(run).init(), "final": self.params(run)}
-        run_folder.write_tensors(
+        formats.write_tensors(
             self.kept_path(run),
             {
                 f"{when}/{name}": np.asarray(array)
@@ -208,7 +208,7 @@ class Trained:
         path = self._folder.samples / f"{run.name}.npz"
         if not path.exists():
             drawn = self.job(run).examples()
-            run_folder.write_arrays(path, {**drawn.record, "labels": drawn.labels})
+            formats.write_arrays(path, {**drawn.record, "labels": drawn.labels})
 
 
 def history_of(

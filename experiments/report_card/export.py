@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
+from experiments.lab.checksums import whole
 from experiments.lab.command_line import refuse
+from experiments.lab.formats import write_table
 from experiments.lab.refusals import Refusal
-from experiments.lab.run_folder import whole, write_table
 from experiments.report_card import table as tables
 from experiments.report_card.suite import SUITES
 

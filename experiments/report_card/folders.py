@@ -12,6 +12,7 @@ from experiments.bounds_vs_samples import PROGRAM
 from experiments.bounds_vs_samples.study import runs_of
 from experiments.lab import (
     definitions,
+    formats,
     plugins,
     program,
     run_folder,
@@ -131,7 +132,7 @@ def _read(folder, name):
                 continue
             path = opened.measured_path(run.name)
             try:
-                arrays = run_folder.read_arrays(path)
+                arrays = formats.read_arrays(path)
                 errors, content = errors_of(arrays), str(arrays[MADE_FROM])
             except FileNotFoundError as error:
                 raise Refusal(

@@ -14,9 +14,9 @@ from typing import Any
 from experiments.bounds_vs_samples import study as bounds_vs_samples
 from experiments.lab import command_line, report
 from experiments.lab.bound_settings import BoundSettings, with_bounds
+from experiments.lab.formats import read_json
 from experiments.lab.measuring import Arrays, Subject
 from experiments.lab.program import Program, Results, Rows, Study
-from experiments.lab.run_folder import read_json
 from experiments.lab.settings import (
     FOLDER,
     MACHINE,

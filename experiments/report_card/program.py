@@ -11,11 +11,13 @@ from typing import Any
 import bounds
 from experiments.lab import network_rows, plugins, program, report, run_folder
 from experiments.lab.bound_settings import with_bounds
+from experiments.lab.checksums import whole
 from experiments.lab.figures import Drawing
+from experiments.lab.formats import read_json
 from experiments.lab.measuring import Arrays
 from experiments.lab.program import Program, Results, Rows, Study
 from experiments.lab.refusals import Refusal
-from experiments.lab.run_folder import RunFolder, read_json, whole
+from experiments.lab.run_folder import RunFolder
 from experiments.report_card import (
     card,
     claims,

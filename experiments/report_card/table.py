@@ -24,10 +24,10 @@ from typing import Any
 
 import numpy as np
 
-from experiments.lab import run_folder
+from experiments.lab import checksums
+from experiments.lab.checksums import whole
 from experiments.lab.measuring import MADE_BY, MISSING, Arrays
 from experiments.lab.refusals import Refusal
-from experiments.lab.run_folder import whole
 from experiments.report_card.networks import COLUMNS
 
 VERSION = 1
@@ -219,7 +219,7 @@ def read(path: Path) -> Table:
     beside, columns_path = path.with_suffix(".json"), path.with_suffix(".npz")
     about = _about(beside)
     try:
-        data = run_folder.intact(columns_path)
+        data = checksums.intact(columns_path)
     except OSError as error:
         raise _unread(columns_path, error) from error
     if hashlib.sha256(data).hexdigest() != about["sha256"]:
@@ -251,7 +251,7 @@ def read(path: Path) -> Table:
 def _about(path):
     """The description beside the columns, with all that is read of it."""
     try:
-        about = json.loads(run_folder.intact(path))
+        about = json.loads(checksums.intact(path))
     except (OSError, ValueError, RecursionError) as error:
         raise _unread(path, error) from error
     version = about.get("version") if isinstance(about, dict) else None

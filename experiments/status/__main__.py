@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.lab import run_folder
+from experiments.lab import checksums, run_folder
 from experiments.lab.command_line import refuse
 from experiments.lab.progress import clock
 from experiments.lab.refusals import Refusal
@@ -26,7 +26,7 @@ def lines(out: str) -> list[str]:
     """
     try:
         stored = run_folder.stored(out)
-    except run_folder.Damaged:
+    except checksums.Damaged:
         raise
     except Refusal as error:
         raise Refusal(f"{out}: no run folder; name one") from error

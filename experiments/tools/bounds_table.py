@@ -15,9 +15,10 @@ from absl import app, flags
 
 import bounds
 from experiments.lab import report
+from experiments.lab.checksums import whole
 from experiments.lab.command_line import refuse
+from experiments.lab.formats import read_table
 from experiments.lab.refusals import Refusal
-from experiments.lab.run_folder import read_table, whole
 
 BEGIN, END = "<!-- library: begin -->", "<!-- library: end -->"
 

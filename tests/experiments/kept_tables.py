@@ -20,7 +20,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from experiments.lab.run_folder import read_table
+from experiments.lab.formats import read_table
 from tests.experiments.tiny import CACHE, ROOT
 
 KEPT = ROOT / "tests" / "data" / "tables"

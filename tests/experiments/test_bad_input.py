@@ -9,7 +9,7 @@ import pytest
 
 from experiments.bounds_vs_samples import PROGRAM
 from experiments.certify import PROGRAM as CERTIFY
-from experiments.lab import command_line, run_folder
+from experiments.lab import checksums, command_line, formats
 from experiments.lab.program import settings_of
 from experiments.lab.reading import idx
 from experiments.lab.refusals import Refusal
@@ -142,7 +142,7 @@ def test_a_config_of_wrong_types_is_one_line(folder, tmp_path, what, monkeypatch
     shutil.copytree(folder, out)
     stored = json.loads((out / "config.json").read_text())
     stored["settings"] |= WRONG_TYPES[what]
-    run_folder.write_json(out / "config.json", stored)
+    formats.write_json(out / "config.json", stored)
     values = {"preset": None, "resume": True, "redraw": False, "out": str(out)}
     monkeypatch.setattr(command_line.flags, "FLAGS", types.SimpleNamespace(**values))
     with pytest.raises(Refusal) as caught:
@@ -158,7 +158,7 @@ def test_a_config_of_wrong_types_is_one_line(folder, tmp_path, what, monkeypatch
 def test_a_config_that_is_none_is_one_line(folder, tmp_path, text):
     out = tmp_path / "a"
     shutil.copytree(folder, out)
-    with run_folder.whole(out / "config.json") as aside:
+    with checksums.whole(out / "config.json") as aside:
         aside.write_text(text)
     for what in ("resume", "redraw"):
         with pytest.raises(

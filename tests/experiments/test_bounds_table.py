@@ -7,8 +7,8 @@ import sys
 import pytest
 
 import bounds
+from experiments.lab.formats import write_table
 from experiments.lab.refusals import Refusal
-from experiments.lab.run_folder import write_table
 from experiments.tools import bounds_table
 from tests.experiments.tiny import ROOT
 

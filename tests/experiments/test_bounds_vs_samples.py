@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from experiments.bounds_vs_samples import PROGRAM, tables
+from experiments.lab import formats, vary, versions
 from experiments.lab import program as lab
-from experiments.lab import run_folder, vary
 from experiments.problems.hypersphere import Hypersphere
 from nets import training
 from nets.runs import make_layout
@@ -75,8 +75,8 @@ def test_results_agree_with_the_saved_weights(folder):
     assert isinstance(problem, Hypersphere)
     row = read(folder, "results")[5]
     assert row["run"] == "m64_seed0_draw1"
-    saved = run_folder.read_tensors(folder / "weights" / f"{row['run']}.safetensors")
-    other = run_folder.read_tensors(folder / "weights" / "m64_seed0_draw0.safetensors")
+    saved = formats.read_tensors(folder / "weights" / f"{row['run']}.safetensors")
+    other = formats.read_tensors(folder / "weights" / "m64_seed0_draw0.safetensors")
     kernels = [f"{i}/kernel" for i in range(2)]
     w, z, o = (
         [tensors[f"{when}/{k}"].astype(float) for k in kernels]
@@ -140,7 +140,7 @@ def test_epochs_end_where_the_results_say(folder):
 
 
 def test_draws_share_the_initial_weights_and_sizes_too(folder):
-    load = run_folder.read_tensors
+    load = formats.read_tensors
     weights = {p.stem: load(p) for p in (folder / "weights").iterdir()}
     first = weights["m32_seed0_draw0"]
     for name in ("m32_seed0_draw1", "m64_seed0_draw0"):
@@ -337,8 +337,8 @@ def test_without_git_the_commit_is_not_known(monkeypatch):
     def no_git(*args, **kwargs):
         raise FileNotFoundError("git")
 
-    monkeypatch.setattr(run_folder.subprocess, "run", no_git)
-    found = run_folder.versions()
+    monkeypatch.setattr(versions.subprocess, "run", no_git)
+    found = versions.versions()
     assert found["commit"] is None and found["uncommitted_changes"] is None
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from experiments.certify import PROGRAM, study
+from experiments.lab import formats
 from experiments.lab import program as lab
-from experiments.lab import run_folder
 from experiments.lab.program import problem_of, settings_of
 from experiments.lab.reading import weights
 from experiments.lab.refusals import Refusal
@@ -79,7 +79,7 @@ def test_nothing_is_certified_on_what_the_prior_has_seen(folder):
     priors, certified = (stage.runs for stage in found.stages)
     for first, second in zip(priors, certified, strict=True):
         seen = trained.job(first).examples().record["indices"]
-        stored = run_folder.read_arrays(folder / "samples" / f"{second.name}.npz")
+        stored = formats.read_arrays(folder / "samples" / f"{second.name}.npz")
         assert not set(seen) & set(stored["indices"])
         assert len(set(stored["indices"])) == 300
         np.testing.assert_array_equal(
@@ -117,7 +117,7 @@ def test_evaluate_takes_a_posterior_s_mean_and_no_initial_weights(folder):
     """What the posterior began with has seen the prior's images: it is no reference."""
     path = folder / "weights" / "certified_seed0.safetensors"
     stored = weights.read(str(path))[0]
-    arrays = run_folder.read_tensors(path)
+    arrays = formats.read_tensors(path)
     assert stored.init is None and len(stored.final) == 2
     for index, layer in enumerate(stored.final):
         np.testing.assert_array_equal(layer.kernel, arrays[f"final/{index}/kernel"])
@@ -162,7 +162,7 @@ def test_a_network_of_few_bits(tmp_path):
     result, row = read(found, "results")[0], read(found, "bounds")[0]
     assert row["bound"] == "lotfi_2022_subspace" and int(result["bits"]) > 0
     assert float(row["value"]) >= float(row["risk"])
-    learned = run_folder.read_tensors(found / "weights" / "certified_seed0.safetensors")
+    learned = formats.read_tensors(found / "weights" / "certified_seed0.safetensors")
     assert learned["final/0/core"].shape == (6, 6)
     np.testing.assert_array_equal(learned["final/0/left"], learned["init/0/left"])
 

@@ -11,7 +11,13 @@ import numpy as np
 import pytest
 
 from experiments import evaluate
-from experiments.lab import checkpoints, measuring, run_folder, training
+from experiments.lab import (
+    checkpoints,
+    checksums,
+    formats,
+    measuring,
+    training,
+)
 from experiments.lab import program as lab
 from experiments.lab.program import settings_of
 from experiments.lab.refusals import Refusal
@@ -91,14 +97,14 @@ def the_file(folder, kind):
 
 def test_the_log_is_one_that_sha256sum_checks(finished):
     done = subprocess.run(
-        ["sha256sum", "--strict", "-c", run_folder.LOG], cwd=finished, capture_output=True
+        ["sha256sum", "--strict", "-c", checksums.LOG], cwd=finished, capture_output=True
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     named = {
         line.split("  ")[1]
-        for line in (finished / run_folder.LOG).read_text().splitlines()
+        for line in (finished / checksums.LOG).read_text().splitlines()
     }
-    assert named == set(files(finished)) - {run_folder.LOG, ".lock"}
+    assert named == set(files(finished)) - {checksums.LOG, ".lock"}
 
 
 @pytest.mark.parametrize("place", [0, 0.37, 1])
@@ -126,7 +132,7 @@ LOST = {
 def test_what_is_deleted_is_made_again(folder, finished, which, monkeypatch, capsys):
     if which != "the weights":
         no_training(monkeypatch)
-    stored = run_folder.read_tensors(the_file(finished, "weights"))
+    stored = formats.read_tensors(the_file(finished, "weights"))
     paths = [the_file(folder, kind) for kind in LOST[which]]
     for path in paths:
         path.unlink()
@@ -137,7 +143,7 @@ def test_what_is_deleted_is_made_again(folder, finished, which, monkeypatch, cap
         assert "is gone" in capsys.readouterr().err
     assert all(path.exists() for path in paths)
     assert content(folder) == content(finished)
-    again = run_folder.read_tensors(the_file(folder, "weights"))
+    again = formats.read_tensors(the_file(folder, "weights"))
     stored.pop("seconds"), again.pop("seconds")
     jax.tree.map(np.testing.assert_array_equal, stored, again)
     monkeypatch.setattr(lab, "_write", None)  # would raise: it is finished again
@@ -181,12 +187,12 @@ def test_a_damaged_log_is_never_believed(folder, finished, monkeypatch):
 
     Where the bit is in the name of a table or figure, it is made again.
     """
-    log = (folder / run_folder.LOG).read_bytes()
+    log = (folder / checksums.LOG).read_bytes()
     rng = np.random.default_rng(0)
     for place in rng.integers(0, len(log) * 8, 40):
         raw = bytearray(log)
         raw[place // 8] ^= 1 << (place % 8)
-        (folder / run_folder.LOG).write_bytes(raw)
+        (folder / checksums.LOG).write_bytes(raw)
         with monkeypatch.context() as patch, pytest.raises((Refusal, TypeError)):
             patch.setattr(lab, "_train_and_measure", None)
             run(CONFIG, folder, resume=True)
@@ -194,9 +200,9 @@ def test_a_damaged_log_is_never_believed(folder, finished, monkeypatch):
     lines = log.decode().splitlines(keepends=True)
     at = next(n for n, line in enumerate(lines) if "measured/" in line)
     lines[at] = "0" + lines[at][1:] if lines[at][0] != "0" else "1" + lines[at][1:]
-    (folder / run_folder.LOG).write_text("".join(lines))
+    (folder / checksums.LOG).write_text("".join(lines))
     path = the_file(folder, "measured")
-    with pytest.raises(run_folder.Damaged, match=str(path)):
+    with pytest.raises(checksums.Damaged, match=str(path)):
         run(CONFIG, folder, resume=True)
     path.unlink()
     run(CONFIG, folder, resume=True)
@@ -223,25 +229,25 @@ def test_an_unfinished_piece_is_done_again_and_a_line_says_so(
 
 def test_killed_between_the_log_and_the_file(tmp_path):
     """The old file stands with its own line; a line that was cut short costs nothing."""
-    (tmp_path / run_folder.LOG).touch()
+    (tmp_path / checksums.LOG).touch()
     path = tmp_path / "summary.json"
-    run_folder.write_json(path, {"a": 1})
-    log = tmp_path / run_folder.LOG
+    formats.write_json(path, {"a": 1})
+    log = tmp_path / checksums.LOG
     with open(log, "a") as file:
         file.write(f"{hashlib.sha256(b'new').hexdigest()}  summary.json\n")
-    assert run_folder.read_json(path) == {"a": 1}
+    assert formats.read_json(path) == {"a": 1}
     with open(log, "a") as file:
         file.write("0123456789  summ")
-    assert run_folder.read_json(path) == {"a": 1}
-    run_folder.write_json(path, {"a": 2})
-    assert run_folder.read_json(path) == {"a": 2}
+    assert formats.read_json(path) == {"a": 1}
+    formats.write_json(path, {"a": 2})
+    assert formats.read_json(path) == {"a": 2}
     path.write_text(path.read_text().replace("2", "3"))
-    with pytest.raises(run_folder.Damaged):
-        run_folder.read_json(path)
+    with pytest.raises(checksums.Damaged):
+        formats.read_json(path)
 
 
 def test_a_folder_from_before_there_were_checksums(folder, finished, capsys):
-    (folder / run_folder.LOG).unlink()
+    (folder / checksums.LOG).unlink()
     run(CONFIG, folder, redraw=True)
     assert "before run folders had checksums" in capsys.readouterr().err
     assert content(folder) == content(finished)
@@ -306,7 +312,7 @@ def test_nothing_outside_of_the_folder_is_removed(trained_only, tmp_path):
     folder = shutil.copytree(trained_only, tmp_path / "a")
     mine = tmp_path / "mine.txt"
     mine.write_text("precious")
-    with open(folder / run_folder.LOG, "a") as file:
+    with open(folder / checksums.LOG, "a") as file:
         file.write(f"{'0' * 64}  ../mine.txt\n")
     with pytest.raises(Refusal, match="leads out of the run folder"):
         run(CONFIG, folder, resume=True)

@@ -9,7 +9,7 @@ import safetensors.numpy
 
 import bounds
 from experiments import bounds_vs_samples, evaluate
-from experiments.lab import checkpoints, run_folder
+from experiments.lab import checkpoints, formats
 from experiments.lab.program import problem_of, settings_of
 from experiments.lab.reading import weights as reading
 from experiments.lab.refusals import Refusal
@@ -34,7 +34,7 @@ def run(out, redraw=False, **typed):
 
 def values(folder):
     """(network, bound) -> row of bounds.csv."""
-    rows = run_folder.read_table(folder.path / "bounds.csv")
+    rows = formats.read_table(folder.path / "bounds.csv")
     return {(row["network"], row["bound"]): row for row in rows}
 
 
@@ -162,7 +162,7 @@ def test_networks_of_a_run_folder_need_no_more_than_their_names(tmp_path):
     )
     found = values(folder)
     assert len({network for network, _ in found}) == 8
-    theirs = run_folder.read_table(source.path / "bounds.csv")
+    theirs = formats.read_table(source.path / "bounds.csv")
     compared = 0
     for row in theirs:  # theirs has d = L too: preset notebook's convention
         if row["bound"] == "neyshabur_2018" and row["margin_rule"] == "target":
@@ -174,8 +174,8 @@ def test_networks_of_a_run_folder_need_no_more_than_their_names(tmp_path):
             assert factor == pytest.approx(2.0, rel=1e-5)
             compared += 1
     assert compared == 8
-    results = {r["run"]: r for r in run_folder.read_table(source.path / "results.csv")}
-    for row in run_folder.read_table(folder.path / "results.csv"):
+    results = {r["run"]: r for r in formats.read_table(source.path / "results.csv")}
+    for row in formats.read_table(folder.path / "results.csv"):
         assert row["test_error"] == results[row["network"]]["test_error"]
     assert "second draw" not in found[theirs[0]["run"], "neyshabur_2018"]["status"]
 
@@ -207,7 +207,7 @@ def test_a_sweep_of_losses_is_measured_each_by_its_own(tmp_path):
     source = run_tiny(config, tmp_path / "runs")
     theirs = {
         (r["run"], r["bound"]): r["value"]
-        for r in run_folder.read_table(source.path / "bounds.csv")
+        for r in formats.read_table(source.path / "bounds.csv")
     }
     again = values(
         run(tmp_path / "out", weights=f"{source.path}/weights/*", bounds=NOISE)
@@ -234,7 +234,7 @@ def test_networks_half_way_in_a_checkpoint(tmp_path):
     weights = source.path / "weights"
     trees = {}
     for path in sorted(weights.glob("*.safetensors")):
-        arrays = run_folder.read_tensors(path)
+        arrays = formats.read_tensors(path)
         layers = {
             f"Dense_{i}": {n: arrays[f"final/{i}/{n}"] for n in ("kernel", "bias")}
             for i in (0, 1)
@@ -262,7 +262,7 @@ def test_a_convolutional_network_is_trained_and_evaluated(tmp_path, mnist_sample
         save_weights=True, bounds=("bartlett_2017", "log_prod_of_spec_fft", "unilayer"),
     )  # fmt: skip
     source = run_tiny(config, tmp_path / "runs")
-    rows = run_folder.read_table(source.path / "bounds.csv")
+    rows = formats.read_table(source.path / "bounds.csv")
     status = {r["bound"]: r["status"] for r in rows if r["margin_rule"] != "median"}
     assert status["bartlett_2017"] == "up to constants"
     assert status["log_prod_of_spec_fft"] == "heuristic"
@@ -347,7 +347,7 @@ def test_chosen_training_images_of_a_data_set(files, tmp_path, mnist_sample):
         ((None, 2400), (f"{tmp_path}/chosen.npz", 3), (f"{tmp_path}/chosen.txt", 3))
     ):
         folder = run(tmp_path / f"out{index}", train_indices=chosen, **common)
-        (row,) = run_folder.read_table(folder.path / "results.csv")
+        (row,) = formats.read_table(folder.path / "results.csv")
         assert int(row["m"]) == m and row["test_error"]
         assert values(folder)["net", "holdout_cp"]["value"]
     (tmp_path / "far.txt").write_text("2400\n")

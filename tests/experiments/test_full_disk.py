@@ -13,7 +13,15 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.lab import checkpoints, refusals, report, run_folder
+from experiments.lab import (
+    checkpoints,
+    checksums,
+    formats,
+    refusals,
+    report,
+    run_folder,
+    versions,
+)
 from experiments.lab import program as lab
 from experiments.lab.refusals import Refusal
 from tests.experiments.tiny import ROOT, TINY, TINY_FLAGS, finish, program, run
@@ -36,10 +44,10 @@ def no_file_larger_than(size):
 
 NOISE = np.random.default_rng(0).standard_normal(1000)
 WRITERS = {
-    "a.json": lambda path: run_folder.write_json(path, {"a": "x" * 4000}),
-    "a.npz": lambda path: run_folder.write_arrays(path, {"a": NOISE}),
-    "a.safetensors": lambda path: run_folder.write_tensors(path, {"a": NOISE}),
-    "a.csv": lambda path: run_folder.write_table(path, ["a"], [{"a": "x" * 4000}]),
+    "a.json": lambda path: formats.write_json(path, {"a": "x" * 4000}),
+    "a.npz": lambda path: formats.write_arrays(path, {"a": NOISE}),
+    "a.safetensors": lambda path: formats.write_tensors(path, {"a": NOISE}),
+    "a.csv": lambda path: formats.write_table(path, ["a"], [{"a": "x" * 4000}]),
     "report.html": lambda path: report.write(path.parent, "x" * 4000, []),
 }
 
@@ -50,7 +58,7 @@ def names(folder):
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_file_that_is_too_large_leaves_the_old_one(name, tmp_path):
-    (tmp_path / run_folder.LOG).touch()
+    (tmp_path / checksums.LOG).touch()
     path = tmp_path / name
     path.write_text("old")
     before = names(tmp_path)
@@ -64,18 +72,18 @@ def test_a_file_that_is_too_large_leaves_the_old_one(name, tmp_path):
 
 def test_a_log_that_cannot_grow_leaves_the_old_file(tmp_path):
     """It is the log that is full: the file is not renamed, so the two agree."""
-    log = tmp_path / run_folder.LOG
+    log = tmp_path / checksums.LOG
     log.touch()
     path = tmp_path / "a.json"
-    run_folder.write_json(path, {"a": 1})
+    formats.write_json(path, {"a": 1})
     with open(log, "a") as file:
         file.write("".join(f"{'0' * 64}  b{n}\n" for n in range(40)))
     with no_file_larger_than(log.stat().st_size + 20), pytest.raises(Refusal):
-        run_folder.write_json(path, {"a": 2})
-    assert run_folder.read_json(path) == {"a": 1}
-    run_folder.write_json(path, {"a": 2})  # after the line that was cut short
-    assert run_folder.read_json(path) == {"a": 2}
-    assert names(tmp_path) == ["a.json", run_folder.LOG]
+        formats.write_json(path, {"a": 2})
+    assert formats.read_json(path) == {"a": 1}
+    formats.write_json(path, {"a": 2})  # after the line that was cut short
+    assert formats.read_json(path) == {"a": 2}
+    assert names(tmp_path) == ["a.json", checksums.LOG]
 
 
 def test_a_checkpoint_that_is_too_large_leaves_the_old_one(tmp_path, capfd):
@@ -97,11 +105,11 @@ def test_whatever_the_system_says_is_passed_on(tmp_path, monkeypatch, number):
     def fails(*_):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(run_folder.os, "replace", fails)
+    monkeypatch.setattr(checksums.os, "replace", fails)
     with pytest.raises(
         Refusal, match=rf"a\.json: cannot be written \({os.strerror(number)}\)"
     ):
-        run_folder.write_json(tmp_path / "a.json", {})
+        formats.write_json(tmp_path / "a.json", {})
     assert not names(tmp_path)
 
 
@@ -178,6 +186,6 @@ def test_asking_git_never_locks_the_repository(monkeypatch):
         asked.append(command)
         return original(command, **options)
 
-    monkeypatch.setattr(run_folder.subprocess, "run", noted)
-    run_folder.versions()
+    monkeypatch.setattr(versions.subprocess, "run", noted)
+    versions.versions()
     assert len(asked) == 2 and all("--no-optional-locks" in c for c in asked)

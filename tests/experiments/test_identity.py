@@ -9,7 +9,7 @@ import pytest
 
 import bounds
 from experiments import evaluate
-from experiments.lab import definitions, plugins, run_folder
+from experiments.lab import checksums, definitions, formats, plugins
 from experiments.lab.program import settings_of
 from experiments.lab.refusals import Refusal
 from experiments.lab.run_folder import RunFolder
@@ -60,7 +60,7 @@ def test_every_name_has_a_file_of_its_own(tmp_path, one, other):
     assert paths[0] != paths[1]
     for path in paths:
         assert path.parent == folder.measured and len(path.name) < 256
-        run_folder.write_arrays(path, {"a": np.zeros(1)})
+        formats.write_arrays(path, {"a": np.zeros(1)})
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_a_measurement_of_another_run_is_refused_by_name(folder, tmp_path):
     aside = one.rename(out / "aside")
     other.rename(one)
     aside.rename(other)
-    (out / run_folder.LOG).unlink()  # which would have told, too
+    (out / checksums.LOG).unlink()  # which would have told, too
     with pytest.raises(Refusal, match=f"{one.name}.* was measured from something else"):
         run(config, out, redraw=True)
 
@@ -153,18 +153,18 @@ def test_only_what_has_changed_is_measured_again(folder, tmp_path):
     config = dataclasses.replace(config, save_weights=True)
     out = run(dataclasses.replace(config, sizes=(32,)), tmp_path / "out").path
     files = sorted((out / "measured").glob("*.npz"))
-    true = {file: run_folder.read_arrays(file) for file in files}
+    true = {file: formats.read_arrays(file) for file in files}
     # As if layers had been measured by older code, and all else were what it is not.
     for file in files:
         arrays = dict(true[file])
         arrays["layers/frobenius"] = np.full_like(arrays["layers/frobenius"], 7.0)
         arrays["made_by/layers"] = np.array("of another day")
         arrays["task/input_norm_max"] = np.array(5.0)
-        run_folder.write_arrays(file, arrays)
+        formats.write_arrays(file, arrays)
     (out / "report.html").unlink()  # as if it had been stopped before
     run(dataclasses.replace(config, sizes=(32,)), out, resume=True)
     for file in files:
-        arrays = run_folder.read_arrays(file)
+        arrays = formats.read_arrays(file)
         assert set(arrays) == set(true[file])
         for name, array in arrays.items():
             if name == "task/input_norm_max":

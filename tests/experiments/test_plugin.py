@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from experiments.lab import run_folder
+from experiments.lab import formats
 from tests.experiments.tiny import ROOT, finish, program, read
 
 STRIPES = '''
@@ -98,7 +98,7 @@ def trained(mine, tmp_path_factory):
 def largest_2026(folder, run_name, m):
     """The bound in plain numpy, from the saved weights of a run with training error 0."""
     path = folder / "weights" / f"{run_name}.safetensors"
-    arrays = run_folder.read_tensors(path)
+    arrays = formats.read_tensors(path)
     logs = [
         max(np.log(np.abs(a.astype(float)).max()), 0)
         for n, a in arrays.items()
@@ -173,7 +173,7 @@ def test_a_problem_with_s_prime_and_settings_of_its_own(mine, tmp_path):
     rows = read(out, "results")
     assert len(rows) == 3 and {r["gap"] for r in rows} == {"0.2"}
     for row in rows:
-        stored = run_folder.read_arrays(out / "measured" / f"{row['run']}.npz")
+        stored = formats.read_arrays(out / "measured" / f"{row['run']}.npz")
         norms = np.sort(stored["sprime/norms"])
         np.testing.assert_allclose(np.unique(norms.round(4)), [1.0, 1.2])
     # without its file the folder cannot be read, and says so

@@ -14,7 +14,7 @@ import pytest
 from experiments import evaluate
 from experiments.bounds_vs_samples import PROGRAM
 from experiments.certify import PROGRAM as CERTIFY
-from experiments.lab import command_line, plugins, run_folder
+from experiments.lab import command_line, formats, plugins, run_folder, versions
 from experiments.lab.program import presets_of, problems_of, settings_of
 from experiments.lab.refusals import Refusal
 from experiments.uc_failure import PROGRAM as UC_FAILURE
@@ -54,7 +54,7 @@ def rewritten(folder, **changes):
     path = folder / "config.json"
     stored = json.loads(path.read_text())
     stored["settings"] |= changes.pop("settings", {})
-    run_folder.write_json(path, stored | changes)
+    formats.write_json(path, stored | changes)
 
 
 def call(folder, **flags):
@@ -237,31 +237,31 @@ def test_other_versions_are_said_and_recorded_with_each_run(
     folder, monkeypatch, capsys
 ):
     """Half of it measured by one version of jax, half by another."""
-    before = run_folder.made_with(folder / "measured" / "m32_seed0_draw0.npz")
+    before = formats.made_with(folder / "measured" / "m32_seed0_draw0.npz")
     assert before["packages"]["jax"] == jax.__version__
-    assert set(before) == set(run_folder.versions())
+    assert set(before) == set(versions.versions())
     now = before | {
         "packages": before["packages"] | {"jax": "99.0"}, "source_sha256": "c" * 64,
         "device": "4 x H100 (gpu)",
     }  # fmt: skip
     monkeypatch.setattr(run_folder, "versions", lambda: now)
-    run_folder._made_here.cache_clear()
+    formats._made_here.cache_clear()
     run(CONFIG, folder, resume=True)  # shown only: nothing is made
     assert not capsys.readouterr().err
     (folder / "measured" / "m32_seed0_draw0.npz").unlink()
     try:
         run(CONFIG, folder, resume=True)
     finally:
-        run_folder._made_here.cache_clear()
+        formats._made_here.cache_clear()
     (line,) = [
         one for one in capsys.readouterr().err.splitlines() if "other versions" in one
     ]
     jax_before = before["packages"]["jax"]
     assert f"jax 99.0 (before: {jax_before})" in line and "H100" in line
     assert "code sha256 cccccccccc" in line and "numpy" not in line
-    assert run_folder.made_with(folder / "measured" / "m32_seed0_draw0.npz") == now
+    assert formats.made_with(folder / "measured" / "m32_seed0_draw0.npz") == now
     weights = folder / "weights" / "m32_seed0_draw0.safetensors"
-    assert run_folder.made_with(weights) == before
+    assert formats.made_with(weights) == before
     recorded = json.loads((folder / "versions.json").read_text())
     assert recorded["commit"] == before["commit"] and recorded["later"] == [now]
 
@@ -269,5 +269,5 @@ def test_other_versions_are_said_and_recorded_with_each_run(
 def test_how_many_cpu_devices_there_are_is_no_other_version():
     one = {"device": "1 x cpu (cpu)", "packages": {"jax": "1"}, "commit": None}
     other = one | {"device": "8 x cpu (cpu)", "commit": "a" * 40}
-    assert run_folder.changes_between(one, other) == ""
-    assert run_folder.changes_between(one, one | {"packages": {"jax": "2"}})
+    assert versions.changes_between(one, other) == ""
+    assert versions.changes_between(one, one | {"packages": {"jax": "2"}})

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from bounds.uniform_convergence.estimator import uniform_convergence_lower_bound
+from experiments.lab.formats import read_arrays
 from experiments.lab.program import problems_of
 from experiments.lab.refusals import Refusal
-from experiments.lab.run_folder import read_arrays
 from experiments.problems import linear, slices
 from experiments.uc_failure import PROGRAM, study, tables
 from experiments.uc_failure import summary as summary_of

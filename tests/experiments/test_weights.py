@@ -14,7 +14,7 @@ import pytest
 import safetensors as library
 from safetensors.numpy import save_file
 
-from experiments.lab import checkpoints, run_folder
+from experiments.lab import checkpoints, formats
 from experiments.lab.reading import tensors, weights
 from experiments.lab.refusals import Refusal
 
@@ -158,7 +158,7 @@ def test_our_trained_runs_have_a_history_that_is_no_layer(tmp_path):
         "seconds": np.asarray(0.5),
         "checks": np.zeros((4, 3)),
     }
-    run_folder.write_tensors(tmp_path / "a.safetensors", ours() | history)
+    formats.write_tensors(tmp_path / "a.safetensors", ours() | history)
     (stored,) = weights.read(str(tmp_path / "a.safetensors"))
     assert same(stored.final) and stored.init is None
 

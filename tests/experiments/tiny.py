@@ -9,8 +9,8 @@ from pathlib import Path
 import jax
 
 from experiments.bounds_vs_samples import PROGRAM
+from experiments.lab import formats
 from experiments.lab import program as lab
-from experiments.lab import run_folder
 from nets.runs import make_layout
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +44,7 @@ def run(config, out, program=PROGRAM, **options):
 
 
 def read(folder, table):
-    return run_folder.read_table(Path(folder) / f"{table}.csv")
+    return formats.read_table(Path(folder) / f"{table}.csv")
 
 
 def content(folder):

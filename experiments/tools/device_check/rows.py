@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from experiments.lab.checksums import whole
 from experiments.lab.report import number
-from experiments.lab.run_folder import whole
 
 
 @dataclasses.dataclass(frozen=True)

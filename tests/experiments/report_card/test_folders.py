@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from experiments.lab import run_folder
+from experiments.lab import formats
 from experiments.lab.program import settings_of
 from experiments.lab.refusals import Refusal
 from experiments.report_card import claims, folders, program, table
@@ -26,7 +26,7 @@ def changed(folder, **settings):
     path = folder / "config.json"
     stored = json.loads(path.read_text())
     stored["settings"] |= settings
-    run_folder.write_json(path, stored)
+    formats.write_json(path, stored)
     return str(folder)
 
 
@@ -67,7 +67,7 @@ def test_what_a_folder_lacks_is_lacking_nowhere_else(made, spheres):
 
 def test_the_networks_are_those_of_results_csv(spheres):
     (one,) = folders.read([str(spheres)])
-    rows = run_folder.read_table(spheres / "results.csv")
+    rows = formats.read_table(spheres / "results.csv")
     assert len(rows) == len(one.networks) == 9
     by_place = {(int(r["m"]), int(r["seed"])): r for r in rows}
     for network, arrays in zip(one.networks, one.measured, strict=True):

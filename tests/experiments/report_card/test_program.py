@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from experiments.lab import measuring, run_folder, training
+from experiments.lab import formats, measuring, run_folder, training, versions
 from experiments.lab.program import settings_of
 from experiments.lab.refusals import Refusal
 from experiments.report_card import claims, markdown, program, table
@@ -64,7 +64,7 @@ def test_card_json_has_the_keys_that_are_documented(carded):
                 assert cell[key] is None or isinstance(cell[key], float)
     made = card["made"]
     assert made["networks"] == 6 and made["left_out"] == 0 and made["note"] == ""
-    assert made["commit"] == run_folder.versions()["commit"]
+    assert made["commit"] == versions.versions()["commit"]
 
 
 def test_an_infinite_and_an_undefined_number_are_no_json(made, tmp_path, monkeypatch):
@@ -280,7 +280,7 @@ def test_networks_of_several_depths_and_what_some_of_them_lack(tmp_path, monkeyp
     assert [len(a["layers/frobenius"]) for a in found.measured] == [2, 3]
     for own, network in zip(found.measured, found.networks, strict=True):
         path = run_folder.RunFolder(folder).measured_path(network["network"])
-        kept = table.frozen(run_folder.read_arrays(path))
+        kept = table.frozen(formats.read_arrays(path))
         assert set(own) == set(kept)
         assert all((own[n] == kept[n]).all() for n in kept if own[n].dtype.kind != "f")
 

@@ -1,0 +1,135 @@
+"""Files that appear whole, and are not read unless they are as they were written.
+
+They are written aside and renamed. In a run folder the sha256 of each is a line of
+`checksums.sha256` (as `sha256sum` writes and checks it), and is checked before a byte of a file
+is parsed. The line is appended before the file is renamed, and a file is intact if any line of
+its name fits: so a process killed between the two leaves the old file with its own, older line,
+and never a file that looks damaged. Lines of files that are gone or were replaced are dropped
+when all is done. A folder without the log is an older one: it is read, and one line says that
+damage would not be seen.
+"""
+
+import contextlib
+import functools
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from experiments.lab.refusals import Refusal
+
+LOG = "checksums.sha256"
+_DEPTH = 3  # a file of a run folder is at most so many folders deep in it
+ASIDE = re.compile(r"\..+\.\d+")  # what `whole` calls a file that is being written
+LINE = re.compile("[0-9a-f]{64}  .+")
+
+
+class Damaged(Refusal):
+    """A file is not as it was written."""
+
+
+@contextlib.contextmanager
+def whole(path: str | Path) -> Iterator[Path]:
+    """A path beside `path` to write to; it takes `path`'s place when the block succeeds.
+
+    Raises:
+      Refusal: the system will not have it written. Nothing is left of it.
+    """
+    path = Path(path)
+    with replacing(path) as aside:
+        yield aside
+        root = root_of(path)
+        if root:
+            append(root / LOG, f"{sha256(aside)}  {name_in(root, path)}\n")
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """`whole`, of a file that is none of a run folder's: no line is kept of it."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield aside
+        os.replace(aside, path)
+    except OSError as error:
+        raise Refusal(
+            f"{path}: cannot be written ({error.strerror}); make room, or see to it that you may "
+            "write there; then --resume goes on"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
+
+
+def root_of(path: str | Path) -> Path | None:
+    """The run folder that a file lies in, if it has checksums."""
+    for folder in list(Path(path).parents)[:_DEPTH]:
+        if (folder / LOG).is_file():
+            return folder
+    return None
+
+
+def name_in(root: Path, path: str | Path) -> str:
+    """What a file is called in the log of its folder."""
+    return Path(path).relative_to(root).as_posix()
+
+
+def sha256(path: Path) -> str:
+    """The digest of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def append(log: Path, line: str) -> None:
+    """A line more; one that a full disk cut short before it is ended first."""
+    with open(log, "ab+") as file:
+        size = file.tell()
+        file.seek(max(size - 1, 0))
+        is_cut = file.read(1) not in (b"", b"\n")
+        file.write(b"\n" * is_cut + line.encode())
+
+
+@functools.lru_cache(maxsize=2)
+def _entries(text):
+    """name -> its digests, the last one last."""
+    found: dict[str, list[str]] = {}
+    for line in text.split("\n"):
+        digest, _, name = line.partition("  ")
+        if name:
+            found.setdefault(name, []).append(digest)
+    return found
+
+
+def log_of(root: Path) -> dict[str, list[str]]:
+    """Name -> the digests that a file of it may have."""
+    return _entries((root / LOG).read_text(errors="replace"))
+
+
+def damage(path: Path, root: Path) -> Damaged:
+    """The `Damaged` of a file."""
+    if name_in(root, path) == "config.json":
+        remedy = "put a copy in its place, or use another --out"
+    else:
+        remedy = f"delete it, and --out={root} --resume makes it again"
+    return Damaged(f"{path}: damaged, its bytes are not those of {LOG}; {remedy}")
+
+
+def is_intact(digest: str, name: str, log: Mapping[str, list[str]]) -> bool:
+    """Whether a file of that name was written so."""
+    return digest in log.get(name, ())
+
+
+def intact(path: str | Path) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+      Damaged: it lies in a run folder, and is not as it was written there.
+    """
+    path, root = Path(path), root_of(path)
+    raw = path.read_bytes()
+    if root:
+        digest = hashlib.sha256(raw).hexdigest()
+        if not is_intact(digest, name_in(root, path), log_of(root)):
+            raise damage(path, root)
+    return raw

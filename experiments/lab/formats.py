@@ -1,0 +1,150 @@
+"""The formats of files that are written and read back: JSON, arrays, tensors, tables."""
+
+import contextlib
+import csv
+import functools
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+from experiments.lab.checksums import intact, root_of, whole
+from experiments.lab.refusals import Refusal
+from experiments.lab.versions import versions
+
+# What made an array file, in the file itself: it goes with it wherever it is copied.
+_MADE_WITH = "made_with"
+
+
+@contextlib.contextmanager
+def _parsing(path):
+    """One line on bytes that are none of the kind: in older folders nothing else is seen."""
+    try:
+        yield
+    except Exception as error:  # readers of broken zips and JSON raise what they like
+        raise Refusal(
+            f"{path}: cannot be read ({type(error).__name__}); delete it and --resume "
+            "makes it again"
+        ) from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """A file of JSON; what is no finite number is a string there ("inf", "nan")."""
+    with whole(path) as aside:
+        text = json.dumps(_jsonable(value), indent=2, allow_nan=False)
+        aside.write_text(text + "\n")
+
+
+def _jsonable(value):
+    if isinstance(value, Mapping):
+        return {name: _jsonable(v) for name, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(v) for v in value]
+    if isinstance(value, float) and not np.isfinite(value):
+        return str(value)
+    return value
+
+
+def read_json(path: Path) -> Any:
+    """The inverse of `write_json`."""
+    unread = {"inf": float("inf"), "-inf": -float("inf"), "nan": float("nan")}
+
+    def revived(value):
+        if isinstance(value, dict):
+            return {name: revived(v) for name, v in value.items()}
+        if isinstance(value, list):
+            return [revived(v) for v in value]
+        return unread.get(value, value) if isinstance(value, str) else value
+
+    raw = intact(path)
+    with _parsing(path):
+        return revived(json.loads(raw))
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """A flat dict of arrays as a compressed `.npz`; in a run folder with what made it."""
+    made = {_MADE_WITH: np.array(_made_here())} if root_of(path) else {}
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays, **made)
+    with whole(path) as aside:
+        aside.write_bytes(content.getbuffer())
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The inverse of `write_arrays`.
+
+    Raises:
+      Damaged: it is not as it was written.
+      Refusal: it is no `.npz`.
+    """
+    raw = intact(path)
+    with _parsing(path), np.load(io.BytesIO(raw), allow_pickle=False) as file:
+        return {name: file[name] for name in file.files if name != _MADE_WITH}
+
+
+def write_tensors(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """A flat dict of arrays as `.safetensors`; in a run folder with what made it."""
+    made = {_MADE_WITH: _made_here()} if root_of(path) else None
+    with whole(path) as aside:
+        contiguous = {name: np.asarray(a, order="C") for name, a in arrays.items()}
+        aside.write_bytes(safetensors.numpy.save(contiguous, made))
+
+
+def read_tensors(path: Path) -> dict[str, np.ndarray]:
+    """The inverse of `write_tensors`.
+
+    Raises:
+      Damaged: it is not as it was written.
+      Refusal: it is no `.safetensors`.
+    """
+    raw = intact(path)
+    with _parsing(path):
+        return safetensors.numpy.load(raw)
+
+
+def made_with(path: Path) -> dict[str, Any] | None:
+    """The `versions` that made a file of arrays; None where it does not say."""
+    raw = intact(path)
+    with _parsing(path):
+        if raw.startswith(b"PK"):
+            with np.load(io.BytesIO(raw), allow_pickle=False) as file:
+                text = str(file[_MADE_WITH]) if _MADE_WITH in file.files else None
+        else:
+            head = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
+            text = head.get("__metadata__", {}).get(_MADE_WITH)
+        return None if text is None else json.loads(text)
+
+
+@functools.cache
+def _made_here():
+    return json.dumps(versions())
+
+
+def write_table(
+    path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]
+) -> None:
+    """Rows as CSV; what a row lacks, or is None, is an empty cell."""
+
+    def cell(value):
+        if value is None:
+            return ""
+        if isinstance(value, (bool, np.bool_)):
+            return str(bool(value)).lower()
+        if isinstance(value, (float, np.floating)):
+            return repr(float(value))
+        return str(value)
+
+    with whole(path) as aside, open(aside, "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([cell(row.get(c)) for c in columns] for row in rows)
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """A CSV table as a list of dicts of strings."""
+    text = intact(path).decode()
+    return list(csv.DictReader(io.StringIO(text, newline="")))

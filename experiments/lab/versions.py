@@ -1,0 +1,79 @@
+"""What produced the numbers: commit, code, packages, device."""
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+PACKAGES = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "chex",
+    "numpy",
+    "scipy",
+)
+
+
+def versions() -> dict[str, Any]:
+    """What produced the numbers: commit, source code, packages, device."""
+
+    def git(*args):
+        """What git prints, or None: no git, or no checkout."""
+        # To look must not take the lock of whoever commits meanwhile.
+        where = ["-C", Path(__file__).parent]
+        command = ["git", "--no-optional-locks", *where, *args]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True)
+        except OSError:
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    changes = git("status", "--porcelain", "--untracked-files=no")
+
+    device = jax.devices()[0]
+    return {
+        "commit": git("rev-parse", "HEAD"),
+        "uncommitted_changes": None if changes is None else bool(changes),
+        "source_sha256": _source(),
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "device": f"{jax.device_count()} x {device.device_kind} ({device.platform})",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+    }
+
+
+def _source():
+    """A digest of the code: it tells versions apart that no commit does."""
+    rooms, digest = Path(__file__).parents[2], hashlib.sha256()
+    for room in ("nets", "bounds", "experiments"):
+        for path in sorted((rooms / room).rglob("*.py")):
+            digest.update(path.relative_to(rooms).as_posix().encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def changes_between(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """One line on what of two `versions` can change numbers, or ''."""
+
+    def named(made):
+        # How many CPU devices there are changes no number.
+        device = str(made.get("device")).partition(" x ")[2]
+        code = made.get("source_sha256")
+        commit = made.get("commit")
+        return {
+            "device": device, **made.get("packages", {}),
+            "commit": commit and commit[:10], "code sha256": code and code[:10],
+        }  # fmt: skip
+
+    old, new = named(before), named(now)
+    differ = [n for n in new if old.get(n) and old[n] != new[n]]
+    return ", ".join(f"{n} {new[n]} (before: {old[n]})" for n in differ)
