@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
+from experiments.lab import versions
 from experiments.lab.checksums import intact, root_of, whole
 from experiments.lab.refusals import Refusal
-from experiments.lab.versions import versions
 
 # What made an array file, in the file itself: it goes with it wherever it is copied.
 _MADE_WITH = "made_with"
@@ -121,7 +121,7 @@ def made_with(path: Path) -> dict[str, Any] | None:
 
 @functools.cache
 def _made_here():
-    return json.dumps(versions())
+    return json.dumps(versions.versions())
 
 
 def write_table(

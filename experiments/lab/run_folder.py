@@ -12,7 +12,7 @@ from typing import Any
 
 import filelock
 
-from experiments.lab import settings
+from experiments.lab import settings, versions
 from experiments.lab.checksums import (
     ASIDE,
     LINE,
@@ -28,7 +28,6 @@ from experiments.lab.checksums import (
 )
 from experiments.lab.formats import read_json, write_json
 from experiments.lab.refusals import Refusal, say
-from experiments.lab.versions import changes_between, versions
 
 _LONGEST_NAME = 150  # of a subject, in the name of its file
 
@@ -173,7 +172,7 @@ class RunFolder:
             (aside / LOG).touch()
             new = cls(aside)
             new.record_settings(program, config, fingerprint, plugin_sha256)
-            write_json(aside / "versions.json", versions())
+            write_json(aside / "versions.json", versions.versions())
             new._take()  # a lock is on a file, and goes along when it is renamed
             folder._lock, new._lock = new._lock, None
             os.rename(aside, out)
@@ -294,12 +293,12 @@ class RunFolder:
 
         Which run was trained and measured with which is in the files of the runs (`made_with`).
         """
-        path, now = self.path / "versions.json", versions()
+        path, now = self.path / "versions.json", versions.versions()
         if not path.exists():  # it was lost
             write_json(path, now | {"first": "not known"})
             return
         known = read_json(path)
-        differ = changes_between([known, *known.get("later", [])][-1], now)
+        differ = versions.changes_between([known, *known.get("later", [])][-1], now)
         if differ:
             say(
                 f"--out={self.path}: goes on with other versions than before: {differ}; numbers "

@@ -244,7 +244,7 @@ def test_other_versions_are_said_and_recorded_with_each_run(
         "packages": before["packages"] | {"jax": "99.0"}, "source_sha256": "c" * 64,
         "device": "4 x H100 (gpu)",
     }  # fmt: skip
-    monkeypatch.setattr(run_folder, "versions", lambda: now)
+    monkeypatch.setattr(versions, "versions", lambda: now)
     formats._made_here.cache_clear()
     run(CONFIG, folder, resume=True)  # shown only: nothing is made
     assert not capsys.readouterr().err
