@@ -271,7 +271,8 @@ def test_what_is_not_finite_on_one_line_cannot_pass():
         partly = np.where(of["problem"] == "hypersphere", hole, value)
         found, finding = verdict("training_set_size", planted.claims(of, partly))
         assert found == "undecided" and "hypersphere" in finding.sentence
-        assert verdict("data_complexity", planted.claims(of, partly))[0] != "passes" or np.isinf(hole)  # fmt: skip
+        if np.isnan(hole):  # what is left out may be what is hard
+            assert verdict("data_complexity", planted.claims(of, partly))[0] != "passes"
         other = np.where(of["twin"] == "permuted", hole, value)
         assert verdict("invariance", planted.claims(of, other))[0] == "fails"
         easy = np.where(of["m"] >= 2048, value, hole)
