@@ -37,7 +37,7 @@ def test_an_unknown_part_is_refused_in_one_line():
 
 def test_an_enclosure_that_holds_no_norm_fails(monkeypatch):
     monkeypatch.setattr(
-        agreement, "spectral_norm", lambda m: Enclosure(m[0, 0], m[0, 0])
+        agreement, "spectral_norm", lambda m: Enclosure(m[0, 0], m[0, 0], m[0, 0])
     )
     rows = list(agreement.enclosures(SMALL, runs.make_layout()))
     assert [row.holds for row in rows].count(False) >= 10

@@ -182,7 +182,7 @@ def test_a_click_opens_a_cell_and_escape_returns(reader, card):
     reader.press("Escape")
     reader.wait(f"!{DIALOG}.open")
     reader.wait(f"{FOCUS} === {cell(card, name, trial)}")
-    assert reader.value("location.hash") == ""
+    reader.wait("location.hash === ''")  # a closed dialog says so a moment later
 
 
 def test_keys_go_about_and_open(reader, card):
@@ -198,6 +198,7 @@ def test_keys_go_about_and_open(reader, card):
     assert reader.value(f"{FOCUS}.innerText") == "close"
     reader.press("Enter")
     reader.wait(f"!{DIALOG}.open")
+    reader.wait("location.hash === ''")
     reader.wait(f"{place} === '#{names[1]}/tightness'")
     reader.press("ArrowLeft", "ArrowLeft", "Enter")
     reader.wait(f"{DIALOG}.open")
