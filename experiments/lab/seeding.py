@@ -20,6 +20,7 @@ class Purpose(enum.IntEnum):
     LABEL_NOISE = 4
     WATCH = 5
     TWO_SAMPLE = 6
+    COUPLED = 7
 
 
 def key_for(seed: int, purpose: Purpose, *numbers) -> jax.Array:

@@ -60,6 +60,7 @@ class Job:
       key: typed key, decides the order of its examples and what is random in a step.
       examples: its training set.
       sample: the same, padded to one shape for all runs of one plan and features.
+      watches: whether the sample has watched ones; runs of one plan and features may differ.
     """
 
     plan: training.Plan
@@ -68,6 +69,7 @@ class Job:
     key: Callable[[], jax.Array]
     examples: Callable[[], Examples]
     sample: Callable[[], Sample]
+    watches: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -250,12 +252,12 @@ def train(
         if not waiting:
             continue
         jobs = {run: trained.job(run) for run in waiting}
-        kinds = {run: (job.plan, job.features) for run, job in jobs.items()}
+        kinds = {r: (j.plan, j.features, j.watches) for r, j in jobs.items()}
         by_name = {run.name: run for run in waiting}
 
         def like(name, by_name=by_name, kinds=kinds):
             known = name in by_name
-            state = _state_shapes(*kinds[by_name[name]]) if known else {}
+            state = _state_shapes(*kinds[by_name[name]][:2]) if known else {}
             return {"state": state, "checks": 0, "seconds": 0}
 
         half_way = checkpoints.restore(folder.checkpoints, like)

@@ -1,0 +1,236 @@
+"""What a reader of `beyond_uc` is told, from summary.json."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bounds.spec import CERTIFIED
+from experiments.beyond_uc import figures
+from experiments.lab import report
+from experiments.lab.figures import Drawing
+from experiments.lab.program import Results
+
+CLAIM = (
+    "A claim is held against the test error of the network that it speaks of. 'certified': with "
+    "probability at least 1 - delta over everything random; 'certified under assumption': if "
+    "what is named holds, which the column beside it tests; 'estimate': right on average, and "
+    "no promise. 'below' counts training sets whose claim lies below the error found, which "
+    "for a certified one happens with probability delta at most, for what holds in expectation "
+    "in about half of them."
+)
+
+
+def _span(cell: Mapping[str, Any], digits: int = 3) -> str:
+    text = f"{cell['mean']:.{digits}f}"
+    if cell["low"] is None:
+        return text
+    return f"{text} [{max(0.0, cell['low']):.{digits}f}, {min(1.0, cell['high']):.{digits}f}]"
+
+
+def direction(growth: Mapping[str, Any] | None) -> str:
+    """How something goes with m: falls, rises, or not decided."""
+    if not growth or growth["low"] is None:
+        return "not decided"
+    if growth["high"] < 0:
+        return "falls"
+    return "rises" if growth["low"] > 0 else "not decided"
+
+
+def is_said(claim: Mapping[str, Any], vacuous: float) -> bool:
+    """Whether a claim says something at the largest m."""
+    value = claim["points"][-1]["value"]
+    return value is not None and value < vacuous
+
+
+def answer(found: Mapping[str, Any]) -> report.Answer:
+    """What follows the error, and what cannot."""
+    first, last = found["points"][0], found["points"][-1]
+    vacuous = 1 - 1 / found["classes"]
+    errors = (
+        f"On {found['problem']} the test error goes from {_span(first['test_error'])} at m = "
+        f"{first['m']} to {_span(last['test_error'])} at m = {last['m']}"
+    )
+    least = [p for p in found["points"] if p["eps_unif_alg_lower_bound"] is not None]
+    if least:
+        p = max(least, key=lambda p: (p["eps_unif_alg_lower_bound"], p["m"]))
+        errors += (
+            ", where every two-sided uniform convergence bound is at least "
+            f"{report.at_least(p['eps_unif_alg_lower_bound'])} at m = {p['m']} (confidence "
+            f"{p['confidence']:g})"
+        )
+    sentences = [f"{errors}."]
+    said = [c for c in found["claims"] if is_said(c, vacuous)]
+    falling = [c for c in said if direction(c.get("growth")) == "falls"]
+    names = ", ".join(
+        f"{c['claim']} ({report.number(c['points'][-1]['value'])})" for c in falling
+    )
+    if falling:
+        sentences.append(
+            f"{len(said)} of {len(found['claims'])} claims beyond it are not vacuous at m = "
+            f"{last['m']}, and {len(falling)} of them fall as m grows: {names}."
+        )
+    elif said:
+        names = ", ".join(
+            f"{c['claim']} ({report.number(c['points'][-1]['value'])})" for c in said
+        )
+        sentences.append(
+            f"{len(said)} of {len(found['claims'])} claims beyond it are not vacuous at m = "
+            f"{last['m']}: {names}."
+        )
+    else:
+        sentences.append(
+            f"None of the {len(found['claims'])} claims beyond it says something at m = "
+            f"{last['m']}."
+        )
+    certified = [
+        c for c in said if c["status"] == CERTIFIED and c["claim"] != "holdout"
+    ]
+    if certified:
+        best = min(certified, key=lambda c: c["points"][-1]["value"])
+        p = best["points"][-1]
+        costs = _costs(p)
+        sentences.append(
+            f"The tightest that is certified is {best['claim']}: {report.at_most(p['value'])} "
+            f"for an error of {p['error']:.3f} of the {best['speaks_of']} network, at the cost "
+            f"of {costs}."
+        )
+    return report.Answer(sentences)
+
+
+def _costs(point: Mapping[str, Any]) -> str:
+    parts = [
+        f"{point[name]} {what}"
+        for name, what in (
+            ("more_trainings", "more trainings"),
+            ("labelled", "labelled points"),
+            ("unlabelled", "unlabelled points"),
+        )
+        if point[name]
+    ]
+    return ", ".join(parts).replace("1 more trainings", "1 more training") or "nothing"
+
+
+def _claims_table(found: Mapping[str, Any]) -> report.Table:
+    rows = []
+    for claim in found["claims"]:
+        for p in claim["points"]:
+            status = claim["status"] + (
+                ", in expectation" if claim["in_expectation"] else ""
+            )
+            value = report.number(p["value"]) or "not available"
+            if p["low"] is not None:
+                value += f" {report.interval(p['low'], p['high'], 3)}"
+            rows.append([
+                claim["claim"], str(p["m"]), value, report.number(p["empirical"]),
+                report.number(p["error"]),
+                "" if p["below_error"] is None else f"{p['below_error']} of {p['seeds']}",
+                status, claim["speaks_of"], _costs(p),
+            ])  # fmt: skip
+    columns = (
+        "claim", "m", "value [95%]", "seen in training", "error", "below", "status",
+        "speaks of", "costs",
+    )  # fmt: skip
+    return report.Table(columns, rows, words=("status", "speaks of", "costs"))
+
+
+def overview(found: Mapping[str, Any]) -> list[Any]:
+    """The answer, the errors, the claims."""
+    rows = []
+    for p in found["points"]:
+        least = p["eps_unif_alg_lower_bound"]
+        sprime = p.get("sprime_error")
+        rows.append([
+            f"m = {p['m']}", _span(p["train_error"]), _span(p["test_error"]),
+            _span(sprime) if sprime else "",
+            f">= {report.at_least(least)}" if least is not None else "",
+        ])  # fmt: skip
+    columns = ("", "training error", "test error", "error on S'",
+               "any two-sided bound")  # fmt: skip
+    return [answer(found), report.Table(columns, rows), _claims_table(found)]
+
+
+def _growth_table(found: Mapping[str, Any]) -> report.Table:
+    rows = [
+        [
+            c["claim"], direction(c["growth"]),
+            _exponent(c["growth"]), _exponent(c["error_growth"]), _exponent(c["difference"]),
+        ]
+        for c in found["claims"]
+        if "growth" in c
+    ]  # fmt: skip
+    columns = (
+        "claim", "as m grows", "m^a", "its error", "difference",
+    )  # fmt: skip
+    return report.Table(
+        columns, rows, "Growth with m: exponents, with 95% t-intervals over seeds",
+        words=("as m grows",), on_terminal=False,
+    )  # fmt: skip
+
+
+def _exponent(found: Mapping[str, Any]) -> str:
+    return "" if found["mean"] is None else report.signed(found)
+
+
+def _tool_blocks(name: str, results: Results) -> list[Any]:
+    tool = results.study.tools[name]
+    claims = {
+        c.name: c
+        for c in tool.claims(
+            results.study.problem, results.study.config, max(results.study.config.sizes)
+        )
+    }
+    rows = [r for r in results.tables["quantities"] if r["tool"] == name]
+    blocks: list[Any] = [
+        report.Heading(name),
+        report.Text(f"{tool.about} ({tool.paper}.)"),
+        report.Text(f"A two-sided uniform convergence bound? {tool.two_sided}"),
+    ]
+    for claim in claims.values():
+        assumption = f" Assumption: {claim.assumption}." if claim.assumption else ""
+        blocks.append(report.Text(f"{claim.name}: {claim.about}{assumption}"))
+    return [*blocks, _quantity_table(rows, sorted(results.study.config.sizes))]
+
+
+def _quantity_table(rows: Sequence[Mapping[str, Any]], sizes) -> report.Table:
+    names = list(dict.fromkeys(r["quantity"] for r in rows))
+    body = []
+    for name in names:
+        cells = [name.replace("_", " ")]
+        for size in sizes:
+            values = [
+                r["value"]
+                for r in rows
+                if r["quantity"] == name and r["m"] == size and r["value"] is not None
+            ]
+            mean = sum(values) / len(values) if values else None
+            cells.append(report.number(mean))
+        body.append(cells)
+    return report.Table(
+        ("mean over training sets", *(f"m = {m}" for m in sizes)),
+        body,
+        on_terminal=False,
+    )
+
+
+def details(results: Results, draw: Drawing) -> list[Any]:
+    """The figure, growth, every tool with what it computed, who is silent."""
+    found = results.summary
+    blocks = [
+        *figures.make(found, draw),
+        report.Text(CLAIM),
+        report.Text(
+            f"{found['about']} {found['late_runs']} of {found['total_runs']} runs did not "
+            "meet the stopping rule (those of a fixed number of epochs have none); "
+            "all are counted as they were."
+        ),
+    ]
+    if any("growth" in c for c in found["claims"]):
+        blocks.append(_growth_table(found))
+    for name in found["tools"]:
+        blocks += _tool_blocks(name, results)
+    if found["silent"]:
+        rows = [[name, why] for name, why in found["silent"].items()]
+        blocks += [
+            report.Heading("Tools that do not speak of this problem"),
+            report.Table(("tool", "why"), rows, words=("why",), on_terminal=False),
+        ]
+    return blocks

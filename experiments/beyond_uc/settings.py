@@ -1,0 +1,69 @@
+"""The settings of `beyond_uc`: its own, and those of its tools; presets are with the problems."""
+
+import dataclasses
+import functools
+
+from experiments.beyond_uc.tools import TOOLS
+from experiments.lab.settings import (
+    BOUNDS,
+    FOLDER,
+    NETWORK,
+    TRAINING,
+    at_least_1,
+    combined,
+    distinct_sizes,
+    one_of,
+    redefault,
+    repetitions,
+    setting,
+)
+from experiments.lab.sgd_settings import SgdSettings
+from nets.losses import LOSSES
+
+TRAINABLE = tuple(name for name in LOSSES if name != "linear")
+
+
+@dataclasses.dataclass(frozen=True)
+class Own(SgdSettings):
+    """Of the program without its tools."""
+
+    problem: str | None = setting(None, "what is learned")
+    tool: tuple[str, ...] = setting(
+        ("all",), f"'all', or some of {', '.join(TOOLS)}; or a plugin's"
+    )
+    sizes: tuple[int, ...] = setting(
+        (128, 512, 2048), "training-set sizes m", distinct_sizes
+    )
+    seeds: int = setting(
+        4, "independent training sets of a size, each with its coupled runs", repetitions
+    )  # fmt: skip
+    width: int | None = setting(
+        500, "hidden units of a layer", at_least_1, group=NETWORK
+    )
+    depth: int | None = setting(1, "hidden layers", at_least_1, group=NETWORK)
+    biases: bool = setting(True, "layers have biases", group=NETWORK)
+    loss: str = setting(
+        "sigmoid", "'sigmoid': one logistic loss a class, averaged (the authors')",
+        one_of(*TRAINABLE), group=TRAINING
+    )  # fmt: skip
+    shuffle: bool = setting(
+        False, "a new order every epoch; else the same order every epoch", group=TRAINING
+    )  # fmt: skip
+    batch_size: int | None = redefault(SgdSettings, "batch_size", 8)
+    learning_rate: float | None = redefault(SgdSettings, "learning_rate", 0.5)
+    margin: float = redefault(SgdSettings, "margin", 8.0)
+    max_epochs: int | None = redefault(SgdSettings, "max_epochs", 1000)
+    save_weights: bool = setting(
+        False, "keep the weights of all coupled runs, initial and learned", group=FOLDER
+    )  # fmt: skip
+    delta: float = setting(
+        0.05, "failure probability of every claim that has one",
+        (lambda v: 1e-6 <= v < 0.5, "a number in [1e-6, 1/2)"), group=BOUNDS, measuring=True
+    )  # fmt: skip
+    plugin: str | None = setting(
+        None, "a Python file with tools or problems of your own: TOOLS, PROBLEMS",
+        group=BOUNDS, compared=False
+    )  # fmt: skip
+
+
+Settings = functools.reduce(combined, (tool.Settings for tool in TOOLS.values()), Own)

@@ -1,0 +1,305 @@
+"""What is trained and looked at: the coupled runs that the tools ask for, each once."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.beyond_uc import cell as cells
+from experiments.beyond_uc.cell import BASE, Cell, Look, Training
+from experiments.beyond_uc.tools import TOOLS
+from experiments.beyond_uc.tools.tool import Tool
+from experiments.lab.measuring import Arrays, Subject
+from experiments.lab.program import Study, problem_of
+from experiments.lab.refusals import Refusal, say
+from experiments.lab.seeding import Purpose, host_generator, key_for
+from experiments.lab.training import Job, Run, Stage, Trained, initial
+from experiments.problems import Problem
+from nets import losses, training
+from nets.margins import margin
+from nets.mlp import MLP
+from nets.sample import fold_blocks, pad_sample
+
+
+@dataclasses.dataclass(frozen=True)
+class BeyondStudy(Study):
+    """A `Study` of one problem.
+
+    Attributes:
+      problem: of all cells.
+      tools: those that speak of it, by name.
+      silent: tool -> why it cannot.
+      cells: in the order of tables.
+      looks: cell's name -> what is looked at in it, in the order of the subjects.
+    """
+
+    problem: Problem
+    tools: Mapping[str, Tool]
+    silent: Mapping[str, str]
+    cells: tuple[Cell, ...]
+    looks: Mapping[str, tuple[Look, ...]]
+
+
+def chosen_tools(config: Any) -> dict[str, Tool]:
+    """The tools that --tool names.
+
+    Raises:
+      Refusal: there is no such tool.
+    """
+    names = tuple(TOOLS) if config.tool == ("all",) else config.tool
+    for name in names:
+        if name not in TOOLS:
+            raise Refusal(f"--tool={name}: must be all, or some of {', '.join(TOOLS)}")
+    return {name: TOOLS[name] for name in names}
+
+
+def plan_of(config: Any, problem: Problem) -> training.Plan:
+    """How the algorithm trains.
+
+    Raises:
+      Refusal: a batch that no training set fills.
+    """
+    config.check_batch()
+    model = problem.model or MLP(
+        config.width, config.depth, problem.classes, config.biases
+    )
+    if problem.model is None and problem.needs_biases and not config.biases:
+        raise Refusal(f"--biases=false: {problem.needs_biases}")
+    return training.Plan(
+        model=model,
+        loss=problem.loss or config.loss,
+        learning_rate=config.learning_rate,
+        batch_size=config.batch_size,
+        shuffle=config.shuffle,
+        margin=config.margin,
+        threshold=config.threshold,
+        loss_target=None,
+        max_epochs=config.max_epochs,
+    )
+
+
+def _all_looks(cell, tools):
+    """What the tools want to see of a cell, each once, the run on S first."""
+    looks = [Look(cells.base(cell))]
+    if cell.problem.sprime is not None:
+        looks.append(Look(cells.base(cell), sets=("sprime",)))
+    for tool in tools.values():
+        looks += tool.looks(cell)
+    by_name = {}
+    for look in looks:
+        by_name.setdefault(look.name, look)
+    return tuple(by_name.values())
+
+
+def _reordered(examples, cell, order):
+    """The same examples in another order; order 0 is their own."""
+    if not order:
+        return examples
+    key = key_for(cell.config.seed, Purpose.COUPLED, cell.seed, 2**20, order)
+    return cells.taken(examples, host_generator(key).permutation(len(examples.labels)))
+
+
+@dataclasses.dataclass(frozen=True)
+class _See:
+    """The `measure` of a look: predictions, margins and losses on its sets.
+
+    Attributes:
+      model: a Linen module.
+      loss: a name in `losses.LOSSES`.
+      sets: names; the test set is shared, the others are arguments.
+      noise: of `Look`.
+    """
+
+    model: Any
+    loss: str
+    sets: tuple[str, ...]
+    noise: float
+
+    def __call__(self, shared, arguments):
+        params, key, own = arguments
+        if self.noise:
+            params = _noised(params, jax.random.wrap_key_data(key), self.noise)
+        found = {}
+        for name in self.sets:
+            sample = shared if name == "test" else own[name]
+            for what, values in self._on(params, sample).items():
+                if what in ("prediction", "wrong") or name != "test":
+                    found[f"{name}/{what}"] = values
+        return found, {}
+
+    def _on(self, params, sample):
+        def visit(found, block):
+            logits = training.logits_of(self.model, params, block.inputs)
+            margins = jax.vmap(margin)(logits, block.labels)
+            new = {
+                "prediction": jnp.argmax(logits, axis=-1).astype(jnp.int16),
+                "wrong": ~(margins > 0),
+                "margin": jnp.where(jnp.isnan(margins), -jnp.inf, margins),
+                "loss": jax.vmap(losses.LOSSES[self.loss])(logits, block.labels),
+            }
+            return {
+                name: jax.lax.dynamic_update_slice_in_dim(
+                    found[name], new[name].astype(found[name].dtype), block.start, 0
+                )
+                for name in found
+            }
+
+        rows = sample.labels.shape
+        empty = {
+            "prediction": jnp.zeros(rows, jnp.int16),
+            "wrong": jnp.zeros(rows, bool),
+            "margin": jnp.zeros(rows, jnp.float32),
+            "loss": jnp.zeros(rows, jnp.float32),
+        }
+        with jax.default_matmul_precision("highest"):
+            return fold_blocks(sample, visit, empty)
+
+
+def _noised(params, key, noise):
+    """Gaussian noise on every array, in units of its root mean square."""
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(key, len(leaves))
+    return tree.unflatten(
+        [
+            leaf
+            + noise
+            * jnp.sqrt(jnp.mean(jnp.square(leaf)))
+            * jax.random.normal(k, leaf.shape, leaf.dtype)
+            for leaf, k in zip(leaves, keys, strict=True)
+        ]
+    )
+
+
+def _distance(one, other):
+    """l2, of two trees of one structure."""
+    squares = jax.tree.map(
+        lambda a, b: np.sum(np.square(np.asarray(a, np.float64) - b)), one, other
+    )
+    return float(np.sqrt(sum(jax.tree.leaves(squares))))
+
+
+def make(config: Any) -> BeyondStudy:
+    """The study that settings ask for."""
+    problem = problem_of(config)
+    plan = plan_of(config, problem)
+    asked = chosen_tools(config)
+    silent = {n: tool.refuses(problem, config) for n, tool in asked.items()}
+    silent = {n: why for n, why in silent.items() if why}
+    tools = {n: tool for n, tool in asked.items() if n not in silent}
+    if not tools:
+        raise Refusal("; ".join(f"--tool={n}: {why}" for n, why in silent.items()))
+    for name, why in silent.items():
+        say(f"{name} does not speak of {config.problem}: {why}")
+    draws = max(tool.draws(config) for tool in tools.values())
+    largest = problem.largest_size(draws)
+    if largest is not None and max(config.sizes) > largest:
+        raise Refusal(
+            f"--sizes={max(config.sizes)}: {draws} disjoint training sets of m examples "
+            f"are needed, and the data are enough for m = {largest}; use smaller ones, or "
+            "fewer --models"
+        )
+    all_cells = tuple(
+        Cell(problem, config, plan, m, seed)
+        for m in sorted(config.sizes)
+        for seed in range(config.seeds)
+    )
+    looks = {cell.name: _all_looks(cell, tools) for cell in all_cells}
+    runs: dict[Run, tuple[Cell, Training]] = {}
+    for cell in all_cells:
+        for look in looks[cell.name]:
+            runs.setdefault(_run(cell, look.training), (cell, look.training))
+    rows: dict[training.Plan, int] = {}  # runs of one plan share a compiled program
+    for _, own in runs.values():
+        kind = own.plan or plan
+        rows[kind] = max(rows.get(kind, 0), own.count)
+    points = max(config.sizes)
+
+    def job(run: Run, _: Trained) -> Job:
+        cell, own = runs[run]
+        used = own.plan or plan
+
+        def examples():
+            return _reordered(own.examples(cell), cell, own.order)
+
+        def sample():
+            drawn = examples()
+            padded = pad_sample(drawn.inputs, drawn.labels, rows[used])
+            if own.watched is None:
+                return padded
+            watched = {
+                name: pad_sample(e.inputs, e.labels, rows[used])
+                for name, e in own.watched(cell).items()
+            }
+            return padded.replace(watched=watched)
+
+        def numbers(which):  # the first of a seed are the same for all sizes
+            return (cell.seed,) if not which else (cell.seed, which)
+
+        return Job(
+            plan=used,
+            features=problem.features,
+            init=lambda: initial(used, problem.features)(
+                key_for(config.seed, Purpose.INIT, *numbers(own.init))
+            ),
+            key=lambda: key_for(
+                config.seed, Purpose.ORDER, *numbers(own.order), cell.size
+            ),
+            examples=examples,
+            sample=sample,
+            watches=own.watched is not None,
+        )
+
+    @functools.lru_cache(maxsize=4)
+    def padded(cell, name):
+        found = cell.points(name)
+        return pad_sample(found.inputs, found.labels, 0 if name == "test" else points)
+
+    def subject(cell: Cell, look: Look) -> Subject:
+        run, base = _run(cell, look.training), _run(cell, cells.base(cell))
+        used = look.training.plan or plan
+        whose = cell.size if problem.test_depends_on_size else None
+
+        def arguments(trained: Trained) -> Any:
+            key = cell.key(2**20 + look.draw)
+            own = {n: padded(cell, n) for n in look.sets if n != "test"}
+            return trained.params(run), np.asarray(jax.random.key_data(key)), own
+
+        def finish(arguments: Any, arrays: Arrays, trained: Trained) -> Arrays:
+            for name, found in arrays.items():
+                count = len(cell.points(name.split("/")[0]).labels)
+                arrays[name] = found[:count]
+            if look.training.name != BASE and used.model == plan.model:
+                arrays["distance"] = np.asarray(
+                    _distance(arguments[0], trained.params(base))
+                )
+            return arrays | trained.history(run)
+
+        return Subject(
+            name=f"{cell.name}_{look.name}",
+            kind=(used.model, look.sets, look.noise, whose),
+            measure=_See(used.model, used.loss, look.sets, look.noise),
+            shared=lambda: padded(cell, "test"),
+            arguments=arguments,
+            finish=finish,
+            wide=False,
+        )
+
+    return BeyondStudy(
+        config=config,
+        fingerprint=problem.sha256,
+        stages=(Stage(tuple(runs), job),),
+        subjects=tuple(subject(c, look) for c in all_cells for look in looks[c.name]),
+        problem=problem,
+        tools=tools,
+        silent=silent,
+        cells=all_cells,
+        looks=looks,
+    )
+
+
+def _run(cell: Cell, own: Training) -> Run:
+    return Run(f"{cell.name}_{own.name}", cell.size, cell.seed)

@@ -1,0 +1,161 @@
+"""The tables of `beyond_uc`, from what was looked at."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments.beyond_uc.cell import BASE, Cell, Seen
+from experiments.beyond_uc.study import BeyondStudy
+from experiments.lab import network_rows
+from experiments.lab.measuring import Arrays
+from experiments.lab.statistics import t_interval
+
+COLUMNS = {
+    "claims": (
+        "tool", "claim", "m", "seeds", "value", "low", "high", "empirical", "excess", "error",
+        "error_low", "error_high", "below_error", "status", "speaks_of", "in_expectation",
+        "assumption", "check", "check_about", "more_trainings", "labelled", "unlabelled",
+    ),
+    "per_seed": ("tool", "claim", "m", "seed", "value", "error"),
+    "quantities": ("tool", "m", "seed", "quantity", "value"),
+    "errors": ("m", "seed", "train_error", "test_error", "sprime_error", "n_test"),
+    "runs": (
+        "run", "m", "seed", "epochs", "seconds", "converged", "diverged", "test_error",
+        "distance",
+    ),
+}  # fmt: skip
+
+
+def _seen(of: BeyondStudy, measured: Sequence[Arrays]) -> dict[str, dict[str, Seen]]:
+    """Cell's name -> look's name -> what was seen."""
+    arrays, found = iter(measured), {}
+    for cell in of.cells:
+        found[cell.name] = {
+            look.name: Seen(next(arrays)) for look in of.looks[cell.name]
+        }
+    return found
+
+
+def _runs(of, seen):
+    """One row a run: the first look at it that is not noised."""
+    rows = []
+    for cell in of.cells:
+        named = set()
+        for look in of.looks[cell.name]:
+            if look.training.name in named or look.noise or "test" not in look.sets:
+                continue
+            named.add(look.training.name)
+            a = seen[cell.name][look.name].arrays
+            row = {
+                "run": f"{cell.name}_{look.training.name}",
+                "m": cell.size,
+                "seed": cell.seed,
+                **network_rows.went(a),
+                "test_error": float(np.mean(a["test/wrong"])),
+            }
+            if "distance" in a:
+                row["distance"] = float(a["distance"])
+            rows.append(row)
+    return rows
+
+
+def _errors(cell, seen):
+    """Of the network trained on S."""
+    base = seen[BASE]
+    row = {
+        "m": cell.size,
+        "seed": cell.seed,
+        "train_error": base.error("train"),
+        "test_error": base.error("test"),
+        "n_test": len(base["test/wrong"]),
+    }
+    sprime = seen.get(f"{BASE}_on_sprime")
+    if sprime is not None:
+        row["sprime_error"] = sprime.error("sprime")
+    return row
+
+
+def _is_number(value):
+    return value is not None and math.isfinite(value)
+
+
+def _mean(values):
+    known = [v for v in values if _is_number(v)]
+    return float(np.mean(known)) if known and len(known) == len(values) else None
+
+
+def make(of: BeyondStudy, measured: Sequence[Arrays]) -> dict[str, list[Mapping]]:
+    """name -> rows: claims, one a claim and size; per_seed, the same a seed; quantities, all
+    that the tools computed; errors of the networks trained on S; runs."""
+    seen = _seen(of, measured)
+    tables: dict[str, list[Mapping]] = {
+        "claims": [], "per_seed": [], "quantities": [],
+        "errors": [_errors(cell, seen[cell.name]) for cell in of.cells],
+        "runs": _runs(of, seen),
+    }  # fmt: skip
+    for size in sorted(of.config.sizes):
+        cells = [cell for cell in of.cells if cell.size == size]
+        for name, tool in of.tools.items():
+            _of_tool(of, name, tool, size, cells, seen, tables)
+    return tables
+
+
+def _of_tool(of, name, tool, size, cells: Sequence[Cell], seen, tables):
+    found = [tool.quantities(cell, seen[cell.name]) for cell in cells]
+    pooled = tool.pooled(size, found, of.config)
+    for cell, own in zip(cells, found, strict=True):
+        tables["quantities"] += [
+            {"tool": name, "m": size, "seed": cell.seed, "quantity": q, "value": v}
+            for q, v in own.items()
+        ]
+    tables["quantities"] += [
+        {"tool": name, "m": size, "seed": "all", "quantity": q, "value": v}
+        for q, v in pooled.items()
+    ]
+    for claim in tool.claims(of.problem, of.config, size):
+        tables["claims"].append(_claim_row(name, claim, size, found, pooled))
+        if claim.value in pooled:
+            continue
+        tables["per_seed"] += [
+            {
+                "tool": name, "claim": claim.name, "m": size, "seed": cell.seed,
+                "value": own[claim.value], "error": own[claim.error],
+            }
+            for cell, own in zip(cells, found, strict=True)
+        ]  # fmt: skip
+
+
+def _claim_row(name, claim, size, found, pooled) -> dict[str, Any]:
+    def of_all(quantity):
+        """Its mean over training sets, and an interval where it is no pooled one."""
+        if not quantity:
+            return None, None, None
+        if quantity in pooled:
+            value = pooled[quantity]
+            return value if _is_number(value) else None, None, None
+        values = [own[quantity] for own in found]
+        mean = _mean(values)
+        if mean is None or len(set(values)) < 2:
+            return mean, None, None
+        return mean, *t_interval(values)
+
+    value, low, high = of_all(claim.value)
+    error, error_low, error_high = of_all(claim.error)
+    empirical, check = of_all(claim.empirical)[0], of_all(claim.check)[0]
+    excess = None if None in (value, empirical) else value - empirical
+    pairs = [(own.get(claim.value), own.get(claim.error)) for own in found]
+    below = None
+    if all(map(_is_number, sum(pairs, ()))):
+        below = sum(v < e for v, e in pairs)
+    return {
+        "tool": name, "claim": claim.name, "m": size, "seeds": len(found), "value": value,
+        "low": low, "high": high, "empirical": empirical, "excess": excess, "error": error,
+        "error_low": error_low, "error_high": error_high, "below_error": below,
+        "status": claim.status, "speaks_of": claim.speaks_of,
+        "in_expectation": claim.in_expectation, "assumption": claim.assumption,
+        "check": check, "check_about": claim.check_about,
+        "more_trainings": claim.costs.trainings, "labelled": claim.costs.labelled,
+        "unlabelled": claim.costs.unlabelled,
+    }  # fmt: skip

@@ -1,0 +1,16 @@
+"""The tools: one file each, its contract in `experiments.beyond_uc.tools.tool`.
+
+To add one: a file, a line here. `--plugin` brings more by a dict `TOOLS`.
+"""
+
+from experiments.beyond_uc.tools.derandomization import Derandomization
+from experiments.beyond_uc.tools.ratt import Ratt
+from experiments.beyond_uc.tools.stability import Stability
+from experiments.beyond_uc.tools.surrogate import Surrogate
+from experiments.beyond_uc.tools.tool import Tool
+
+TOOLS: dict[str, Tool] = {
+    tool.name: tool for tool in (Stability(), Ratt(), Derandomization(), Surrogate())
+}
+
+__all__ = ["TOOLS", "Tool"]

@@ -1,0 +1,151 @@
+"""RATT: training on randomly labelled points beside the clean ones."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bounds.spec import UNDER_ASSUMPTION
+from experiments.beyond_uc.cell import (
+    Cell,
+    Look,
+    Seen,
+    Training,
+    joined,
+    relabelled,
+    taken,
+)
+from experiments.beyond_uc.tools.tool import Claim, Costs, Quantities, Tool
+from experiments.lab.settings import setting
+from experiments.problems import Problem
+
+_KEY = 2
+NAME = "with_random_labels"
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Of `ratt`."""
+
+    random_share: float = setting(
+        0.25, "ratt: unlabelled points given random labels, as a share of m",
+        (lambda v: 0 < v <= 1, "a number in (0, 1]")
+    )  # fmt: skip
+    ratt_epochs: int = setting(
+        4, "ratt: epochs it is trained for, before it has memorised the random labels",
+        (lambda v: 1 <= v < 2**31, "a whole number >= 1"),
+    )  # fmt: skip
+
+
+class Ratt(Tool):
+    """Garg et al. 2021."""
+
+    name = "ratt"
+    about = (
+        "Unlabelled points are given random labels and trained on beside S. What of them is "
+        "not fitted says how much of S was learned rather than memorised."
+    )
+    paper = "Garg, Balakrishnan, Kolter & Lipton 2021"
+    Settings = Settings
+    two_sided = (
+        "No: it compares the error on two parts of one training set, after training. S' "
+        "does not touch it; its assumption on the algorithm does the work."
+    )
+
+    def _count(self, cell: Cell) -> int:
+        return max(1, round(cell.config.random_share * cell.size))
+
+    def _labels(self, cell: Cell) -> tuple[np.ndarray, np.ndarray]:
+        """Random labels of the first ghosts, and wrong ones of as many test points."""
+        generator, classes = cell.generator(_KEY), cell.problem.classes
+        random = generator.integers(classes, size=self._count(cell)).astype(np.int32)
+        true = cell.test.labels
+        away = generator.integers(1, classes, size=len(true))
+        return random, ((true + away) % classes).astype(np.int32)
+
+    def _random(self, cell: Cell):
+        random = self._labels(cell)[0]
+        return relabelled(taken(cell.ghost, np.arange(len(random))), random)
+
+    def _training(self, cell: Cell) -> Training:
+        def examples(c):
+            both = joined(c.train, self._random(c))
+            return taken(both, c.generator(_KEY, 1).permutation(len(both.labels)))
+
+        def watched(c):
+            return {"clean": c.train, "random": self._random(c)}
+
+        epochs = cell.config.ratt_epochs
+        # It ends after these epochs and not before: whoever looks at the bound to stop must
+        # pay for looking.
+        plan = dataclasses.replace(cell.plan, max_epochs=epochs, threshold=-1.0)
+        count = cell.size + self._count(cell)
+        return Training(NAME, examples, count, plan=plan, watched=watched)
+
+    def looks(self, cell: Cell) -> Sequence[Look]:
+        """One run on both."""
+        return [Look(self._training(cell))]
+
+    def quantities(self, cell: Cell, seen: Mapping[str, Seen]) -> Quantities:
+        """The bound, its parts, the test of its assumption, the best epoch in hindsight."""
+        from bounds.beyond_uc import ratt  # imports SciPy
+
+        run, (random, wrong) = seen[NAME], self._labels(cell)
+        m, count, classes = cell.size, len(random), cell.problem.classes
+        predicted = run["ghost/prediction"][:count]
+        random_wrong = int(np.sum(predicted != random))
+        is_wrong = random != cell.ghost.labels[:count]
+        train_wrong = int(np.sum(run["train/wrong"]))
+        found = ratt.ratt(
+            train_wrong,
+            m,
+            random_wrong,
+            count,
+            classes=classes,
+            delta=cell.config.delta,
+        )
+        result = {
+            "bound": found.value,
+            "main_term": found.main,
+            "published_form": found.published,
+            "train_error": found.train_error,
+            "test_error": run.error("test"),
+            "random_label_error": random_wrong / count,
+        }
+        if is_wrong.any():
+            test = ratt.check_assumption(
+                int(np.sum((predicted != random)[is_wrong])), int(is_wrong.sum()),
+                int(np.sum(run["test/prediction"] != wrong)), len(wrong),
+            )  # fmt: skip
+            result |= {
+                "assumption_p_value": test.p_value,
+                "assumption_excess": test.excess,
+            }
+        # Columns: margin error, error, loss, then the watched ones by name.
+        clean, noisy = np.asarray(run["checks"])[:, 3:5].T
+        main = clean + (classes - 1) - classes * noisy
+        result |= {
+            "main_term_of_first_epoch": float(main[0]),
+            "least_main_term": float(main.min()),
+            "epoch_of_least_main_term": float(1 + main.argmin()),
+        }
+        return result
+
+    def claims(self, problem: Problem, config: Any, size: int) -> Sequence[Claim]:
+        """The bound on the network trained on both."""
+        kind = "binary" if problem.classes == 2 else "multiclass"
+        count = max(1, round(config.random_share * size))
+        return [
+            Claim(
+                f"ratt_{kind}", "bound", "test_error",
+                "The error of the network trained on S and the randomly labelled points, "
+                "with exact counts and all constants.",
+                UNDER_ASSUMPTION, "train_error",
+                paper="Garg et al. 2021, Theorems 1 and 3; terms derived in bounds/beyond_uc",
+                assumption="training fits fresh mislabelled points no better than "
+                "mislabelled training points", check="assumption_p_value",
+                check_about="p-value of the assumption on fresh mislabelled points",
+                costs=Costs(trainings=1, unlabelled=count),
+            )
+        ]  # fmt: skip

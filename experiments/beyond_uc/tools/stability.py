@@ -1,0 +1,164 @@
+"""Stability: what the network on S says once one of its examples is another one."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments.beyond_uc.cell import (
+    BASE,
+    Cell,
+    Look,
+    Seen,
+    base,
+    replaced,
+    without,
+)
+from experiments.beyond_uc.tools.tool import (
+    ESTIMATE,
+    Claim,
+    Costs,
+    Quantities,
+    Tool,
+)
+from experiments.lab.settings import at_least_1, setting
+from experiments.problems import Problem
+
+_KEY = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Of `stability`."""
+
+    replaced: int = setting(
+        16, "stability: examples of S replaced, and left out, one at a time", at_least_1
+    )
+
+
+class Stability(Tool):
+    """Replace one, and leave one out, for a random choice of places."""
+
+    name = "stability"
+    about = (
+        "How much the network on S changes once one example is replaced by a fresh one, or "
+        "left out. The expected gap IS the expected rise of the loss at the replaced example."
+    )
+    paper = "Bousquet & Elisseeff 2002; Shalev-Shwartz et al. 2010"
+    Settings = Settings
+    two_sided = (
+        "No: it speaks of the one network that the algorithm returns, at one example at a "
+        "time. S' differs from S in every example and does not touch it."
+    )
+
+    def _places(self, cell: Cell) -> np.ndarray:
+        count = min(cell.config.replaced, cell.size)
+        return np.sort(cell.generator(_KEY).permutation(cell.size)[:count])
+
+    def looks(self, cell: Cell) -> Sequence[Look]:
+        """S, S with each place replaced, S without it."""
+        runs = [base(cell)]
+        for place in self._places(cell):
+            runs += [replaced(cell, int(place)), without(cell, int(place))]
+        return [Look(run) for run in runs]
+
+    def quantities(self, cell: Cell, seen: Mapping[str, Seen]) -> Quantities:
+        """Means of one S over the places, in 0-1 loss where no other is named."""
+        from bounds.beyond_uc import stability  # imports SciPy
+
+        places, before = self._places(cell), seen[BASE]
+        after = [seen[f"replaced{place}"] for place in places]
+        left_out = [seen[f"without{place}"] for place in places]
+        # No ghost that was put into one of the sets is fresh for all of them.
+        fresh = np.delete(np.arange(cell.size), places)
+
+        def own(what, runs):
+            pairs = zip(runs, places, strict=True)
+            return np.array([r[f"train/{what}"][i] for r, i in pairs], float)
+
+        def on_fresh(what, runs):
+            return np.array([r[f"ghost/{what}"][fresh] for r in runs], float)
+
+        def run_of(what):
+            points = (
+                before[f"train/{what}"][places].astype(float),
+                own(what, after),
+            )
+            if not len(fresh):
+                return stability.of_one_run(*points)
+            return stability.of_one_run(
+                *points,
+                before[f"ghost/{what}"][fresh].astype(float),
+                on_fresh(what, after),
+            )
+
+        zero_one, loss = run_of("wrong"), run_of("loss")
+        train, test = before.error("train"), before.error("test")
+        removed = own("wrong", left_out)
+        found = {
+            "train_error": train,
+            "test_error": test,
+            "gap": test - train,
+            "replace_one": train + zero_one.on_average,
+            "leave_one_out": float(removed.mean()),
+            "on_average_stability": zero_one.on_average,
+            "identity_difference": zero_one.own_after - zero_one.own_before - (test - train),
+            "pointwise_hypothesis_stability": zero_one.pointwise,
+            "hypothesis_stability": zero_one.hypothesis,
+            "error_stability": zero_one.error,
+            "error_stability_of_no_change": zero_one.error_noise,
+            "uniform_stability_at_least": zero_one.uniform_at_least,
+            "loss_change_at_the_example": loss.on_average,
+            "loss_change_on_fresh_points": loss.hypothesis,
+            "loss_change_at_least": loss.uniform_at_least,
+            "loss_change_at_the_example_q99": loss.own_quantiles[-1],
+            "loss_change_on_fresh_points_q99": loss.fresh_quantiles[-1],
+            "weight_change": float(np.mean([r["distance"] for r in after])),
+        }  # fmt: skip
+        if len(fresh):
+            predictions = [r["ghost/prediction"][fresh] for r in after]
+            margins = stability.changes(
+                before["ghost/margin"][fresh], on_fresh("margin", after)
+            )
+            found |= {
+                "flips_on_fresh_points": stability.flip_rate(
+                    before["ghost/prediction"][fresh], np.array(predictions)
+                ),
+                "margin_change_on_fresh_points": margins.mean_absolute,
+            }
+        found["pointwise_form"] = stability.pointwise_bound(
+            train, zero_one.pointwise, cell.size, cell.config.delta
+        )
+        return found
+
+    def claims(self, problem: Problem, config: Any, size: int) -> Sequence[Claim]:
+        """Estimates: what is certified asks for a stability that is proved."""
+        count = min(config.replaced, size)
+        return [
+            Claim(
+                "replace_one", "replace_one", "test_error",
+                "Training error plus the mean rise of the 0-1 loss at a replaced example: "
+                "equal to the test error in expectation, exactly.",
+                ESTIMATE, "train_error", paper="Bousquet & Elisseeff 2002, Lemma 7",
+                check="identity_difference",
+                check_about="the rise minus the gap on fresh points; 0 in the mean",
+                costs=Costs(trainings=count, labelled=count), in_expectation=True,
+            ),
+            Claim(
+                "leave_one_out", "leave_one_out", "test_error",
+                "The error at an example that was left out: the risk at m - 1 in expectation.",
+                ESTIMATE, paper="Luntz & Brailovsky 1969",
+                costs=Costs(trainings=count), in_expectation=True,
+            ),
+            Claim(
+                "pointwise_hypothesis_stability", "pointwise_form", "test_error",
+                "Training error plus sqrt((1 + 12 m b) / (2 m delta)), b the pointwise "
+                "hypothesis stability as it was ESTIMATED: no certificate, which would need b "
+                "for the distribution, and uniform stability cannot be certified from samples.",
+                ESTIMATE, "train_error", paper="Bousquet & Elisseeff 2002, Theorem 11",
+                assumption="b is what was seen", check="pointwise_hypothesis_stability",
+                check_about="b, of replacing one example",
+                costs=Costs(trainings=count, labelled=count),
+            ),
+        ]  # fmt: skip
