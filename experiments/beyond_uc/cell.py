@@ -105,9 +105,7 @@ class Cell:
     def generator(self, *numbers: int) -> np.random.Generator:
         """For what a tool draws; numbers of two tools must differ in the first."""
         return host_generator(
-            key_for(
-                self.config.seed, Purpose.COUPLED, self.seed, self.size, *numbers
-            )  # fmt: skip
+            key_for(self.config.seed, Purpose.COUPLED, self.seed, self.size, *numbers)
         )
 
     def key(self, *numbers: int) -> jax.Array:

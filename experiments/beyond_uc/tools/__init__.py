@@ -4,8 +4,10 @@ To add one: a file, a line here. `--plugin` brings more by a dict `TOOLS`.
 """
 
 from experiments.beyond_uc.tools.derandomization import Derandomization
+from experiments.beyond_uc.tools.disagreement import Disagreement
 from experiments.beyond_uc.tools.ratt import Ratt
 from experiments.beyond_uc.tools.stability import Stability
+from experiments.beyond_uc.tools.supersample import Supersample
 from experiments.beyond_uc.tools.surrogate import Surrogate
 from experiments.beyond_uc.tools.tool import Tool
 
