@@ -1,0 +1,1 @@
+"""Claims beyond uniform convergence: what coupled runs and unlabelled data support."""
