@@ -156,9 +156,12 @@ def _pairs(predictions):
 def jackknife(without: np.ndarray, value: float, level: float = LEVEL) -> Interval:
     """An interval from the estimates that leave out one model at a time.
 
-    Student's t with N - 1 degrees of freedom times the jackknife standard error. For a
-    U-statistic of pairs its square is too high on average, never too low (Efron & Stein
-    1981), most so where the disagreement of a pair is no sum of two models' parts.
+    Student's t with N - 1 degrees of freedom times the jackknife standard error, whose
+    square is not too low on average for a U-statistic of pairs (Efron & Stein 1981).
+    Simulated at 95%, N = 4, 10, 30: 92 to 95% for models whose skills differ moderately;
+    82 to 86% at N = 10 and 30 where they differ so much (error rates from 0 to .8) that the
+    disagreement of a pair is no sum of two models' parts, and its law is skewed. Pairs
+    taken as independent: 28 to 61% for the former.
 
     Args:
       without: `[N]`, the estimate without each of the models.

@@ -275,8 +275,8 @@ def independent_level(letters: int, draws: int) -> float:
 
     2 K2 times the plug-in information tends to chi-squared with v = |F| - 1 degrees of
     freedom, so E sqrt(2 I) -> sqrt(2 / K2) Gamma((v + 1) / 2) / Gamma(v / 2), about
-    sqrt(v / K2). Letters that are rarely seen pull it down: `Conditional.floor` has the
-    letters' own law.
+    sqrt(v / K2); not above sqrt(2 ln 2), where draws are few for the letters. Letters that
+    are rarely seen pull it down: `Conditional.floor` has the letters' own law.
 
     Args:
       letters: |F|.
@@ -288,7 +288,7 @@ def independent_level(letters: int, draws: int) -> float:
         return 0.0
     v = letters - 1
     ratio = np.exp(special.gammaln((v + 1) / 2) - special.gammaln(v / 2))
-    return float(np.sqrt(2 / draws) * ratio)
+    return float(min(np.sqrt(2 / draws) * ratio, square_root(np.log(2))))
 
 
 def _conditional(letters, masks, shuffles, seed, level):

@@ -208,6 +208,50 @@ def test_forms_hold_and_are_ordered_on_known_laws():
             assert min(1, *grid) == pytest.approx(fast, abs=2e-3)
 
 
+def law_of_row(rng, values):
+    """Any law of two losses given U: (I of both, I of Dl, q, R_S, R_D), exact."""
+    sharp = rng.choice([0.05, 0.3, 2.0])
+    joint = rng.dirichlet(np.full(len(values) ** 2, sharp), size=2) / 2  # [U, pair]
+    first, second = (a.ravel() for a in np.meshgrid(values, values, indexing="ij"))
+    difference = np.round(second - first, 9)
+
+    def information(table):
+        outer = table.sum(axis=0) / 2
+        seen = table > 0
+        return np.sum(table[seen] * np.log((table / np.where(seen, outer, 1))[seen]))
+
+    merged = np.stack(
+        [joint[:, difference == d].sum(axis=1) for d in np.unique(difference)], axis=1
+    )
+    trained = joint[0] @ first + joint[1] @ second
+    new = joint[0] @ second + joint[1] @ first
+    q = joint.sum(axis=0) @ np.abs(difference)
+    return information(joint), information(merged), q, trained, new
+
+
+@pytest.mark.parametrize(
+    "values", [(0.0, 1.0), (0.0, 0.3, 0.5, 1.0)], ids=["01", "any"]
+)
+def test_forms_hold_for_means_over_rows_of_any_law(values):
+    rng = np.random.default_rng(len(values))
+    tightest = []
+    for _ in range(400):
+        rows = [law_of_row(rng, np.array(values)) for _ in range(rng.integers(1, 4))]
+        both, dl, q, s, d = np.mean(rows, axis=0)
+        gap = abs(d - s)
+        disagreement = supersample.disagreement_form(dl, q)
+        roots = np.mean([supersample.square_root(row[1]) for row in rows])
+        assert dl <= both + 1e-12
+        assert gap <= disagreement + 1e-9
+        assert disagreement <= supersample.square_root(q * dl) + 1e-9
+        assert gap <= roots + 1e-12 <= supersample.square_root(dl) + 2e-12
+        assert d <= supersample.fast_rate(s, dl) + 1e-9
+        assert d <= supersample.kl_form(s, both) + 1e-9
+        assert d <= supersample.weighted(s, dl, rng.uniform(0.01, 0.69)) + 1e-9
+        tightest.append(gap / disagreement)
+    assert max(tightest) > 0.95  # no constant is left to win
+
+
 def test_fast_rate_is_below_the_kl_form_where_errors_are_small():
     assert supersample.fast_rate(0, 0.1) == pytest.approx(0.1 / np.log(2))
     assert supersample.kl_form(0, 0.1) == pytest.approx(2 * (1 - np.exp(-0.1)))
@@ -245,6 +289,8 @@ def test_few_draws_read_their_floor():
     assert found.square_root.value > 0.8
     assert found.square_root.value == pytest.approx(found.floor, abs=0.03)
     assert found.floor <= found.floor_high
+    assert found.floor < supersample.independent_level(100, 8) == np.sqrt(2 * np.log(2))
+    assert supersample.independent_level(1, 8) == 0
     assert not found.is_distinguishable
 
 
@@ -268,6 +314,9 @@ def test_a_wrong_constant_is_caught():
     found = supersample.unconditional(cells(masks, 0.9, 0.0, rng), masks)
     assert found.gap.high < found.square_root
     assert np.sqrt(found.information) < found.gap.low
+    # So is the identity with bits taken for nats.
+    assert abs(found.interpolating - found.gap.value) < 1e-9
+    assert found.information < found.gap.low
     given = supersample.ld_cmi(cells(masks, 0.95, 0.0, rng), masks, 0)
     assert np.sqrt(0.5) * given.square_root.low < 0.95 < given.square_root.low
 
