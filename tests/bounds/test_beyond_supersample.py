@@ -208,6 +208,18 @@ def test_forms_hold_and_are_ordered_on_known_laws():
             assert min(1, *grid) == pytest.approx(fast, abs=2e-3)
 
 
+def test_jackknife_error_is_the_spread_of_the_information():
+    rng = np.random.default_rng(13)
+    values, errors = [], []
+    for _ in range(200):
+        masks = rng.integers(2, size=(12, 10, 8))
+        hard = rng.uniform(0.2, 0.6, size=(12, 1, 1, 1))
+        found = supersample.unconditional(cells(masks, hard, hard / 4, rng), masks)
+        values.append(found.information)
+        errors.append(found.error)
+    assert np.mean(errors) == pytest.approx(np.std(values), rel=0.2)
+
+
 def law_of_row(rng, values):
     """Any law of two losses given U: (I of both, I of Dl, q, R_S, R_D), exact."""
     sharp = rng.choice([0.05, 0.3, 2.0])
