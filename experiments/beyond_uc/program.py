@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,12 @@ class BeyondUc(Program):
     def takes(self, problem: type[Problem]) -> bool:
         """Problems learned by SGD."""
         return problem.is_trained
+
+    def resolved(self, config: Any) -> Any:
+        """Training sets of a cell are disjoint, or what is said of fresh examples is false."""
+        if not hasattr(config, "draw_rule"):
+            return config
+        return dataclasses.replace(config, draw_rule="disjoint")
 
     def study(self, config: Any) -> study.BeyondStudy:
         """The coupled runs that the tools ask for."""

@@ -62,7 +62,14 @@ class Digits(Problem):
                 "sizes": (1024, 2048, 4096, 8192, 16384, 32768), "width": 10000,
                 "batch_size": 64, "max_epochs": 10000,
             },
-        }
+        },
+        "beyond_uc": {
+            "demo": {"sizes": (256, 1024, 4096), "seeds": 3, "width": 300, "max_epochs": 300},
+            "standard": {
+                "sizes": (256, 512, 1024, 2048, 4096, 8192), "seeds": 8, "replaced": 64,
+                "models": 10, "masks": 32,
+            },
+        },
     }  # fmt: skip
     test_is_everything = True
 

@@ -118,6 +118,7 @@ _DEMO = {"dim": 500, "n_test": 4096}
 _FAQ = _DEMO | {
     "dim": 100, "width": 300, "sizes": (1024,), "seeds": 5, "max_epochs": 600,
 }  # fmt: skip
+_BEYOND = {"dim": 100, "width": 300, "max_epochs": 600, "n_test": 4096}
 
 
 class Hypersphere(Problem):
@@ -166,6 +167,15 @@ class Hypersphere(Problem):
             },
             "longer": _FAQ | {
                 "sizes": (2048,), "vary": "margin=0.1,0.5,2,8,32", "expected": "rises",
+            },
+        },
+        "beyond_uc": {
+            # Where uniform convergence says at least .5 to .7 while the test error falls.
+            #                                                                   4 minutes
+            "demo": _BEYOND | {"sizes": (256, 1024, 4096), "seeds": 3},
+            "standard": _BEYOND | {
+                "sizes": (128, 256, 512, 1024, 2048, 4096, 8192), "seeds": 8, "replaced": 64,
+                "models": 10, "masks": 32,
             },
         },
     }  # fmt: skip

@@ -123,12 +123,19 @@ class LinearProblem(Problem):
     Settings = Settings
     # What an epoch at batch 1 needs to be the paper's gradient step.
     fixed = {
-        "width": None, "batch_size": 1, "learning_rate": 1.0, "max_epochs": 1, "watch": 0,
+        "width": None, "depth": None, "batch_size": 1, "learning_rate": 1.0, "max_epochs": 1,
+        "watch": 0, "ratt_epochs": 1,
     }  # fmt: skip
     # Theory: signal 4, margins 36 on S and -28 on S', test error Phi(-sqrt(D/m) / 8).
     _DEMO = {
         "sizes": (64, 256, 1024, 4096, 16384), "seeds": 8, "margin": 1.0, "threshold": 0.0,
     }  # fmt: skip
+    _BEYOND = {
+        "dim": 16384,
+        "margin": 1.0,
+        "threshold": 0.0,
+        "weight_noise": (0.5, 2.0),
+    }
     presets = {
         "uc_failure": {
             # Expected: error on S' near 1 as long as D > 4 m, test error .02 at D = 256 m.
@@ -140,7 +147,16 @@ class LinearProblem(Problem):
             # D/m from 6250 to 391: the theorem's regime; noise is made anew wherever it is
             # needed, so that a run holds two vectors of length D, not a training set (1.6 GB).
             "paper": _DEMO | {"dim": 400000, "sizes": (64, 256, 1024), "seeds": 16},
-        }
+        },
+        "beyond_uc": {
+            # D/m from 64 to 256: the risk in closed form is .159 to .023, uniform convergence
+            # says nothing below 1.
+            "demo": _BEYOND | {"sizes": (64, 128, 256), "seeds": 4},
+            "standard": _BEYOND | {
+                "sizes": (64, 128, 256, 512, 1024), "seeds": 8, "dim": 65536,
+                "replaced": 64, "models": 10, "masks": 32,
+            },
+        },
     }  # fmt: skip
     loss = "linear"
     test_depends_on_size = True

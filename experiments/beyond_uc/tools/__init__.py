@@ -12,7 +12,15 @@ from experiments.beyond_uc.tools.surrogate import Surrogate
 from experiments.beyond_uc.tools.tool import Tool
 
 TOOLS: dict[str, Tool] = {
-    tool.name: tool for tool in (Stability(), Ratt(), Derandomization(), Surrogate())
+    tool.name: tool
+    for tool in (
+        Stability(),
+        Disagreement(),
+        Ratt(),
+        Derandomization(),
+        Supersample(),
+        Surrogate(),
+    )
 }
 
 __all__ = ["TOOLS", "Tool"]
