@@ -1,81 +1,92 @@
 """The figures of `beyond_uc`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from bounds.spec import CERTIFIED, UNDER_ASSUMPTION
-from experiments.beyond_uc.tools.tool import ESTIMATE
 from experiments.lab.figures import Canvas, Drawing
 
-PANELS = {
-    "certified": (CERTIFIED,),
-    "certified under assumption": (UNDER_ASSUMPTION,),
-    "estimates": (ESTIMATE,),
-}
+COLUMNS = 4
+UNIFORM = "uniform convergence"
 
 
 def make(summary: Mapping[str, Any], draw: Drawing) -> list[Any]:
-    """Errors, what uniform convergence must say, and every claim, over m."""
+    """What uniform convergence must say, and what each tool says, over m."""
+    first = (
+        "Top left: the test error of the network on S, its error on S', and the least value "
+        "that any two-sided uniform convergence bound can have (bars). "
+        if any("sprime_error" in p for p in summary["points"])
+        else ""
+    )
     caption = (
-        "Over the training-set size: the test error of the network on S, the error on S' and "
-        "the least value that any two-sided uniform convergence bound can have (bars), and "
-        "what each tool says, by what it promises. Means over training sets, bands: 95% "
-        "t-intervals. A value above 1 is drawn at 1."
+        f"{first}A panel a tool: its claims, beside the error of the networks that they speak "
+        "of (blue). Means over training sets; bands: 95% t-intervals. What is above 1 is drawn "
+        "at 1; dotted: vacuous, 1 - 1/C."
     )
     return [draw("beyond", caption, _paint, summary)]
 
 
 def _paint(canvas: Canvas, summary: Mapping[str, Any]):
-    panels = {
-        title: [c for c in summary["claims"] if c["status"] in statuses]
-        for title, statuses in PANELS.items()
-    }
-    panels = {title: claims for title, claims in panels.items() if claims}
+    panels = {name: [] for name in (UNIFORM, *summary["tools"])}
+    for claim in summary["claims"]:
+        panels[claim["tool"]].append(claim)
     points = summary["points"]
     sizes = [p["m"] for p in points]
-    errors = [p["test_error"]["mean"] for p in points]
-    is_log = 0 < min(errors) < 0.1
-    with canvas(1, len(panels), 4.6, 4.2) as grid:
-        for axes, (title, claims) in zip(grid[0], panels.items(), strict=True):
-            _errors(canvas, axes, points, sizes)
-            for claim in claims:
-                _curve(canvas, axes, claim)
-            vacuous = 1 - 1 / summary["classes"]
-            axes.axhline(vacuous, color="#777777", lw=0.8, ls=":", label="vacuous")
+    least = min(p["test_error"]["mean"] for p in points)
+    columns = min(COLUMNS, len(panels))
+    with canvas(-(-len(panels) // columns), columns, 3.9, 3.7) as grid:
+        for axes in grid.flat[len(panels) :]:
+            axes.remove()
+        for place, (title, claims) in enumerate(panels.items()):
+            axes = grid.flat[place]
+            bars = [(p["m"], p["eps_unif_alg_lower_bound"]) for p in points]
+            bars = [pair for pair in bars if pair[1] is not None]
+            if bars:
+                axes.plot(*zip(*bars, strict=True), "_", color="#000000", ms=16, mew=2.5,
+                          label="any two-sided bound, at least", zorder=4)  # fmt: skip
+            if title == UNIFORM:
+                for name in ("test", "sprime"):
+                    cells = [p.get(f"{name}_error") for p in points]
+                    if None not in cells:
+                        _line(canvas, axes, name, sizes, cells, 0.5 * least)
+            _claims(canvas, axes, claims, 0.5 * least)
+            axes.axhline(1 - 1 / summary["classes"], color="#777777", lw=0.8, ls=":")
             canvas.ticks(axes, sizes)
-            axes.set(
-                title=title, xlabel="training-set size m", ylabel="error, or claim"
-            )
-            if is_log:
-                axes.set(yscale="log", ylim=(0.5 * min(errors), 1.3))
+            axes.set(title=title, xlabel="training-set size m")
+            if not place % columns:
+                axes.set_ylabel("error, or what is claimed of it")
+            if 0 < least < 0.1:
+                axes.set(yscale="log", ylim=(0.4 * least, 1.3))
             else:
                 axes.set_ylim(-0.03, 1.06)
-            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=1)
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.28), fontsize=7)
 
 
-def _errors(canvas, axes, points: Sequence[Mapping[str, Any]], sizes):
-    for name in ("test", "sprime"):
-        cells = [p.get(f"{name}_error") for p in points]
-        if None in cells:
-            continue
-        look = canvas.style(name)
-        axes.plot(sizes, [c["mean"] for c in cells], **look)
-        if all(c["low"] is not None for c in cells):
-            low, high = ([c[k] for c in cells] for k in ("low", "high"))
-            axes.fill_between(sizes, low, high, color=look["color"], alpha=0.15, lw=0)
-    least = [(p["m"], p["eps_unif_alg_lower_bound"]) for p in points]
-    least = [pair for pair in least if pair[1] is not None]
-    if least:
-        axes.plot(*zip(*least, strict=True), "_", color="#000000", ms=16, mew=2.5,
-                  label="least two-sided uniform convergence bound", zorder=4)  # fmt: skip
+def _claims(canvas, axes, claims, lowest):
+    errors = {}
+    for claim in claims:
+        known = [p for p in claim["points"] if p["value"] is not None]
+        cells = [
+            {"mean": p["value"], "low": p["low"], "high": p["high"]} for p in known
+        ]
+        sizes = [p["m"] for p in known]
+        label = f"{claim['claim']}: {claim['status']}"
+        _line(canvas, axes, claim["claim"], sizes, cells, lowest, label)
+        for p in claim["points"]:
+            if p["error"] is not None:
+                errors.setdefault(p["m"], []).append(p["error"])
+    if errors:
+        means = {m: sum(found) / len(found) for m, found in sorted(errors.items())}
+        look = canvas.style("test") | {"label": "error of the networks"}
+        axes.plot(list(means), list(means.values()), **look)
 
 
-def _curve(canvas, axes, claim):
-    known = [p for p in claim["points"] if p["value"] is not None]
-    if not known:
+def _line(canvas, axes, name, sizes, cells, lowest, label=None):
+    """A mean over training sets with its interval; above 1 is 1."""
+    if not cells:
         return
-    sizes, look = [p["m"] for p in known], canvas.style(claim["claim"])
-    axes.plot(sizes, [min(1.0, p["value"]) for p in known], **look)
-    if all(p["low"] is not None for p in known):
-        low, high = ([min(1.0, p[k]) for p in known] for k in ("low", "high"))
-        axes.fill_between(sizes, low, high, color=look["color"], alpha=0.15, lw=0)
+    look = canvas.style(name) | ({"label": label} if label else {})
+    axes.plot(sizes, [min(1.0, c["mean"]) for c in cells], **look)
+    if all(c["low"] is not None and c["mean"] < 1 for c in cells):
+        low = [min(1.0, max(lowest, c["low"])) for c in cells]
+        high = [min(1.0, c["high"]) for c in cells]
+        axes.fill_between(sizes, low, high, color=look["color"], alpha=0.13, lw=0)

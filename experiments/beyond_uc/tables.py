@@ -81,6 +81,14 @@ def _is_number(value):
     return value is not None and math.isfinite(value)
 
 
+def _known(quantities):
+    """What is no number is none."""
+    return {
+        name: None if value is None or math.isnan(value) else float(value)
+        for name, value in quantities.items()
+    }
+
+
 def _mean(values):
     known = [v for v in values if _is_number(v)]
     return float(np.mean(known)) if known and len(known) == len(values) else None
@@ -103,8 +111,8 @@ def make(of: BeyondStudy, measured: Sequence[Arrays]) -> dict[str, list[Mapping]
 
 
 def _of_tool(of, name, tool, size, cells: Sequence[Cell], seen, tables):
-    found = [tool.quantities(cell, seen[cell.name]) for cell in cells]
-    pooled = tool.pooled(size, found, of.config)
+    found = [_known(tool.quantities(cell, seen[cell.name])) for cell in cells]
+    pooled = _known(tool.pooled(size, found, of.config))
     for cell, own in zip(cells, found, strict=True):
         tables["quantities"] += [
             {"tool": name, "m": size, "seed": cell.seed, "quantity": q, "value": v}

@@ -5,6 +5,7 @@ To add one: a file, a line here. `--plugin` brings more by a dict `TOOLS`.
 
 from experiments.beyond_uc.tools.derandomization import Derandomization
 from experiments.beyond_uc.tools.disagreement import Disagreement
+from experiments.beyond_uc.tools.privacy import Privacy
 from experiments.beyond_uc.tools.ratt import Ratt
 from experiments.beyond_uc.tools.stability import Stability
 from experiments.beyond_uc.tools.supersample import Supersample
@@ -15,6 +16,7 @@ TOOLS: dict[str, Tool] = {
     tool.name: tool
     for tool in (
         Stability(),
+        Privacy(),
         Disagreement(),
         Ratt(),
         Derandomization(),

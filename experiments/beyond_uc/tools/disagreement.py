@@ -75,7 +75,10 @@ class Disagreement(Tool):
             predictions = np.array([m["test/prediction"] for m in models], np.int64)
             got = disagreement.calibration(predictions, labels)
             found |= {
-                f"{regime}_disagreement": got.disagreement.distinct.value,
+                # Models that never differ say nothing: one function, right or wrong.
+                f"{regime}_disagreement": float("nan")
+                if got.disagreement.is_silent
+                else got.disagreement.distinct.value,
                 f"{regime}_error": float(np.mean([m.error("test") for m in models])),
                 f"{regime}_cace": got.cace,
                 f"{regime}_theorem_difference": got.error.value

@@ -1,0 +1,126 @@
+"""Privacy: an algorithm whose stability is certified by its noise."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bounds.spec import CERTIFIED, UNDER_ASSUMPTION
+from experiments.beyond_uc.cell import Cell, Look, Seen, Training
+from experiments.beyond_uc.tools.tool import Claim, Costs, Quantities, Tool
+from experiments.lab.settings import TRAINING, at_least_1, positive, setting
+from experiments.problems import Problem
+from nets import private
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Of `privacy`."""
+
+    mu: tuple[float, ...] = setting(
+        (0.3, 1.0), "privacy: mu of mu-GDP for replacing one example; each a training",
+        (lambda v: v and all(1e-3 <= x <= 100 for x in v), "numbers in [1e-3, 100]")
+    )  # fmt: skip
+    private_epochs: int = setting(
+        30, "privacy: epochs, a step of all examples each", at_least_1, group=TRAINING
+    )
+    private_learning_rate: float = setting(
+        1.0, "privacy: of clipped noisy SGD with momentum .9", positive, group=TRAINING
+    )
+    clip: float = setting(
+        1.0, "privacy: norm that each example's gradient is clipped to", positive,
+        group=TRAINING
+    )  # fmt: skip
+
+
+class Privacy(Tool):
+    """Clipped noisy gradient descent, mu-GDP (Dong, Roth & Su 2019)."""
+
+    name = "privacy"
+    about = (
+        "Gradients are clipped and noised, so that no example can change the law of the "
+        "network by more than mu: the one stability that is known and not estimated. It "
+        "speaks of that algorithm, not of the network on S."
+    )
+    paper = "Dong, Roth & Su 2019; Abadi et al. 2016"
+    Settings = Settings
+    two_sided = (
+        "One-sided, and a statement about the law of the algorithm, for one example at a "
+        "time. S' differs from S in every example: m steps of mu each, and no bound follows."
+    )
+
+    def _training(self, cell: Cell, mu: float) -> Training:
+        from bounds.beyond_uc import privacy  # imports SciPy
+
+        config = cell.config
+        plan = private.plan(
+            cell.plan.model, cell.plan.loss, config.private_learning_rate, cell.size,
+            config.private_epochs, privacy.noise_for(config.private_epochs, mu),
+            config.clip, momentum=0.9,
+        )  # fmt: skip
+        return Training(f"private{mu:g}", lambda c: c.train, cell.size, plan=plan)
+
+    def looks(self, cell: Cell) -> Sequence[Look]:
+        """A run for every mu."""
+        return [Look(self._training(cell, mu)) for mu in cell.config.mu]
+
+    def quantities(self, cell: Cell, seen: Mapping[str, Seen]) -> Quantities:
+        """Errors of the private networks."""
+        from bounds.beyond_uc import privacy  # imports SciPy
+
+        found = {}
+        for mu in cell.config.mu:
+            run = seen[f"private{mu:g}"]
+            train = run.error("train")
+            found |= {
+                f"mu{mu:g}_train_error": train,
+                f"mu{mu:g}_test_error": run.error("test"),
+                f"mu{mu:g}_of_this_run": privacy.in_expectation(train, mu),
+            }
+        return found
+
+    def pooled(self, size: int, cells: Sequence[Quantities], config: Any) -> Quantities:
+        """The bound, at the mean training error and at its upper limit."""
+        from bounds.beyond_uc import privacy  # imports SciPy
+
+        found = {}
+        for mu in config.mu:
+            errors = [cell[f"mu{mu:g}_train_error"] for cell in cells]
+            limit = privacy.with_confidence(errors, mu, config.delta)
+            found |= {
+                f"mu{mu:g}_at_the_mean": privacy.in_expectation(np.mean(errors), mu),
+                f"mu{mu:g}_with_confidence": limit,
+                f"mu{mu:g}_standard_error": float(
+                    np.std(errors, ddof=1) / np.sqrt(len(errors))
+                )
+                if len(errors) > 1
+                else float("nan"),
+            }
+        return found
+
+    def claims(self, problem: Problem, config: Any, size: int) -> Sequence[Claim]:
+        """Two a mu."""
+        found = []
+        for mu in config.mu:
+            shared = {
+                "error": f"mu{mu:g}_test_error", "empirical": f"mu{mu:g}_train_error",
+                "speaks_of": "algorithm", "paper": self.paper,
+                "costs": Costs(trainings=1), "in_expectation": True,
+            }  # fmt: skip
+            found += [
+                Claim(
+                    f"privacy_mu{mu:g}", f"mu{mu:g}_at_the_mean", status=UNDER_ASSUMPTION,
+                    about="Phi(Phi^-1(E R_S) + mu) at the mean training error of the runs.",
+                    assumption="the expected training error is the mean over these runs",
+                    check=f"mu{mu:g}_standard_error",
+                    check_about="standard error of that mean", **shared,
+                ),
+                Claim(
+                    f"privacy_mu{mu:g}_certified", f"mu{mu:g}_with_confidence",
+                    status=CERTIFIED,
+                    about="The same at an upper limit of the expected training error, by "
+                    "Hoeffding over the runs: it takes many.", **shared,
+                ),
+            ]  # fmt: skip
+        return found
