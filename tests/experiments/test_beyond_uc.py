@@ -1,0 +1,397 @@
+"""Tools beyond uniform convergence: coupled runs, closed forms, planted learners, bad input."""
+
+import csv
+import dataclasses
+import hashlib
+
+import jax
+import numpy as np
+import pytest
+
+from bounds.beyond_uc import stability
+from experiments.beyond_uc import PROGRAM, study
+from experiments.beyond_uc.cell import BASE, Seen, chosen
+from experiments.beyond_uc.tools import TOOLS
+from experiments.lab import program
+from experiments.lab.formats import read_json
+from experiments.lab.refusals import Refusal
+from experiments.lab.training import Trained
+from experiments.problems.linear import Expand
+
+SPHERES = {
+    "dim": 10, "radii": (1.0, 2.0), "width": 12, "sizes": (32, 64), "seeds": 2,
+    "n_test": 400, "max_epochs": 20, "replaced": 4, "models": 3, "masks": 4,
+    "private_epochs": 3, "weight_noise": (0.5,), "margin": 1.0,
+}  # fmt: skip
+LINEAR = {
+    "dim": 512, "sizes": (8,), "seeds": 2, "n_test": 300, "replaced": 3, "models": 3,
+}  # fmt: skip
+
+
+def rows_of(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def settings(problem, **own):
+    config = program.settings_of(PROGRAM, problem, typed=own)
+    return PROGRAM.resolved(config)
+
+
+@pytest.fixture(scope="module")
+def spheres(tmp_path_factory):
+    out = tmp_path_factory.mktemp("beyond") / "spheres"
+    program.run(PROGRAM, settings("hypersphere", **SPHERES), out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def linear(tmp_path_factory):
+    out = tmp_path_factory.mktemp("beyond") / "linear"
+    config = settings("linear", **LINEAR, tool=("stability", "disagreement"))
+    program.run(PROGRAM, config, out)
+    return study.make(config), out
+
+
+def quantity(out, tool, m, seed, name):
+    found = [
+        r["value"]
+        for r in rows_of(out / "quantities.csv")
+        if (r["tool"], r["m"], r["seed"], r["quantity"])
+        == (tool, str(m), str(seed), name)
+    ]
+    assert len(found) == 1, (tool, m, seed, name)
+    return float(found[0])
+
+
+# Coupled runs
+
+
+def jobs_of(config):
+    made = study.make(config)
+    stage, trained = made.stages[0], None
+    return made, {run.name: stage.job(run, trained) for run in stage.runs}
+
+
+def test_runs_are_coupled_in_all_but_what_they_differ_in():
+    made, jobs = jobs_of(settings("hypersphere", **SPHERES))
+    cell = made.cells[0]
+    base = jobs[f"{cell.name}_{BASE}"]
+    for look in made.looks[cell.name]:
+        name = look.training.name
+        job = jobs[f"{cell.name}_{name}"]
+        mine, own = base.examples(), job.examples()
+        if name.startswith("replaced"):
+            place = int(name.removeprefix("replaced"))
+            differs = np.any(mine.inputs != own.inputs, axis=1)
+            assert list(np.flatnonzero(differs)) == [place]
+            np.testing.assert_array_equal(own.inputs[place], cell.ghost.inputs[place])
+            assert own.labels[place] == cell.ghost.labels[place]
+        if name.startswith("without"):
+            place = int(name.removeprefix("without"))
+            np.testing.assert_array_equal(
+                own.inputs, np.delete(mine.inputs, place, axis=0)
+            )
+        if name.startswith(("replaced", "without", "masked", "private", "with_")):
+            jax.tree.map(np.testing.assert_array_equal, base.init(), job.init())
+            keys = [jax.random.key_data(j.key()) for j in (base, job)]
+            np.testing.assert_array_equal(*keys)
+
+
+def test_regimes_of_disagreement_share_what_they_say():
+    made, jobs = jobs_of(settings("hypersphere", **SPHERES))
+    name = made.cells[0].name
+    base = jobs[f"{name}_{BASE}"]
+    init = jobs[f"{name}_data0_init1_order0"]
+    order = jobs[f"{name}_data0_init0_order1"]
+    data = jobs[f"{name}_data1_init0_order0"]
+    np.testing.assert_array_equal(base.examples().inputs, init.examples().inputs)
+    assert not np.array_equal(
+        base.init()["Dense_0"]["kernel"], init.init()["Dense_0"]["kernel"]
+    )
+    mine, other = base.examples().inputs, order.examples().inputs
+    assert not np.array_equal(mine, other)
+    np.testing.assert_array_equal(np.sort(mine, axis=0), np.sort(other, axis=0))
+    assert not np.isin(mine[:, 0], data.examples().inputs[:, 0]).any()
+    jax.tree.map(np.testing.assert_array_equal, base.init(), data.init())
+
+
+def test_a_run_that_several_tools_ask_for_is_one():
+    made = study.make(settings("hypersphere", **SPHERES))
+    names = [run.name for run in made.stages[0].runs]
+    assert len(names) == len(set(names))
+    alone = sum(
+        len(study.make(settings("hypersphere", **SPHERES, tool=(t,))).stages[0].runs)
+        for t in TOOLS
+    )
+    assert len(names) < alone
+
+
+def test_surrogates_with_other_inputs_have_the_labels_of_s():
+    made, jobs = jobs_of(settings("hypersphere", **SPHERES))
+    for cell in made.cells:
+        for number in range(2):
+            own = jobs[f"{cell.name}_redrawn{number}"].examples()
+            np.testing.assert_array_equal(own.labels, cell.train.labels)
+            radii = np.linalg.norm(own.inputs, axis=1)
+            np.testing.assert_allclose(radii, 1.0 + own.labels, rtol=1e-5)
+            assert not np.isin(own.inputs[:, 0], cell.train.inputs[:, 0]).any()
+
+
+# Against closed forms
+
+
+def examples_of(points, dim):
+    """x `[N, SIGNAL + D]` and y in {-1, 1}, float64."""
+    parts = [Expand(dim)(jax.tree.map(lambda a, i=i: a[i], points.inputs))
+             for i in range(len(points.labels))]  # fmt: skip
+    x = np.array([np.concatenate(p) for p in parts], np.float64)
+    return x, 2.0 * points.labels - 1
+
+
+def test_stability_of_the_linear_example_is_that_of_its_formula(linear):
+    made, out = linear
+    for cell in made.cells:
+        x, y = examples_of(cell.train, 512)
+        new, new_y = examples_of(cell.ghost, 512)
+        w = x.T @ y
+        places = TOOLS["stability"]._places(cell)
+        rises, moved, flips = [], [], []
+        fresh = np.delete(np.arange(cell.size), places)
+        for i in places:
+            v = w - y[i] * x[i] + new_y[i] * new[i]
+            rises.append(float(y[i] * (x[i] @ v) <= 0) - float(y[i] * (x[i] @ w) <= 0))
+            moved.append(np.linalg.norm(v - w))
+            flips.append(np.mean((new[fresh] @ v > 0) != (new[fresh] @ w > 0)))
+        for name, value in (
+            ("on_average_stability", np.mean(rises)),
+            ("weight_change", np.mean(moved)),
+            ("flips_on_fresh_points", np.mean(flips)),
+        ):
+            seen = quantity(out, "stability", cell.size, cell.seed, name)
+            assert seen == pytest.approx(value, rel=1e-5), name
+
+
+def test_disagreement_of_the_linear_example_is_that_of_its_formula(linear):
+    made, out = linear
+    for cell in made.cells:
+        test, y = examples_of(cell.test, 512)
+        signs = []
+        for number in range(3):
+            x, own = examples_of(cell.draw(number), 512)
+            signs.append(test @ (x.T @ own) > 0)
+        pairs = [(0, 1), (0, 2), (1, 2)]
+        expected = np.mean([np.mean(signs[a] != signs[b]) for a, b in pairs])
+        seen = quantity(
+            out, "disagreement", cell.size, cell.seed, "diff_data_disagreement"
+        )
+        assert seen == pytest.approx(expected, abs=1e-9)
+        error = quantity(out, "disagreement", cell.size, cell.seed, "diff_data_error")
+        wrong = np.mean([np.mean(s != (y > 0)) for s in signs])
+        assert error == pytest.approx(wrong, abs=1e-9)
+
+
+def test_orders_and_initial_weights_do_not_move_the_linear_example(linear):
+    """One epoch of a linear loss from 0: no two networks differ, which says nothing."""
+    _, out = linear
+    rows = rows_of(out / "claims.csv")
+    silent = [r for r in rows if r["claim"] == "disagreement_diff_init"]
+    assert silent and all(r["value"] == "" for r in silent)
+
+
+# Learners planted
+
+
+def guess(points):
+    """A fixed guess for every point: the parity of its bytes' digest."""
+    rows = np.ascontiguousarray(points.inputs)
+    return np.array([hashlib.sha256(r.tobytes()).digest()[0] & 1 for r in rows])
+
+
+def memoriser(examples, points):
+    """The label of a point that it has seen, else a guess."""
+    known = {
+        r.tobytes(): y for r, y in zip(examples.inputs, examples.labels, strict=True)
+    }
+    found = guess(points)
+    for place, row in enumerate(np.ascontiguousarray(points.inputs)):
+        found[place] = known.get(row.tobytes(), found[place])
+    return found
+
+
+def constant(examples, points):
+    return np.zeros(len(points.labels), int)
+
+
+def seen_by(learner, cell, tool):
+    """What a tool would see of a learner that is no network."""
+    found = {}
+    for look in tool.looks(cell):
+        examples = look.training.examples(cell)
+        arrays = {"outcome": 2, "epochs": 1, "distance": 0.0}
+        arrays["checks"] = np.zeros((1, 5))
+        for name in look.sets:
+            points = cell.points(name)
+            prediction = learner(examples, points)
+            wrong = prediction != points.labels
+            arrays |= {
+                f"{name}/prediction": prediction, f"{name}/wrong": wrong,
+                f"{name}/margin": 1.0 - 2.0 * wrong, f"{name}/loss": wrong * 1.0,
+            }  # fmt: skip
+        found[look.name] = Seen(arrays)
+    return found
+
+
+@pytest.fixture(scope="module")
+def cell():
+    own = SPHERES | {"sizes": (256,), "replaced": 64, "masks": 16, "n_test": 1000}
+    return study.make(settings("hypersphere", **own)).cells[0]
+
+
+def found(learner, cell, name):
+    return TOOLS[name].quantities(cell, seen_by(learner, cell, TOOLS[name]))
+
+
+def test_a_memoriser_is_reported_as_one(cell):
+    q = found(memoriser, cell, "stability")
+    assert q["train_error"] == 0 and abs(q["test_error"] - 0.5) < 0.07
+    # 64 guesses: half of them wrong within five standard deviations.
+    assert abs(q["replace_one"] - 0.5) < 0.32
+    assert q["pointwise_form"] > 1
+    assert q["flips_on_fresh_points"] == 0  # a guess at what nobody has seen stays
+    assert found(memoriser, cell, "ratt")["bound"] == 1
+    assert found(memoriser, cell, "surrogate")["bound"] > 0.5
+    q = found(memoriser, cell, "supersample")
+    assert q["fast_rate_value"] == pytest.approx(q["gap"], abs=1e-9)
+    assert abs(q["gap"] - 0.5) < 0.12
+    assert q["ld_cmi_value"] >= q["gap"]
+    q = found(memoriser, cell, "disagreement")
+    assert np.isnan(q["all_diff_disagreement"])  # all guess alike: it says nothing
+    q = found(memoriser, cell, "derandomization")
+    assert q["redrawn_value"] > 0.4  # it errs on S as on fresh points
+
+
+def test_a_constant_classifier_is_reported_as_one(cell):
+    q = found(constant, cell, "stability")
+    assert q["on_average_stability"] == q["hypothesis_stability"] == 0
+    assert q["replace_one"] == q["train_error"]
+    assert np.isnan(found(constant, cell, "disagreement")["diff_init_disagreement"])
+    q = found(constant, cell, "supersample")
+    # All that the losses say of the coins is chance.
+    assert q["information_nats"] < 0.01
+    assert not q["f_cmi_p_value"] < 0.01
+    q = found(constant, cell, "surrogate")
+    assert q["disagreement"] == 0 and q["bound"] >= q["with_labels"] - 0.2
+
+
+def test_the_expected_gap_is_the_expected_rise_at_the_replaced_example():
+    """Over 60 training sets, a learner whose gap is neither 0 nor 1/2: the identity holds."""
+
+    def half(examples, points):
+        """Remembers what begins with a positive coordinate."""
+        learned, first = memoriser(examples, points), points.inputs[:, 0] > 0
+        return np.where(first, learned, guess(points))
+
+    own = SPHERES | {"sizes": (32,), "replaced": 32, "seeds": 60, "n_test": 2000}
+    made = study.make(settings("hypersphere", **own, tool=("stability",)))
+    tool = TOOLS["stability"]
+    differences, gaps = [], []
+    for cell in made.cells:
+        q = tool.quantities(cell, seen_by(half, cell, tool))
+        differences.append(q["identity_difference"])
+        gaps.append(q["gap"])
+    estimate = stability.estimate(differences, 0.999)
+    assert estimate.low < 0 < estimate.high
+    assert 0.15 < np.mean(gaps) < 0.35  # so that 0 would have been refuted
+
+
+# The program
+
+
+def test_every_claim_has_its_numbers(spheres):
+    claims, known = rows_of(spheres / "claims.csv"), rows_of(spheres / "quantities.csv")
+    assert {r["tool"] for r in claims} == set(TOOLS)
+    assert len({(r["claim"], r["m"]) for r in claims}) == len(claims)
+    assert known
+    for row in claims:
+        assert row["status"] and row["speaks_of"]
+        if row["value"] and row["empirical"]:
+            total = float(row["empirical"]) + float(row["excess"])
+            assert total == pytest.approx(float(row["value"]), abs=1e-12)
+
+
+def test_the_report_begins_with_its_answer(spheres):
+    text = (spheres / "report.md").read_text()
+    assert text.index("On hypersphere the test error goes from") < text.index("| claim")
+    assert (spheres / "figures" / "beyond.png").stat().st_size > 10_000
+    summary = read_json(spheres / "summary.json")
+    assert [p["m"] for p in summary["points"]] == [32, 64]
+
+
+def test_a_run_that_was_ended_half_way_goes_on(spheres, tmp_path, monkeypatch):
+    out, stored = tmp_path / "again", []
+    store = Trained.store
+
+    def once_too_often(self, run, *rest):
+        if len(stored) == 20:
+            raise KeyboardInterrupt
+        stored.append(run)
+        store(self, run, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trained, "store", once_too_often)
+        with pytest.raises(KeyboardInterrupt):
+            program.run(PROGRAM, settings("hypersphere", **SPHERES), out)
+    program.run(PROGRAM, settings("hypersphere", **SPHERES), out, resume=True)
+    for name in ("claims", "per_seed", "quantities", "errors"):
+        first, second = ((f / f"{name}.csv").read_text() for f in (spheres, out))
+        assert first == second, name
+
+
+def test_a_coin_decides_which_member_is_trained_on():
+    made, jobs = jobs_of(settings("hypersphere", **SPHERES, tool=("supersample",)))
+    cell = made.cells[0]
+    for number, mask in enumerate(TOOLS["supersample"]._masks(cell)):
+        own = jobs[f"{cell.name}_masked{number}"].examples()
+        expected = np.where(mask[:, None], cell.ghost.inputs, cell.train.inputs)
+        np.testing.assert_array_equal(own.inputs, expected)
+    same = chosen(np.zeros(cell.size, bool), cell.train, cell.ghost)
+    np.testing.assert_array_equal(same.inputs, cell.train.inputs)
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        ({"tool": ("magic",)}, "--tool=magic: must be all, or some of stability"),
+        ({"batch_size": 64}, "--batch_size=64: larger than the smallest of --sizes"),
+        ({"biases": False}, "--biases=false"),
+        ({"tool": ("surrogate",), "certified_share": 0.99}, "--certified_share=0.99"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_line(own, said):
+    with pytest.raises(Refusal, match=said) as refusal:
+        study.make(settings("hypersphere", **SPHERES | own))
+    assert "\n" not in str(refusal.value)
+
+
+def test_more_disjoint_training_sets_than_the_data_have_are_refused():
+    config = settings(
+        "mnist", data_dir="tests/data/mnist", sizes=(512,), models=9, batch_size=8
+    )
+    with pytest.raises(Refusal, match="disjoint training sets of m examples"):
+        study.make(config)
+
+
+def test_a_tool_that_cannot_speak_says_so_and_the_others_do(capsys):
+    own = SPHERES | {"certified_share": 0.99, "tool": ("stability", "surrogate")}
+    made = study.make(settings("hypersphere", **own))
+    assert list(made.tools) == ["stability"] and "surrogate" in made.silent
+    assert "surrogate does not speak of hypersphere" in capsys.readouterr().err
+
+
+def test_a_claim_of_no_known_status_is_refused():
+    claim = TOOLS["surrogate"].claims(None, settings("hypersphere", **SPHERES), 32)[0]
+    with pytest.raises(ValueError, match="status"):
+        dataclasses.replace(claim, status="true")
+    with pytest.raises(ValueError, match="speaks_of"):
+        dataclasses.replace(claim, speaks_of="me")
