@@ -1,10 +1,12 @@
 """What a reader of `beyond_uc` is told, from summary.json."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bounds.spec import CERTIFIED
 from experiments.beyond_uc import figures
+from experiments.beyond_uc.tools.tool import STATUSES
 from experiments.lab import report
 from experiments.lab.figures import Drawing
 from experiments.lab.program import Results
@@ -56,6 +58,11 @@ def answer(found: Mapping[str, Any]) -> report.Answer:
             ", where every two-sided uniform convergence bound is at least "
             f"{report.at_least(p['eps_unif_alg_lower_bound'])} at m = {p['m']} (confidence "
             f"{p['confidence']:g})"
+        )
+    if "least_bound" in last:
+        errors += (
+            f"; the least of {found['two_sided_bounds']} such bounds that are certified for "
+            f"these networks is {report.number(last['least_bound'])} at m = {last['m']}"
         )
     sentences = [f"{errors}."]
     said = [c for c in found["claims"] if is_said(c, vacuous)]
@@ -109,27 +116,60 @@ def _costs(point: Mapping[str, Any]) -> str:
     return ", ".join(parts).replace("1 more trainings", "1 more training") or "nothing"
 
 
-def _claims_table(found: Mapping[str, Any]) -> report.Table:
-    rows = []
-    for claim in found["claims"]:
-        for p in claim["points"]:
-            status = claim["status"] + (
-                ", in expectation" if claim["in_expectation"] else ""
-            )
-            value = report.number(p["value"]) or "not available"
-            if p["low"] is not None:
-                value += f" {report.interval(p['low'], p['high'], 3)}"
-            rows.append([
-                claim["claim"], str(p["m"]), value, report.number(p["empirical"]),
-                report.number(p["error"]),
-                "" if p["below_error"] is None else f"{p['below_error']} of {p['seeds']}",
-                status, claim["speaks_of"], _costs(p),
-            ])  # fmt: skip
+def _status(claim: Mapping[str, Any]) -> str:
+    return claim["status"] + (", in expectation" if claim["in_expectation"] else "")
+
+
+def _last_table(found: Mapping[str, Any]) -> report.Table:
+    """Every claim at the largest m, the certified ones first, the least value first."""
+    order = {status: place for place, status in enumerate(STATUSES)}
+
+    def rank(claim):
+        value = claim["points"][-1]["value"]
+        return order[claim["status"]], math.inf if value is None else value
+
+    rows, marked, vacuous = [], [], 1 - 1 / found["classes"]
+    for claim in sorted(found["claims"], key=rank):
+        p = claim["points"][-1]
+        if is_said(claim, vacuous):
+            marked.append(len(rows))
+        rows.append([
+            claim["claim"], _value(p), report.number(p["error"]), _status(claim),
+            claim["speaks_of"], direction(claim.get("growth")), _costs(p),
+        ])  # fmt: skip
     columns = (
-        "claim", "m", "value [95%]", "seen in training", "error", "below", "status",
-        "speaks of", "costs",
+        "claim", "value [95%]", "error", "status", "speaks of", "as m grows", "costs",
     )  # fmt: skip
-    return report.Table(columns, rows, words=("status", "speaks of", "costs"))
+    title = f"What is claimed at m = {found['points'][-1]['m']}; not vacuous: marked"
+    words = ("status", "speaks of", "as m grows", "costs")
+    return report.Table(columns, rows, title, words=words, marked=marked)
+
+
+def _value(point: Mapping[str, Any]) -> str:
+    value = report.number(point["value"]) or "not available"
+    if point["low"] is not None:
+        value += f" {report.interval(point['low'], point['high'], 3)}"
+    return value
+
+
+def _claims_table(found: Mapping[str, Any]) -> report.Table:
+    rows = [
+        [
+            claim["claim"], str(p["m"]), _value(p), report.number(p["empirical"]),
+            report.number(p["error"]),
+            "" if p["below_error"] is None else f"{p['below_error']} of {p['seeds']}",
+            report.number(p["check"]), claim["check_about"],
+        ]
+        for claim in found["claims"]
+        for p in claim["points"]
+    ]  # fmt: skip
+    columns = (
+        "claim", "m", "value [95%]", "seen in training", "error", "below", "check",
+        "what is checked",
+    )  # fmt: skip
+    return report.Table(
+        columns, rows, "Every size", words=("what is checked",), on_terminal=False
+    )
 
 
 def overview(found: Mapping[str, Any]) -> list[Any]:
@@ -142,10 +182,13 @@ def overview(found: Mapping[str, Any]) -> list[Any]:
             f"m = {p['m']}", _span(p["train_error"]), _span(p["test_error"]),
             _span(sprime) if sprime else "",
             f">= {report.at_least(least)}" if least is not None else "",
+            report.number(p.get("least_bound")), p.get("least_bound_name", ""),
         ])  # fmt: skip
-    columns = ("", "training error", "test error", "error on S'",
-               "any two-sided bound")  # fmt: skip
-    return [answer(found), report.Table(columns, rows), _claims_table(found)]
+    columns = ("", "training error", "test error", "error on S'", "any two-sided bound",
+               "least certified one", "which")  # fmt: skip
+    return [
+        answer(found), report.Table(columns, rows, words=("which",)), _last_table(found)
+    ]  # fmt: skip
 
 
 def _growth_table(found: Mapping[str, Any]) -> report.Table:
@@ -217,6 +260,7 @@ def details(results: Results, draw: Drawing) -> list[Any]:
     blocks = [
         *figures.make(found, draw),
         report.Text(CLAIM),
+        _claims_table(found),
         report.Text(
             f"{found['about']} {found['late_runs']} of {found['total_runs']} runs did not "
             "meet the stopping rule (those of a fixed number of epochs have none); "

@@ -9,10 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import bounds
+from bounds.spec import CERTIFIED
 from experiments.beyond_uc import cell as cells
 from experiments.beyond_uc.cell import BASE, Cell, Look, Training
 from experiments.beyond_uc.tools import TOOLS
 from experiments.beyond_uc.tools.tool import Tool
+from experiments.lab.measure_network import MeasureNetwork
 from experiments.lab.measuring import Arrays, Subject
 from experiments.lab.program import Study, problem_of
 from experiments.lab.refusals import Refusal, say
@@ -35,6 +38,8 @@ class BeyondStudy(Study):
       silent: tool -> why it cannot.
       cells: in the order of tables.
       looks: cell's name -> what is looked at in it, in the order of the subjects.
+      bounds: names of the certified two-sided bounds that the networks on S are measured for:
+        one more subject a cell, behind all looks.
     """
 
     problem: Problem
@@ -42,6 +47,19 @@ class BeyondStudy(Study):
     silent: Mapping[str, str]
     cells: tuple[Cell, ...]
     looks: Mapping[str, tuple[Look, ...]]
+    bounds: tuple[str, ...]
+
+
+def uniform_bounds(problem: Problem) -> tuple[str, ...]:
+    """The certified two-sided bounds on the trained network; none where a problem brings its
+    own, of which no layers are known."""
+    if problem.model is not None:
+        return ()
+    return tuple(
+        name
+        for name, spec in bounds.BOUNDS.items()
+        if spec.two_sided and spec.status == CERTIFIED and spec.speaks_of == "trained"
+    )
 
 
 def chosen_tools(config: Any) -> dict[str, Tool]:
@@ -288,16 +306,45 @@ def make(config: Any) -> BeyondStudy:
             wide=False,
         )
 
+    names = uniform_bounds(problem)
+
+    def bounded(cell: Cell) -> Subject:
+        run = _run(cell, cells.base(cell))
+
+        def network(trained: Trained) -> bounds.Network:
+            return bounds.Network(
+                model=plan.model,
+                params=trained.params(run),
+                sample=padded(cell, "train"),
+                init=trained.job(run).init(),
+                other=None,
+                history=None,
+                first_epoch=None,
+                loss=plan.loss,
+            )
+
+        return Subject(
+            name=f"{cell.name}_bounds",
+            kind="bounds",
+            measure=MeasureNetwork.for_bounds(names, ("margins",)),
+            shared=dict,
+            arguments=network,
+        )
+
     return BeyondStudy(
         config=config,
         fingerprint=problem.sha256,
         stages=(Stage(tuple(runs), job),),
-        subjects=tuple(subject(c, look) for c in all_cells for look in looks[c.name]),
+        subjects=(
+            *(subject(c, look) for c in all_cells for look in looks[c.name]),
+            *(bounded(c) for c in all_cells if names),
+        ),
         problem=problem,
         tools=tools,
         silent=silent,
         cells=all_cells,
         looks=looks,
+        bounds=names,
     )
 
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+import bounds
 from experiments.beyond_uc.cell import BASE, Cell, Seen
 from experiments.beyond_uc.study import BeyondStudy
-from experiments.lab import network_rows
-from experiments.lab.measuring import Arrays
+from experiments.lab import bound_rows, network_rows
+from experiments.lab.measuring import Arrays, missing_of
 from experiments.lab.statistics import t_interval
 
 COLUMNS = {
@@ -20,7 +21,10 @@ COLUMNS = {
     ),
     "per_seed": ("tool", "claim", "m", "seed", "value", "error"),
     "quantities": ("tool", "m", "seed", "quantity", "value"),
-    "errors": ("m", "seed", "train_error", "test_error", "sprime_error", "n_test"),
+    "errors": (
+        "m", "seed", "train_error", "test_error", "sprime_error", "n_test", "least_bound",
+        "least_bound_name",
+    ),
     "runs": (
         "run", "m", "seed", "epochs", "seconds", "converged", "diverged", "test_error",
         "distance",
@@ -36,6 +40,29 @@ def _seen(of: BeyondStudy, measured: Sequence[Arrays]) -> dict[str, dict[str, Se
             look.name: Seen(next(arrays)) for look in of.looks[cell.name]
         }
     return found
+
+
+def _least_bounds(of, measured):
+    """Of every cell the least certified two-sided bound on its network, and its name.
+
+    The least of several is no certificate; it is what uniform convergence could say at best.
+    """
+    if not of.bounds:
+        return [{} for _ in of.cells]
+    measured = measured[-len(of.cells) :]
+    said = bounds.evaluate(
+        bound_rows.groups_of(measured), of.bounds, delta=of.config.delta,
+        missing=missing_of(measured[0]),
+    )  # fmt: skip
+    known = {n: np.asarray(v.value) for n, v in said.items() if not isinstance(v, str)}
+    if not known:
+        return [{} for _ in of.cells]
+    names, values = list(known), np.array(list(known.values()))
+    values = np.where(np.isnan(values), np.inf, values)
+    return [
+        {"least_bound": float(column.min()), "least_bound_name": names[column.argmin()]}
+        for column in values.T
+    ]
 
 
 def _runs(of, seen):
@@ -100,7 +127,10 @@ def make(of: BeyondStudy, measured: Sequence[Arrays]) -> dict[str, list[Mapping]
     seen = _seen(of, measured)
     tables: dict[str, list[Mapping]] = {
         "claims": [], "per_seed": [], "quantities": [],
-        "errors": [_errors(cell, seen[cell.name]) for cell in of.cells],
+        "errors": [
+            _errors(cell, seen[cell.name]) | least
+            for cell, least in zip(of.cells, _least_bounds(of, measured), strict=True)
+        ],
         "runs": _runs(of, seen),
     }  # fmt: skip
     for size in sorted(of.config.sizes):
