@@ -4,6 +4,7 @@ BOUNDS     name -> bounds.BoundSpec
 MEASURES   bounds.Measure, several, where bounds need something new measured
 PROBLEMS   name -> experiments.problems.Problem (a class)
 NETWORKS   name -> a function that makes a Linen module, as in nets/registry.py
+           and what a program adds to these (`MORE`): TOOLS of beyond_uc
 
 Its code is run only if it is named in this very call: what a run folder remembers of it is its
 name and the sha256 of its bytes (not of what it imports), which say which one to give.
@@ -15,7 +16,7 @@ import hashlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,30 @@ from nets.registry import NETWORKS
 
 
 @dataclasses.dataclass(frozen=True)
+class Kind:
+    """What only one program knows of, and a file may bring.
+
+    Attributes:
+      registry: name -> entry; what a file brings is put here.
+      setting: the one that names some of them; they decide what is trained.
+      fault: entry -> what is wrong with it, or ''.
+    """
+
+    registry: dict[str, Any]
+    setting: str
+    fault: Callable[[Any], str]
+
+
+# Name of a file's dict -> its kind, entered by the program whose it is.
+MORE: dict[str, Kind] = {}
+
+
+@dataclasses.dataclass(frozen=True)
 class Plugin:
     """What a file brought: names of each kind.
 
     Attributes:
+      more: of all kinds in `MORE`.
       measures: how many it brought.
       sha256: of the bytes that were run; None where there is no plugin.
     """
@@ -37,6 +58,7 @@ class Plugin:
     bounds: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()
     measures: int = 0
     sha256: str | None = None
 
@@ -62,21 +84,29 @@ def load(path: str | None) -> Plugin:
     except OSError as error:
         raise Refusal(f"{where}: cannot be read ({error.strerror})") from error
     module = _imported(path, where, source)
-    found = {n: getattr(module, n, {}) for n in ("BOUNDS", "PROBLEMS", "NETWORKS")}
+    kinds = ("BOUNDS", "PROBLEMS", "NETWORKS", *MORE)
+    found = {n: getattr(module, n, {}) for n in kinds}
     for name, entries in found.items():
         if not isinstance(entries, dict):
             raise Refusal(f"{where}: {name} is no dict of names")
     if not any(found.values()):
         raise Refusal(
-            f"{where}: has no dict BOUNDS of name -> bounds.BoundSpec (nor PROBLEMS or "
-            "NETWORKS)"
+            f"{where}: has no dict BOUNDS of name -> bounds.BoundSpec (nor "
+            f"{' or '.join(kinds[1:])})"
         )
-    for ours, name in ((PROBLEMS, "PROBLEMS"), (NETWORKS, "NETWORKS")):
+    registries = {"PROBLEMS": PROBLEMS, "NETWORKS": NETWORKS}
+    registries |= {name: kind.registry for name, kind in MORE.items()}
+    for name, ours in registries.items():
         taken = sorted(set(ours) & set(found[name]))
         if taken:
             raise Refusal(f"{where}: the name {taken[0]} is taken; give it another")
     for name, problem in found["PROBLEMS"].items():
         _check_problem(where, name, problem)
+    for kind in MORE:
+        for name, entry in found[kind].items():
+            fault = MORE[kind].fault(entry)
+            if fault:
+                raise Refusal(f"{where}: {name}: {fault}")
     measures = tuple(getattr(module, "MEASURES", ()))
     try:
         registry.add(found["BOUNDS"], measures)
@@ -84,11 +114,12 @@ def load(path: str | None) -> Plugin:
         cause = error.__cause__
         line = f"{error}" if cause is None else f"{error} ({_in_one_line(cause, path)})"
         raise Refusal(f"{where}: {line}") from error
-    PROBLEMS.update(found["PROBLEMS"])
-    NETWORKS.update(found["NETWORKS"])
+    for name, ours in registries.items():
+        ours.update(found[name])
     sha256 = hashlib.sha256(source).hexdigest()
-    names = (tuple(entries) for entries in found.values())
-    return Plugin(*names, measures=len(measures), sha256=sha256)
+    names = [tuple(entries) for entries in found.values()]
+    more = sum(names[3:], ())
+    return Plugin(*names[:3], more, measures=len(measures), sha256=sha256)
 
 
 def needed(out: str, stored: Mapping[str, Any]) -> Refusal:
@@ -161,7 +192,7 @@ def decided_by(plugin: Plugin | None, stored: Mapping[str, Any]) -> list[str]:
       stored: the settings in the folder.
 
     Returns:
-      Names of problems and networks.
+      Names of problems, networks and what programs add.
     """
     name, _, swept = str(stored.get("vary")).partition("=")
     found = []
@@ -173,6 +204,10 @@ def decided_by(plugin: Plugin | None, stored: Mapping[str, Any]) -> list[str]:
         else:
             its = plugin.problems if kind == "problem" else plugin.networks
             found += [n for n in used if n in its]
+    for kind in MORE.values():
+        used = stored.get(kind.setting) or []
+        its = kind.registry if plugin is None else plugin.more
+        found += [n for n in used if (n in its) != (plugin is None) and n != "all"]
     return found
 
 

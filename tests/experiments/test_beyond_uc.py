@@ -12,7 +12,7 @@ from bounds.beyond_uc import stability
 from experiments.beyond_uc import PROGRAM, study
 from experiments.beyond_uc.cell import BASE, Seen, chosen
 from experiments.beyond_uc.tools import TOOLS
-from experiments.lab import program
+from experiments.lab import plugins, program
 from experiments.lab.formats import read_json
 from experiments.lab.refusals import Refusal
 from experiments.lab.training import Trained
@@ -395,3 +395,59 @@ def test_a_claim_of_no_known_status_is_refused():
         dataclasses.replace(claim, status="true")
     with pytest.raises(ValueError, match="speaks_of"):
         dataclasses.replace(claim, speaks_of="me")
+
+
+OWN_TOOL = """
+from experiments.beyond_uc.cell import BASE, Look, base
+from experiments.beyond_uc.tools.tool import Claim, Tool
+
+
+class Twice(Tool):
+    name, about, paper = "twice", "Twice the training error.", "Nobody 2026"
+    two_sided = "No."
+
+    def looks(self, cell):
+        return [Look(base(cell))]
+
+    def quantities(self, cell, seen):
+        run = seen[BASE]
+        return {"twice": 2 * run.error("train"), "test_error": run.error("test")}
+
+    def claims(self, problem, config, size):
+        return [Claim("twice", "twice", "test_error", "Wrong.", "heuristic")]
+
+
+TOOLS = {"twice": Twice()}
+"""
+
+
+def test_a_tool_of_ones_own_stands_beside_ours(tmp_path):
+    file, out = tmp_path / "mine.py", tmp_path / "out"
+    file.write_text(OWN_TOOL)
+    try:
+        assert plugins.load(str(file)).more == ("twice",)
+        own = SPHERES | {"tool": ("twice", "surrogate"), "plugin": str(file)}
+        program.run(PROGRAM, settings("hypersphere", **own), out)
+        claims = {r["claim"] for r in rows_of(out / "claims.csv")}
+        assert claims == {"twice", "surrogate", "holdout"}
+        assert plugins.decided_by(None, {"tool": ["twice"]}) == []
+        del TOOLS["twice"]
+        # Who does not give the file is told of it before anything is drawn again.
+        assert plugins.decided_by(None, {"tool": ["twice"]}) == ["twice"]
+    finally:
+        TOOLS.pop("twice", None)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("TOOLS = {'mine': 3}", "mine: is no instance of a class of"),
+        ("TOOLS = {'ratt': 3}", "the name ratt is taken"),
+        ("TOOLS = [1]", "TOOLS is no dict of names"),
+    ],
+)
+def test_a_tool_that_is_none_is_refused(tmp_path, content, said):
+    file = tmp_path / "mine.py"
+    file.write_text(content)
+    with pytest.raises(Refusal, match=said):
+        plugins.load(str(file))
