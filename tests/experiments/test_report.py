@@ -8,16 +8,25 @@ from experiments.lab import report
 
 NAMES = [
     "a|b", "a\\|b", "\\", "|", "a\nb", "a\r\nb\x0bc", "a\u2028b", "[a](b)", "<b>x</b>", "*x*",
+    "**x", "_x_", "a_b", "__x__y", "`x`", "~~x~~", "&lt;", "$x$", "[a][b]",
     "[bold]x", "[/nothing]", ":smile:", "ä中", "",
     "a\udc80",
 ]  # fmt: skip
 
 
+def unmarked(text):
+    """A text of Markdown as it is shown, if all that would be markup in it has a backslash."""
+    pieces = re.findall(r"\\[!-/:-@\[-`{-~]|.", text)
+    bare = "".join("." if len(piece) == 2 else piece for piece in pieces)
+    # A `_` opens or closes emphasis at the edge of a word only.
+    assert not re.search(r"[`*<~$]|\][(\[]|\b_|_\b|&#?\w+;", bare), text
+    return "".join(piece[-1] for piece in pieces)
+
+
 def cells_of(line):
     """The cells of a row of GitHub's Markdown: a bar with a backslash before it is text."""
     return [
-        re.sub(r"\\([\\|<\]])", r"\1", cell.strip())
-        for cell in re.findall(r"((?:\\.|[^|\\])*)\|", line)[1:]
+        unmarked(cell.strip()) for cell in re.findall(r"((?:\\.|[^|\\])*)\|", line)[1:]
     ]
 
 
@@ -45,3 +54,25 @@ def test_a_name_is_one_cell(tmp_path, name):
 def test_the_terminal_shows_a_name_as_it_is(capsys, name):
     report.show([report.Table(("network", "value"), [(f"net {name} end", "1")])])
     assert f"net {name} end" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", [*NAMES, "neyshabur_2018", "a\n\n# b"])
+def test_a_name_in_prose_is_no_markup(tmp_path, name):
+    said = f"The best is {name}."
+    blocks = [
+        report.Heading(said), report.Answer([said]), report.Text(said),
+        report.Table(("a",), [("b",)], title=said), report.Figure(tmp_path / "f.png", said),
+    ]  # fmt: skip
+    heading, answer, text, title, _, image, caption = report.markdown(
+        blocks, tmp_path
+    ).split("\n\n")
+    found = [
+        heading.removeprefix("## "), answer[2:-2], text, title,
+        image.removeprefix("![").removesuffix("](f.png)"), caption.strip("\n")[1:-1],
+    ]  # fmt: skip
+    assert {unmarked(one) for one in found} == {" ".join(said.splitlines())}
+
+
+def test_names_of_ours_are_written_as_they_are():
+    text = "neyshabur_2018 at m = 128: [0.1, 0.2], R_S(gamma) <= 1 of net_a"
+    assert report.markdown([report.Text(text)]) == text.replace("<", "\\<") + "\n"
