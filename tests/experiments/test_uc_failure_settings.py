@@ -159,3 +159,13 @@ def test_a_map_that_mixes_larger_sets_only_is_refused_where_it_does(monkeypatch)
     of = study.make(tiny("hypersphere", sizes=(8, 32), batch_size=4))
     with pytest.raises(Refusal, match="each example by itself"):
         same_distribution.rows(of)
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_risk_of_the_linear_problem_in_one_dimension():
+    """Its one noise weight may be 0."""
+    problem = PROBLEMS["linear"](PROBLEMS["linear"].Settings(dim=1), 0)
+    signal = np.ones((10, 1), np.float32)
+    for weight, risk in ((0.0, 0.0), (1e9, 0.5)):
+        params = {"part_0": signal, "part_1": np.full((1, 1), weight, np.float32)}
+        assert problem.risk(params, 4) == pytest.approx(risk, abs=1e-6)
