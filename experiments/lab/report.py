@@ -7,6 +7,7 @@ import base64
 import dataclasses
 import decimal
 import html
+import itertools
 import json
 import math
 import re
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.lab.checksums import whole
+from experiments.lab.versions import changes_between
 
 _ERRORS = "backslashreplace"  # of names of files that are no text
 STYLE = """
@@ -210,6 +212,7 @@ def provenance(stored: Mapping[str, Any], made: Mapping[str, Any]) -> list[Any]:
         ["commit", str(made["commit"])], ["device", made["device"]],
         ["machine", made["machine"]], ["python", made["python"]],
         *([name, version] for name, version in made["packages"].items()),
+        *(["later with", changes] for changes in _changes(made)),
     ]  # fmt: skip
     return [
         Heading("Settings"),
@@ -217,6 +220,12 @@ def provenance(stored: Mapping[str, Any], made: Mapping[str, Any]) -> list[Any]:
         Heading("Made with"),
         Table(("what", "which"), origin, words=("which",)),
     ]
+
+
+def _changes(made):
+    """What each later start went on with, where that was something else than before."""
+    starts = [made, *made.get("later", [])]
+    return [changes_between(*pair) for pair in itertools.pairwise(starts)]
 
 
 def provenance_of(folder: Path) -> list[Any]:

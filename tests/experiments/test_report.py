@@ -76,3 +76,22 @@ def test_a_name_in_prose_is_no_markup(tmp_path, name):
 def test_names_of_ours_are_written_as_they_are():
     text = "neyshabur_2018 at m = 128: [0.1, 0.2], R_S(gamma) <= 1 of net_a"
     assert report.markdown([report.Text(text)]) == text.replace("<", "\\<") + "\n"
+
+
+def test_later_starts_with_other_versions_are_shown():
+    """Numbers of a resumed folder may come from several of them."""
+    first = {
+        "commit": "a" * 40, "device": "1 x cpu (cpu)", "machine": "x86_64, 2 cores",
+        "python": "3.11", "packages": {"jax": "0.10"},
+    }  # fmt: skip
+    second = first | {"packages": {"jax": "0.11"}}
+    third = second | {"commit": "b" * 40, "device": "1 x H100 (gpu)"}
+
+    def rows(made):
+        return [r for r in report.provenance({}, made)[-1].rows if r[0] == "later with"]
+
+    assert rows(first) == []
+    assert [text for _, text in rows(first | {"later": [second, third]})] == [
+        "jax 0.11 (before: 0.10)",
+        f"device H100 (gpu) (before: cpu (cpu)), commit {'b' * 10} (before: {'a' * 10})",
+    ]
