@@ -94,10 +94,10 @@ def _log_sum_of_ratios(norms, kernels):
     return logsumexp(2 * (log(norms.frobenius) - log(kernels.spectral)))
 
 
-def _log_mean_power(log_product, kernels):
-    """ln(L prod^(1/L))."""
-    depth = kernels.frobenius.shape[0]
-    return jnp.log(depth) + log_product / depth
+def _log_mean_power(log_product, norms):
+    """ln(L prod^(1/L)), of 0 where a norm `[L]` is 0: of many layers its logarithm fades."""
+    mean = jnp.log(norms.shape[0]) + log_product / norms.shape[0]
+    return jnp.where(jnp.any(norms <= 0), log(0.0), mean)
 
 
 def params(task: Task, architecture: Architecture) -> BoundValue:
@@ -146,7 +146,9 @@ def fro_over_spec(task: Task, kernels: LayerNorms) -> BoundValue:
 
 def log_sum_of_spec(task: Task, kernels: LayerNorms) -> BoundValue:
     """(ln(L (prod_l s_l^2)^(1/L)) - ln m)/2 (eq. 35)."""
-    return _logarithm(_log_mean_power(_log_prod_of_spec(kernels), kernels), task)
+    return _logarithm(
+        _log_mean_power(_log_prod_of_spec(kernels), kernels.spectral), task
+    )
 
 
 def log_sum_of_spec_over_margin(
@@ -154,7 +156,7 @@ def log_sum_of_spec_over_margin(
 ) -> BoundValue:
     """(ln(L (prod_l s_l^2/g^2)^(1/L)) - ln m)/2 (eq. 34)."""
     v = _log_prod_of_spec(kernels) - 2 * _log_margin(margins)
-    return _over_margin(_logarithm(_log_mean_power(v, kernels), task), margins)
+    return _over_margin(_logarithm(_log_mean_power(v, kernels.spectral), task), margins)
 
 
 def log_prod_of_fro(task: Task, kernels: LayerNorms) -> BoundValue:
@@ -172,7 +174,9 @@ def log_prod_of_fro_over_margin(
 
 def log_sum_of_fro(task: Task, kernels: LayerNorms) -> BoundValue:
     """(ln(L (prod_l F_l^2)^(1/L)) - ln m)/2 (eq. 39)."""
-    return _logarithm(_log_mean_power(_log_prod_of_fro(kernels), kernels), task)
+    return _logarithm(
+        _log_mean_power(_log_prod_of_fro(kernels), kernels.frobenius), task
+    )
 
 
 def log_sum_of_fro_over_margin(
@@ -180,7 +184,9 @@ def log_sum_of_fro_over_margin(
 ) -> BoundValue:
     """(ln(L (prod_l F_l^2/g^2)^(1/L)) - ln m)/2 (eq. 38)."""
     v = _log_prod_of_fro(kernels) - 2 * _log_margin(margins)
-    return _over_margin(_logarithm(_log_mean_power(v, kernels), task), margins)
+    return _over_margin(
+        _logarithm(_log_mean_power(v, kernels.frobenius), task), margins
+    )
 
 
 def fro_dist(task: Task, kernels_from_init: LayerNorms) -> BoundValue:
