@@ -21,13 +21,7 @@ import numpy as np
 from experiments.lab import report
 from experiments.lab.seeding import Purpose, key_for
 from experiments.lab.settings import at_least_1, setting
-from experiments.problems.problem import (
-    Cells,
-    Draw,
-    Examples,
-    Problem,
-    Summary,
-)
+from experiments.problems.problem import Cells, Draw, Examples, Problem, Summary
 from nets.linear import Linear
 
 SIGNAL = 10  # dimensions of x1
