@@ -14,6 +14,8 @@ Arguments, of every function here: `task` a `Task`, `margins` the training `Marg
 """
 
 import math
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import chex
 import jax.numpy as jnp
@@ -249,7 +251,10 @@ _OTHERS = (
 _CIRCULAR = {"kernels": "circular", "kernels_from_init": "circular_from_init"}
 
 
-def _entries(functions, suffix="", **options):
+def of_jiang_2020(
+    functions: Iterable[Callable], suffix: str = "", **options: Any
+) -> dict[str, BoundSpec]:
+    """Lines of `BOUNDS`: heuristics of that paper by the names of their functions."""
     return {
         fn.__name__ + suffix: BoundSpec(fn, JIANG_2020, HEURISTIC, **options)
         for fn in functions
@@ -257,10 +262,10 @@ def _entries(functions, suffix="", **options):
 
 
 BOUNDS = {
-    **_entries((params, inverse_margin)),
-    **_entries(_OF_SPECTRA),
+    **of_jiang_2020((params, inverse_margin)),
+    **of_jiang_2020(_OF_SPECTRA),
     # The same of convolutions as circular ones, by the Fourier transform.
-    **_entries(_OF_SPECTRA, "_fft", bind=_CIRCULAR),
-    **_entries(_OTHERS),
-    **_entries((neg_output_entropy,), also=("neg_entropy",), ordinal=True),
+    **of_jiang_2020(_OF_SPECTRA, "_fft", bind=_CIRCULAR),
+    **of_jiang_2020(_OTHERS),
+    **of_jiang_2020((neg_output_entropy,), also=("neg_entropy",), ordinal=True),
 }

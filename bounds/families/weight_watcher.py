@@ -83,16 +83,12 @@ def log_alpha_norm(spectra: Spectra) -> BoundValue:
 
 
 _MARTIN_2021 = "Martin, Peng, Mahoney 2021, Nature Communications 12"
-BOUNDS = {
-    **{
-        fn.__name__: BoundSpec(fn, _MARTIN_2021, HEURISTIC)
-        for fn in (
-            stable_rank,
-            log_norm,
-            log_spectral_norm,
-            alpha,
-            alpha_weighted,
-            log_alpha_norm,
-        )
-    },
-}
+_MEASURES = (
+    stable_rank,
+    log_norm,
+    log_spectral_norm,
+    alpha,
+    alpha_weighted,
+    log_alpha_norm,
+)
+BOUNDS = {fn.__name__: BoundSpec(fn, _MARTIN_2021, HEURISTIC) for fn in _MEASURES}

@@ -28,10 +28,8 @@ class BoundsVsSamples(Program):
         return study.make(config, lambda c, problem: of_problem(self, c, problem))
 
     resolved = staticmethod(with_bounds)
-    tables = staticmethod(tables.make)
-    summary = staticmethod(summary.make)
-    overview = staticmethod(report.overview)
-    report = staticmethod(report.details)
+    tables, summary = staticmethod(tables.make), staticmethod(summary.make)
+    overview, report = staticmethod(report.overview), staticmethod(report.details)
 
 
 PROGRAM = BoundsVsSamples()

@@ -23,12 +23,9 @@ class Certify(Program):
         """Problems that leave it to the program what learns."""
         return problem.model is None and problem.is_trained and not problem.fixed
 
-    resolved = staticmethod(with_bounds)
-    study = staticmethod(study.make)
-    tables = staticmethod(tables.make)
-    summary = staticmethod(report.summary)
-    overview = staticmethod(report.overview)
-    report = staticmethod(report.details)
+    resolved, study = staticmethod(with_bounds), staticmethod(study.make)
+    tables, summary = staticmethod(tables.make), staticmethod(report.summary)
+    overview, report = staticmethod(report.overview), staticmethod(report.details)
 
 
 PROGRAM = Certify()

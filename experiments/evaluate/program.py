@@ -25,12 +25,9 @@ class Evaluate(Program):
         """Problems whose training sets are drawn from stored examples."""
         return problem.pool is not None
 
-    resolved = staticmethod(with_bounds)
-    study = staticmethod(study.make)
-    tables = staticmethod(tables.make)
-    summary = staticmethod(report.summary)
-    overview = staticmethod(report.overview)
-    report = staticmethod(report.details)
+    resolved, study = staticmethod(with_bounds), staticmethod(study.make)
+    tables, summary = staticmethod(tables.make), staticmethod(report.summary)
+    overview, report = staticmethod(report.overview), staticmethod(report.details)
 
 
 PROGRAM = Evaluate()

@@ -24,10 +24,8 @@ class UcFailure(Program):
         return problem.sprime is not None
 
     study = staticmethod(study.make)
-    tables = staticmethod(tables.make)
-    summary = staticmethod(summary.make)
-    overview = staticmethod(report.overview)
-    report = staticmethod(report.details)
+    tables, summary = staticmethod(tables.make), staticmethod(summary.make)
+    overview, report = staticmethod(report.overview), staticmethod(report.details)
 
 
 PROGRAM = UcFailure()
