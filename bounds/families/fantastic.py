@@ -14,6 +14,8 @@ Arguments, of every function here: `task` a `Task`, `margins` the training `Marg
 """
 
 import math
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import chex
 import jax.numpy as jnp
@@ -58,12 +60,6 @@ def _root_of_mean(log_v, task):
     return arithmetic.measure((log_v - log(task.size)) / 2)
 
 
-def _logarithm(v, task):
-    """(v - ln m) / 2."""
-    chex.assert_rank([v, task.size], 0)
-    return arithmetic.log_measure((v - log(task.size)) / 2)
-
-
 def _margin(margins):
     """g, signed."""
     chex.assert_rank([margins.sorted, margins.size], [1, 0])
@@ -81,12 +77,17 @@ def _over_margin(found, margins):
     return found.replace(value=value, excess=value)
 
 
-def _log_prod_of_spec(kernels):
-    return 2 * jnp.sum(log(kernels.spectral))
+def _logarithm(v, task, margins=None):
+    """(v - ln m) / 2; over the margin if there are margins."""
+    chex.assert_rank([v, task.size], 0)
+    found = arithmetic.log_measure((v - log(task.size)) / 2)
+    return found if margins is None else _over_margin(found, margins)
 
 
-def _log_prod_of_fro(kernels):
-    return 2 * jnp.sum(log(kernels.frobenius))
+def _log_product(norms, margins=None):
+    """ln prod_l norm_l^2, over g^2 if there are margins."""
+    v = 2 * jnp.sum(log(norms))
+    return v if margins is None else v - 2 * _log_margin(margins)
 
 
 def _log_sum_of_ratios(norms, kernels):
@@ -94,10 +95,19 @@ def _log_sum_of_ratios(norms, kernels):
     return logsumexp(2 * (log(norms.frobenius) - log(kernels.spectral)))
 
 
-def _log_mean_power(log_product, kernels):
-    """ln(L prod^(1/L))."""
-    depth = kernels.frobenius.shape[0]
-    return jnp.log(depth) + log_product / depth
+def _product(norms, task, margins=None):
+    """(ln prod_l norm_l^2 - ln m)/2; over g^2 if there are margins."""
+    return _logarithm(_log_product(norms, margins), task, margins)
+
+
+def _mean_power(norms, task, margins=None):
+    """(ln(L prod^(1/L)) - ln m)/2, prod as above.
+
+    Where a norm `[L]` is 0 its logarithm would fade in the mean over many layers.
+    """
+    mean = jnp.log(norms.shape[0]) + _log_product(norms, margins) / norms.shape[0]
+    v = jnp.where(jnp.any(norms <= 0), log(0.0), mean)
+    return _logarithm(v, task, margins)
 
 
 def params(task: Task, architecture: Architecture) -> BoundValue:
@@ -112,31 +122,29 @@ def inverse_margin(task: Task, margins: Margins) -> BoundValue:
 
 def log_prod_of_spec(task: Task, kernels: LayerNorms) -> BoundValue:
     """(sum_l ln s_l^2 - ln m)/2 (eq. 32)."""
-    return _logarithm(_log_prod_of_spec(kernels), task)
+    return _product(kernels.spectral, task)
 
 
 def log_prod_of_spec_over_margin(
     task: Task, margins: Margins, kernels: LayerNorms
 ) -> BoundValue:
     """(sum_l ln s_l^2 - ln g^2 - ln m)/2 (eq. 31)."""
-    v = _log_prod_of_spec(kernels) - 2 * _log_margin(margins)
-    return _over_margin(_logarithm(v, task), margins)
+    return _product(kernels.spectral, task, margins)
 
 
 def log_spec_init_main(
     task: Task, margins: Margins, kernels: LayerNorms, kernels_from_init: LayerNorms
 ) -> BoundValue:
     """(sum_l ln s_l^2 - ln g^2 + ln sum_l D_l^2/s_l^2 - ln m)/2 (eq. 29)."""
-    v = _log_prod_of_spec(kernels) - 2 * _log_margin(margins)
+    v = _log_product(kernels.spectral, margins)
     v += _log_sum_of_ratios(kernels_from_init, kernels)
-    return _over_margin(_logarithm(v, task), margins)
+    return _logarithm(v, task, margins)
 
 
 def log_spec_orig_main(task: Task, margins: Margins, kernels: LayerNorms) -> BoundValue:
     """(sum_l ln s_l^2 - ln g^2 + ln sum_l F_l^2/s_l^2 - ln m)/2 (eq. 30)."""
-    v = _log_prod_of_spec(kernels) - 2 * _log_margin(margins)
-    v += _log_sum_of_ratios(kernels, kernels)
-    return _over_margin(_logarithm(v, task), margins)
+    v = _log_product(kernels.spectral, margins) + _log_sum_of_ratios(kernels, kernels)
+    return _logarithm(v, task, margins)
 
 
 def fro_over_spec(task: Task, kernels: LayerNorms) -> BoundValue:
@@ -146,41 +154,38 @@ def fro_over_spec(task: Task, kernels: LayerNorms) -> BoundValue:
 
 def log_sum_of_spec(task: Task, kernels: LayerNorms) -> BoundValue:
     """(ln(L (prod_l s_l^2)^(1/L)) - ln m)/2 (eq. 35)."""
-    return _logarithm(_log_mean_power(_log_prod_of_spec(kernels), kernels), task)
+    return _mean_power(kernels.spectral, task)
 
 
 def log_sum_of_spec_over_margin(
     task: Task, margins: Margins, kernels: LayerNorms
 ) -> BoundValue:
     """(ln(L (prod_l s_l^2/g^2)^(1/L)) - ln m)/2 (eq. 34)."""
-    v = _log_prod_of_spec(kernels) - 2 * _log_margin(margins)
-    return _over_margin(_logarithm(_log_mean_power(v, kernels), task), margins)
+    return _mean_power(kernels.spectral, task, margins)
 
 
 def log_prod_of_fro(task: Task, kernels: LayerNorms) -> BoundValue:
     """(sum_l ln F_l^2 - ln m)/2 (eq. 37)."""
-    return _logarithm(_log_prod_of_fro(kernels), task)
+    return _product(kernels.frobenius, task)
 
 
 def log_prod_of_fro_over_margin(
     task: Task, margins: Margins, kernels: LayerNorms
 ) -> BoundValue:
     """(sum_l ln F_l^2 - ln g^2 - ln m)/2 (eq. 36)."""
-    v = _log_prod_of_fro(kernels) - 2 * _log_margin(margins)
-    return _over_margin(_logarithm(v, task), margins)
+    return _product(kernels.frobenius, task, margins)
 
 
 def log_sum_of_fro(task: Task, kernels: LayerNorms) -> BoundValue:
     """(ln(L (prod_l F_l^2)^(1/L)) - ln m)/2 (eq. 39)."""
-    return _logarithm(_log_mean_power(_log_prod_of_fro(kernels), kernels), task)
+    return _mean_power(kernels.frobenius, task)
 
 
 def log_sum_of_fro_over_margin(
     task: Task, margins: Margins, kernels: LayerNorms
 ) -> BoundValue:
     """(ln(L (prod_l F_l^2/g^2)^(1/L)) - ln m)/2 (eq. 38)."""
-    v = _log_prod_of_fro(kernels) - 2 * _log_margin(margins)
-    return _over_margin(_logarithm(_log_mean_power(v, kernels), task), margins)
+    return _mean_power(kernels.frobenius, task, margins)
 
 
 def fro_dist(task: Task, kernels_from_init: LayerNorms) -> BoundValue:
@@ -243,7 +248,10 @@ _OTHERS = (
 _CIRCULAR = {"kernels": "circular", "kernels_from_init": "circular_from_init"}
 
 
-def _entries(functions, suffix="", **options):
+def of_jiang_2020(
+    functions: Iterable[Callable], suffix: str = "", **options: Any
+) -> dict[str, BoundSpec]:
+    """Lines of `BOUNDS`: heuristics of that paper by the names of their functions."""
     return {
         fn.__name__ + suffix: BoundSpec(fn, JIANG_2020, HEURISTIC, **options)
         for fn in functions
@@ -251,10 +259,10 @@ def _entries(functions, suffix="", **options):
 
 
 BOUNDS = {
-    **_entries((params, inverse_margin)),
-    **_entries(_OF_SPECTRA),
+    **of_jiang_2020((params, inverse_margin)),
+    **of_jiang_2020(_OF_SPECTRA),
     # The same of convolutions as circular ones, by the Fourier transform.
-    **_entries(_OF_SPECTRA, "_fft", bind=_CIRCULAR),
-    **_entries(_OTHERS),
-    **_entries((neg_output_entropy,), also=("neg_entropy",), ordinal=True),
+    **of_jiang_2020(_OF_SPECTRA, "_fft", bind=_CIRCULAR),
+    **of_jiang_2020(_OTHERS),
+    **of_jiang_2020((neg_output_entropy,), also=("neg_entropy",), ordinal=True),
 }

@@ -16,11 +16,11 @@ Arguments, of every function here: `task` a `Task`, `kernels` and `kernels_from_
 import jax.numpy as jnp
 
 from bounds import arithmetic
-from bounds.families.fantastic import JIANG_2020, from_noise
+from bounds.families.fantastic import from_noise, of_jiang_2020
 from bounds.measures.inputs import Task
 from bounds.measures.layers import LayerNorms
 from bounds.measures.noise_level import MagnitudeRatios, NoiseLevel
-from bounds.spec import HEURISTIC, BoundSpec, BoundValue
+from bounds.spec import BoundValue
 
 log = arithmetic.log
 
@@ -90,16 +90,9 @@ def pacbayes_mag_flatness(task: Task, magnitude_noise: NoiseLevel) -> BoundValue
     return _inverse_square(task, magnitude_noise)
 
 
-BOUNDS = {
-    **{
-        fn.__name__: BoundSpec(fn, JIANG_2020, HEURISTIC)
-        for fn in (
-            pacbayes_init,
-            pacbayes_orig,
-            pacbayes_flatness,
-            pacbayes_mag_init,
-            pacbayes_mag_orig,
-            pacbayes_mag_flatness,
-        )
-    },
-}
+BOUNDS = of_jiang_2020(
+    (
+        pacbayes_init, pacbayes_orig, pacbayes_flatness,
+        pacbayes_mag_init, pacbayes_mag_orig, pacbayes_mag_flatness,
+    )
+)  # fmt: skip

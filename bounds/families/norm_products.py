@@ -67,12 +67,14 @@ def _log_factor(peeling):
     return jnp.log(jnp.where(peeling.outputs == 1, 2.0, 4.0))
 
 
-def _log_a_l1(peeling, inputs):
-    """ln A of the l1 forms: 4 X_inf sqrt(2 (L ln 2 + ln K + ln d)); 2 and no K if binary."""
+def _l1(log_c, task, margins, peeling, inputs, delta):
+    """A = 4 X_inf sqrt(2 (L ln 2 + ln K + ln d)); 2 and no K if binary."""
+    _check(task, margins, peeling, inputs)
     inner = peeling.matrices * jnp.log(2.0) + arithmetic.log(inputs.features)
     inner += arithmetic.log(peeling.outputs)  # 0 if binary
     norm = arithmetic.log(inputs.largest_feature)
-    return _log_factor(peeling) + norm + jnp.log(2 * inner) / 2
+    log_a = _log_factor(peeling) + norm + jnp.log(2 * inner) / 2
+    return _over_all_margins(log_c, log_a, task, margins, delta)
 
 
 def golowich_2018_l1_certified(
@@ -84,9 +86,7 @@ def golowich_2018_l1_certified(
     last layer is the difference of its columns and A = 2 X_inf sqrt(2 (L ln 2 + ln d))
     (Bartlett & Mendelson 2002; the depth by Golowich, Rakhlin, Shamir 2018, Theorem 2).
     """
-    _check(task, margins, peeling, inputs)
-    log_a = _log_a_l1(peeling, inputs)
-    return _over_all_margins(peeling.log_l1, log_a, task, margins, delta)
+    return _l1(peeling.log_l1, task, margins, peeling, inputs, delta)
 
 
 def golowich_2018_l1_path_certified(
@@ -97,9 +97,7 @@ def golowich_2018_l1_path_certified(
     Rescaling every hidden unit to incoming l1 norm 1 leaves a ReLU network as it is and
     turns the product into the sum over all paths of the product of |weights|.
     """
-    _check(task, margins, peeling, inputs)
-    log_a = _log_a_l1(peeling, inputs)
-    return _over_all_margins(peeling.log_path, log_a, task, margins, delta)
+    return _l1(peeling.log_path, task, margins, peeling, inputs, delta)
 
 
 def golowich_2018_frobenius_certified(
@@ -132,19 +130,20 @@ def neyshabur_2015_frobenius_certified(
     return _over_all_margins(peeling.log_frobenius, log_a, task, margins, delta)
 
 
-def _guard(margins, norms, margin):
+def _product(norms, log_factor, task, margins, margin):
+    """R_S(gamma) + factor prod_l norm_l / (gamma sqrt(m)), of norms `[L]`."""
     chex.assert_rank([margins.sorted, norms, margin], [1, 1, 0])
+    log_numerator = jnp.sum(arithmetic.log(norms)) + log_factor
+    return arithmetic.margin_bound(log_numerator, task, margins, margin)
 
 
 def golowich_2018_frobenius(
     task: Task, margins: Margins, layers: LayerNorms, *, margin: jax.Array
 ) -> BoundValue:
     """R_S(gamma) + B sqrt(L) prod_l ||W_l||_F / (gamma sqrt(m))."""
-    _guard(margins, layers.frobenius, margin)
-    log_numerator = jnp.sum(arithmetic.log(layers.frobenius))
-    log_numerator += arithmetic.log(task.input_norm_max)
-    log_numerator += jnp.log(layers.frobenius.shape[0]) / 2
-    return arithmetic.margin_bound(log_numerator, task, margins, margin)
+    log_factor = arithmetic.log(task.input_norm_max)
+    log_factor += jnp.log(layers.frobenius.shape[0]) / 2
+    return _product(layers.frobenius, log_factor, task, margins, margin)
 
 
 def _log_depth_and_inputs(matrices, features):
@@ -167,15 +166,9 @@ def golowich_2018_l1(
     margin: jax.Array,
 ) -> BoundValue:
     """R_S(gamma) + X_inf sqrt(L + ln d) prod_l ||W_l||_{1,inf} / (gamma m); biases left out."""
-    _guard(margins, layers.norm_1inf, margin)
-    log_numerator = jnp.sum(arithmetic.log(layers.norm_1inf))
-    log_numerator += _log_l1_factor(
-        layers.norm_1inf.shape[0],
-        inputs.plain_features,
-        inputs.plain_largest_feature,
-        task,
-    )
-    return arithmetic.margin_bound(log_numerator, task, margins, margin)
+    depth, features = layers.norm_1inf.shape[0], inputs.plain_features
+    log_factor = _log_l1_factor(depth, features, inputs.plain_largest_feature, task)
+    return _product(layers.norm_1inf, log_factor, task, margins, margin)
 
 
 def golowich_2018_l1_path(
@@ -191,8 +184,8 @@ def golowich_2018_l1_path(
 
     Biases are folded in: paths begin at them, too, and inputs are (x, 1).
     """
-    _guard(margins, architecture.units, margin)
     chex.assert_rank(paths.log_1_largest_output, 0)
+    chex.assert_rank([margins.sorted, architecture.units, margin], [1, 1, 0])
     log_factor = _log_l1_factor(
         architecture.units.shape[0], inputs.features, inputs.largest_feature, task
     )
@@ -204,11 +197,9 @@ def neyshabur_2015_frobenius(
     task: Task, margins: Margins, layers: LayerNorms, *, margin: jax.Array
 ) -> BoundValue:
     """R_S(gamma) + 2^(L - 1/2) B prod_l ||W_l||_F / (gamma sqrt(m))."""
-    _guard(margins, layers.frobenius, margin)
-    log_numerator = jnp.sum(arithmetic.log(layers.frobenius))
-    log_numerator += arithmetic.log(task.input_norm_max)
-    log_numerator += (layers.frobenius.shape[0] - 0.5) * jnp.log(2.0)
-    return arithmetic.margin_bound(log_numerator, task, margins, margin)
+    log_factor = arithmetic.log(task.input_norm_max)
+    log_factor += (layers.frobenius.shape[0] - 0.5) * jnp.log(2.0)
+    return _product(layers.frobenius, log_factor, task, margins, margin)
 
 
 def l3_15_product(
@@ -224,37 +215,29 @@ def l3_15_product(
     Heuristic, as the next two: the size of the inputs does not enter, nor do biases. Here a
     convolution is the matrix that it is as a map of images, in the next two its kernel.
     """
-    _guard(margins, layers.norm_3_15, margin)
-    log_numerator = jnp.sum(arithmetic.log(layers.norm_3_15))
-    log_numerator += _log_depth_and_inputs(
-        layers.norm_3_15.shape[0], inputs.plain_features
-    )
-    log_numerator += arithmetic.log(task.size) / 6  # margin_bound divides by m^(1/2)
-    return arithmetic.margin_bound(log_numerator, task, margins, margin)
+    norms = layers.norm_3_15
+    log_factor = _log_depth_and_inputs(norms.shape[0], inputs.plain_features)
+    log_factor += arithmetic.log(task.size) / 6  # `_product` divides by m^(1/2)
+    return _product(norms, log_factor, task, margins, margin)
+
+
+def _spectral_product(norms, task, margins, inputs, margin):
+    log_factor = _log_depth_and_inputs(norms.shape[0], inputs.plain_features)
+    return _product(norms, log_factor, task, margins, margin)
 
 
 def schatten_15_product(
     task: Task, margins: Margins, spectra: Spectra, inputs: Inputs, *, margin: jax.Array
 ) -> BoundValue:
     """R_S(gamma) + sqrt(L + ln d) prod_l ||W_l||_{S 1.5} / (gamma sqrt(m))."""
-    _guard(margins, spectra.schatten_15, margin)
-    log_numerator = jnp.sum(arithmetic.log(spectra.schatten_15))
-    log_numerator += _log_depth_and_inputs(
-        spectra.schatten_15.shape[0], inputs.plain_features
-    )
-    return arithmetic.margin_bound(log_numerator, task, margins, margin)
+    return _spectral_product(spectra.schatten_15, task, margins, inputs, margin)
 
 
 def trace_product(
     task: Task, margins: Margins, spectra: Spectra, inputs: Inputs, *, margin: jax.Array
 ) -> BoundValue:
     """R_S(gamma) + sqrt(L + ln d) prod_l (sum of singular values) / (gamma sqrt(m))."""
-    _guard(margins, spectra.trace_norm, margin)
-    log_numerator = jnp.sum(arithmetic.log(spectra.trace_norm))
-    log_numerator += _log_depth_and_inputs(
-        spectra.trace_norm.shape[0], inputs.plain_features
-    )
-    return arithmetic.margin_bound(log_numerator, task, margins, margin)
+    return _spectral_product(spectra.trace_norm, task, margins, inputs, margin)
 
 
 _NEYSHABUR_2015 = "Neyshabur, Tomioka, Srebro 2015, arXiv 1503.00036"

@@ -17,7 +17,7 @@ import chex
 import jax.numpy as jnp
 
 from bounds import arithmetic
-from bounds.families.fantastic import JIANG_2020, from_noise
+from bounds.families.fantastic import from_noise, of_jiang_2020
 from bounds.measures.architecture import Architecture
 from bounds.measures.inputs import Task
 from bounds.measures.layers import LayerNorms
@@ -155,17 +155,12 @@ _ANDRIUSHCHENKO_2023 = (
     "Andriushchenko, Croce, Mueller, Hein, Flammarion 2023, arXiv 2302.07011"
 )
 BOUNDS = {
-    **{
-        fn.__name__: BoundSpec(fn, JIANG_2020, HEURISTIC)
-        for fn in (
-            sharpness_init,
-            sharpness_orig,
-            sharpness_flatness,
-            sharpness_mag_init,
-            sharpness_mag_orig,
-            sharpness_mag_flatness,
+    **of_jiang_2020(
+        (
+            sharpness_init, sharpness_orig, sharpness_flatness,
+            sharpness_mag_init, sharpness_mag_orig, sharpness_mag_flatness,
         )
-    },
+    ),
     "average_sharpness": BoundSpec(average_sharpness, _ANDRIUSHCHENKO_2023, HEURISTIC),
     "adaptive_average_sharpness": BoundSpec(
         adaptive_average_sharpness, _ANDRIUSHCHENKO_2023, HEURISTIC
@@ -180,4 +175,4 @@ BOUNDS = {
         f"Kwon, Kim, Park, Choi 2021, arXiv 2102.11600; {_ANDRIUSHCHENKO_2023}",
         HEURISTIC,
     ),
-}
+}  # fmt: skip

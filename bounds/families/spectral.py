@@ -21,6 +21,15 @@ def _log_input_norm(task, convention):
     return arithmetic.log(task.input_norm_max) * (convention.input_norm == "included")
 
 
+def _log_spread(margins, layers, norms, margin, power, log_weights=0.0):
+    """ln of prod_l s_l (sum_l w_l (norm_l / s_l)^p)^(1/p), of norms `[L]` of W - A."""
+    chex.assert_rank([margins.sorted, layers.spectral, margin], [1, 1, 0])
+    chex.assert_equal_shape([layers.spectral, norms])
+    others = arithmetic.log_product_without_each(arithmetic.log(layers.spectral))
+    terms = power * (others + arithmetic.log(norms)) + log_weights
+    return logsumexp(terms) / power
+
+
 def neyshabur_2018(
     task: Task,
     margins: Margins,
@@ -52,15 +61,10 @@ def neyshabur_2018(
       A `BoundValue`. Two 1 x 1 layers W = 2, 3 with A = 0, B = 1, gamma = 1, m = 4:
       d sqrt(h) prod s sqrt(1 + 1) = 2 * 6 * sqrt 2, over sqrt m: excess 8.49.
     """
-    chex.assert_rank(
-        [margins.sorted, layers.frobenius, reference.frobenius, margin], [1, 1, 1, 0]
-    )
-    chex.assert_equal_shape([layers.spectral, reference.frobenius])
     matrices = layers.fan_out.shape[0]
     d = matrices if convention.depth_factor == "matrices" else matrices - 1
     h = jnp.max(layers.fan_out[:-1], initial=1)
-    others = arithmetic.log_product_without_each(arithmetic.log(layers.spectral))
-    log_sum = logsumexp(2 * (others + arithmetic.log(reference.frobenius))) / 2
+    log_sum = _log_spread(margins, layers, reference.frobenius, margin, 2)
     log_numerator = (
         _log_input_norm(task, convention)
         + arithmetic.log(d)
@@ -91,12 +95,10 @@ def neyshabur_2018_layer_widths(
     Returns:
       A `BoundValue`.
     """
-    chex.assert_rank(
-        [margins.sorted, layers.frobenius, reference.frobenius, margin], [1, 1, 1, 0]
+    log_widths = arithmetic.log(layers.fan_out)
+    log_numerator = _log_spread(
+        margins, layers, reference.frobenius, margin, 2, log_widths
     )
-    others = arithmetic.log_product_without_each(arithmetic.log(layers.spectral))
-    terms = 2 * (others + arithmetic.log(reference.frobenius))
-    log_numerator = logsumexp(terms + arithmetic.log(layers.fan_out)) / 2
     log_numerator += arithmetic.log(layers.fan_out.shape[0])
     log_numerator += _log_input_norm(task, convention)
     return arithmetic.margin_bound(log_numerator, task, margins, margin)
@@ -133,14 +135,9 @@ def bartlett_2017(
       A `BoundValue`. Two 1 x 1 layers W = 2, 3 with A = 0, B = 1, gamma = 1, m = 4:
       6 (1 + 1)^{3/2} / sqrt m: excess 8.49.
     """
-    chex.assert_rank(
-        [margins.sorted, layers.frobenius, reference.norm_21, margin], [1, 1, 1, 0]
-    )
-    chex.assert_equal_shape([layers.spectral, reference.norm_21])
     transposed = convention.norm_21 == "transposed"
     distance = reference.norm_21_transposed if transposed else reference.norm_21
-    others = arithmetic.log_product_without_each(arithmetic.log(layers.spectral))
-    log_sum = logsumexp((others + arithmetic.log(distance)) * 2 / 3) * 3 / 2
+    log_sum = _log_spread(margins, layers, distance, margin, 2 / 3)
     log_numerator = _log_input_norm(task, convention) + log_sum
     return arithmetic.margin_bound(log_numerator, task, margins, margin)
 

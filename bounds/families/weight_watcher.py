@@ -22,6 +22,11 @@ def _log10(x):
     return arithmetic.log(x) / jnp.log(10.0)
 
 
+def _mean_log10(norms):
+    """Over layers; the logarithm of 0 where one is 0: in a mean over many it would fade."""
+    return jnp.where(jnp.any(norms <= 0), _log10(0.0), jnp.mean(_log10(norms)))
+
+
 def _log10_measure(value):
     """A measure that is a logarithm to the base 10; `log_complexity` is the natural one."""
     found = arithmetic.log_measure(value)
@@ -49,13 +54,13 @@ def stable_rank(kernels: LayerNorms) -> BoundValue:
 def log_norm(kernels: LayerNorms) -> BoundValue:
     """Mean over layers of log10 ||W||_F^2."""
     chex.assert_rank(kernels.frobenius, 1)
-    return _log10_measure(2 * jnp.mean(_log10(kernels.frobenius)))
+    return _log10_measure(2 * _mean_log10(kernels.frobenius))
 
 
 def log_spectral_norm(kernels: LayerNorms) -> BoundValue:
     """Mean over layers of log10 ||W||_2^2."""
     chex.assert_rank(kernels.spectral, 1)
-    return _log10_measure(2 * jnp.mean(_log10(kernels.spectral)))
+    return _log10_measure(2 * _mean_log10(kernels.spectral))
 
 
 def alpha(spectra: Spectra) -> BoundValue:
@@ -78,16 +83,12 @@ def log_alpha_norm(spectra: Spectra) -> BoundValue:
 
 
 _MARTIN_2021 = "Martin, Peng, Mahoney 2021, Nature Communications 12"
-BOUNDS = {
-    **{
-        fn.__name__: BoundSpec(fn, _MARTIN_2021, HEURISTIC)
-        for fn in (
-            stable_rank,
-            log_norm,
-            log_spectral_norm,
-            alpha,
-            alpha_weighted,
-            log_alpha_norm,
-        )
-    },
-}
+_MEASURES = (
+    stable_rank,
+    log_norm,
+    log_spectral_norm,
+    alpha,
+    alpha_weighted,
+    log_alpha_norm,
+)
+BOUNDS = {fn.__name__: BoundSpec(fn, _MARTIN_2021, HEURISTIC) for fn in _MEASURES}

@@ -44,15 +44,17 @@ def gaussian_risk(
       noise_norm: ||w2||.
       signal_square: ||x1||^2.
       variance: of each coordinate of x2.
-      dim: D >= 2.
+      dim: D.
       sigma: standard deviation of every weight.
 
     Returns:
       E Phi(-(signal + ||w2|| t) / (sigma ||x||)), by quadrature.
     """
     u, u_weights = np.polynomial.legendre.leggauss(64)
-    length = variance * special.chdtri(dim - 1, (1 - u) / 2)  # its quantiles
+    # Its quantiles; there are no others where D = 1.
+    length = variance * special.chdtri(dim - 1, (1 - u) / 2) if dim > 1 else 0.0 * u
     spread = np.sqrt(variance)
+    noise_norm = max(noise_norm, 1e-100)  # the limit: no step anywhere
     # The integrand steps down around the t at which h is 0, over a width of sigma ||x||.
     step = -signal / noise_norm
     width = 8 * sigma * np.sqrt(signal_square + dim * variance) / noise_norm

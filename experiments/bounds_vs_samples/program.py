@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 from experiments.bounds_vs_samples import report, study, summary, tables
 from experiments.bounds_vs_samples.settings import Settings
 from experiments.lab.bound_settings import with_bounds
-from experiments.lab.figures import Drawing
-from experiments.lab.measuring import Arrays
-from experiments.lab.program import Program, Results, Rows, of_problem
+from experiments.lab.program import Program, of_problem
 from experiments.problems import Problem
 
 
@@ -28,31 +23,13 @@ class BoundsVsSamples(Program):
         """Problems that leave it to the program what learns."""
         return problem.model is None and problem.is_trained and not problem.fixed
 
-    def resolved(self, config: Settings) -> Settings:
-        """With the names of the bounds that are meant."""
-        return with_bounds(config)
-
     def study(self, config: Settings) -> study.SizeStudy:
         """Every size, seed and draw of every variant."""
         return study.make(config, lambda c, problem: of_problem(self, c, problem))
 
-    def tables(
-        self, of: study.SizeStudy, measured: Sequence[Arrays]
-    ) -> dict[str, Rows]:
-        """results, epochs, layers and bounds."""
-        return tables.make(of, measured)
-
-    def summary(self, of: study.SizeStudy, rows: Mapping[str, Rows]) -> dict[str, Any]:
-        """What grows how."""
-        return summary.make(of, rows)
-
-    def overview(self, found: Mapping[str, Any]) -> list[Any]:
-        """Who falls, who rises."""
-        return report.overview(found)
-
-    def report(self, results: Results, draw: Drawing) -> list[Any]:
-        """The paper's figures."""
-        return report.details(results, draw)
+    resolved = staticmethod(with_bounds)
+    tables, summary = staticmethod(tables.make), staticmethod(summary.make)
+    overview, report = staticmethod(report.overview), staticmethod(report.details)
 
 
 PROGRAM = BoundsVsSamples()

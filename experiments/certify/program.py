@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 from experiments.certify import report, study, tables
 from experiments.certify.settings import Settings
 from experiments.lab.bound_settings import with_bounds
-from experiments.lab.figures import Drawing
-from experiments.lab.measuring import Arrays
-from experiments.lab.program import Program, Results, Rows
+from experiments.lab.program import Program
 from experiments.problems import Problem
 
 
@@ -28,33 +23,9 @@ class Certify(Program):
         """Problems that leave it to the program what learns."""
         return problem.model is None and problem.is_trained and not problem.fixed
 
-    def resolved(self, config: Settings) -> Settings:
-        """With the names of the bounds that are meant."""
-        return with_bounds(config)
-
-    def study(self, config: Settings) -> study.CertifyStudy:
-        """The prior's runs, and the certified ones."""
-        return study.make(config)
-
-    def tables(
-        self, of: study.CertifyStudy, measured: Sequence[Arrays]
-    ) -> dict[str, Rows]:
-        """results, epochs and bounds."""
-        return tables.make(of, measured)
-
-    def summary(
-        self, of: study.CertifyStudy, rows: Mapping[str, Rows]
-    ) -> dict[str, Any]:
-        """What is certified."""
-        return report.summary(of, rows)
-
-    def overview(self, found: Mapping[str, Any]) -> list[Any]:
-        """The certificate that may be quoted, and all others."""
-        return report.overview(found)
-
-    def report(self, results: Results, draw: Drawing) -> list[Any]:
-        """What a certificate promises, and the figure."""
-        return report.details(results, draw)
+    resolved, study = staticmethod(with_bounds), staticmethod(study.make)
+    tables, summary = staticmethod(tables.make), staticmethod(report.summary)
+    overview, report = staticmethod(report.overview), staticmethod(report.details)
 
 
 PROGRAM = Certify()

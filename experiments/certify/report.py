@@ -11,6 +11,7 @@ from experiments.lab.bound_rows import NOT_AVAILABLE
 from experiments.lab.figures import Drawing
 from experiments.lab.program import Results, problem_of
 
+DIVERGED = f"{NOT_AVAILABLE}the run diverged"
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -63,9 +64,10 @@ def answer(found: Mapping[str, Any]) -> list[str]:
     for result in found["results"]:
         row = found["certificates"].get(result["run"])
         errors = result.get("test_error")
+        because = f", {DIVERGED}" if result["outcome"] == "diverged" else ""
         lines.append(
             certificates.sentence(
-                result["run"], row, found["delta"], found["classes"], errors
+                result["run"], row, found["delta"], found["classes"], errors, because
             )
         )
     lines += certificates.refuted(found["bounds"], "run")
@@ -83,7 +85,10 @@ def _results_table(results):
         "run", "m", "prior_m", "parameters", "epochs", "outcome", "train_error", "test_error",
         "kl_over_m", "bits",
     )  # fmt: skip
-    body = [report.cells(row, columns, "") for row in results]
+    body = []
+    for row in results:
+        lacking = {"kl_over_m": DIVERGED} if "kl" in row and row["kl"] is None else {}
+        body.append(report.cells({**row, **lacking}, columns, ""))
     heads = tuple(c.replace("_", " ") for c in columns)
     return report.Table(heads, body, "Networks", words=("outcome",))
 
@@ -129,9 +134,9 @@ def details(results: Results, draw: Drawing) -> list[Any]:
         "Every bound, a mark a seed; a bar: the error of the network that it speaks of, on "
         "held-out examples."
     )
-    figure = draw("certificates", caption, certificates.paint, drawn, found["classes"])
+    painted = certificates.paint, drawn, found["classes"]
     return [
-        *([figure] if drawn else []),
+        *([draw("certificates", caption, *painted)] if drawn else []),
         report.Text(
             "A certificate holds with probability 1 - delta over the images it was computed on "
             "and over the draws of the noise, each for itself, for the network that it speaks "

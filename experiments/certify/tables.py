@@ -65,9 +65,10 @@ def _result(config, run, a, bound_rows_of_all):
     } | network_rows.errors(a | {"test/sorted": noisy})
     if "gibbs_posterior/kl" in a:
         kl = float(a["gibbs_posterior/kl"][0])
+        known = row["outcome"] != "diverged"
         row |= {
-            "kl": kl,
-            "kl_over_m": kl / row["m"],
+            "kl": kl if known else None,
+            "kl_over_m": kl / row["m"] if known else None,
             "stochastic_train_error": float(a["gibbs_posterior/errors"][0]),
             "stochastic_test_error": float(a["gibbs_posterior/holdout_errors"][0]),
         }

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 from experiments.evaluate import report, study, tables
 from experiments.evaluate.settings import Settings
 from experiments.lab.bound_settings import with_bounds
-from experiments.lab.figures import Drawing
-from experiments.lab.measuring import Arrays
-from experiments.lab.program import Program, Results, Rows
+from experiments.lab.program import Program
 from experiments.problems import Problem
 
 
@@ -30,33 +25,9 @@ class Evaluate(Program):
         """Problems whose training sets are drawn from stored examples."""
         return problem.pool is not None
 
-    def resolved(self, config: Settings) -> Settings:
-        """With the names of the bounds that are meant."""
-        return with_bounds(config)
-
-    def study(self, config: Settings) -> study.EvaluateStudy:
-        """A subject a network; nothing is trained."""
-        return study.make(config)
-
-    def tables(
-        self, of: study.EvaluateStudy, measured: Sequence[Arrays]
-    ) -> dict[str, Rows]:
-        """results, layers and bounds."""
-        return tables.make(of, measured)
-
-    def summary(
-        self, of: study.EvaluateStudy, rows: Mapping[str, Rows]
-    ) -> dict[str, Any]:
-        """What each bound says of each network."""
-        return report.summary(of, rows)
-
-    def overview(self, found: Mapping[str, Any]) -> list[Any]:
-        """The certificate that may be quoted, the networks, every bound."""
-        return report.overview(found)
-
-    def report(self, results: Results, draw: Drawing) -> list[Any]:
-        """The figure, and what is not available."""
-        return report.details(results, draw)
+    resolved, study = staticmethod(with_bounds), staticmethod(study.make)
+    tables, summary = staticmethod(tables.make), staticmethod(report.summary)
+    overview, report = staticmethod(report.overview), staticmethod(report.details)
 
 
 PROGRAM = Evaluate()

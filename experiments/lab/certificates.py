@@ -146,6 +146,7 @@ def sentence(
     delta: float,
     classes: int,
     test_error: float | None,
+    because: str = "",
 ) -> str:
     """The certificate that can be quoted of one network.
 
@@ -155,9 +156,10 @@ def sentence(
       delta: failure probability of the quoted bound, all that is paid for included.
       classes: C.
       test_error: of the trained network, on held-out examples, or None.
+      because: why there is none, if there is none.
     """
     if row is None:
-        return f"{name}: there is no certificate to quote."
+        return f"{name}: there is no certificate to quote{because}."
     spec = BOUNDS[row["bound"]]
     value = report.at_most(row["value"])
     line = (

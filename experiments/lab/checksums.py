@@ -133,3 +133,16 @@ def intact(path: str | Path) -> bytes:
         if not is_intact(digest, name_in(root, path), log_of(root)):
             raise damage(path, root)
     return raw
+
+
+def check(path: str | Path) -> None:
+    """Whether a file, which may be anyone's, is as it was written, if it was by a program here.
+
+    Raises:
+      Damaged: the log of its run folder knows it with other bytes.
+    """
+    path, root = Path(path), root_of(path)
+    if root:
+        name, log = name_in(root, path), log_of(root)
+        if name in log and not is_intact(sha256(path), name, log):
+            raise damage(path, root)

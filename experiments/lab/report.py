@@ -7,13 +7,16 @@ import base64
 import dataclasses
 import decimal
 import html
+import itertools
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from experiments.lab.checksums import whole
+from experiments.lab.versions import changes_between
 
 _ERRORS = "backslashreplace"  # of names of files that are no text
 STYLE = """
@@ -109,28 +112,36 @@ def _line(text):
     return " ".join(str(text).splitlines())
 
 
+# What Markdown would take for emphasis, code, a tag, a link, an entity or mathematics; a `_`
+# inside a word is none of it.
+_MARKS = re.compile(r"[\\`*<$~]|\](?=[(\[])|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)")
+
+
+def _prose(text):
+    """A text as Markdown that shows it, whatever is in it: a name is no link or tag."""
+    return _MARKS.sub(r"\\\g<0>", _line(text))
+
+
 def _cell(text):
-    """A cell of a Markdown table, whatever is in it: a name is no column, link or tag."""
-    text = _line(text).replace("\\", "\\\\")
-    for mark in ("|", "<", "]("):
-        text = text.replace(mark, f"\\{mark}")
-    return text
+    """A cell of a Markdown table: a name is no column either."""
+    return _prose(text).replace("|", r"\|")
 
 
 def _markdown(block, folder):
     if isinstance(block, Answer):
-        return "\n\n".join(f"**{_line(sentence)}**" for sentence in block.sentences)
+        return "\n\n".join(f"**{_prose(sentence)}**" for sentence in block.sentences)
     if isinstance(block, Heading):
-        return f"{'#' * block.level} {block.text}"
+        return f"{'#' * block.level} {_prose(block.text)}"
     if isinstance(block, Text):
-        return f"    {block.text}" if block.code else block.text
+        return f"    {_line(block.text)}" if block.code else _prose(block.text)
     if isinstance(block, Table):
         words = {*block.words, *block.columns[:1]}
         rules = ["---" if c in words else "---:" for c in block.columns]
-        lines = [block.columns, rules, *block.rows]
-        table = "\n".join(f"| {' | '.join(map(_cell, cells))} |" for cells in lines)
-        return f"{block.title}\n\n{table}" if block.title else table
-    return f"![{block.caption}]({block.path.relative_to(folder)})\n\n*{block.caption}*"
+        lines = [map(_cell, block.columns), rules, *(map(_cell, r) for r in block.rows)]
+        table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+        return f"{_prose(block.title)}\n\n{table}" if block.title else table
+    caption = _prose(block.caption)
+    return f"![{caption}]({block.path.relative_to(folder)})\n\n*{caption}*"
 
 
 def _html(block):
@@ -201,6 +212,7 @@ def provenance(stored: Mapping[str, Any], made: Mapping[str, Any]) -> list[Any]:
         ["commit", str(made["commit"])], ["device", made["device"]],
         ["machine", made["machine"]], ["python", made["python"]],
         *([name, version] for name, version in made["packages"].items()),
+        *(["later with", changes] for changes in _changes(made)),
     ]  # fmt: skip
     return [
         Heading("Settings"),
@@ -208,6 +220,12 @@ def provenance(stored: Mapping[str, Any], made: Mapping[str, Any]) -> list[Any]:
         Heading("Made with"),
         Table(("what", "which"), origin, words=("which",)),
     ]
+
+
+def _changes(made):
+    """What each later start went on with, where that was something else than before."""
+    starts = [made, *made.get("later", [])]
+    return [changes_between(*pair) for pair in itertools.pairwise(starts)]
 
 
 def provenance_of(folder: Path) -> list[Any]:

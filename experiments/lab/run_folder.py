@@ -259,16 +259,10 @@ class RunFolder:
             return cls.resume(out, program, config, fingerprint, redraw)
         return cls.create(out, program, config, fingerprint, plugin_sha256)
 
-    def reopen(
-        self,
-        program: str,
-        config: Any,
-        fingerprint: str | None,
-        plugin_sha256: str | None = None,
-    ) -> None:
-        """Marks the folder as not finished, and records settings that may have changed."""
+    def reopen(self, *made: Any) -> None:
+        """Marks the folder as not finished; `made` goes to `record_settings`."""
         self._last.unlink(missing_ok=True)
-        self.record_settings(program, config, fingerprint, plugin_sha256)
+        self.record_settings(*made)
 
     def record_settings(
         self,

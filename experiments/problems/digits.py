@@ -18,14 +18,7 @@ from experiments.lab.seeding import Purpose, host_generator, key_for
 from experiments.lab.settings import setting, two_radii
 from experiments.problems import slices
 from experiments.problems.hypersphere import HOMOGENEOUS, RADII, radial_flip
-from experiments.problems.problem import (
-    Arrays,
-    Cells,
-    Draw,
-    Examples,
-    Problem,
-    Summary,
-)
+from experiments.problems.problem import Arrays, Cells, Draw, Examples, Problem, Summary
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,13 +21,7 @@ import numpy as np
 from experiments.lab import report
 from experiments.lab.seeding import Purpose, key_for
 from experiments.lab.settings import at_least_1, setting
-from experiments.problems.problem import (
-    Cells,
-    Draw,
-    Examples,
-    Problem,
-    Summary,
-)
+from experiments.problems.problem import Cells, Draw, Examples, Problem, Summary
 from nets.linear import Linear
 
 SIGNAL = 10  # dimensions of x1
@@ -193,7 +187,10 @@ class LinearProblem(Problem):
     def risk(self, params: Any, size: int) -> float:
         """y h(x) ~ N(2 u.w1, ||w2||^2 32 / D) on a fresh example."""
         signal, noise, _ = self._parts(params, size)
-        return _phi(-signal / (noise * np.sqrt(NOISE / self._dim)))
+        deviation = max(noise, 1e-100) * np.sqrt(
+            NOISE / self._dim
+        )  # 0 is one of its values
+        return _phi(-signal / deviation)
 
     def expected(self, size: int) -> dict[str, float]:
         """The mean of every quantity, or its limit as D grows."""

@@ -20,28 +20,20 @@ def markdown(card: Mapping[str, Any]) -> str:
     ordered = signs.best_first(card)
     certified = [n for n in ordered if card["bounds"][n]["status"] in _CERTIFICATES]
     legend = ", ".join(f"{sign} {verdict}" for verdict, sign in signs.SIGNS.items())
-    return report.markdown(
+    shown = report.markdown(
         [
-            report.Answer([_plain(sentence) for sentence in card["answer"]]),
+            report.Answer(card["answer"]),
             report.Text(f"A cell: {legend}; and the trial's score."),
             report.Heading("Certified bounds"),
             _table(card, certified),
             report.Heading("Bounds that pass the most trials"),
             _table(card, ordered[:_MOST]),
             report.Heading("All bounds"),
-            report.Text(
-                f"<details><summary>{len(ordered)} bounds, {len(card['trials'])} trials"
-                "</summary>"
-            ),
-            _table(card, ordered),
-            report.Text("</details>"),
         ]
     )
-
-
-def _plain(text: str) -> str:
-    """A sentence in which no name is a tag."""
-    return text.replace("<", "&lt;")
+    count = f"{len(ordered)} bounds, {len(card['trials'])} trials"
+    every = report.markdown([_table(card, ordered)])
+    return f"{shown}\n<details><summary>{count}</summary>\n\n{every}\n</details>\n"
 
 
 def _table(card: Mapping[str, Any], names: Sequence[str]) -> report.Table | report.Text:

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-from experiments.lab.figures import Drawing
-from experiments.lab.measuring import Arrays
-from experiments.lab.program import Program, Results, Rows
+from experiments.lab.program import Program
 from experiments.problems import Problem
 from experiments.uc_failure import report, study, summary, tables
 from experiments.uc_failure.settings import Settings
@@ -28,29 +23,9 @@ class UcFailure(Program):
         """Problems with a map S -> S'."""
         return problem.sprime is not None
 
-    def study(self, config: Settings) -> study.FailureStudy:
-        """Every variant, size and seed."""
-        return study.make(config)
-
-    def tables(
-        self, of: study.FailureStudy, measured: Sequence[Arrays]
-    ) -> dict[str, Rows]:
-        """results, epochs, theory, same_distribution, and those of the problem."""
-        return tables.make(of, measured)
-
-    def summary(
-        self, of: study.FailureStudy, rows: Mapping[str, Rows]
-    ) -> dict[str, Any]:
-        """What the runs support."""
-        return summary.make(of, rows)
-
-    def overview(self, found: Mapping[str, Any]) -> list[Any]:
-        """The claim, and its points."""
-        return report.overview(found)
-
-    def report(self, results: Results, draw: Drawing) -> list[Any]:
-        """Figures, theory, the problem's own sections, the tests of S'."""
-        return report.details(results, draw)
+    study = staticmethod(study.make)
+    tables, summary = staticmethod(tables.make), staticmethod(summary.make)
+    overview, report = staticmethod(report.overview), staticmethod(report.details)
 
 
 PROGRAM = UcFailure()

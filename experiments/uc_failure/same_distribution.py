@@ -6,13 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.lab.refusals import Refusal
 from experiments.lab.seeding import Purpose, host_generator, key_for
 from experiments.problems import Problem
-from experiments.uc_failure.study import FailureStudy, model_of
+from experiments.uc_failure.study import UNSEEN, FailureStudy, check_sprime, model_of
 
 COORDINATES = 512  # looked at, at most, beside the norm
-UNSEEN = 2**30  # seeds from here on are no run's
 
 
 def rows(of: FailureStudy) -> list[dict[str, Any]]:
@@ -40,7 +38,7 @@ def compared(problem: Problem, model: Any, size: int, rng: np.random.Generator) 
       rng: which coordinates are looked at.
 
     Raises:
-      Refusal: the map does not act on each example by itself.
+      Refusal: the map makes no such set, or not example by example.
     """
     from bounds.uniform_convergence import two_sample  # SciPy's statistics are slow
 
@@ -48,11 +46,7 @@ def compared(problem: Problem, model: Any, size: int, rng: np.random.Generator) 
         drawn = problem.draw(UNSEEN + number, size)
         return drawn.inputs, drawn.labels
 
-    if not two_sample.acts_on_each(problem.sprime, *draw(0)):
-        raise Refusal(
-            f"{type(problem).__name__}.sprime: makes an example of S' from others, too, or not a "
-            "finite one; it must act on each example by itself, or nothing follows from it"
-        )
+    check_sprime(problem, problem.draw(UNSEEN, size))
     features = getattr(model, "features", None) or (problem.features,)
     chosen = rng.permutation(sum(features))[:COORDINATES]
     return two_sample.compare_sets(

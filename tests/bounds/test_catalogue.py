@@ -1,8 +1,11 @@
 """Every family against its float64 oracle, on networks of any shape that hypothesis draws."""
 
+import inspect
 import math
+import types
 
 import hypothesis
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -279,3 +282,31 @@ def test_other_names_are_no_names():
     also = {name for spec in bounds.BOUNDS.values() for name in spec.also}
     assert {"pac_spectral_init", "path_l1", "l1_inf"} <= also
     assert not also & set(bounds.BOUNDS)
+
+
+OF_MEANS = {
+    "log_norm", "log_spectral_norm", "log_sum_of_fro", "log_sum_of_fro_over_margin",
+    "log_sum_of_spec", "log_sum_of_spec_over_margin",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(OF_MEANS))
+@pytest.mark.parametrize("depth", [2, 86, 87, 100, 400, 10_000])
+def test_a_mean_over_layers_of_which_one_is_0(name, depth):
+    """Once, of more than 87 layers, a number of about minus 10000; of 10000 layers, of -87."""
+    function = bounds.BOUNDS[name].fn
+    asked = inspect.signature(function).parameters
+    groups = {
+        "task": types.SimpleNamespace(size=jnp.float32(50)),
+        "margins": types.SimpleNamespace(sorted=jnp.ones(50), size=jnp.int32(50)),
+    }
+
+    def value(last):
+        norms = jnp.append(jnp.full(depth - 1, 3.0), last)
+        groups["kernels"] = types.SimpleNamespace(frobenius=norms, spectral=norms)
+        return function(**{n: g for n, g in groups.items() if n in asked})
+
+    for found in (value(0.0).value, value(0.0).log_complexity):
+        assert found == -math.inf
+    assert math.isfinite(value(3.0).value)
+    assert value(1e-30).value > -100

@@ -70,6 +70,17 @@ def test_the_risk_under_gaussian_noise_is_that_of_sampled_points(rng):
     assert large == pytest.approx(0.5, abs=1e-4)
 
 
+@pytest.mark.parametrize(("dim", "length"), [(1, 1.5), (2, 1.5), (1, 0.0), (3, 0.0)])
+def test_the_risk_at_the_least_dimensions_and_without_noise_weights(rng, dim, length):
+    """One dimension leaves nothing across w2, and ||w2|| = 0 no step: neither is a NaN."""
+    w2 = np.eye(dim)[0] * length
+    x2 = np.sqrt(0.4) * rng.standard_normal((400000, dim))
+    margins, norms = 1.5 + x2 @ w2, np.sqrt(0.3 + np.sum(x2**2, axis=1))
+    for sigma in (0.05, 0.8, 5.0):
+        found = gibbs.gaussian_risk(1.5, length, 0.3, 0.4, dim, sigma)
+        assert abs(found - gibbs.error(margins, norms, sigma)) < 2.5e-3
+
+
 def test_the_table_of_the_linear_example():
     """m = 64, D = 200 m: margins 36 on S and -28 on S', risks as once simulated."""
     m, dim, norm = 64, 200 * 64, math.sqrt(32 + 4 / 64)

@@ -73,6 +73,20 @@ def test_the_tables_say_what_was_certified(folder):
     assert summary["published"] is None
 
 
+def test_a_run_that_diverged_has_no_number(tmp_path):
+    out = tmp_path / "a"
+    chosen = config("perez_ortiz", posterior_learning_rate=1e30, seeds=1, epochs=1)
+    run(chosen, out)
+    (row,) = read(out, "results")
+    assert (row["outcome"], row["kl"], row["kl_over_m"]) == ("diverged", "", "")
+    why = "not available: the run diverged"
+    assert {r["status"] for r in read(out, "bounds")} == {why}
+    for name in ("results.csv", "bounds.csv", "summary.json", "report.md"):
+        text = (out / name).read_text().lower()
+        assert "nan" not in text and "not a number" not in text, name
+    assert f"no certificate to quote, {why}.**" in text and f"| {why} |" in text
+
+
 def test_nothing_is_certified_on_what_the_prior_has_seen(folder):
     found = study.make(PROGRAM.resolved(config("perez_ortiz")))
     trained = Trained(RunFolder(folder), found.stages)

@@ -20,6 +20,7 @@ from experiments.lab import (
 )
 from experiments.lab import program as lab
 from experiments.lab.program import settings_of
+from experiments.lab.reading import array_files
 from experiments.lab.refusals import Refusal
 from tests.experiments.tiny import TINY, content, run
 
@@ -180,6 +181,32 @@ def test_evaluate_refuses_what_it_reads_from_a_folder(folder, kind, tmp_path):
     with pytest.raises(Refusal, match=f"{path}: damaged"):
         run(config, tmp_path / "out", evaluate.PROGRAM)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["samples", "weights"])
+def test_what_is_given_by_its_path_is_checked_where_it_lies_in_a_run_folder(
+    folder, kind, tmp_path
+):
+    """`--weights` beside `--data`, `--train_indices`: they need not know the folder."""
+    path = the_file(folder, kind)
+    whole = array_files.read(path)
+    stranger = shutil.copy(
+        path, path.with_stem("mine")
+    )  # of which the log knows nothing
+    flip(path, 1 if kind == "weights" else 0.6)
+    with pytest.raises(checksums.Damaged, match=f"{path}: damaged"):
+        array_files.read(path)
+    for other in (stranger, shutil.copy(stranger, tmp_path / path.name)):
+        assert array_files.read(other).keys() == whole.keys()
+
+
+def test_a_text_file_of_a_run_folder_is_checked(folder):
+    path = folder / "indices.txt"
+    path.write_text("1 2 3")
+    assert array_files.read_numbers(path).tolist() == [1, 2, 3]
+    checksums.append(folder / checksums.LOG, f"{'0' * 64}  indices.txt\n")
+    with pytest.raises(checksums.Damaged):
+        array_files.read_numbers(path)
 
 
 def test_a_damaged_log_is_never_believed(folder, finished, monkeypatch):

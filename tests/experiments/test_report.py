@@ -8,16 +8,25 @@ from experiments.lab import report
 
 NAMES = [
     "a|b", "a\\|b", "\\", "|", "a\nb", "a\r\nb\x0bc", "a\u2028b", "[a](b)", "<b>x</b>", "*x*",
+    "**x", "_x_", "a_b", "__x__y", "`x`", "~~x~~", "&lt;", "$x$", "[a][b]",
     "[bold]x", "[/nothing]", ":smile:", "ä中", "",
     "a\udc80",
 ]  # fmt: skip
 
 
+def unmarked(text):
+    """A text of Markdown as it is shown, if all that would be markup in it has a backslash."""
+    pieces = re.findall(r"\\[!-/:-@\[-`{-~]|.", text)
+    bare = "".join("." if len(piece) == 2 else piece for piece in pieces)
+    # A `_` opens or closes emphasis at the edge of a word only.
+    assert not re.search(r"[`*<~$]|\][(\[]|\b_|_\b|&#?\w+;", bare), text
+    return "".join(piece[-1] for piece in pieces)
+
+
 def cells_of(line):
     """The cells of a row of GitHub's Markdown: a bar with a backslash before it is text."""
     return [
-        re.sub(r"\\([\\|<\]])", r"\1", cell.strip())
-        for cell in re.findall(r"((?:\\.|[^|\\])*)\|", line)[1:]
+        unmarked(cell.strip()) for cell in re.findall(r"((?:\\.|[^|\\])*)\|", line)[1:]
     ]
 
 
@@ -45,3 +54,44 @@ def test_a_name_is_one_cell(tmp_path, name):
 def test_the_terminal_shows_a_name_as_it_is(capsys, name):
     report.show([report.Table(("network", "value"), [(f"net {name} end", "1")])])
     assert f"net {name} end" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", [*NAMES, "neyshabur_2018", "a\n\n# b"])
+def test_a_name_in_prose_is_no_markup(tmp_path, name):
+    said = f"The best is {name}."
+    blocks = [
+        report.Heading(said), report.Answer([said]), report.Text(said),
+        report.Table(("a",), [("b",)], title=said), report.Figure(tmp_path / "f.png", said),
+    ]  # fmt: skip
+    heading, answer, text, title, _, image, caption = report.markdown(
+        blocks, tmp_path
+    ).split("\n\n")
+    found = [
+        heading.removeprefix("## "), answer[2:-2], text, title,
+        image.removeprefix("![").removesuffix("](f.png)"), caption.strip("\n")[1:-1],
+    ]  # fmt: skip
+    assert {unmarked(one) for one in found} == {" ".join(said.splitlines())}
+
+
+def test_names_of_ours_are_written_as_they_are():
+    text = "neyshabur_2018 at m = 128: [0.1, 0.2], R_S(gamma) <= 1 of net_a"
+    assert report.markdown([report.Text(text)]) == text.replace("<", "\\<") + "\n"
+
+
+def test_later_starts_with_other_versions_are_shown():
+    """Numbers of a resumed folder may come from several of them."""
+    first = {
+        "commit": "a" * 40, "device": "1 x cpu (cpu)", "machine": "x86_64, 2 cores",
+        "python": "3.11", "packages": {"jax": "0.10"},
+    }  # fmt: skip
+    second = first | {"packages": {"jax": "0.11"}}
+    third = second | {"commit": "b" * 40, "device": "1 x H100 (gpu)"}
+
+    def rows(made):
+        return [r for r in report.provenance({}, made)[-1].rows if r[0] == "later with"]
+
+    assert rows(first) == []
+    assert [text for _, text in rows(first | {"later": [second, third]})] == [
+        "jax 0.11 (before: 0.10)",
+        f"device H100 (gpu) (before: cpu (cpu)), commit {'b' * 10} (before: {'a' * 10})",
+    ]

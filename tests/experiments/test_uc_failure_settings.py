@@ -11,8 +11,8 @@ from experiments.lab.program import settings_of
 from experiments.lab.refusals import Refusal
 from experiments.lab.settings import check
 from experiments.lab.vary import variants
-from experiments.problems import PROBLEMS, Examples
-from experiments.uc_failure import PROGRAM, same_distribution
+from experiments.problems import PROBLEMS
+from experiments.uc_failure import PROGRAM, same_distribution, study
 from tests.experiments.tiny import ROOT
 from tests.experiments.tiny_failure import run, tiny
 
@@ -120,21 +120,52 @@ def test_a_bad_command_is_one_line(tmp_path, flags, names, remedy):
     assert done.stdout == "" and not list(tmp_path.iterdir())
 
 
-def test_an_s_prime_that_mixes_examples_is_one_line():
+def mixed(inputs, labels):
+    return inputs[::-1], labels[::-1]
+
+
+NO_SPRIME = [
+    (mixed, "each example by itself"),
+    (lambda inputs, labels: (inputs * np.float32(np.nan), labels), "not a finite one"),
+    (lambda inputs, labels: (inputs[:, 1:], labels), r"float\[8, 29\], those of S float\[8, 30\]"),
+    (lambda inputs, labels: (inputs[1:], labels[1:]), r"float\[7, 30\], those of S"),
+    (lambda inputs, labels: (inputs, labels[:, None]), r"its labels are int\[8, 1\]"),
+    (lambda inputs, labels: (inputs, labels + 0.5), "its labels are float"),
+    (lambda inputs, labels: ((inputs, inputs), labels), "its inputs are"),
+    (lambda inputs, labels: (inputs, 2 * labels - 1), "-1 to 1; they must be 0 to 1"),
+    (lambda inputs, labels: (inputs, labels + np.int32(1)), "1 to 2; they must be 0 to 1"),
+    (lambda inputs, labels: inputs, r"returns a ndarray; return \(inputs, labels\)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("sprime", "cause"), NO_SPRIME)
+def test_what_is_no_s_prime_is_refused_before_anything_is_trained(
+    monkeypatch, sprime, cause
+):
     """A plugin's, say: it was a traceback after all had been trained."""
-
-    class Mixed:
-        features = 3
-
-        def draw(self, seed, size):
-            x = np.random.default_rng(seed).standard_normal((size, 3))
-            return Examples(x.astype(np.float32), (x[:, 0] > 0).astype(np.int32))
-
-        def sprime(self, inputs, labels):
-            return inputs[::-1], labels[::-1]
-
-    with pytest.raises(
-        Refusal, match=r"Mixed\.sprime: .*each example by itself"
-    ) as caught:
-        same_distribution.compared(Mixed(), None, 20, np.random.default_rng(0))
+    hypersphere = PROBLEMS["hypersphere"]
+    monkeypatch.setattr(hypersphere, "sprime", lambda _, *examples: sprime(*examples))
+    config = tiny("hypersphere", sizes=(8, 16), batch_size=4)
+    with pytest.raises(Refusal, match=rf"Hypersphere\.sprime: .*{cause}") as caught:
+        study.make(config)
     assert "\n" not in str(caught.value)
+
+
+def test_a_map_that_mixes_larger_sets_only_is_refused_where_it_does(monkeypatch):
+    def sprime(_, inputs, labels):
+        return mixed(inputs, labels) if len(labels) > 8 else (inputs, labels)
+
+    monkeypatch.setattr(PROBLEMS["hypersphere"], "sprime", sprime)
+    of = study.make(tiny("hypersphere", sizes=(8, 32), batch_size=4))
+    with pytest.raises(Refusal, match="each example by itself"):
+        same_distribution.rows(of)
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_risk_of_the_linear_problem_in_one_dimension():
+    """Its one noise weight may be 0."""
+    problem = PROBLEMS["linear"](PROBLEMS["linear"].Settings(dim=1), 0)
+    signal = np.ones((10, 1), np.float32)
+    for weight, risk in ((0.0, 0.0), (1e9, 0.5)):
+        params = {"part_0": signal, "part_1": np.full((1, 1), weight, np.float32)}
+        assert problem.risk(params, 4) == pytest.approx(risk, abs=1e-6)

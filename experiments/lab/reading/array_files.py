@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.lab import checksums
 from experiments.lab.reading import memory
 from experiments.lab.reading.flaws import Flaw, shown, told
 
@@ -62,11 +63,11 @@ def read(path: str | Path, only: str = "") -> dict[str, np.ndarray]:
 
     Raises:
       Flaw: it cannot be read, or is not what it says.
+      Damaged: it lies in a run folder, and is not as it was written there.
     """
     path = Path(path)
     with told():
-        if path.exists() and not path.is_file():
-            raise Flaw("no regular file")
+        _check_file(path)
         with path.open("rb") as file:
             begins = file.read(9)
         if begins.startswith(b"PK"):
@@ -90,11 +91,11 @@ def read_numbers(path: str | Path) -> np.ndarray:
 
     Raises:
       Flaw: it cannot be read, or holds something else.
+      Damaged: as for `read`.
     """
     path = Path(path)
     with told():
-        if path.exists() and not path.is_file():
-            raise Flaw("no regular file")
+        _check_file(path)
         memory.check("its numbers", 100 * path.stat().st_size)
         text = path.read_bytes().decode("ascii")
         rows = [_COMMENT.sub("", line).split() for line in text.splitlines()]
@@ -106,6 +107,13 @@ def read_numbers(path: str | Path) -> np.ndarray:
         if len(rows) != 1 and len(words) != len(rows):
             raise Flaw("must be whole numbers in one row, or one a line")
         return np.array([int(word) for word in words], np.int64)
+
+
+def _check_file(path):
+    """A pipe or a folder is never opened; one of a run folder's is as it was written."""
+    if path.exists() and not path.is_file():
+        raise Flaw("no regular file")
+    checksums.check(path)
 
 
 # NumPy's formats.

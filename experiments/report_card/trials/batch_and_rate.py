@@ -2,7 +2,7 @@
 
 from experiments.report_card.trials import growth
 
-TRIAL = growth.trial(
+TRIAL = growth.trial_of(
     __name__,
     __doc__,
     "batch size, learning rate",

@@ -19,17 +19,7 @@ import numpy as np
 
 from experiments.lab.statistics import t_interval
 from experiments.report_card.claims import Claims, Networks
-from experiments.report_card.trials.trial import (
-    LEAST_SEEDS,
-    Finding,
-    Trial,
-    figure,
-    not_available,
-    points,
-    share_spread,
-    t_test,
-    undecided,
-)
+from experiments.report_card.trials import trial
 
 SHARE = 0.75
 SAME = ("m", "width", "depth", "optimizer", "batch_size", "momentum", "learning_rate", "loss")  # fmt: skip
@@ -81,7 +71,7 @@ def _pairs(networks):
 
 def _pair(m, one, other, networks):
     seeds = set(one[1]) & set(other[1])
-    if len(seeds) < LEAST_SEEDS:
+    if len(seeds) < trial.LEAST_SEEDS:
         return None
 
     def ends(of_seed):
@@ -105,11 +95,13 @@ def networks_of(networks: Networks) -> np.ndarray:
     return found
 
 
-def judge(claims: Claims, networks: Networks) -> Finding:
+def judge(claims: Claims, networks: Networks) -> trial.Finding:
     """A `Finding`."""
     every = pairs(networks)
     if not every:
-        return undecided("There are no two data sets of one m and recipe to compare.")
+        return trial.undecided(
+            "There are no two data sets of one m and recipe to compare."
+        )
     right: dict[int, list[float]] = {}
     wrong: dict[tuple[str, str], int] = {}
     for pair in every:
@@ -123,13 +115,13 @@ def judge(claims: Claims, networks: Networks) -> Finding:
             if agrees < 1:
                 names = pair.easier[0], pair.harder[0]
                 wrong[names] = wrong.get(names, 0) + 1
-    if len(right) < LEAST_SEEDS:
-        return not_available(claims)
+    if len(right) < trial.LEAST_SEEDS:
+        return trial.not_available(claims)
     shares = np.array([np.mean(own) for own in right.values()])
     count = sum(map(len, right.values()))
     asked = sum(len(set(p.easier[1]) & set(p.harder[1])) for p in every)
     whole = count == asked  # what is left out may be what is hard
-    spread = share_spread(float(shares.mean()), count / len(shares))
+    spread = trial.share_spread(float(shares.mean()), count / len(shares))
     score = float(shares.mean())
     low, high = t_interval(shares)
     sentence = f"{score:.0%} of {count} comparisons of two data sets are in the order of their errors"
@@ -138,10 +130,10 @@ def judge(claims: Claims, networks: Networks) -> Finding:
         sentence += (
             f"; most often not {worst[1]} above {worst[0]} ({wrong[worst]} times)"
         )
-    return Finding(
+    return trial.Finding(
         score, sentence + ".",
         None if low is None else max(0.0, low), None if high is None else min(1.0, high),
-        t_test(shares - SHARE, spread) if whole else 1.0, t_test(SHARE - shares, spread),
+        trial.t_test(shares - SHARE, spread) if whole else 1.0, trial.t_test(SHARE - shares, spread),
         numbers={f"{b} above {a}": f"not in {n} cases" for (a, b), n in wrong.items()},
         figure=_figure(claims, networks, every),
     )  # fmt: skip
@@ -159,8 +151,8 @@ def _figure(claims, networks, every):
             if any(claims.known[r] for r in at[m]) else np.nan
             for m in x
         ]  # fmt: skip
-        series.append(points(name, x, y))
-    return figure("m", "log10", series, log_x=True)
+        series.append(trial.points(name, x, y))
+    return trial.figure("m", "log10", series, log_x=True)
 
 
-TRIAL = Trial.of_module(__name__, __doc__, "data complexity", networks_of, judge)
+TRIAL = trial.Trial.of_module(__name__, __doc__, "data complexity", networks_of, judge)

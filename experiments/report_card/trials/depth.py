@@ -2,4 +2,4 @@
 
 from experiments.report_card.trials import growth
 
-TRIAL = growth.trial(__name__, __doc__, "depth", growth.Axis("depth", "depth"))
+TRIAL = growth.trial_of(__name__, __doc__, "depth", growth.Axis("depth", "depth"))

@@ -26,18 +26,8 @@ from experiments.lab.report import number
 from experiments.lab.statistics import slope, t_interval
 from experiments.report_card import suite
 from experiments.report_card.claims import Claims, Networks
+from experiments.report_card.trials import trial
 from experiments.report_card.trials.growth import log_error
-from experiments.report_card.trials.trial import (
-    LEAST_SEEDS,
-    ONLY_AN_ORDER,
-    Finding,
-    Trial,
-    figure,
-    not_available,
-    points,
-    t_test,
-    undecided,
-)
 
 # A recipe of training is told apart by these.
 TURNS = 0.01  # p-value at which a turn is worth a sentence
@@ -112,7 +102,7 @@ def _pair(base, of_base, recipe, of_other):
 
     base_rows, other_rows = whole(of_base), whole(of_other)
     seeds = set(base_rows) & set(other_rows)
-    if len(seeds) < LEAST_SEEDS:
+    if len(seeds) < trial.LEAST_SEEDS:
         return None
     changes = [
         f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
@@ -178,7 +168,7 @@ class Moved:
         """p-value of the hypothesis that the slope's sign does not turn."""
         ways = (1.0, -1.0)
         return min(1.0, 2 * min(
-            max(t_test(way * self.base), t_test(-way * self.other)) for way in ways
+            max(trial.t_test(way * self.base), trial.t_test(-way * self.other)) for way in ways
         ))  # fmt: skip
 
     def tests(self) -> tuple[float, float]:
@@ -187,8 +177,8 @@ class Moved:
         which = self.base if abs(own) >= abs(error) else self.error
         reach = math.copysign(1.0, float(np.mean(which))) * which * self.length
         steeper = (self.other - self.base) * self.length
-        within = [t_test(reach - way * d) for d in (self.shift, steeper) for way in (1, -1)]  # fmt: skip
-        beyond = [t_test(way * d - reach) for d in (self.shift, steeper) for way in (1, -1)]  # fmt: skip
+        within = [trial.t_test(reach - way * d) for d in (self.shift, steeper) for way in (1, -1)]  # fmt: skip
+        beyond = [trial.t_test(way * d - reach) for d in (self.shift, steeper) for way in (1, -1)]  # fmt: skip
         return max(within), min(1.0, 5 * min(*beyond, self.turning))
 
 
@@ -207,7 +197,7 @@ def _moved(claims, networks, pair):
         shift.append(float(np.mean(both[1] - both[0])))
         for curve, values in zip(curves, both, strict=True):
             curve.append(values)
-    if len(base) < LEAST_SEEDS:
+    if len(base) < trial.LEAST_SEEDS:
         return None
     return Moved(
         pair, np.array(base), np.array(other), np.array(shift), np.array(error), x[-1] - x[0],
@@ -224,19 +214,19 @@ def networks_of(networks: Networks) -> np.ndarray:
     return found
 
 
-def judge(claims: Claims, networks: Networks) -> Finding:
+def judge(claims: Claims, networks: Networks) -> trial.Finding:
     """A `Finding`."""
     if claims.ordinal:
-        return ONLY_AN_ORDER
+        return trial.ONLY_AN_ORDER
     every = pairs(networks)
     if not every:
-        return undecided(
+        return trial.undecided(
             "There are no two recipes of training whose errors agree, with as many sizes."
         )
     moved = (_moved(claims, networks, pair) for pair in every)
     found = [m for m in moved if m is not None]
     if not found:
-        return not_available(claims)
+        return trial.not_available(claims)
     worst = max(found, key=lambda m: m.share)
     tests = [m.tests() for m in found]
     score = max(0.0, 1 - worst.share)
@@ -255,18 +245,18 @@ def judge(claims: Claims, networks: Networks) -> Finding:
     if reach > 0 and low is not None and high is not None:
         ends = max(0.0, 1 - high / reach), min(1.0, max(0.0, 1 - low / reach))
     tens = math.log(10)
-    return Finding(
+    return trial.Finding(
         score, sentence, *ends,
         passing, min(1.0, len(found) * min(p for _, p in tests)),
         numbers={
             m.pair.name: f"slope {np.mean(m.base):+.2f} to {np.mean(m.other):+.2f}, moved by "
             f"{number(m.share)} of the range" for m in found
         },
-        figure=figure("m", "log10", [
-            points("base", worst.pair.sizes, worst.curves[0] / tens),
-            points(worst.pair.name, worst.pair.sizes, worst.curves[1] / tens),
+        figure=trial.figure("m", "log10", [
+            trial.points("base", worst.pair.sizes, worst.curves[0] / tens),
+            trial.points(worst.pair.name, worst.pair.sizes, worst.curves[1] / tens),
         ], log_x=True),
     )  # fmt: skip
 
 
-TRIAL = Trial.of_module(__name__, __doc__, "fragility", networks_of, judge)
+TRIAL = trial.Trial.of_module(__name__, __doc__, "fragility", networks_of, judge)

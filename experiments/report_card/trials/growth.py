@@ -26,17 +26,7 @@ from experiments.lab.report import number
 from experiments.lab.statistics import slope, t_interval
 from experiments.report_card import suite
 from experiments.report_card.claims import Claims, Networks
-from experiments.report_card.trials.trial import (
-    LEAST_SEEDS,
-    ONLY_AN_ORDER,
-    Finding,
-    Trial,
-    figure,
-    not_available,
-    points,
-    t_test,
-    undecided,
-)
+from experiments.report_card.trials import trial
 
 FORMULA = (__doc__ or "").partition("\n\n")[2].strip()
 LEAST_VALUES = 2  # of an axis
@@ -100,7 +90,7 @@ def _lines(networks, axis):
     return found
 
 
-def trial(module: str, question: str | None, title: str, *axes: Axis) -> Trial:
+def trial_of(module: str, question: str | None, title: str, *axes: Axis) -> trial.Trial:
     """The trial of how bounds move along some axes; arguments as of `Trial.of_module`."""
 
     def on_lines(networks: Networks) -> np.ndarray:
@@ -110,11 +100,11 @@ def trial(module: str, question: str | None, title: str, *axes: Axis) -> Trial:
                 found[line.rows] = True
         return found
 
-    def judged(claims: Claims, networks: Networks) -> Finding:
+    def judged(claims: Claims, networks: Networks) -> trial.Finding:
         return judge(claims, networks, axes, title)
 
     about = f"{question}\n\n{FORMULA}"
-    return Trial.of_module(module, about, title, on_lines, judged)
+    return trial.Trial.of_module(module, about, title, on_lines, judged)
 
 
 def _named(source, recipe):
@@ -197,13 +187,15 @@ class Along:
         sign = math.copysign(1.0, float(np.mean(self.error)))
         slow = sign * (self.bound - SHARE * self.error)
         fast = sign * (self.error / SHARE - self.bound)
-        passing = max(t_test(slow), t_test(fast))
-        return passing, min(1.0, 2 * min(t_test(-slow), t_test(-fast)))
+        passing = max(trial.t_test(slow), trial.t_test(fast))
+        return passing, min(1.0, 2 * min(trial.t_test(-slow), trial.t_test(-fast)))
 
     def _tests_of_rest(self):
         """Where it stands still: does the bound, too?"""
-        within = max(t_test(DRIFT - self.drift), t_test(DRIFT + self.drift))
-        beyond = min(t_test(self.drift - DRIFT), t_test(-self.drift - DRIFT))
+        within = max(trial.t_test(DRIFT - self.drift), trial.t_test(DRIFT + self.drift))
+        beyond = min(
+            trial.t_test(self.drift - DRIFT), trial.t_test(-self.drift - DRIFT)
+        )
         return within, min(1.0, 2 * beyond)
 
 
@@ -230,7 +222,7 @@ def along(claims: Claims, networks: Networks, line: Line, axis: Axis) -> Along |
         order = np.argsort(networks[axis.name][own], kind="stable")
         at_bound.append(claims.quantity[own][order])
         at_risk.append(log_risk[own][order])
-    if len(bound) < LEAST_SEEDS:
+    if len(bound) < trial.LEAST_SEEDS:
         return None
     placed = axis.place(values.astype(float))
     return Along(
@@ -241,7 +233,7 @@ def along(claims: Claims, networks: Networks, line: Line, axis: Axis) -> Along |
 
 def judge(
     claims: Claims, networks: Networks, axes: Sequence[Axis], looked_at: str
-) -> Finding:
+) -> trial.Finding:
     """A bound along every line of some axes.
 
     Args:
@@ -251,18 +243,18 @@ def judge(
       looked_at: what the lines are along, in words.
     """
     if claims.ordinal:
-        return ONLY_AN_ORDER
+        return trial.ONLY_AN_ORDER
     every = [(axis, line) for axis in axes for line in lines(networks, axis.name)]
     if not every:
-        return undecided(f"No networks differ in {looked_at} alone.")
+        return trial.undecided(f"No networks differ in {looked_at} alone.")
     found = [(axis, along(claims, networks, line, axis)) for axis, line in every]
     known = [(axis, one) for axis, one in found if one is not None]
     if not known:
         rows = np.concatenate([line.rows for _, line in every])
         if not claims.known[rows].any():
-            return not_available(claims)
-        return undecided(
-            f"Fewer than {LEAST_SEEDS} seeds with a finite value at every {looked_at}."
+            return trial.not_available(claims)
+        return trial.undecided(
+            f"Fewer than {trial.LEAST_SEEDS} seeds with a finite value at every {looked_at}."
         )
     passing = max(one.tests()[0] for _, one in known)
     lost = [
@@ -273,7 +265,7 @@ def judge(
     failing = min(1.0, len(known) * min(one.tests()[1] for _, one in known))
     axis, worst = min(known, key=lambda pair: pair[1].score)
     low, high = worst.interval
-    return Finding(
+    return trial.Finding(
         worst.score, _sentence(axis, worst, len(known)) + _without(lost), low, high, passing, failing,
         numbers={_label(axis, one, len(axes)): _text(one) for axis, one in known},
         figure=_figure(claims, axis, worst),
@@ -316,9 +308,9 @@ def _text(one):
 
 def _figure(claims, axis, one):
     tens = math.log(10)
-    return figure(
+    return trial.figure(
         axis.title, "log10", [
-            points(claims.name, one.x, one.log_bound / tens),
-            points("error", one.x, one.log_risk / tens),
+            trial.points(claims.name, one.x, one.log_bound / tens),
+            trial.points("error", one.x, one.log_risk / tens),
         ], log_x=axis.is_log,
     )  # fmt: skip

@@ -17,17 +17,7 @@ import numpy as np
 
 from experiments.lab.report import number
 from experiments.report_card.claims import Claims, Networks
-from experiments.report_card.trials.trial import (
-    FAILS,
-    ONLY_AN_ORDER,
-    PASSES,
-    Finding,
-    Trial,
-    figure,
-    not_available,
-    points,
-    undecided,
-)
+from experiments.report_card.trials import trial
 
 WITHIN = 0.01
 SHARE = 0.95
@@ -56,13 +46,13 @@ def networks_of(networks: Networks) -> np.ndarray:
     return found
 
 
-def judge(claims: Claims, networks: Networks) -> Finding:
+def judge(claims: Claims, networks: Networks) -> trial.Finding:
     """A `Finding` without p-values."""
     if claims.ordinal:
-        return ONLY_AN_ORDER
+        return trial.ONLY_AN_ORDER
     every = twins(networks)
     if not every:
-        return undecided("There are no twins among these networks.")
+        return trial.undecided("There are no twins among these networks.")
     moves: dict[str, list[float]] = {}
     within = []
     for kind, row, original in every:
@@ -78,7 +68,7 @@ def judge(claims: Claims, networks: Networks) -> Finding:
             allowed += 3 * float(np.hypot(*errors)) / abs(claims.value[original])
         within.append(abs(move) <= allowed)
     if not within:
-        return not_available(claims)
+        return trial.not_available(claims)
     moved = {
         kind: min(FARTHEST, float(np.mean(np.abs(own)))) for kind, own in moves.items()
     }
@@ -95,14 +85,14 @@ def judge(claims: Claims, networks: Networks) -> Finding:
             f"(between {number(low)} and {number(high)}), and the function is the same."
         )
     kinds = list(moves)
-    return Finding(
-        math.exp(-moved[worst]), sentence, verdict=PASSES if share >= SHARE else FAILS,
+    return trial.Finding(
+        math.exp(-moved[worst]), sentence, verdict=trial.PASSES if share >= SHARE else trial.FAILS,
         numbers={
             kind.replace("_", " "): f"by a factor of {number(math.exp(moved[kind]))}"
             for kind in kinds
         },
-        figure=figure("twins", "factor, log10", [
-            points(
+        figure=trial.figure("twins", "factor, log10", [
+            trial.points(
                 kind.replace("_", " "), range(len(moves[kind])),
                 np.array(moves[kind]) / math.log(10), kind="points",
             ) for kind in kinds
@@ -110,4 +100,4 @@ def judge(claims: Claims, networks: Networks) -> Finding:
     )  # fmt: skip
 
 
-TRIAL = Trial.of_module(__name__, __doc__, "invariance", networks_of, judge)
+TRIAL = trial.Trial.of_module(__name__, __doc__, "invariance", networks_of, judge)

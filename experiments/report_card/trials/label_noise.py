@@ -4,7 +4,7 @@ import numpy as np
 
 from experiments.report_card.trials import growth
 
-TRIAL = growth.trial(
+TRIAL = growth.trial_of(
     __name__,
     __doc__,
     "label noise",

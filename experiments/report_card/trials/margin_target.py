@@ -2,6 +2,6 @@
 
 from experiments.report_card.trials import growth
 
-TRIAL = growth.trial(
+TRIAL = growth.trial_of(
     __name__, __doc__, "margin target", growth.Axis("margin", "margin")
 )

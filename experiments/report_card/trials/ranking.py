@@ -23,16 +23,7 @@ from experiments.lab.report import number
 from experiments.lab.statistics import t_interval
 from experiments.report_card import criteria
 from experiments.report_card.claims import Claims, Networks
-from experiments.report_card.trials.trial import (
-    LEAST_SEEDS,
-    Finding,
-    Trial,
-    figure,
-    not_available,
-    points,
-    t_test,
-    undecided,
-)
+from experiments.report_card.trials import trial
 
 HALF = 0.5
 
@@ -53,14 +44,14 @@ def axes(networks: Networks, rows: np.ndarray) -> dict[str, np.ndarray]:
     return {name: own for name, own in found.items() if len(np.unique(own)) > 1}
 
 
-def judge(claims: Claims, networks: Networks) -> Finding:
+def judge(claims: Claims, networks: Networks) -> trial.Finding:
     """A `Finding`."""
     block = np.flatnonzero(networks_of(networks))
     if not len(block):
-        return undecided("There is no factorial block among these networks.")
+        return trial.undecided("There is no factorial block among these networks.")
     rows = block[claims.known[block]]
-    if len(np.unique(networks["seed"][rows])) < LEAST_SEEDS or len(rows) < len(block) / 2:  # fmt: skip
-        return not_available(claims)
+    if len(np.unique(networks["seed"][rows])) < trial.LEAST_SEEDS or len(rows) < len(block) / 2:  # fmt: skip
+        return trial.not_available(claims)
     settings = axes(networks, rows)
     # They fit their training set: the error is the gap.
     measure, gap, seeds = claims.quantity[rows], claims.risk[rows], networks["seed"][rows]  # fmt: skip
@@ -68,7 +59,7 @@ def judge(claims: Claims, networks: Networks) -> Finding:
     tau = criteria.kendall_tau(measure, gap)
     psi, whole = criteria.granulated_tau(measure, gap, settings, seeds)
     if math.isnan(whole):
-        return not_available(claims)
+        return trial.not_available(claims)
     of_seeds = []
     for seed in np.unique(seeds):
         own = seeds == seed
@@ -81,8 +72,8 @@ def judge(claims: Claims, networks: Networks) -> Finding:
     is_whole = len(rows) >= 0.9 * len(block)
     is_robust = robust["kept"] and robust["worst"] < HALF and is_whole
     low, high = t_interval(of_seeds)
-    passing = t_test(of_seeds - HALF * reach) if is_robust else 1.0
-    failing = t_test(HALF * reach - of_seeds)
+    passing = trial.t_test(of_seeds - HALF * reach) if is_robust else 1.0
+    failing = trial.t_test(HALF * reach - of_seeds)
     worst = (
         f"the worst environment ({robust['worst_environments'][0]}) has sign error "
         f"{robust['worst']:.2f}"
@@ -92,7 +83,7 @@ def judge(claims: Claims, networks: Networks) -> Finding:
         f"Kendall's tau is {tau:+.2f} over {len(rows)} networks, the granulated tau {whole:+.2f}, "
         f"conditional mutual information {information:.2f}; {worst}."
     )
-    return Finding(
+    return trial.Finding(
         (1 + whole) / 2, sentence,
         None if low is None else max(0.0, (1 + low) / 2),
         None if high is None else min(1.0, (1 + high) / 2),
@@ -105,8 +96,8 @@ def judge(claims: Claims, networks: Networks) -> Finding:
             "of an oracle that sees another test set": f"{oracle:.3f}",
             "sign error, mean and worst": f"{number(robust['mean'])}, {number(robust['worst'])}",
         },
-        figure=figure("log10 of the measure", "error", [
-            points(f"m={m}", measure[networks["m"][rows] == m] / math.log(10),
+        figure=trial.figure("log10 of the measure", "error", [
+            trial.points(f"m={m}", measure[networks["m"][rows] == m] / math.log(10),
                    gap[networks["m"][rows] == m], kind="points")
             for m in np.unique(networks["m"][rows])
         ]),
@@ -132,4 +123,4 @@ def _oracle(networks):
     return information, float(np.mean(psi))
 
 
-TRIAL = Trial.of_module(__name__, __doc__, "ranking", networks_of, judge)
+TRIAL = trial.Trial.of_module(__name__, __doc__, "ranking", networks_of, judge)

@@ -18,18 +18,7 @@ from experiments.lab.report import number
 from experiments.lab.statistics import t_interval
 from experiments.report_card import suite
 from experiments.report_card.claims import Claims, Networks
-from experiments.report_card.trials.trial import (
-    LEAST_SEEDS,
-    Finding,
-    Trial,
-    figure,
-    no_claim,
-    not_available,
-    points,
-    share_spread,
-    t_test,
-    undecided,
-)
+from experiments.report_card.trials import trial
 
 LEAST_ROOM = 0.05  # between the error and that of guessing
 
@@ -63,14 +52,16 @@ def _holdout(wrong, size, delta):
     return special.betaincinv(wrong + 1, np.maximum(size - wrong, 1), 1 - delta)
 
 
-def judge(claims: Claims, networks: Networks) -> Finding:
+def judge(claims: Claims, networks: Networks) -> trial.Finding:
     """A `Finding`."""
     if not claims.is_certificate:
-        return no_claim(f"It is {claims.status}: its size is not that of an error.")
+        return trial.no_claim(
+            f"It is {claims.status}: its size is not that of an error."
+        )
     known = claims.known & ~np.isnan(claims.value)
     rows = networks.once("tightness", _balanced)
     if not known[rows].any():
-        return not_available(claims)
+        return trial.not_available(claims)
     guessing = 1 - 1 / networks["classes"][rows]
     value = np.where(known[rows], claims.value[rows], np.inf)
     risk = np.where(known[rows], claims.risk[rows], networks["noisy_test_error"][rows])
@@ -79,10 +70,12 @@ def judge(claims: Claims, networks: Networks) -> Finding:
     says = value < guessing
     seeds = networks.repetition[rows]
     of_seeds = [seeds == seed for seed in np.unique(seeds)]
-    if len(of_seeds) < LEAST_SEEDS:
-        return undecided(f"There are {len(of_seeds)} seeds; {LEAST_SEEDS} are needed.")
+    if len(of_seeds) < trial.LEAST_SEEDS:
+        return trial.undecided(
+            f"There are {len(of_seeds)} seeds; {trial.LEAST_SEEDS} are needed."
+        )
     shares = np.array([says[own].mean() for own in of_seeds])
-    spread = share_spread(float(says.mean()), len(rows) / len(of_seeds))
+    spread = trial.share_spread(float(says.mean()), len(rows) / len(of_seeds))
     low, high = t_interval([float(used[own].mean()) for own in of_seeds])
     size = networks["test_size"][rows]
     free = _holdout(networks["noisy_test_wrong"][rows], size, claims.delta)
@@ -94,22 +87,22 @@ def judge(claims: Claims, networks: Networks) -> Finding:
         f"give {number(float(np.median(free)))}."
     )
     order = np.argsort(value, kind="stable")
-    return Finding(
+    return trial.Finding(
         score, sentence,
         None if low is None else max(0.0, low), None if high is None else min(1.0, high),
-        t_test(shares - 0.5, spread), t_test(0.5 - shares, spread),
+        trial.t_test(shares - 0.5, spread), trial.t_test(0.5 - shares, spread),
         numbers={
             "least": number(float(value.min())), "median": number(float(np.median(value))),
             "median error": number(float(np.median(risk))),
             "hold-out bound, median": number(float(np.median(free))),
             "non-vacuous": f"{says.sum()} of {len(rows)}",
         },
-        figure=figure("networks, by the bound", "error", [
-            points("bound", range(len(rows)), np.minimum(value[order], 2.0), kind="points"),
-            points("error", range(len(rows)), risk[order], kind="points"),
-            points("hold-out bound", range(len(rows)), free[order], kind="points"),
+        figure=trial.figure("networks, by the bound", "error", [
+            trial.points("bound", range(len(rows)), np.minimum(value[order], 2.0), kind="points"),
+            trial.points("error", range(len(rows)), risk[order], kind="points"),
+            trial.points("hold-out bound", range(len(rows)), free[order], kind="points"),
         ]),
     )  # fmt: skip
 
 
-TRIAL = Trial.of_module(__name__, __doc__, "tightness", networks_of, judge)
+TRIAL = trial.Trial.of_module(__name__, __doc__, "tightness", networks_of, judge)

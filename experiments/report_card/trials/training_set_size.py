@@ -2,4 +2,4 @@
 
 from experiments.report_card.trials import growth
 
-TRIAL = growth.trial(__name__, __doc__, "training-set size", growth.Axis("m", "m"))
+TRIAL = growth.trial_of(__name__, __doc__, "training-set size", growth.Axis("m", "m"))

@@ -20,14 +20,7 @@ from bounds.numerics import intervals
 from experiments.lab import bound_rows
 from experiments.lab.report import number
 from experiments.report_card.claims import Claims, Networks
-from experiments.report_card.trials.trial import (
-    Finding,
-    Trial,
-    figure,
-    no_claim,
-    not_available,
-    points,
-)
+from experiments.report_card.trials import trial
 
 PROVEN_AT = 1e-4
 
@@ -52,19 +45,19 @@ def violations(claims: Claims, networks: Networks, rows: np.ndarray) -> np.ndarr
     return np.array(found, int)
 
 
-def judge(claims: Claims, networks: Networks) -> Finding:
+def judge(claims: Claims, networks: Networks) -> trial.Finding:
     """A `Finding`; p-values are those of the binomial tests."""
     if not claims.is_certificate:
-        return no_claim(
+        return trial.no_claim(
             f"It is {claims.status}: it does not claim to be above the error."
         )
     if claims.uses_holdout:
-        return no_claim(
+        return trial.no_claim(
             "It is made from the held-out examples by which the error is told."
         )
     rows = np.flatnonzero(networks.usable & claims.known & ~np.isnan(claims.value))
     if not len(rows):
-        return not_available(claims)
+        return trial.not_available(claims)
     broken = violations(claims, networks, rows)
     runs, count = len(rows), len(broken)
     seen = int((claims.risk[rows] > claims.value[rows]).sum())
@@ -75,7 +68,7 @@ def judge(claims: Claims, networks: Networks) -> Finding:
         f"{claims.delta * runs:.3g}. It is below 1 for {small} of them."
     )
     order = rows[np.argsort(claims.value[rows], kind="stable")]
-    return Finding(
+    return trial.Finding(
         1 - count / runs, sentence, 1 - high, 1 - low,
         passing=intervals.at_most(seen, runs, claims.delta),
         failing=min(1.0, intervals.at_least(count, runs, claims.delta) + PROVEN_AT),
@@ -84,13 +77,13 @@ def judge(claims: Claims, networks: Networks) -> Finding:
             "observed errors above it": str(seen), "below 1": str(small),
             "at most this share is violated (95%)": number(high),
         },
-        figure=figure("networks, by the bound", "error", [
-            points("bound", range(runs), claims.value[order], kind="points"),
-            points("error", range(runs), claims.risk[order], kind="points"),
+        figure=trial.figure("networks, by the bound", "error", [
+            trial.points("bound", range(runs), claims.value[order], kind="points"),
+            trial.points("error", range(runs), claims.risk[order], kind="points"),
         ]),
     )  # fmt: skip
 
 
-TRIAL = Trial.of_module(
+TRIAL = trial.Trial.of_module(
     __name__, __doc__, "validity", lambda networks: networks.usable, judge
 )

@@ -10,6 +10,9 @@ import time
 import numpy as np
 import pytest
 
+import bounds
+from experiments.lab import definitions
+from experiments.lab.measure_network import MeasureNetwork
 from experiments.lab.refusals import Refusal
 from experiments.report_card import networks, table
 
@@ -290,3 +293,16 @@ def test_a_copy_in_another_folder_is_the_table(tmp_path):
         dataclasses.astuple(found)[1]
         == dataclasses.astuple(table.read(tmp_path / "made"))[1]
     )
+
+
+@pytest.mark.parametrize("suite", [p.stem for p in table.SHIPPED.glob("*.npz")])
+def test_the_shipped_tables_were_measured_by_the_code_that_is_here(suite):
+    """Fails when a measure changes, or what it imports: then the tables are to be made again.
+
+    `python -m experiments.report_card.make_table --suite=...` makes one.
+    """
+    stored = table.read(table.path_of(suite)).about["definitions"]
+    groups = [group for group in stored if group]
+    now = {"": definitions.of(MeasureNetwork), **definitions.of_groups(groups)}
+    assert set(bounds.needs(bounds.BOUNDS)) <= set(groups)
+    assert [group for group in stored if stored[group] != now[group]] == []
