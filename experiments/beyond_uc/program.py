@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.beyond_uc import report, study, summary, tables
 from experiments.beyond_uc.settings import Settings
-from experiments.lab.figures import Drawing
-from experiments.lab.measuring import Arrays
-from experiments.lab.program import Program, Results, Rows
+from experiments.lab.program import Program
 from experiments.problems import Problem
 
 
@@ -37,29 +34,9 @@ class BeyondUc(Program):
             return config
         return dataclasses.replace(config, draw_rule="disjoint")
 
-    def study(self, config: Any) -> study.BeyondStudy:
-        """The coupled runs that the tools ask for."""
-        return study.make(config)
-
-    def tables(
-        self, of: study.BeyondStudy, measured: Sequence[Arrays]
-    ) -> dict[str, Rows]:
-        """claims, per_seed, quantities, errors, runs."""
-        return tables.make(of, measured)
-
-    def summary(
-        self, of: study.BeyondStudy, rows: Mapping[str, Rows]
-    ) -> dict[str, Any]:
-        """What the runs support."""
-        return summary.make(of, rows)
-
-    def overview(self, found: Mapping[str, Any]) -> list[Any]:
-        """The answer, and the claims."""
-        return report.overview(found)
-
-    def report(self, results: Results, draw: Drawing) -> list[Any]:
-        """The figure, each tool, what was found of its assumption."""
-        return report.details(results, draw)
+    study = staticmethod(study.make)
+    tables, summary = staticmethod(tables.make), staticmethod(summary.make)
+    overview, report = staticmethod(report.overview), staticmethod(report.details)
 
 
 PROGRAM = BeyondUc()

@@ -19,14 +19,14 @@ class Settings:
     """Of `privacy`."""
 
     mu: tuple[float, ...] = setting(
-        (0.3, 1.0), "privacy: mu of mu-GDP for replacing one example; each a training",
+        (0.1, 0.3, 1.0), "privacy: mu of mu-GDP for replacing one example; each a training",
         (lambda v: v and all(1e-3 <= x <= 100 for x in v), "numbers in [1e-3, 100]")
     )  # fmt: skip
     private_epochs: int = setting(
         30, "privacy: epochs, a step of all examples each", at_least_1, group=TRAINING
     )
     private_learning_rate: float = setting(
-        1.0, "privacy: of clipped noisy SGD with momentum .9", positive, group=TRAINING
+        0.4, "privacy: of clipped noisy SGD with momentum .9", positive, group=TRAINING
     )
     clip: float = setting(
         1.0, "privacy: norm that each example's gradient is clipped to", positive,
