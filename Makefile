@@ -7,14 +7,16 @@ DEMO := runs/demo
 FAILURE := runs/uc_failure
 
 CARD := runs/card
+BEYOND := runs/beyond
 LIBRARY := runs/library
 
-.PHONY: demo card test slow bench device-check library lint clean
+.PHONY: demo card beyond test slow bench device-check library lint clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   both experiments of the paper, in small, and a report card, in three minutes"
 	@echo "make card   the report card: every bound in every trial, from the table that comes with it"
+	@echo "make beyond the tools beyond uniform convergence, side by side on the spheres, in five minutes"
 	@echo "make test   the tests and the linter"
 	@echo "make slow   the tests that take minutes"
 	@echo "make bench  speed, as ratios against PyTorch and numpy (installs PyTorch)"
@@ -50,6 +52,10 @@ demo: $(VENV)/.installed
 card: $(VENV)/.installed
 	$(BIN)/python -m experiments.report_card --out=$(CARD) \
 	  $(if $(wildcard $(CARD)/config.json),--resume)
+
+beyond: $(VENV)/.installed
+	$(BIN)/python -m experiments.beyond_uc --preset=demo --out=$(BEYOND) \
+	  $(if $(wildcard $(BEYOND)/config.json),--resume)
 
 test: $(VENV)/.installed-test lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal

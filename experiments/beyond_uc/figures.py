@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from experiments.beyond_uc.tools.tool import ESTIMATE
 from experiments.lab.figures import Canvas, Drawing
 
 COLUMNS = 4
@@ -22,7 +23,73 @@ def make(summary: Mapping[str, Any], draw: Drawing) -> list[Any]:
         "of (blue). Means over training sets; bands: 95% t-intervals. What is above 1 is drawn "
         "at 1; dotted: vacuous, 1 - 1/C."
     )
-    return [draw("beyond", caption, _paint, summary)]
+    glance = (
+        "Test error, what every two-sided uniform convergence bound must be at least (bars), "
+        "and one claim a tool: its first that is not vacuous at the largest m. Filled marks: "
+        "certified, also under an assumption; hollow: estimates."
+    )
+    return [
+        draw("glance", glance, _paint_glance, summary),
+        draw("beyond", caption, _paint, summary),
+    ]
+
+
+def headlines(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """One claim a tool: the first that is not vacuous at the largest m, else the first."""
+    vacuous, found = 1 - 1 / summary["classes"], []
+    for name in summary["tools"]:
+        own = [c for c in summary["claims"] if c["tool"] == name]
+        values = [c["points"][-1]["value"] for c in own]
+        said = [
+            c for c, v in zip(own, values, strict=True) if v is not None and v < vacuous
+        ]
+        found += (said or own)[:1]
+    return found
+
+
+def _paint_glance(canvas: Canvas, summary: Mapping[str, Any]):
+    points = summary["points"]
+    sizes = [p["m"] for p in points]
+    least = min(p["test_error"]["mean"] for p in points)
+    with canvas(1, 1, 7.4, 4.2) as grid:
+        axes = grid[0, 0]
+        _bars(axes, points)
+        _line(
+            canvas, axes, "test", sizes, [p["test_error"] for p in points], 0.5 * least
+        )
+        if all("sprime_error" in p for p in points):
+            cells = [p["sprime_error"] for p in points]
+            _line(canvas, axes, "sprime", sizes, cells, 0.5 * least)
+        for claim in headlines(summary):
+            known = [p for p in claim["points"] if p["value"] is not None]
+            look = canvas.style(claim["claim"]) | {"ls": "-", "lw": 1.2}
+            look["label"] = f"{claim['claim']}: {claim['status']}"
+            if claim["status"] == ESTIMATE:
+                look |= {"mfc": "white", "ls": "--"}
+            values = [min(1.0, p["value"]) for p in known]
+            axes.plot([p["m"] for p in known], values, **look)
+        _dress(canvas, axes, summary, least)
+        axes.set(title=summary["problem"], ylabel="error, or what is claimed of it")
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
+
+
+def _bars(axes, points):
+    bars = [(p["m"], p["eps_unif_alg_lower_bound"]) for p in points]
+    bars = [pair for pair in bars if pair[1] is not None]
+    if bars:
+        axes.plot(*zip(*bars, strict=True), "_", color="#000000", ms=16, mew=2.5,
+                  label="any two-sided bound, at least", zorder=4)  # fmt: skip
+
+
+def _dress(canvas, axes, summary, least):
+    """Axes, and the line above which nothing is said."""
+    axes.axhline(1 - 1 / summary["classes"], color="#777777", lw=0.8, ls=":")
+    canvas.ticks(axes, [p["m"] for p in summary["points"]])
+    axes.set_xlabel("training-set size m")
+    if 0 < least < 0.1:
+        axes.set(yscale="log", ylim=(0.4 * least, 1.3))
+    else:
+        axes.set_ylim(-0.03, 1.06)
 
 
 def _paint(canvas: Canvas, summary: Mapping[str, Any]):
@@ -38,26 +105,17 @@ def _paint(canvas: Canvas, summary: Mapping[str, Any]):
             axes.remove()
         for place, (title, claims) in enumerate(panels.items()):
             axes = grid.flat[place]
-            bars = [(p["m"], p["eps_unif_alg_lower_bound"]) for p in points]
-            bars = [pair for pair in bars if pair[1] is not None]
-            if bars:
-                axes.plot(*zip(*bars, strict=True), "_", color="#000000", ms=16, mew=2.5,
-                          label="any two-sided bound, at least", zorder=4)  # fmt: skip
+            _bars(axes, points)
             if title == UNIFORM:
                 for name in ("test", "sprime"):
                     cells = [p.get(f"{name}_error") for p in points]
                     if None not in cells:
                         _line(canvas, axes, name, sizes, cells, 0.5 * least)
             _claims(canvas, axes, claims, 0.5 * least)
-            axes.axhline(1 - 1 / summary["classes"], color="#777777", lw=0.8, ls=":")
-            canvas.ticks(axes, sizes)
-            axes.set(title=title, xlabel="training-set size m")
+            _dress(canvas, axes, summary, least)
+            axes.set_title(title)
             if not place % columns:
                 axes.set_ylabel("error, or what is claimed of it")
-            if 0 < least < 0.1:
-                axes.set(yscale="log", ylim=(0.4 * least, 1.3))
-            else:
-                axes.set_ylim(-0.03, 1.06)
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.28), fontsize=7)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from experiments.beyond_uc import report, study, summary, tables
 from experiments.beyond_uc.settings import Settings
+from experiments.beyond_uc.tools import TOOLS
 from experiments.lab.program import Program
 from experiments.problems import Problem
 
@@ -29,10 +30,11 @@ class BeyondUc(Program):
         return problem.is_trained
 
     def resolved(self, config: Any) -> Any:
-        """Training sets of a cell are disjoint, or what is said of fresh examples is false."""
-        if not hasattr(config, "draw_rule"):
-            return config
-        return dataclasses.replace(config, draw_rule="disjoint")
+        """The tools by name; disjoint training sets, or what is said of fresh ones is false."""
+        own = {"draw_rule": "disjoint"} if hasattr(config, "draw_rule") else {}
+        if config.tool == ("all",):
+            own["tool"] = tuple(TOOLS)
+        return dataclasses.replace(config, **own)
 
     study = staticmethod(study.make)
     tables, summary = staticmethod(tables.make), staticmethod(summary.make)
