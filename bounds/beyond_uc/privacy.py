@@ -12,6 +12,11 @@ import numpy as np
 NEIGHBOURS = {"replace": 2.0, "remove": 1.0}  # by how many clips a sum moves
 
 
+def _check(error, mu):
+    if not (0 <= error <= 1 and 0 <= mu < np.inf):
+        raise ValueError(f"error={error} in [0, 1], mu={mu} in [0, inf)")
+
+
 def _special():
     from scipy import special  # slow to import
 
@@ -24,7 +29,9 @@ def gdp_of_noisy_sgd(epochs: int, noise: float, neighbours: str = "replace") -> 
     One epoch releases one sum that depends on the example, moved by 2 C (replaced) or C
     (removed) in noise of deviation sigma C: mu_1 = 2 / sigma. E of them compose exactly to
     sqrt(E) mu_1. The other batches do not see the example but through what was released. No
-    amplification by subsampling is claimed.
+    amplification by subsampling is claimed. 'remove' leaves the example's place in its batch
+    empty and divides by the batch size as before: if the examples behind it moved up, every
+    batch after it would change, and a divisor that counts them would tell.
 
     Args:
       epochs: E.
@@ -34,7 +41,7 @@ def gdp_of_noisy_sgd(epochs: int, noise: float, neighbours: str = "replace") -> 
     Raises:
       ValueError: out of range.
     """
-    if epochs < 1 or not noise > 0 or neighbours not in NEIGHBOURS:
+    if not epochs >= 1 or not noise > 0 or neighbours not in NEIGHBOURS:
         raise ValueError(
             f"epochs={epochs} >= 1, noise={noise} > 0, neighbours={neighbours!r}: one of "
             f"{', '.join(NEIGHBOURS)}"
@@ -60,7 +67,9 @@ def in_expectation(train_error: float, mu: float) -> float:
     z_i" under S and "h_i errs on z_i" are one event under neighbouring sets, the second of
     probability R_D in expectation, as z_i is fresh for h_i. So E R_D <= the mean over i and S
     of Phi(Phi^-1(p) + mu), p the probability of the first given S; this is concave in p,
-    whose mean is E R_S (Jensen). By removal the left side is the risk at m - 1.
+    whose mean is E R_S (Jensen). By removal the left side is the risk at m - 1, of the
+    algorithm that leaves a place empty. The m examples are independent, or at least
+    exchangeable with the fresh one.
 
     Args:
       train_error: E R_S, over training sets and noise.
@@ -69,14 +78,18 @@ def in_expectation(train_error: float, mu: float) -> float:
     Raises:
       ValueError: out of range.
     """
-    if not (0 <= train_error <= 1 and mu >= 0):
-        raise ValueError(f"train_error={train_error} in [0, 1], mu={mu} >= 0")
+    _check(train_error, mu)
     special = _special()
     return float(special.ndtr(special.ndtri(train_error) + mu))
 
 
 def least_train_error(risk: float, mu: float) -> float:
-    """The least E R_S that the bound allows beside a risk: Phi(Phi^-1(risk) - mu)."""
+    """The least E R_S that the bound allows beside a risk: Phi(Phi^-1(risk) - mu).
+
+    Raises:
+      ValueError: out of range.
+    """
+    _check(risk, mu)
     special = _special()
     return float(special.ndtr(special.ndtri(risk) - mu))
 
@@ -85,7 +98,8 @@ def with_confidence(train_errors: Sequence[float], mu: float, failure: float) ->
     """The bound with an upper limit for E R_S, from R independent runs (Hoeffding).
 
     Each run has its own training set and its own noise. The examples of one run are not
-    independent given what it learned; the runs are. E R_S <= mean + sqrt(ln(1/failure) / 2R).
+    independent given what it learned; the runs are, unless their training sets overlap (drawn
+    from one stored pool, the limit is that of E R_S given the pool). E R_S <= mean + sqrt(ln(1/failure) / 2R).
 
     Args:
       train_errors: `[R]`, R_S of each run.
@@ -95,9 +109,12 @@ def with_confidence(train_errors: Sequence[float], mu: float, failure: float) ->
     Raises:
       ValueError: no runs, or out of range.
     """
-    if not len(train_errors) or not 0 < failure < 1:
-        raise ValueError("runs, and a failure probability in (0, 1), are needed")
-    limit = np.mean(train_errors) + np.sqrt(
-        np.log(1 / failure) / (2 * len(train_errors))
-    )
+    errors = np.asarray(train_errors, float)
+    if (
+        not errors.size
+        or not 0 < failure < 1
+        or not np.all(np.abs(errors - 0.5) <= 0.5)
+    ):
+        raise ValueError("errors in [0, 1] and a failure probability in (0, 1), please")
+    limit = np.mean(errors) + np.sqrt(np.log(1 / failure) / (2 * errors.size))
     return in_expectation(float(min(1.0, limit)), mu)

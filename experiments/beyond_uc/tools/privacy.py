@@ -101,6 +101,7 @@ class Privacy(Tool):
 
     def claims(self, problem: Problem, config: Any, size: int) -> Sequence[Claim]:
         """Two a mu."""
+        stored = problem.pool is not None
         found = []
         for mu in config.mu:
             shared = {
@@ -118,9 +119,11 @@ class Privacy(Tool):
                 ),
                 Claim(
                     f"privacy_mu{mu:g}_certified", f"mu{mu:g}_with_confidence",
-                    status=CERTIFIED,
+                    status=UNDER_ASSUMPTION if stored else CERTIFIED,
                     about="The same at an upper limit of the expected training error, by "
-                    "Hoeffding over the runs: it takes many.", **shared,
+                    "Hoeffding over the runs: it takes many.",
+                    assumption="the runs are independent, though their training sets are "
+                    "drawn from the same stored examples" if stored else "", **shared,
                 ),
             ]  # fmt: skip
         return found
