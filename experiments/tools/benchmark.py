@@ -13,6 +13,8 @@ Every row times our program and a baseline one after the other on the same machi
   margins and the norms of the inputs decide;
 - noise: the same 28 and the 6 that search for the noise that a trained network bears, to a
   drop in accuracy of 0.1 within 0.01, against that search as the public code makes it;
+- coupled: 256 runs on S with one example replaced, for stability, against one such run alone
+  on all cores, and against PyTorch's loop; a run each, compilation in ours;
 - enclosures: certified to a relative width of 1e-4 against numpy's SVD;
 - examples: where uniform convergence fails, each against the loop one would write: a step of
   the networks (PyTorch); the linear classifier learned and its margins on S and S' (numpy,
@@ -51,6 +53,7 @@ from experiments.tools.baselines import (
 from experiments.tools.ours import (
     StepTimer,
     best,
+    our_coupled,
     our_job,
     our_library,
     plan,
@@ -65,7 +68,7 @@ from nets.sample import pad_sample
 flags.DEFINE_integer("devices", None, "CPU devices; default: all cores")
 flags.DEFINE_float("seconds", 6.0, "how long to time each side of a row")
 flags.DEFINE_list(
-    "rows", None, "some of steps, job, library, noise, enclosures, examples"
+    "rows", None, "some of steps, job, library, noise, coupled, enclosures, examples"
 )
 
 # What weights, margins and the norms of the inputs decide.
@@ -164,6 +167,24 @@ def noise_rows(seconds: float) -> Iterator[tuple[str, float, float, str]]:
         shape = f"784-{'-'.join(map(str, widths))}-10"
         theirs = best(with_torch, 0)
         yield f"noise: 34 measures, {count} x {shape}", ours, theirs, "network"
+
+
+def coupled_rows(seconds: float) -> Iterator[tuple[str, float, float, str]]:
+    """Replace-one stability of 784-128-128-10 against one run alone, and against PyTorch."""
+    widths, m, count = (128, 128), 1024, 256
+    inputs, _, one_hot = torch_data(m)
+    for batch in (64, 1):
+        layout = runs.make_layout()
+        job = our_coupled(widths, batch, m, layout)
+        job(1)
+        alone = best(lambda j=job: j(1), seconds)
+        ours = best(lambda j=job: j(count), 0) / count
+        what = f"coupled: {count} replacements, batch {batch}, m = {m}"
+        yield f"{what}, one run alone", ours, alone, "run"
+        network = torch_network(widths[0], depth=len(widths))
+        epoch = functools.partial(torch_epoch, network, batch, inputs, one_hot)
+        epoch()
+        yield f"{what}, PyTorch", ours, EPOCHS * best(epoch, seconds), "run"
 
 
 def enclosure_rows(seconds: float) -> Iterator[tuple[str, float, float, str]]:
@@ -282,6 +303,7 @@ ROWS = {
     "job": job_rows,
     "library": library_rows,
     "noise": noise_rows,
+    "coupled": coupled_rows,
     "enclosures": enclosure_rows,
     "examples": example_rows,
 }

@@ -137,6 +137,36 @@ def our_job(
     return job
 
 
+def our_coupled(
+    widths: Sequence[int], batch: int, m: int, layout: runs.Layout
+) -> Callable[[int], None]:
+    """A function of a number of runs: on S, and on S with one example replaced each.
+
+    They share initial weights and the order of the examples; a run's training set is made
+    when a lane is free for it.
+    """
+    p = plan(widths[0], batch, EPOCHS, Layers((*widths, CLASSES)))
+    inputs, labels = data(m)
+    fresh, fresh_labels = inputs[::-1], labels[::-1]
+    initial = training.init_params(p, jax.random.key(0), FEATURES)
+
+    def begin(number):
+        own, own_labels = inputs.copy(), labels.copy()
+        if number:
+            own[number - 1], own_labels[number - 1] = (
+                fresh[number - 1],
+                fresh_labels[number - 1],
+            )
+        state = training.init_state(p, initial, jax.random.key(0))
+        return state, pad_sample(own, own_labels, m)
+
+    def job(count):
+        for tick in runs.train_many(p, range(count), begin, layout):
+            del tick
+
+    return job
+
+
 def untrained(widths: Sequence[int], count: int, m: int) -> list[bounds.Network]:
     """Networks that were not trained: their weights are as good for timing."""
     model, (inputs, labels) = Layers((*widths, CLASSES)), data(m)
