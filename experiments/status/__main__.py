@@ -1,6 +1,7 @@
 """The command: `python -m experiments.status FOLDER ...`."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -81,8 +82,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         for out in folders:
             print("\n".join(lines(out)))
+        sys.stdout.flush()
     except Refusal as refusal:
         refuse(str(refusal))
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":
