@@ -82,10 +82,10 @@ def test_what_is_no_folder_is_refused_in_a_line(argv, said, capsys):
 
 def test_a_reader_that_has_seen_enough_ends_it_quietly(begun):
     """As `| head -1` does: the pipe is closed before all is written."""
-    command = [sys.executable, "-m", "experiments.status", *[str(begun)] * 400]
+    command = [sys.executable, "-m", "experiments.status", *[str(begun.path)] * 400]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         process.stdout.close()
         complaint = process.stderr.read()
-    assert process.returncode == 0 and complaint == b""
+    assert (process.returncode, complaint) == (0, b"")
