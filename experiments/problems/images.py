@@ -46,7 +46,8 @@ _PAPER = {"draw_rule": "authors"}
 # it disjoint. `standard` takes 8192 examples six times out of 60000.
 _BEYOND = {
     "width": 128, "depth": 2, "loss": "softmax", "batch_size": 16, "learning_rate": 0.1,
-    "margin": 1.0, "max_epochs": 100,
+    "margin": 1.0, "max_epochs": 100, "private_epochs": 30, "private_learning_rate": 3.0,
+    "mu": (0.1, 0.3),
 }  # fmt: skip
 BEYOND = {
     "demo": _BEYOND | {"sizes": (128, 512), "seeds": 2, "replaced": 8, "masks": 4},

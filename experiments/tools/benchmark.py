@@ -320,7 +320,7 @@ def main(_: Sequence[str]) -> None:
         for what, ours, theirs, unit in ROWS[name](flags.FLAGS.seconds)
     ]
     columns = ("what", "ours, ms", "baseline, ms", "per", "ratio")
-    report.show(report.Table(columns, table, f"{len(jax.devices())} x {kind}"))
+    report.show([report.Table(columns, table, f"{len(jax.devices())} x {kind}")])
 
 
 if __name__ == "__main__":

@@ -19,15 +19,16 @@ class Settings:
     """Of `privacy`."""
 
     mu: tuple[float, ...] = setting(
-        (0.1, 0.3, 1.0), "privacy: mu of mu-GDP for replacing one example; each a training",
+        (0.3, 1.0), "privacy: mu of mu-GDP for replacing one example; each a training",
         (lambda v: v and all(1e-3 <= x <= 100 for x in v), "numbers in [1e-3, 100]")
     )  # fmt: skip
     private_epochs: int = setting(
-        30, "privacy: epochs, a step of all examples each", at_least_1, group=TRAINING
+        100, "privacy: epochs, a step of all examples each", at_least_1, group=TRAINING
     )
     private_learning_rate: float = setting(
-        0.4, "privacy: of clipped noisy SGD with momentum .9", positive, group=TRAINING
-    )
+        1.0, "privacy: of clipped noisy SGD with momentum .9; times mu where mu < 1, so that "
+        "no more noise reaches the weights", positive, group=TRAINING
+    )  # fmt: skip
     clip: float = setting(
         1.0, "privacy: norm that each example's gradient is clipped to", positive,
         group=TRAINING
@@ -55,7 +56,8 @@ class Privacy(Tool):
 
         config = cell.config
         plan = private.plan(
-            cell.plan.model, cell.plan.loss, config.private_learning_rate, cell.size,
+            cell.plan.model, cell.plan.loss,
+            config.private_learning_rate * min(1.0, mu), cell.size,
             config.private_epochs, privacy.noise_for(config.private_epochs, mu),
             config.clip, momentum=0.9,
         )  # fmt: skip
