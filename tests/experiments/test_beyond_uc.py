@@ -305,6 +305,42 @@ def test_the_expected_gap_is_the_expected_rise_at_the_replaced_example():
     assert 0.15 < np.mean(gaps) < 0.35  # so that 0 would have been refuted
 
 
+def test_ratt_is_withdrawn_where_its_assumption_is_refuted():
+    """A learner that errs on mislabelled training points, and follows fresh ones' labels."""
+    own = SPHERES | {"sizes": (256,), "random_share": 1.0, "n_test": 1000}
+    cell = study.make(settings("hypersphere", **own, tool=("ratt",))).cells[0]
+    tool = TOOLS["ratt"]
+
+    def learner(examples, points):
+        if points is cell.test:
+            return tool._labels(cell)[1]
+        return points.labels
+
+    q = tool.quantities(cell, seen_by(learner, cell, tool))
+    assert q["assumption_p_value"] < 0.05 and q["test_error"] == 1
+    assert q["bound"] is None
+    assert q["main_term"] < 0.5  # what would have been claimed
+
+
+def test_random_labels_that_are_all_true_leave_nothing_to_check(tmp_path):
+    own = {"dim": 64, "sizes": (4,), "seeds": 6, "n_test": 300, "tool": ("ratt",)}
+    program.run(PROGRAM, settings("linear", **own), tmp_path / "out")
+    (row,) = rows_of(tmp_path / "out" / "claims.csv")
+    assert row["check"] == "" and row["value"] == "1.0"
+
+
+def test_ratt_counts_one_classifier_everywhere(cell):
+    """Ties are wrong for every label elsewhere; here the prediction decides."""
+    tool = TOOLS["ratt"]
+    seen = seen_by(constant, cell, tool)
+    for run in seen.values():
+        for name in ("train", "ghost", "test"):
+            run.arrays[f"{name}/wrong"] = np.ones(len(run[f"{name}/wrong"]), bool)
+    q = tool.quantities(cell, seen)
+    assert q["train_error"] == np.mean(cell.train.labels != 0)
+    assert q["test_error"] == np.mean(cell.test.labels != 0)
+
+
 # The program
 
 
@@ -365,6 +401,7 @@ def test_a_coin_decides_which_member_is_trained_on():
         ({"tool": ("magic",)}, "--tool=magic: must be all, or some of stability"),
         ({"batch_size": 64}, "--batch_size=64: larger than the smallest of --sizes"),
         ({"biases": False}, "--biases=false"),
+        ({"tool": ("stability",), "sizes": (8,)}, "--sizes=8: m - 1 = 7 examples"),
         ({"tool": ("surrogate",), "certified_share": 0.99}, "--certified_share=0.99"),
     ],
 )

@@ -52,6 +52,16 @@ class Stability(Tool):
         "time. S' differs from S in every example and does not touch it."
     )
 
+    def refuses(self, problem: Problem, config: Any) -> str:
+        """A training set that has no complete batch once an example is left out."""
+        m = min(config.sizes)
+        if m - 1 < config.batch_size:
+            return (
+                f"--sizes={m}: m - 1 = {m - 1} examples, once one is left out, fill no batch "
+                f"of {config.batch_size}"
+            )
+        return ""
+
     def _places(self, cell: Cell) -> np.ndarray:
         count = min(cell.config.replaced, cell.size)
         return np.sort(cell.generator(_KEY).permutation(cell.size)[:count])
