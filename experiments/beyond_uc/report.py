@@ -264,7 +264,8 @@ def details(results: Results, draw: Drawing) -> list[Any]:
         report.Text(
             f"{found['about']} {found['late_runs']} of {found['total_runs']} runs did not "
             "meet the stopping rule (those of a fixed number of epochs have none); "
-            "all are counted as they were."
+            f"all are counted as they were. {found['diverged_runs']} diverged: nothing is "
+            "claimed where a tool needs one of them."
         ),
     ]
     if any("growth" in c for c in found["claims"]):

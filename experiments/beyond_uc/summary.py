@@ -24,8 +24,9 @@ def _point(of, size, rows):
         "m": size,
         **{n: _mean([r[n] for r in rows]) for n in ("train_error", "test_error")},
     }
-    if "least_bound" in rows[0]:
-        least = min(rows, key=lambda r: r["least_bound"])
+    bounded = [r for r in rows if "least_bound" in r]
+    if bounded:
+        least = min(bounded, key=lambda r: r["least_bound"])
         found |= {k: least[k] for k in ("least_bound", "least_bound_name")}
     if "sprime_error" not in rows[0]:
         return found | {"eps_unif_alg_lower_bound": None}
@@ -92,6 +93,7 @@ def make(of: BeyondStudy, tables: Mapping[str, Rows]) -> dict[str, Any]:
         "two_sided_bounds": len(of.bounds),
         "total_runs": len(of.stages[0].runs),
         "late_runs": sum(not r["converged"] for r in tables["runs"]),
+        "diverged_runs": sum(r["diverged"] for r in tables["runs"]),
         "points": [
             _point(of, m, [r for r in tables["errors"] if r["m"] == m]) for m in sizes
         ],

@@ -356,6 +356,19 @@ def test_every_claim_has_its_numbers(spheres):
             assert total == pytest.approx(float(row["value"]), abs=1e-12)
 
 
+def test_nothing_is_claimed_of_runs_that_diverged(tmp_path):
+    own = SPHERES | {"sizes": (32,), "learning_rate": 1e30, "plugin": None}
+    out = tmp_path / "out"
+    tools = ("privacy", "derandomization", "surrogate")
+    program.run(PROGRAM, settings("hypersphere", **own, tool=tools), out)
+    for row in rows_of(out / "claims.csv"):
+        assert (row["value"] != "") == (row["tool"] == "privacy"), row["claim"]
+    summary = read_json(out / "summary.json")
+    assert summary["diverged_runs"] == 8  # S, 2 surrogates, a part: of 2 seeds
+    assert "least_bound" not in summary["points"][0]
+    assert "8 diverged: nothing is claimed" in (out / "report.md").read_text()
+
+
 def test_the_report_begins_with_its_answer(spheres):
     text = (spheres / "report.md").read_text()
     assert text.index("On hypersphere the test error goes from") < text.index("| claim")
