@@ -29,8 +29,14 @@ def _span(cell: Mapping[str, Any], digits: int = 3) -> str:
 
 
 def direction(growth: Mapping[str, Any] | None) -> str:
-    """How something goes with m: falls, rises, or not decided."""
+    """How something goes with m: falls, rises, or not decided.
+
+    Where all seeds say the same the interval is none, and a sign test decides.
+    """
     if not growth or growth["low"] is None:
+        return "not decided"
+    same = growth["high"] - growth["low"] < 1e-9
+    if same and 2.0 ** (1 - growth["seeds"]) > 0.05:
         return "not decided"
     if growth["high"] < 0:
         return "falls"
@@ -57,7 +63,7 @@ def answer(found: Mapping[str, Any]) -> report.Answer:
         errors += (
             ", where every two-sided uniform convergence bound is at least "
             f"{report.at_least(p['eps_unif_alg_lower_bound'])} at m = {p['m']} (confidence "
-            f"{p['confidence']:g})"
+            f"{p['confidence']:g}, for all m together)"
         )
     if "least_bound" in last:
         errors += (
@@ -105,15 +111,15 @@ def answer(found: Mapping[str, Any]) -> report.Answer:
 
 def _costs(point: Mapping[str, Any]) -> str:
     parts = [
-        f"{point[name]} {what}"
+        f"{point[name]} {what}" + ("" if point[name] == 1 else "s")
         for name, what in (
-            ("more_trainings", "more trainings"),
-            ("labelled", "labelled points"),
-            ("unlabelled", "unlabelled points"),
+            ("more_trainings", "more training"),
+            ("labelled", "labelled point"),
+            ("unlabelled", "unlabelled point"),
         )
         if point[name]
     ]
-    return ", ".join(parts).replace("1 more trainings", "1 more training") or "nothing"
+    return ", ".join(parts) or "nothing"
 
 
 def _status(claim: Mapping[str, Any]) -> str:

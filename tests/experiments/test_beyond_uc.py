@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from bounds.beyond_uc import stability
-from experiments.beyond_uc import PROGRAM, study
+from bounds.uniform_convergence import uniform_convergence_lower_bound
+from experiments.beyond_uc import PROGRAM, report, study, summary
 from experiments.beyond_uc.cell import BASE, Seen, chosen
 from experiments.beyond_uc.tools import TOOLS
 from experiments.lab import plugins, program
@@ -354,6 +355,50 @@ def test_every_claim_has_its_numbers(spheres):
         if row["value"] and row["empirical"]:
             total = float(row["empirical"]) + float(row["excess"])
             assert total == pytest.approx(float(row["value"]), abs=1e-12)
+
+
+def growth_of(values, **own):
+    """Of values by seed and size."""
+    made = study.make(settings("hypersphere", **SPHERES | own, tool=("surrogate",)))
+    rows = [
+        {"m": m, "seed": seed, "value": v, "error": 0.1}
+        for seed, line in enumerate(values)
+        for m, v in zip((32, 64), line, strict=True)
+    ]
+    return report.direction(summary._growth(made, rows)["growth"])
+
+
+def test_falls_is_said_of_what_falls():
+    assert growth_of([(0.40, 0.20), (0.41, 0.20), (0.39, 0.20)]) == "falls"
+    # A mean over few places that is 0 is not below what the test points could show.
+    few = [(2 / 16, 0.0), (1 / 16, 0.0), (2 / 16, 0.0)]
+    assert growth_of(few) == "not decided"
+    # Of steps so coarse all seeds may say the same by chance.
+    assert growth_of([(2 / 16, 1 / 16)] * 2) == "not decided"
+    assert growth_of([(2 / 16, 1 / 16)] * 6) == "falls"
+    assert growth_of([(1.0, 1.0)] * 6) == "not decided"
+
+
+def test_the_lower_bounds_of_all_sizes_hold_together(spheres):
+    found = read_json(spheres / "summary.json")
+    rows = rows_of(spheres / "errors.csv")
+    for point in found["points"]:
+        own = [r for r in rows if r["m"] == str(point["m"])]
+        expected = uniform_convergence_lower_bound(
+            [float(r["sprime_error"]) for r in own],
+            [round(400 * float(r["test_error"])) for r in own],
+            400, delta=0.05, confidence=0.975,
+        )  # fmt: skip
+        assert expected.bound is not None
+        assert point["eps_unif_alg_lower_bound"] == pytest.approx(expected.bound)
+    assert "(confidence 0.95, for all m together)" in (spheres / "report.md").read_text()
+
+
+def test_costs_are_what_was_used(spheres):
+    claims = [r for r in rows_of(spheres / "claims.csv") if r["tool"] == "disagreement"]
+    assert {r["unlabelled"] for r in claims} == {"400"}
+    point = {"more_trainings": 31, "labelled": 1, "unlabelled": 0}
+    assert report._costs(point) == "31 more trainings, 1 labelled point"
 
 
 def test_nothing_is_claimed_of_runs_that_diverged(tmp_path):
