@@ -139,6 +139,20 @@ def test_surrogates_with_other_inputs_have_the_labels_of_s():
             assert not np.isin(own.inputs[:, 0], cell.train.inputs[:, 0]).any()
 
 
+def test_surrogates_that_lack_a_label_of_s_are_none():
+    """Of ten examples a set some lack one of ten labels, in all draws of a surrogate."""
+    own = {"data_dir": "tests/data/mnist", "sizes": (10,), "batch_size": 2, "seeds": 8}
+    made = study.make(settings("mnist", **own, tool=("derandomization",)))
+    tool, lacking = TOOLS["derandomization"], 0
+    for cell in made.cells:
+        drawn = [tool._redrawn(n)(cell).labels for n in range(2)]
+        lacks = any(np.any(labels != cell.train.labels) for labels in drawn)
+        q = tool.quantities(cell, seen_by(constant, cell, tool))
+        assert (q["redrawn_value"] is None) == (q["redrawn_rest"] is None) == lacks
+        lacking += lacks
+    assert lacking
+
+
 # Against closed forms
 
 
@@ -198,6 +212,21 @@ def test_orders_and_initial_weights_do_not_move_the_linear_example(linear):
     rows = rows_of(out / "claims.csv")
     silent = [r for r in rows if r["claim"] == "disagreement_diff_init"]
     assert silent and all(r["value"] == "" for r in silent)
+
+
+def test_leaving_one_out_speaks_of_networks_on_one_example_less(linear):
+    made, out = linear
+    for cell in made.cells:
+        test, test_y = examples_of(cell.test, 512)
+        x, y = examples_of(cell.train, 512)
+        places = TOOLS["stability"]._places(cell)
+        scores = [test @ ((x.T @ y) - y[i] * x[i]) for i in places]
+        expected = np.mean([np.mean(test_y * s <= 0) for s in scores])
+        seen = [
+            r for r in rows_of(out / "per_seed.csv")
+            if r["claim"] == "leave_one_out" and r["seed"] == str(cell.seed)
+        ]  # fmt: skip
+        assert float(seen[0]["error"]) == pytest.approx(expected, abs=1e-9)
 
 
 # Learners planted
@@ -379,6 +408,15 @@ def test_falls_is_said_of_what_falls():
     assert growth_of([(1.0, 1.0)] * 6) == "not decided"
 
 
+def test_what_lies_below_the_error_is_named(spheres):
+    found = read_json(spheres / "summary.json")
+    low, high = (dict(c) for c in found["claims"][:2])
+    for claim, value in ((low, 0.1), (high, 0.3)):
+        claim["points"] = [claim["points"][-1] | {"value": value, "error": 0.2}]
+    said = report.answer(found | {"claims": [low, high]}).sentences
+    assert any(s.endswith(f"; below the error found lie {low['claim']}.") for s in said)
+
+
 def test_the_lower_bounds_of_all_sizes_hold_together(spheres):
     found = read_json(spheres / "summary.json")
     rows = rows_of(spheres / "errors.csv")
@@ -391,7 +429,9 @@ def test_the_lower_bounds_of_all_sizes_hold_together(spheres):
         )  # fmt: skip
         assert expected.bound is not None
         assert point["eps_unif_alg_lower_bound"] == pytest.approx(expected.bound)
-    assert "(confidence 0.95, for all m together)" in (spheres / "report.md").read_text()
+    assert (
+        "(confidence 0.95, for all m together)" in (spheres / "report.md").read_text()
+    )
 
 
 def test_costs_are_what_was_used(spheres):
