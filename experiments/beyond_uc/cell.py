@@ -227,3 +227,8 @@ class Seen:
     def converged(self) -> bool:
         """Whether the training met its stopping rule."""
         return int(self.arrays["outcome"]) == training.Outcome.CONVERGED
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the training loss became infinite, or no number."""
+        return int(self.arrays["outcome"]) == training.Outcome.DIVERGED

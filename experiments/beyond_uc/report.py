@@ -16,8 +16,9 @@ CLAIM = (
     "probability at least 1 - delta over everything random; 'certified under assumption': if "
     "what is named holds, which the column beside it tests; 'estimate': right on average, and "
     "no promise. 'below' counts training sets whose claim lies below the error found, which "
-    "for a certified one happens with probability delta at most, for what holds in expectation "
-    "in about half of them."
+    "for a certified one happens with probability delta at most; what holds in expectation "
+    "may lie below it for every other training set. Each claim holds by itself, not together "
+    "with all others."
 )
 
 
@@ -29,8 +30,14 @@ def _span(cell: Mapping[str, Any], digits: int = 3) -> str:
 
 
 def direction(growth: Mapping[str, Any] | None) -> str:
-    """How something goes with m: falls, rises, or not decided."""
+    """How something goes with m: falls, rises, or not decided.
+
+    Where all seeds say the same the interval is none, and a sign test decides.
+    """
     if not growth or growth["low"] is None:
+        return "not decided"
+    same = growth["high"] - growth["low"] < 1e-9
+    if same and 2.0 ** (1 - growth["seeds"]) > 0.05:
         return "not decided"
     if growth["high"] < 0:
         return "falls"
@@ -47,17 +54,18 @@ def answer(found: Mapping[str, Any]) -> report.Answer:
     """What follows the error, and what cannot."""
     first, last = found["points"][0], found["points"][-1]
     vacuous = 1 - 1 / found["classes"]
+    begins = f"goes from {_span(first['test_error'])} at m = {first['m']} to"
     errors = (
-        f"On {found['problem']} the test error goes from {_span(first['test_error'])} at m = "
-        f"{first['m']} to {_span(last['test_error'])} at m = {last['m']}"
+        f"On {found['problem']} the test error {'is' if first is last else begins} "
+        f"{_span(last['test_error'])} at m = {last['m']}"
     )
     least = [p for p in found["points"] if p["eps_unif_alg_lower_bound"] is not None]
     if least:
         p = max(least, key=lambda p: (p["eps_unif_alg_lower_bound"], p["m"]))
         errors += (
-            ", where every two-sided uniform convergence bound is at least "
+            ", where every two-sided uniform convergence bound on the gap is at least "
             f"{report.at_least(p['eps_unif_alg_lower_bound'])} at m = {p['m']} (confidence "
-            f"{p['confidence']:g})"
+            f"{p['confidence']:g}, for all m together)"
         )
     if "least_bound" in last:
         errors += (
@@ -88,6 +96,10 @@ def answer(found: Mapping[str, Any]) -> report.Answer:
             f"None of the {len(found['claims'])} claims beyond it says something at m = "
             f"{last['m']}."
         )
+    below = [c["claim"] for c in said if _is_below(c["points"][-1])]
+    if below:
+        names = ", ".join(below)
+        sentences[-1] = f"{sentences[-1][:-1]}; below the error found lie {names}."
     certified = [
         c for c in said if c["status"] == CERTIFIED and c["claim"] != "holdout"
     ]
@@ -97,23 +109,28 @@ def answer(found: Mapping[str, Any]) -> report.Answer:
         costs = _costs(p)
         sentences.append(
             f"The tightest that is certified is {best['claim']}: {report.at_most(p['value'])} "
-            f"for an error of {p['error']:.3f} of the {best['speaks_of']} network, at the cost "
-            f"of {costs}."
+            f"for an error of {report.number(p['error'])} of the {best['speaks_of']} network, "
+            f"at the cost of {costs}."
         )
     return report.Answer(sentences)
 
 
+def _is_below(point: Mapping[str, Any]) -> bool:
+    """Whether the mean of a claim is below that of the error it speaks of."""
+    return point["error"] is not None and point["value"] < point["error"]
+
+
 def _costs(point: Mapping[str, Any]) -> str:
     parts = [
-        f"{point[name]} {what}"
+        f"{point[name]} {what}" + ("" if point[name] == 1 else "s")
         for name, what in (
-            ("more_trainings", "more trainings"),
-            ("labelled", "labelled points"),
-            ("unlabelled", "unlabelled points"),
+            ("more_trainings", "more training"),
+            ("labelled", "labelled point"),
+            ("unlabelled", "unlabelled point"),
         )
         if point[name]
     ]
-    return ", ".join(parts).replace("1 more trainings", "1 more training") or "nothing"
+    return ", ".join(parts) or "nothing"
 
 
 def _status(claim: Mapping[str, Any]) -> str:
@@ -264,7 +281,8 @@ def details(results: Results, draw: Drawing) -> list[Any]:
         report.Text(
             f"{found['about']} {found['late_runs']} of {found['total_runs']} runs did not "
             "meet the stopping rule (those of a fixed number of epochs have none); "
-            "all are counted as they were."
+            f"all are counted as they were. {found['diverged_runs']} diverged: nothing is "
+            "claimed where a tool needs one of them."
         ),
     ]
     if any("growth" in c for c in found["claims"]):

@@ -194,10 +194,11 @@ def _noised(params, key, noise):
 
 def _distance(one, other):
     """l2, of two trees of one structure."""
-    squares = jax.tree.map(
-        lambda a, b: np.sum(np.square(np.asarray(a, np.float64) - b)), one, other
-    )
-    return float(np.sqrt(sum(jax.tree.leaves(squares))))
+    with np.errstate(invalid="ignore"):
+        squares = jax.tree.map(
+            lambda a, b: np.sum(np.square(np.asarray(a, np.float64) - b)), one, other
+        )
+    return float(np.sqrt(sum(jax.tree.leaves(squares))))  # nan where one diverged
 
 
 def make(config: Any) -> BeyondStudy:

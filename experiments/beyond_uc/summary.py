@@ -10,7 +10,9 @@ from experiments.beyond_uc.study import BeyondStudy
 from experiments.lab.statistics import paired_difference, slope_over_size, t_interval
 
 Rows = Sequence[Mapping[str, Any]]
-CONFIDENCE = 0.95  # of the lower bound on every two-sided uniform convergence bound
+# Of the lower bounds on every two-sided uniform convergence bound, of all sizes together: the
+# largest of them is what is quoted.
+CONFIDENCE = 0.95
 
 
 def _mean(values):
@@ -24,8 +26,9 @@ def _point(of, size, rows):
         "m": size,
         **{n: _mean([r[n] for r in rows]) for n in ("train_error", "test_error")},
     }
-    if "least_bound" in rows[0]:
-        least = min(rows, key=lambda r: r["least_bound"])
+    bounded = [r for r in rows if "least_bound" in r]
+    if bounded:
+        least = min(bounded, key=lambda r: r["least_bound"])
         found |= {k: least[k] for k in ("least_bound", "least_bound_name")}
     if "sprime_error" not in rows[0]:
         return found | {"eps_unif_alg_lower_bound": None}
@@ -36,8 +39,9 @@ def _point(of, size, rows):
     else:
         errors = [round(r["test_error"] * n) for r in rows]
     claim = uniform_convergence_lower_bound(
-        sprime, errors, n, delta=of.config.delta, confidence=CONFIDENCE
-    )
+        sprime, errors, n, delta=of.config.delta,
+        confidence=1 - (1 - CONFIDENCE) / len(of.config.sizes),
+    )  # fmt: skip
     return found | {
         "sprime_error": _mean(sprime),
         "eps_unif_alg_lower_bound": claim.bound,
@@ -47,17 +51,24 @@ def _point(of, size, rows):
 
 
 def _slope(found):
-    return {"mean": found.mean, "low": found.low, "high": found.high}
+    names = ("mean", "low", "high", "seeds")
+    return {name: getattr(found, name) for name in names}
 
 
 def _growth(of, rows):
-    """How a claim grows with m beside the error that it speaks of: exponents."""
+    """How a claim grows with m beside the error that it speaks of: exponents.
+
+    An error of 0 is one below 1 / n, n the test points. What the value could have been
+    instead of 0 is not known: then it has no exponent.
+    """
     points = {
         name: [(r["m"], r["seed"], r[name]) for r in rows if r[name] is not None]
         for name in ("value", "error")
     }
     resolution = 1 / max(1, len(of.cells[0].test.labels))
-    value = slope_over_size(points["value"], resolution)
+    if any(value <= 0 for _, _, value in points["value"]):
+        points["value"] = []
+    value = slope_over_size(points["value"])
     error = slope_over_size(points["error"], resolution)
     return {
         "growth": _slope(value),
@@ -92,6 +103,7 @@ def make(of: BeyondStudy, tables: Mapping[str, Rows]) -> dict[str, Any]:
         "two_sided_bounds": len(of.bounds),
         "total_runs": len(of.stages[0].runs),
         "late_runs": sum(not r["converged"] for r in tables["runs"]),
+        "diverged_runs": sum(r["diverged"] for r in tables["runs"]),
         "points": [
             _point(of, m, [r for r in tables["errors"] if r["m"] == m]) for m in sizes
         ],

@@ -42,7 +42,7 @@ def _seen(of: BeyondStudy, measured: Sequence[Arrays]) -> dict[str, dict[str, Se
     return found
 
 
-def _least_bounds(of, measured):
+def _least_bounds(of, measured, seen):
     """Of every cell the least certified two-sided bound on its network, and its name.
 
     The least of several is no certificate; it is what uniform convergence could say at best.
@@ -61,7 +61,9 @@ def _least_bounds(of, measured):
     values = np.where(np.isnan(values), np.inf, values)
     return [
         {"least_bound": float(column.min()), "least_bound_name": names[column.argmin()]}
-        for column in values.T
+        if not seen[cell.name][BASE].diverged
+        else {}
+        for cell, column in zip(of.cells, values.T, strict=True)
     ]
 
 
@@ -82,7 +84,7 @@ def _runs(of, seen):
                 **network_rows.went(a),
                 "test_error": float(np.mean(a["test/wrong"])),
             }
-            if "distance" in a:
+            if np.isfinite(a.get("distance", np.nan)):
                 row["distance"] = float(a["distance"])
             rows.append(row)
     return rows
@@ -116,6 +118,19 @@ def _known(quantities):
     }
 
 
+def _without_diverged(tool, cells, seen, found, pooled):
+    """What is said of runs of which one diverged is nothing: it computes no function."""
+    broken = [
+        any(seen[cell.name][look.name].diverged for look in tool.looks(cell))
+        for cell in cells
+    ]
+    found = [
+        dict.fromkeys(own) if is_broken else own
+        for own, is_broken in zip(found, broken, strict=True)
+    ]
+    return found, dict.fromkeys(pooled) if any(broken) else pooled
+
+
 def _mean(values):
     known = [v for v in values if _is_number(v)]
     return float(np.mean(known)) if known and len(known) == len(values) else None
@@ -129,7 +144,7 @@ def make(of: BeyondStudy, measured: Sequence[Arrays]) -> dict[str, list[Mapping]
         "claims": [], "per_seed": [], "quantities": [],
         "errors": [
             _errors(cell, seen[cell.name]) | least
-            for cell, least in zip(of.cells, _least_bounds(of, measured), strict=True)
+            for cell, least in zip(of.cells, _least_bounds(of, measured, seen), strict=True)
         ],
         "runs": _runs(of, seen),
     }  # fmt: skip
@@ -141,8 +156,10 @@ def make(of: BeyondStudy, measured: Sequence[Arrays]) -> dict[str, list[Mapping]
 
 
 def _of_tool(of, name, tool, size, cells: Sequence[Cell], seen, tables):
-    found = [_known(tool.quantities(cell, seen[cell.name])) for cell in cells]
+    with np.errstate(invalid="ignore"):  # of diverged runs, which are left out below
+        found = [_known(tool.quantities(cell, seen[cell.name])) for cell in cells]
     pooled = _known(tool.pooled(size, found, of.config))
+    found, pooled = _without_diverged(tool, cells, seen, found, pooled)
     for cell, own in zip(cells, found, strict=True):
         tables["quantities"] += [
             {"tool": name, "m": size, "seed": cell.seed, "quantity": q, "value": v}

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from bounds.beyond_uc import stability
-from experiments.beyond_uc import PROGRAM, study
+from bounds.uniform_convergence import uniform_convergence_lower_bound
+from experiments.beyond_uc import PROGRAM, report, study, summary
 from experiments.beyond_uc.cell import BASE, Seen, chosen
 from experiments.beyond_uc.tools import TOOLS
 from experiments.lab import plugins, program
@@ -138,6 +139,20 @@ def test_surrogates_with_other_inputs_have_the_labels_of_s():
             assert not np.isin(own.inputs[:, 0], cell.train.inputs[:, 0]).any()
 
 
+def test_surrogates_that_lack_a_label_of_s_are_none():
+    """Of ten examples a set some lack one of ten labels, in all draws of a surrogate."""
+    own = {"data_dir": "tests/data/mnist", "sizes": (10,), "batch_size": 2, "seeds": 8}
+    made = study.make(settings("mnist", **own, tool=("derandomization",)))
+    tool, lacking = TOOLS["derandomization"], 0
+    for cell in made.cells:
+        drawn = [tool._redrawn(n)(cell).labels for n in range(2)]
+        lacks = any(np.any(labels != cell.train.labels) for labels in drawn)
+        q = tool.quantities(cell, seen_by(constant, cell, tool))
+        assert (q["redrawn_value"] is None) == (q["redrawn_rest"] is None) == lacks
+        lacking += lacks
+    assert lacking
+
+
 # Against closed forms
 
 
@@ -197,6 +212,21 @@ def test_orders_and_initial_weights_do_not_move_the_linear_example(linear):
     rows = rows_of(out / "claims.csv")
     silent = [r for r in rows if r["claim"] == "disagreement_diff_init"]
     assert silent and all(r["value"] == "" for r in silent)
+
+
+def test_leaving_one_out_speaks_of_networks_on_one_example_less(linear):
+    made, out = linear
+    for cell in made.cells:
+        test, test_y = examples_of(cell.test, 512)
+        x, y = examples_of(cell.train, 512)
+        places = TOOLS["stability"]._places(cell)
+        scores = [test @ ((x.T @ y) - y[i] * x[i]) for i in places]
+        expected = np.mean([np.mean(test_y * s <= 0) for s in scores])
+        seen = [
+            r for r in rows_of(out / "per_seed.csv")
+            if r["claim"] == "leave_one_out" and r["seed"] == str(cell.seed)
+        ]  # fmt: skip
+        assert float(seen[0]["error"]) == pytest.approx(expected, abs=1e-9)
 
 
 # Learners planted
@@ -305,6 +335,42 @@ def test_the_expected_gap_is_the_expected_rise_at_the_replaced_example():
     assert 0.15 < np.mean(gaps) < 0.35  # so that 0 would have been refuted
 
 
+def test_ratt_is_withdrawn_where_its_assumption_is_refuted():
+    """A learner that errs on mislabelled training points, and follows fresh ones' labels."""
+    own = SPHERES | {"sizes": (256,), "random_share": 1.0, "n_test": 1000}
+    cell = study.make(settings("hypersphere", **own, tool=("ratt",))).cells[0]
+    tool = TOOLS["ratt"]
+
+    def learner(examples, points):
+        if points is cell.test:
+            return tool._labels(cell)[1]
+        return points.labels
+
+    q = tool.quantities(cell, seen_by(learner, cell, tool))
+    assert q["assumption_p_value"] < 0.05 and q["test_error"] == 1
+    assert q["bound"] is None
+    assert q["main_term"] < 0.5  # what would have been claimed
+
+
+def test_random_labels_that_are_all_true_leave_nothing_to_check(tmp_path):
+    own = {"dim": 64, "sizes": (4,), "seeds": 6, "n_test": 300, "tool": ("ratt",)}
+    program.run(PROGRAM, settings("linear", **own), tmp_path / "out")
+    (row,) = rows_of(tmp_path / "out" / "claims.csv")
+    assert row["check"] == "" and row["value"] == "1.0"
+
+
+def test_ratt_counts_one_classifier_everywhere(cell):
+    """Ties are wrong for every label elsewhere; here the prediction decides."""
+    tool = TOOLS["ratt"]
+    seen = seen_by(constant, cell, tool)
+    for run in seen.values():
+        for name in ("train", "ghost", "test"):
+            run.arrays[f"{name}/wrong"] = np.ones(len(run[f"{name}/wrong"]), bool)
+    q = tool.quantities(cell, seen)
+    assert q["train_error"] == np.mean(cell.train.labels != 0)
+    assert q["test_error"] == np.mean(cell.test.labels != 0)
+
+
 # The program
 
 
@@ -318,6 +384,74 @@ def test_every_claim_has_its_numbers(spheres):
         if row["value"] and row["empirical"]:
             total = float(row["empirical"]) + float(row["excess"])
             assert total == pytest.approx(float(row["value"]), abs=1e-12)
+
+
+def growth_of(values, **own):
+    """Of values by seed and size."""
+    made = study.make(settings("hypersphere", **SPHERES | own, tool=("surrogate",)))
+    rows = [
+        {"m": m, "seed": seed, "value": v, "error": 0.1}
+        for seed, line in enumerate(values)
+        for m, v in zip((32, 64), line, strict=True)
+    ]
+    return report.direction(summary._growth(made, rows)["growth"])
+
+
+def test_falls_is_said_of_what_falls():
+    assert growth_of([(0.40, 0.20), (0.41, 0.20), (0.39, 0.20)]) == "falls"
+    # A mean over few places that is 0 is not below what the test points could show.
+    few = [(2 / 16, 0.0), (1 / 16, 0.0), (2 / 16, 0.0)]
+    assert growth_of(few) == "not decided"
+    # Of steps so coarse all seeds may say the same by chance.
+    assert growth_of([(2 / 16, 1 / 16)] * 2) == "not decided"
+    assert growth_of([(2 / 16, 1 / 16)] * 6) == "falls"
+    assert growth_of([(1.0, 1.0)] * 6) == "not decided"
+
+
+def test_what_lies_below_the_error_is_named(spheres):
+    found = read_json(spheres / "summary.json")
+    low, high = (dict(c) for c in found["claims"][:2])
+    for claim, value in ((low, 0.1), (high, 0.3)):
+        claim["points"] = [claim["points"][-1] | {"value": value, "error": 0.2}]
+    said = report.answer(found | {"claims": [low, high]}).sentences
+    assert any(s.endswith(f"; below the error found lie {low['claim']}.") for s in said)
+
+
+def test_the_lower_bounds_of_all_sizes_hold_together(spheres):
+    found = read_json(spheres / "summary.json")
+    rows = rows_of(spheres / "errors.csv")
+    for point in found["points"]:
+        own = [r for r in rows if r["m"] == str(point["m"])]
+        expected = uniform_convergence_lower_bound(
+            [float(r["sprime_error"]) for r in own],
+            [round(400 * float(r["test_error"])) for r in own],
+            400, delta=0.05, confidence=0.975,
+        )  # fmt: skip
+        assert expected.bound is not None
+        assert point["eps_unif_alg_lower_bound"] == pytest.approx(expected.bound)
+    assert (
+        "(confidence 0.95, for all m together)" in (spheres / "report.md").read_text()
+    )
+
+
+def test_costs_are_what_was_used(spheres):
+    claims = [r for r in rows_of(spheres / "claims.csv") if r["tool"] == "disagreement"]
+    assert {r["unlabelled"] for r in claims} == {"400"}
+    point = {"more_trainings": 31, "labelled": 1, "unlabelled": 0}
+    assert report._costs(point) == "31 more trainings, 1 labelled point"
+
+
+def test_nothing_is_claimed_of_runs_that_diverged(tmp_path):
+    own = SPHERES | {"sizes": (32,), "learning_rate": 1e30, "plugin": None}
+    out = tmp_path / "out"
+    tools = ("privacy", "derandomization", "surrogate")
+    program.run(PROGRAM, settings("hypersphere", **own, tool=tools), out)
+    for row in rows_of(out / "claims.csv"):
+        assert (row["value"] != "") == (row["tool"] == "privacy"), row["claim"]
+    summary = read_json(out / "summary.json")
+    assert summary["diverged_runs"] == 8  # S, 2 surrogates, a part: of 2 seeds
+    assert "least_bound" not in summary["points"][0]
+    assert "8 diverged: nothing is claimed" in (out / "report.md").read_text()
 
 
 def test_the_report_begins_with_its_answer(spheres):
@@ -365,6 +499,7 @@ def test_a_coin_decides_which_member_is_trained_on():
         ({"tool": ("magic",)}, "--tool=magic: must be all, or some of stability"),
         ({"batch_size": 64}, "--batch_size=64: larger than the smallest of --sizes"),
         ({"biases": False}, "--biases=false"),
+        ({"tool": ("stability",), "sizes": (8,)}, "--sizes=8: m - 1 = 7 examples"),
         ({"tool": ("surrogate",), "certified_share": 0.99}, "--certified_share=0.99"),
     ],
 )

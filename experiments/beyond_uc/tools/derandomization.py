@@ -65,22 +65,28 @@ class Derandomization(Tool):
         """S, the ghost, and what each surrogate is trained on."""
         return 2 + DRAWS * config.surrogate_draws
 
+    def _pools(self, cell: Cell, number: int) -> list[Examples]:
+        first = 2 + DRAWS * number
+        return [cell.draw(first + k) for k in range(DRAWS)]
+
+    def _places(self, cell: Cell, number: int) -> np.ndarray:
+        """For each place of S one of its label in the draws; -1: they have none."""
+        labels = np.concatenate([p.labels for p in self._pools(cell, number)])
+        places = np.full(cell.size, -1)
+        for label in range(cell.problem.classes):
+            wanted = np.flatnonzero(cell.train.labels == label)
+            there = np.flatnonzero(labels == label)
+            if len(there):
+                # Of few examples some are used twice.
+                places[wanted] = np.resize(there, len(wanted))
+        return places
+
     def _redrawn(self, number: int):
         """cell -> fresh inputs with the labels of S, place by place."""
 
         def examples(cell: Cell) -> Examples:
-            first = 2 + DRAWS * number
-            pools = [cell.draw(first + k) for k in range(DRAWS)]
-            labels = np.concatenate([p.labels for p in pools])
-            places = np.full(cell.size, -1)
-            for label in range(cell.problem.classes):
-                wanted = np.flatnonzero(cell.train.labels == label)
-                there = np.flatnonzero(labels == label)
-                if len(there) < len(wanted):
-                    # Few examples: some are used twice.
-                    there = np.resize(there, len(wanted))
-                places[wanted] = there[: len(wanted)]
-            return taken(joined(*pools), places)
+            pools = joined(*self._pools(cell, number))
+            return taken(pools, self._places(cell, number))
 
         return examples
 
@@ -125,7 +131,13 @@ class Derandomization(Tool):
                 f"{kind}_rest": terms.rest.mean,
                 f"{kind}_error_on_S": float(on_s.mean()),
             }
-            if kind == "redrawn":
+            if kind == "redrawn" and any(
+                np.any(self._places(cell, n) < 0) for n in numbers
+            ):
+                # No surrogates: a label of S is in none of their draws.
+                found |= {name: None for name in found if name.startswith(kind)}
+                found["redrawn_value"] = None
+            elif kind == "redrawn":
                 # They have not seen S, given its labels: m independent points.
                 deviation = np.sqrt(np.log(1 / config.delta) / (2 * cell.size))
                 found["redrawn_value"] = float(on_s.mean() + deviation)
@@ -138,11 +150,12 @@ class Derandomization(Tool):
             Claim(
                 "redrawn_surrogates", "redrawn_value", "test_error",
                 "The error on S of networks trained on fresh inputs with S's labels, plus "
-                "sqrt(ln(1/delta) / 2m): S is a test set for them, and they are drawn as the "
-                "network on S is.",
+                "sqrt(ln(1/delta) / 2m): given its labels S is a test set for them, and they are "
+                "drawn as the network on S is.",
                 ESTIMATE, "train_error", speaks_of="algorithm",
                 paper="Negrea et al. 2020, Section 4",
-                assumption="the network on S is a typical draw of its law given the labels",
+                assumption="the network on S is a typical draw of its law given the labels, "
+                "and the labels of S are divided as in the distribution",
                 check="redrawn_rest",
                 check_about="its test error minus the surrogates'; 0 in the mean",
                 costs=Costs(trainings=draws, labelled=DRAWS * draws * size),

@@ -91,6 +91,8 @@ class Disagreement(Tool):
     def claims(self, problem: Problem, config: Any, size: int) -> Sequence[Claim]:
         """One a regime."""
         more = config.models - 1
+        depends = problem.test_depends_on_size
+        points = len(problem.test(size if depends else None).labels)
         return [
             Claim(
                 f"disagreement_{regime}", f"{regime}_disagreement", f"{regime}_error",
@@ -102,7 +104,7 @@ class Disagreement(Tool):
                 check_about="class-aggregated calibration error, of labelled points",
                 costs=Costs(
                     trainings=more, labelled=more * size if "data" in parts else 0,
-                    unlabelled=1000,
+                    unlabelled=points,
                 ),
                 in_expectation=True,
             )

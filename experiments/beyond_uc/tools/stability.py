@@ -52,6 +52,16 @@ class Stability(Tool):
         "time. S' differs from S in every example and does not touch it."
     )
 
+    def refuses(self, problem: Problem, config: Any) -> str:
+        """A training set that has no complete batch once an example is left out."""
+        m = min(config.sizes)
+        if m - 1 < config.batch_size:
+            return (
+                f"--sizes={m}: m - 1 = {m - 1} examples, once one is left out, fill no batch "
+                f"of {config.batch_size}"
+            )
+        return ""
+
     def _places(self, cell: Cell) -> np.ndarray:
         count = min(cell.config.replaced, cell.size)
         return np.sort(cell.generator(_KEY).permutation(cell.size)[:count])
@@ -96,12 +106,15 @@ class Stability(Tool):
         zero_one, loss = run_of("wrong"), run_of("loss")
         train, test = before.error("train"), before.error("test")
         removed = own("wrong", left_out)
+        left_out_error = float(np.mean([r.error("test") for r in left_out]))
         found = {
             "train_error": train,
             "test_error": test,
             "gap": test - train,
             "replace_one": train + zero_one.on_average,
             "leave_one_out": float(removed.mean()),
+            "left_out_test_error": left_out_error,
+            "left_out_excess": left_out_error - test,
             "on_average_stability": zero_one.on_average,
             "identity_difference": zero_one.own_after - zero_one.own_before - (test - train),
             "pointwise_hypothesis_stability": zero_one.pointwise,
@@ -140,15 +153,19 @@ class Stability(Tool):
                 "replace_one", "replace_one", "test_error",
                 "Training error plus the mean rise of the 0-1 loss at a replaced example: "
                 "equal to the test error in expectation, exactly.",
-                ESTIMATE, "train_error", paper="Bousquet & Elisseeff 2002, Lemma 7",
+                ESTIMATE, "train_error", speaks_of="algorithm",
+                paper="Bousquet & Elisseeff 2002, Lemma 7",
                 check="identity_difference",
                 check_about="the rise minus the gap on fresh points; 0 in the mean",
                 costs=Costs(trainings=count, labelled=count), in_expectation=True,
             ),
             Claim(
-                "leave_one_out", "leave_one_out", "test_error",
-                "The error at an example that was left out: the risk at m - 1 in expectation.",
-                ESTIMATE, paper="Luntz & Brailovsky 1969",
+                "leave_one_out", "leave_one_out", "left_out_test_error",
+                "The error at an example that was left out: that of the networks on m - 1 "
+                "examples in expectation, exactly. They do without an incomplete last batch.",
+                ESTIMATE, speaks_of="algorithm", paper="Luntz & Brailovsky 1969",
+                check="left_out_excess",
+                check_about="their test error minus that of the network on all of S",
                 costs=Costs(trainings=count), in_expectation=True,
             ),
             Claim(
