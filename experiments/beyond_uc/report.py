@@ -67,12 +67,12 @@ def answer(found: Mapping[str, Any]) -> report.Answer:
             f"{report.at_least(p['eps_unif_alg_lower_bound'])} at m = {p['m']} (confidence "
             f"{p['confidence']:g}, for all m together)"
         )
-    if "least_bound" in last:
-        errors += (
-            f"; the least of {found['two_sided_bounds']} such bounds that are certified for "
-            f"these networks is {report.number(last['least_bound'])} at m = {last['m']}"
-        )
     sentences = [f"{errors}."]
+    if "least_bound" in last:
+        sentences.append(
+            f"The least of {found['two_sided_bounds']} two-sided bounds that are certified for "
+            f"these networks is {report.number(last['least_bound'])} at m = {last['m']}."
+        )
     said = [c for c in found["claims"] if is_said(c, vacuous)]
     falling = [c for c in said if direction(c.get("growth")) == "falls"]
     names = ", ".join(
@@ -80,15 +80,15 @@ def answer(found: Mapping[str, Any]) -> report.Answer:
     )
     if falling:
         sentences.append(
-            f"{len(said)} of {len(found['claims'])} claims beyond it are not vacuous at m = "
-            f"{last['m']}, and {len(falling)} of them fall as m grows: {names}."
+            f"Of {len(found['claims'])} claims beyond it {len(said)} are not vacuous at m = "
+            f"{last['m']}, and of these {len(falling)} fall as m grows: {names}."
         )
     elif said:
         names = ", ".join(
             f"{c['claim']} ({report.number(c['points'][-1]['value'])})" for c in said
         )
         sentences.append(
-            f"{len(said)} of {len(found['claims'])} claims beyond it are not vacuous at m = "
+            f"Of {len(found['claims'])} claims beyond it {len(said)} are not vacuous at m = "
             f"{last['m']}: {names}."
         )
     else:
