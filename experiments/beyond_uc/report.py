@@ -69,8 +69,9 @@ def answer(found: Mapping[str, Any]) -> report.Answer:
         )
     if "least_bound" in last:
         errors += (
-            f"; the least of {found['two_sided_bounds']} such bounds that are certified for "
-            f"these networks is {report.number(last['least_bound'])} at m = {last['m']}"
+            f"; the least that {found['two_sided_bounds']} such bounds, certified for these "
+            f"networks, say of the error is {report.number(last['least_bound'])} at m = "
+            f"{last['m']}"
         )
     sentences = [f"{errors}."]
     said = [c for c in found["claims"] if is_said(c, vacuous)]
