@@ -70,8 +70,9 @@ def answer(found: Mapping[str, Any]) -> report.Answer:
     sentences = [f"{errors}."]
     if "least_bound" in last:
         sentences.append(
-            f"The least of {found['two_sided_bounds']} two-sided bounds that are certified for "
-            f"these networks is {report.number(last['least_bound'])} at m = {last['m']}."
+            f"The least that {found['two_sided_bounds']} two-sided bounds, certified for these "
+            f"networks, say of the error is {report.number(last['least_bound'])} at m = "
+            f"{last['m']}."
         )
     said = [c for c in found["claims"] if is_said(c, vacuous)]
     falling = [c for c in said if direction(c.get("growth")) == "falls"]

@@ -408,6 +408,12 @@ def test_falls_is_said_of_what_falls():
     assert growth_of([(1.0, 1.0)] * 6) == "not decided"
 
 
+def test_one_size_has_one_error(linear):
+    text = (linear[1] / "report.md").read_text()
+    assert "On linear the test error is" in text and "goes from" not in text
+    assert "uniform convergence bound on the gap is at least" in text
+
+
 def test_what_lies_below_the_error_is_named(spheres):
     found = read_json(spheres / "summary.json")
     low, high = (dict(c) for c in found["claims"][:2])
