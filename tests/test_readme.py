@@ -1,5 +1,6 @@
 """The READMEs: their code does what it says, their links lead somewhere, they are short."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -137,3 +138,34 @@ def test_every_bound_is_in_the_table_of_families():
             forms = [name, *ends, *(f"...{end}" for end in ends)]
             forms += [f"{start}..." for start in starts]
             assert any(f"`{form}`" in text for form in forms), name
+
+
+def test_what_the_tools_beyond_uniform_convergence_say_is_what_was_found():
+    """Every cell of their table is the number in the gallery's summary of that run."""
+    text = (ROOT / "experiments" / "beyond_uc" / "README.md").read_text()
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    first = next(n for n, line in enumerate(lines) if line.startswith("| claim |"))
+    heads = [cell.strip() for cell in lines[first].strip("|").split("|")][2:]
+    found = {}
+    for head in heads:
+        problem, size = head.split(", m = ")
+        path = ROOT / "experiments" / "gallery" / f"beyond_{problem}.json"
+        summary = json.loads(path.read_text())
+        for claim in summary["claims"]:
+            point = claim["points"][-1]
+            assert point["m"] == int(size)
+            value = "not available"
+            if point["value"] is not None:
+                is_vacuous = point["value"] >= 1
+                value = "vacuous" if is_vacuous else f"{point['value']:.3f}"
+            error = "" if point["error"] is None else f" / {point['error']:.3f}"
+            found[claim["claim"], head] = value if value[0] == "n" else value + error
+    checked = 0
+    for line in lines[first + 1 :]:
+        name, _, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+        if not name.startswith("`"):
+            continue
+        for head, cell in zip(heads, cells, strict=True):
+            assert cell == found.get((name.strip("`"), head), ""), (name, head)
+            checked += bool(cell)
+    assert checked == len(found)

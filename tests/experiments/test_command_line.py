@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from experiments.beyond_uc import PROGRAM as BEYOND_UC
 from experiments.bounds_vs_samples import PROGRAM as BOUNDS_VS_SAMPLES
 from experiments.certify import PROGRAM as CERTIFY
 from experiments.evaluate import PROGRAM as EVALUATE
@@ -17,7 +18,7 @@ from experiments.lab.program import kind_of, problems_of
 from experiments.uc_failure import PROGRAM as UC_FAILURE
 from tests.experiments.tiny import CACHE, ROOT, TINY_FLAGS, content, finish, program
 
-PROGRAMS = (BOUNDS_VS_SAMPLES, UC_FAILURE, EVALUATE, CERTIFY)
+PROGRAMS = (BOUNDS_VS_SAMPLES, UC_FAILURE, EVALUATE, CERTIFY, BEYOND_UC)
 ENDLESS = (
     "--dim=50", "--radii=1,2", "--width=200", "--sizes=2048", "--seeds=2", "--draws=1",
     "--margin=1e6", "--max_epochs=100000", "--devices=2",
