@@ -14,8 +14,9 @@ from experiments.lab.program import Results
 CLAIM = (
     "A claim is held against the test error of the network that it speaks of. 'certified': with "
     "probability at least 1 - delta over everything random; 'certified under assumption': if "
-    "what is named holds, which the column beside it tests; 'estimate': right on average, and "
-    "no promise. 'below' counts training sets whose claim lies below the error found, which "
+    "what is named holds, which the column beside it tests; 'estimate': what a few runs show, and "
+    "no promise. Values are means over training sets, intervals are over these, the test points "
+    "held fixed (stored examples come from one pool). 'below' counts training sets whose claim lies below the error found, which "
     "for a certified one happens with probability delta at most; what holds in expectation "
     "may lie below it for every other training set. Each claim holds by itself, not together "
     "with all others."
@@ -77,26 +78,16 @@ def answer(found: Mapping[str, Any]) -> report.Answer:
     said = [c for c in found["claims"] if is_said(c, vacuous)]
     falling = [c for c in said if direction(c.get("growth")) == "falls"]
     names = ", ".join(
-        f"{c['claim']} ({report.number(c['points'][-1]['value'])})" for c in falling
+        f"{c['claim']} ({report.number(c['points'][-1]['value'])})"
+        for c in falling or said
     )
-    if falling:
-        sentences.append(
-            f"Of {len(found['claims'])} claims beyond it {len(said)} are not vacuous at m = "
-            f"{last['m']}, and of these {len(falling)} fall as m grows: {names}."
-        )
-    elif said:
-        names = ", ".join(
-            f"{c['claim']} ({report.number(c['points'][-1]['value'])})" for c in said
-        )
-        sentences.append(
-            f"Of {len(found['claims'])} claims beyond it {len(said)} are not vacuous at m = "
-            f"{last['m']}: {names}."
-        )
-    else:
-        sentences.append(
-            f"None of the {len(found['claims'])} claims beyond it says something at m = "
-            f"{last['m']}."
-        )
+    of_all = f"{len(found['claims'])} claims beyond it"
+    fall = f", and of these {len(falling)} fall as m grows" if falling else ""
+    sentences.append(
+        f"Of {of_all} {len(said)} are not vacuous at m = {last['m']}{fall}: {names}."
+        if said
+        else f"None of the {of_all} says something at m = {last['m']}."
+    )
     below = [c["claim"] for c in said if _is_below(c["points"][-1])]
     if below:
         names = ", ".join(below)
@@ -234,23 +225,18 @@ def _exponent(found: Mapping[str, Any]) -> str:
 
 
 def _tool_blocks(name: str, results: Results) -> list[Any]:
-    tool = results.study.tools[name]
-    claims = {
-        c.name: c
-        for c in tool.claims(
-            results.study.problem, results.study.config, max(results.study.config.sizes)
-        )
-    }
+    of, tool = results.study, results.study.tools[name]
+    sizes = sorted(of.config.sizes)
     rows = [r for r in results.tables["quantities"] if r["tool"] == name]
     blocks: list[Any] = [
         report.Heading(name),
         report.Text(f"{tool.about} ({tool.paper}.)"),
         report.Text(f"A two-sided uniform convergence bound? {tool.two_sided}"),
     ]
-    for claim in claims.values():
+    for claim in tool.claims(of.problem, of.config, sizes[-1]):
         assumption = f" Assumption: {claim.assumption}." if claim.assumption else ""
         blocks.append(report.Text(f"{claim.name}: {claim.about}{assumption}"))
-    return [*blocks, _quantity_table(rows, sorted(results.study.config.sizes))]
+    return [*blocks, _quantity_table(rows, sizes)]
 
 
 def _quantity_table(rows: Sequence[Mapping[str, Any]], sizes) -> report.Table:

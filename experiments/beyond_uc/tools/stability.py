@@ -174,7 +174,7 @@ class Stability(Tool):
                 "hypothesis stability as it was ESTIMATED: no certificate, which would need b "
                 "for the distribution, and uniform stability cannot be certified from samples.",
                 ESTIMATE, "train_error", paper="Bousquet & Elisseeff 2002, Theorem 11",
-                assumption="b is what was seen", check="pointwise_hypothesis_stability",
+                assumption="b is what was seen, and the order of S does not matter, as to SGD it does", check="pointwise_hypothesis_stability",
                 check_about="b, of replacing one example",
                 costs=Costs(trainings=count, labelled=count),
             ),

@@ -114,10 +114,11 @@ class Supersample(Tool):
             claim(
                 "ld_mi_fast_rate", "fast_rate_value",
                 "The largest error that the information of the loss difference, without the "
-                "supersample, allows; exact where nothing trained on is wrong.",
+                "supersample, allows. Of 0-1 losses that information is a function of the gap: "
+                "where nothing trained on is wrong this is the error on the unseen members.",
                 "Wang & Mao 2023; Hellstrom & Durisi 2022, derived in bounds/beyond_uc",
                 "interpolating_identity_difference",
-                "I / ln 2 minus the gap; 0 in the mean where nothing trained on is wrong",
+                "I / ln 2 minus the gap: 0 by algebra where nothing trained on is wrong",
             ),
             claim(
                 "ld_cmi", "ld_cmi_value",

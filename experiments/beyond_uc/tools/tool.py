@@ -12,7 +12,7 @@ from bounds import spec
 from experiments.beyond_uc.cell import Cell, Look, Seen
 from experiments.problems import Problem
 
-ESTIMATE = "estimate"  # right on average, no guarantee from what was seen
+ESTIMATE = "estimate"  # what a few runs show: no promise
 STATUSES = (*spec.STATUSES, ESTIMATE)
 Quantities = dict[str, float]
 
