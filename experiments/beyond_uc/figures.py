@@ -149,7 +149,7 @@ def _errors(canvas, axes, claims):
         if is_one and number:
             look["label"] = None
         elif not is_one:
-            look |= {"color": canvas.style(name)["color"], "ls": ":", "lw": 1.0}
+            look |= {"color": canvas.style(name)["color"], "marker": "", "ls": ":"}
             look["label"] = f"error of {name}'s networks"
         axes.plot(*zip(*curve, strict=True), **look)
 
