@@ -130,8 +130,13 @@ def clipped_sum(
 
     Returns:
       A tree as `params`.
+
+    Raises:
+      ValueError: so many examples that rounding would leave less than half of the clip.
     """
     count = labels.shape[0]
+    if not rounding(count) < 0.5:
+        raise ValueError(f"{count} examples in one float32 sum; use smaller batches")
     chunks = -(-count // CHUNK)
     longest = clip * (1 - rounding(count))
 

@@ -238,6 +238,9 @@ def train_many(
 
     Yields:
       A `Tick` after each call of the program; states are packed (`training.pack`).
+
+    Raises:
+      ValueError: a sample has fewer examples than a batch: no epoch would ever end.
     """
     waiting = list(jobs)[::-1]
     if not waiting:
@@ -255,6 +258,10 @@ def train_many(
             lanes.fill(lane, job, state, sample)
             seconds[job] = 0.0
             steps_per_epoch[job] = int(sample.size) // plan.batch_size
+            if not steps_per_epoch[job]:
+                raise ValueError(
+                    f"{job}: {int(sample.size)} examples fill no batch of {plan.batch_size}"
+                )
         segment = budget
         if layout.vectorized:
             segment = min(budget, *(steps_per_epoch[j] for j in lanes.jobs.values()))

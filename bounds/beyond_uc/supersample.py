@@ -58,26 +58,19 @@ import dataclasses
 
 import numpy as np
 
+from bounds.beyond_uc.estimate import Estimate, estimate
+from bounds.beyond_uc.information import (
+    codes_of,
+    correction,
+    of_table,
+    rows_of,
+    table_of,
+)
+
 LEVEL = 0.95  # of intervals
 SHUFFLES = 99  # so that a p-value can be 0.01
 SIGNIFICANT = 0.05  # a p-value above it: not distinguishable from no information
 _HALVINGS = 200  # of an interval, down to neighbouring floats
-
-
-@dataclasses.dataclass(frozen=True)
-class Estimate:
-    """A mean over supersamples.
-
-    Attributes:
-      value: the mean.
-      low, high: its t-interval; infinite with one supersample.
-      each: `[K1]`, one value a supersample.
-    """
-
-    value: float
-    low: float
-    high: float
-    each: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,19 +139,7 @@ class Unconditional:
     @property
     def is_interpolating(self) -> bool:
         """Whether no trained example was wrong, in any run."""
-        return self.training_error.value == 0
-
-
-def over_supersamples(values: np.ndarray, level: float = LEVEL) -> Estimate:
-    """The mean of `[K1]` independent values with its t-interval."""
-    from scipy import stats  # slow to import
-
-    values = np.asarray(values, np.float64)
-    mean, half = float(values.mean()), np.inf
-    if len(values) > 1:
-        quantile = stats.t.ppf((1 + level) / 2, len(values) - 1)
-        half = float(quantile * values.std(ddof=1) / np.sqrt(len(values)))
-    return Estimate(mean, mean - half, mean + half, values)
+        return self.training_error.mean == 0
 
 
 def _checked(values, masks, bounded):
@@ -177,118 +158,9 @@ def _checked(values, masks, bounded):
     return values, masks.astype(np.int64)
 
 
-def _codes(values):
-    """Values of any kind as whole numbers 0, 1, ..., of the same shape."""
-    letters, codes = np.unique(values, return_inverse=True)
-    return codes.reshape(np.shape(values)), len(letters)
-
-
 def _pairs(values):
-    codes, letters = _codes(values)
+    codes, letters = codes_of(values)
     return codes[..., 0] * letters + codes[..., 1]
-
-
-def _per_row(codes):
-    """The letters of each row `[N, K2]` renumbered 0, 1, ...: at most K2 of them."""
-    order = np.argsort(codes, axis=1, kind="stable")
-    values = np.take_along_axis(codes, order, axis=1)
-    ranks = np.cumsum(np.diff(values, axis=1, prepend=values[:, :1]) != 0, axis=1)
-    found = np.empty_like(ranks)
-    np.put_along_axis(found, order, ranks, axis=1)
-    return found
-
-
-def _table(letters, bits):
-    """Contingency tables `[N, A, B]` of letters and bits, both `[N, K2]`."""
-    letters, bits = _codes(letters)[0], _codes(bits)[0]
-    if letters.size and letters.max() >= letters.shape[1]:
-        letters = _per_row(letters)
-    a, b = int(letters.max()) + 1, int(bits.max()) + 1
-    cells = (np.arange(len(letters))[:, None] * a + letters) * b + bits
-    counts = np.bincount(cells.ravel(), minlength=len(letters) * a * b)
-    return counts.reshape(len(letters), a, b)
-
-
-def _of_table(table):
-    """Plug-in information `[N]` of tables `[N, A, B]`."""
-
-    def total(counts):
-        safe = np.where(counts > 0, counts, 1)
-        return (counts * np.log(safe)).reshape(len(table), -1).sum(axis=1)
-
-    draws = table.sum(axis=(1, 2))
-    parts = total(table) - total(table.sum(axis=1)) - total(table.sum(axis=2))
-    return np.maximum(parts / draws + np.log(draws), 0.0)
-
-
-def _correction(table):
-    cells = [
-        np.count_nonzero(part.reshape(len(table), -1), axis=1)
-        for part in (table, table.sum(axis=2), table.sum(axis=1))
-    ]
-    draws = table.sum(axis=(1, 2))
-    return (cells[0] - cells[1] - cells[2] + 1) / (2 * draws)
-
-
-def _rows(values, axis):
-    """`[..., draws, ...]` -> `[N, draws]`, and the shape of N."""
-    values = np.moveaxis(np.asarray(values), axis, -1)
-    return values.reshape(-1, values.shape[-1]), values.shape[:-1]
-
-
-def mutual_information(
-    letters: np.ndarray, bits: np.ndarray, axis: int = -1
-) -> np.ndarray:
-    """Plug-in I(F; U) of the empirical law of draws, in nats.
-
-    Args:
-      letters, bits: of one shape, `[..., K2, ...]`; any alphabets.
-      axis: the one of the draws.
-
-    Returns:
-      `[...]` without that axis, >= 0. Too high by about (|F| - 1)(|U| - 1) / (2 K2).
-    """
-    if np.shape(letters) != np.shape(bits):
-        raise ValueError(f"letters {np.shape(letters)}, bits {np.shape(bits)}")
-    (f, shape), (u, _) = _rows(letters, axis), _rows(bits, axis)
-    return _of_table(_table(f, u)).reshape(shape)
-
-
-def miller_madow(letters: np.ndarray, bits: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Plug-in I(F; U) less (k_FU - k_F - k_U + 1) / (2 K2), in nats.
-
-    k counts the cells that were OBSERVED, in the table and in its margins: each plug-in
-    entropy is too low by (k - 1) / (2 K2) to first order (Miller 1955), and I = H(F) +
-    H(U) - H(F, U). Where all cells are filled the correction is (|F| - 1)(|U| - 1) / (2 K2).
-    With few draws cells stay empty and it corrects too little; it may go below 0, which an
-    average needs. Arguments and shape as in `mutual_information`.
-    """
-    if np.shape(letters) != np.shape(bits):
-        raise ValueError(f"letters {np.shape(letters)}, bits {np.shape(bits)}")
-    (f, shape), (u, _) = _rows(letters, axis), _rows(bits, axis)
-    table = _table(f, u)
-    return (_of_table(table) - _correction(table)).reshape(shape)
-
-
-def independent_level(letters: int, draws: int) -> float:
-    """What sqrt(2 I) reads on average where F and U are independent, for many draws.
-
-    2 K2 times the plug-in information tends to chi-squared with v = |F| - 1 degrees of
-    freedom, so E sqrt(2 I) -> sqrt(2 / K2) Gamma((v + 1) / 2) / Gamma(v / 2), about
-    sqrt(v / K2); not above sqrt(2 ln 2), where draws are few for the letters. Letters that
-    are rarely seen pull it down: `Conditional.floor` has the letters' own law.
-
-    Args:
-      letters: |F|.
-      draws: K2.
-    """
-    from scipy import special  # slow to import
-
-    if letters < 2:
-        return 0.0
-    v = letters - 1
-    ratio = np.exp(special.gammaln((v + 1) / 2) - special.gammaln(v / 2))
-    return float(min(np.sqrt(2 / draws) * ratio, square_root(np.log(2))))
 
 
 def _conditional(letters, masks, shuffles, seed, level):
@@ -296,30 +168,30 @@ def _conditional(letters, masks, shuffles, seed, level):
     k1, k2, m = letters.shape
     if k2 < 2:
         raise ValueError("one network a supersample: no information can be estimated")
-    f, u = (_rows(values, 1)[0] for values in (letters, masks))
-    f, _ = _codes(f)
-    table = _table(f, u)
-    plugin = _of_table(table).reshape(k1, m)
-    corrected = plugin - _correction(table).reshape(k1, m)
+    f, u = (rows_of(values, 1)[0] for values in (letters, masks))
+    f, _ = codes_of(f)
+    table = table_of(f, u)
+    plugin = of_table(table).reshape(k1, m)
+    corrected = plugin - correction(table).reshape(k1, m)
     rng = np.random.default_rng(seed)
     means, levels = [], []
     for _ in range(shuffles):
         # One order for all rows of a supersample: they stay as dependent as they are.
         shuffled = np.stack([one[rng.permutation(k2)] for one in masks])
-        values = _of_table(_table(f, _rows(shuffled, 1)[0]))
+        values = of_table(table_of(f, rows_of(shuffled, 1)[0]))
         means.append(values.mean())
         levels.append(np.sqrt(2 * values).mean())
     extreme = np.sum(np.array(means) >= plugin.mean() * (1 - 1e-12))
 
-    def estimate(values):
-        return over_supersamples(values.mean(axis=1), level)
+    def over_rows(values):
+        return estimate(values.mean(axis=1), level)
 
     return Conditional(
-        information=estimate(plugin),
-        corrected=estimate(corrected),
+        information=over_rows(plugin),
+        corrected=over_rows(corrected),
         shuffled=float(np.mean(means)) if means else np.nan,
-        square_root=estimate(np.sqrt(2 * plugin)),
-        square_root_corrected=estimate(np.sqrt(2 * np.maximum(corrected, 0))),
+        square_root=over_rows(np.sqrt(2 * plugin)),
+        square_root_corrected=over_rows(np.sqrt(2 * np.maximum(corrected, 0))),
         floor=float(np.mean(levels)) if levels else np.nan,
         floor_high=float(np.max(levels)) if levels else np.nan,
         p_value=float((1 + extreme) / (1 + shuffles)),
@@ -404,23 +276,23 @@ def unconditional(
     # Both members of a row are alike a priori: (Dl, U) counts as (-Dl, 1 - U) too.
     f = np.concatenate([difference, -difference + 0.0], axis=2).reshape(k1, -1)
     u = np.concatenate([masks, 1 - masks], axis=2).reshape(k1, -1)
-    codes, letters = _codes(f)
+    codes, letters = codes_of(f)
     cells = (np.arange(k1)[:, None] * letters + codes) * 2 + u
     tables = np.bincount(cells.ravel(), minlength=k1 * letters * 2)
     tables = tables.reshape(k1, letters, 2)
     whole = tables.sum(axis=0, keepdims=True)
-    information = float(_of_table(whole)[0])
+    information = float(of_table(whole)[0])
     jackknife, error = np.nan, np.inf
     if k1 > 1:
-        without = _of_table(whole - tables)
+        without = of_table(whole - tables)
         jackknife = float(k1 * information - (k1 - 1) * without.mean())
         error = float(np.sqrt((k1 - 1) * without.var()))
     q = float(np.abs(difference).mean())
     trained = np.take_along_axis(losses, masks[..., None], axis=3)
     new = np.take_along_axis(losses, 1 - masks[..., None], axis=3)
 
-    def estimate(values):
-        return over_supersamples(values.reshape(k1, -1).mean(axis=1), level)
+    def over_all(values):
+        return estimate(values.reshape(k1, -1).mean(axis=1), level)
 
     return Unconditional(
         information=information,
@@ -430,9 +302,9 @@ def unconditional(
         interpolating=information / np.log(2),
         disagreement=disagreement_form(information, q),
         q=q,
-        training_error=estimate(trained),
-        test_error=estimate(new),
-        gap=estimate(new - trained),
+        training_error=over_all(trained),
+        test_error=over_all(new),
+        gap=over_all(new - trained),
     )
 
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bounds.beyond_uc.estimate import Estimate, estimate
 from bounds.numerics import intervals
 
 STATUS = "certified"
@@ -50,22 +51,6 @@ class Surrogate:
     disagreement: float
     delta: float
     status: str = STATUS
-
-
-@dataclasses.dataclass(frozen=True)
-class Estimate:
-    """A mean over R independent runs.
-
-    Attributes:
-      mean: over runs.
-      low, high: a t-interval; infinite for one run.
-      runs: R.
-    """
-
-    mean: float
-    low: float
-    high: float
-    runs: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,23 +97,6 @@ def _stats():
 def _check_failure(delta):
     if not 0 < delta < 1:
         raise ValueError(f"delta={delta}: must lie in (0, 1)")
-
-
-def estimate(values: Sequence[float], confidence: float = 0.95) -> Estimate:
-    """The mean of R independent values `[R]` with its t-interval.
-
-    Raises:
-      ValueError: no values, or not `[R]`.
-    """
-    values = np.asarray(values, np.float64)
-    if values.ndim != 1 or not values.size:
-        raise ValueError(f"values must be [R], not {values.shape}")
-    mean, runs = float(values.mean()), len(values)
-    if runs == 1:
-        return Estimate(mean, -np.inf, np.inf, 1)
-    quantile = _stats().t.ppf((1 + confidence) / 2, runs - 1)
-    half = float(quantile * values.std(ddof=1) / np.sqrt(runs))
-    return Estimate(mean, mean - half, mean + half, runs)
 
 
 def shares(delta: float, surrogates: int = 1, to_disagreement: float = 0.5) -> Shares:

@@ -22,24 +22,38 @@ BASE = "base"  # the name of the run on S itself
 
 def taken(examples: Examples, index: np.ndarray) -> Examples:
     """The examples at some places."""
+    index = np.asarray(index, np.int32)
     inputs, labels = jax.tree.map(
         lambda a: a[index], (examples.inputs, examples.labels)
     )
-    return Examples(inputs, labels, {"places": np.asarray(index, np.int32)})
+    record = dict(examples.record)
+    record["places"] = record["places"][index] if "places" in record else index
+    return Examples(inputs, labels, record)
 
 
-def joined(*several: Examples) -> Examples:
+def joined(first: Examples, second: Examples) -> Examples:
     """One set after another."""
-    inputs, labels = jax.tree.map(
-        lambda *parts: np.concatenate(parts), *((e.inputs, e.labels) for e in several)
-    )
-    return Examples(inputs, labels)
+    return _of_both(first, second, lambda a, b: np.concatenate([a, b]))
 
 
 def chosen(mask: np.ndarray, first: Examples, second: Examples) -> Examples:
     """Example by example the one of `second` where `mask`, else that of `first`."""
-    both = joined(first, second)
-    return taken(both, np.arange(len(mask)) + len(mask) * np.asarray(mask, int))
+    mask = np.asarray(mask, bool)
+
+    def pick(a, b):
+        return np.where(mask.reshape(-1, *[1] * (a.ndim - 1)), b, a)
+
+    return _of_both(first, second, pick, mask=mask)
+
+
+def _of_both(first, second, combine, **record):
+    """Two sets made one, with the records of both."""
+    inputs, labels = jax.tree.map(
+        combine, (first.inputs, first.labels), (second.inputs, second.labels)
+    )
+    for name, one in (("first", first), ("second", second)):
+        record |= {f"{name}/{key}": value for key, value in one.record.items()}
+    return Examples(inputs, labels, record)
 
 
 def relabelled(examples: Examples, labels: np.ndarray) -> Examples:
@@ -222,11 +236,6 @@ class Seen:
     def error(self, name: str, index: Any = slice(None)) -> float:
         """The error on a set, or on some of its points; what has no margin is wrong."""
         return float(np.mean(self.arrays[f"{name}/wrong"][index]))
-
-    @property
-    def converged(self) -> bool:
-        """Whether the training met its stopping rule."""
-        return int(self.arrays["outcome"]) == training.Outcome.CONVERGED
 
     @property
     def diverged(self) -> bool:

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import bounds
 from bounds.spec import CERTIFIED
 from experiments.beyond_uc import cell as cells
 from experiments.beyond_uc.cell import BASE, Cell, Look, Training
+from experiments.beyond_uc.see import See
 from experiments.beyond_uc.tools import TOOLS
 from experiments.beyond_uc.tools.tool import Tool
 from experiments.lab.measure_network import MeasureNetwork
@@ -22,10 +22,9 @@ from experiments.lab.refusals import Refusal, say
 from experiments.lab.seeding import Purpose, host_generator, key_for
 from experiments.lab.training import Job, Run, Stage, Trained, initial
 from experiments.problems import Problem
-from nets import losses, training
-from nets.margins import margin
+from nets import training
 from nets.mlp import MLP
-from nets.sample import fold_blocks, pad_sample
+from nets.sample import pad_sample
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,86 +120,6 @@ def _reordered(examples, cell, order):
     return cells.taken(examples, host_generator(key).permutation(len(examples.labels)))
 
 
-@dataclasses.dataclass(frozen=True)
-class _See:
-    """The `measure` of a look: predictions, margins and losses on its sets.
-
-    Attributes:
-      model: a Linen module.
-      loss: a name in `losses.LOSSES`.
-      sets: names; the test set is shared, the others are arguments.
-      noise: of `Look`.
-    """
-
-    model: Any
-    loss: str
-    sets: tuple[str, ...]
-    noise: float
-
-    def __call__(self, shared, arguments):
-        params, key, own = arguments
-        if self.noise:
-            params = _noised(params, jax.random.wrap_key_data(key), self.noise)
-        found = {}
-        for name in self.sets:
-            sample = shared if name == "test" else own[name]
-            for what, values in self._on(params, sample).items():
-                if what in ("prediction", "wrong") or name != "test":
-                    found[f"{name}/{what}"] = values
-        return found, {}
-
-    def _on(self, params, sample):
-        def visit(found, block):
-            logits = training.logits_of(self.model, params, block.inputs)
-            margins = jax.vmap(margin)(logits, block.labels)
-            new = {
-                "prediction": jnp.argmax(logits, axis=-1).astype(jnp.int16),
-                "wrong": ~(margins > 0),
-                "margin": jnp.where(jnp.isnan(margins), -jnp.inf, margins),
-                "loss": jax.vmap(losses.LOSSES[self.loss])(logits, block.labels),
-            }
-            return {
-                name: jax.lax.dynamic_update_slice_in_dim(
-                    found[name], new[name].astype(found[name].dtype), block.start, 0
-                )
-                for name in found
-            }
-
-        rows = sample.labels.shape
-        empty = {
-            "prediction": jnp.zeros(rows, jnp.int16),
-            "wrong": jnp.zeros(rows, bool),
-            "margin": jnp.zeros(rows, jnp.float32),
-            "loss": jnp.zeros(rows, jnp.float32),
-        }
-        with jax.default_matmul_precision("highest"):
-            return fold_blocks(sample, visit, empty)
-
-
-def _noised(params, key, noise):
-    """Gaussian noise on every array, in units of its root mean square."""
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(key, len(leaves))
-    return tree.unflatten(
-        [
-            leaf
-            + noise
-            * jnp.sqrt(jnp.mean(jnp.square(leaf)))
-            * jax.random.normal(k, leaf.shape, leaf.dtype)
-            for leaf, k in zip(leaves, keys, strict=True)
-        ]
-    )
-
-
-def _distance(one, other):
-    """l2, of two trees of one structure."""
-    with np.errstate(invalid="ignore"):
-        squares = jax.tree.map(
-            lambda a, b: np.sum(np.square(np.asarray(a, np.float64) - b)), one, other
-        )
-    return float(np.sqrt(sum(jax.tree.leaves(squares))))  # nan where one diverged
-
-
 def make(config: Any) -> BeyondStudy:
     """The study that settings ask for."""
     problem = problem_of(config)
@@ -219,7 +138,7 @@ def make(config: Any) -> BeyondStudy:
         raise Refusal(
             f"--sizes={max(config.sizes)}: {draws} disjoint training sets of m examples "
             f"are needed, and the data are enough for m = {largest}; use smaller ones, or "
-            "fewer --models"
+            "fewer --models and --surrogate_draws"
         )
     all_cells = tuple(
         Cell(problem, config, plan, m, seed)
@@ -292,15 +211,13 @@ def make(config: Any) -> BeyondStudy:
                 count = len(cell.points(name.split("/")[0]).labels)
                 arrays[name] = found[:count]
             if look.training.name != BASE and used.model == plan.model:
-                arrays["distance"] = np.asarray(
-                    _distance(arguments[0], trained.params(base))
-                )
+                arrays["distance"] = _distance(arguments[0], trained.params(base))
             return arrays | trained.history(run)
 
         return Subject(
             name=f"{cell.name}_{look.name}",
             kind=(used.model, look.sets, look.noise, whose),
-            measure=_See(used.model, used.loss, look.sets, look.noise),
+            measure=See(used.model, used.loss, look.sets, look.noise),
             shared=lambda: padded(cell, "test"),
             arguments=arguments,
             finish=finish,
@@ -347,6 +264,17 @@ def make(config: Any) -> BeyondStudy:
         looks=looks,
         bounds=names,
     )
+
+
+def _distance(params: Any, of_base: Any) -> np.ndarray:
+    """l2, of the weights of two networks; nan where one diverged."""
+    from bounds.beyond_uc import stability  # imports SciPy
+
+    with np.errstate(invalid="ignore"):
+        found = stability.weight_distance(
+            jax.tree.leaves(of_base), jax.tree.leaves(params)
+        )
+    return np.asarray(found)
 
 
 def _run(cell: Cell, own: Training) -> Run:

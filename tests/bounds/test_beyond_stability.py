@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bounds.beyond_uc import stability
+from bounds.beyond_uc import stability, stability_bounds
 
 
 def one_run(seed, points=7, fresh=11):
@@ -157,8 +157,8 @@ def test_second_moments_of_the_gap_stay_below_the_proved_constants():
                 pointwise += chance * p[z] * moved
         # delta = 1/2: bound = sqrt(2 second moment)
         for seen, b, bound in (
-            (moment, pointwise, stability.pointwise_bound),
-            (left_moment, hypothesis, stability.hypothesis_bound),
+            (moment, pointwise, stability_bounds.pointwise_bound),
+            (left_moment, hypothesis, stability_bounds.hypothesis_bound),
         ):
             limit = bound(0.0, b, size, 0.5) ** 2 / 2
             assert limit == pytest.approx(1 / (2 * size) + 6 * b)
@@ -181,10 +181,13 @@ def test_removal_makes_the_pointwise_form_false_and_replacing_does_not():
     by_removal = stability.of_one_run(own, removed)
     by_replacing = stability.of_one_run(own, replaced)
     assert (risk, by_removal.own_before, by_removal.pointwise) == (1, 0, 0)
-    false = stability.pointwise_bound(0.0, by_removal.pointwise, size, delta)
+    false = stability_bounds.pointwise_bound(0.0, by_removal.pointwise, size, delta)
     assert false < 0.2 < risk
     assert by_replacing.pointwise == 1
-    assert stability.pointwise_bound(0.0, by_replacing.pointwise, size, delta) >= risk
+    assert (
+        stability_bounds.pointwise_bound(0.0, by_replacing.pointwise, size, delta)
+        >= risk
+    )
     # the uniform form is safe: removal moves other points by 1
     assert (
         stability.of_one_run(own, removed, [1.0], np.zeros((size, 1))).hypothesis == 1
@@ -218,7 +221,7 @@ def ridge(x, y, chosen, strength):
 def ridge_constants(strength, size):
     largest = 1 + 1 / math.sqrt(strength)  # |y| + |f|, as strength ||w||^2 <= mean y^2
     return (
-        stability.regularised_kernel(1.0, 2 * largest, strength, size),
+        stability_bounds.regularised_kernel(1.0, 2 * largest, strength, size),
         largest**2,
     )
 
@@ -246,7 +249,7 @@ def test_ridge_regression_is_as_stable_as_known(strength):
     assert shown.uniform_at_least == pytest.approx(np.abs(after - before).max())
     assert shown.error.mean <= shown.hypothesis.mean <= shown.uniform_at_least
     # a constant that forgets the slope of the loss, as if it were 1, is refuted
-    forgotten = stability.regularised_kernel(1.0, 1.0, strength, SIZE) / 2
+    forgotten = stability_bounds.regularised_kernel(1.0, 1.0, strength, SIZE) / 2
     if strength == 1.0:
         assert shown.uniform_at_least > forgotten
 
@@ -260,7 +263,10 @@ def test_bousquet_elisseeff_lies_above_the_risk_of_ridge_regression():
     risk = losses.mean(1)
     train = np.take_along_axis(losses, chosen, 1).mean(1)
     bounds = np.array(
-        [stability.uniform_bound(t, gamma, size, delta, loss_bound) for t in train]
+        [
+            stability_bounds.uniform_bound(t, gamma, size, delta, loss_bound)
+            for t in train
+        ]
     )
     assert np.mean(bounds < risk) <= delta
     assert bounds.mean() < loss_bound / 2  # it says something of this loss
@@ -285,26 +291,26 @@ def test_the_identity_by_simulation_on_ridge_regression():
 
 def test_forms_by_hand():
     tail = math.sqrt(math.log(20) / 200)
-    assert stability.uniform_bound(0.1, 0.02, 100, 0.05) == pytest.approx(
+    assert stability_bounds.uniform_bound(0.1, 0.02, 100, 0.05) == pytest.approx(
         0.1 + 0.02 + (2 * 100 * 0.02 + 1) * tail
     )
     # by removal, beta = 0.01: the published form
-    assert stability.uniform_bound(0.1, 2 * 0.01, 100, 0.05) == pytest.approx(
+    assert stability_bounds.uniform_bound(0.1, 2 * 0.01, 100, 0.05) == pytest.approx(
         0.1 + 2 * 0.01 + (4 * 100 * 0.01 + 1) * tail
     )
-    assert stability.leave_one_out_bound(0.1, 0.01, 100, 0.05, 2.0) == pytest.approx(
-        0.1 + 0.01 + (4 * 100 * 0.01 + 2) * tail
-    )
-    assert stability.pointwise_bound(0.0, 0.01, 100, 0.1, 2.0) == pytest.approx(
+    assert stability_bounds.leave_one_out_bound(
+        0.1, 0.01, 100, 0.05, 2.0
+    ) == pytest.approx(0.1 + 0.01 + (4 * 100 * 0.01 + 2) * tail)
+    assert stability_bounds.pointwise_bound(0.0, 0.01, 100, 0.1, 2.0) == pytest.approx(
         math.sqrt((4 + 12 * 2 * 100 * 0.01) / (2 * 100 * 0.1))
     )
-    assert stability.sgd_convex(2.0, [0.1] * 30, 100) == pytest.approx(0.24)
-    assert stability.sgd_strongly_convex(2.0, 0.5, 100) == pytest.approx(0.16)
-    assert stability.sgd_non_convex(1.0, 1.0, 1.0, 81, 101) == pytest.approx(
+    assert stability_bounds.sgd_convex(2.0, [0.1] * 30, 100) == pytest.approx(0.24)
+    assert stability_bounds.sgd_strongly_convex(2.0, 0.5, 100) == pytest.approx(0.16)
+    assert stability_bounds.sgd_non_convex(1.0, 1.0, 1.0, 81, 101) == pytest.approx(
         2 / 100 * math.sqrt(2) * 9
     )
-    later = stability.feldman_vondrak_order(1e-3, 1000, 0.01)
-    sharper = stability.bousquet_klochkov_zhivotovskiy_order(1e-3, 1000, 0.01)
+    later = stability_bounds.feldman_vondrak_order(1e-3, 1000, 0.01)
+    sharper = stability_bounds.bousquet_klochkov_zhivotovskiy_order(1e-3, 1000, 0.01)
     sampling = math.sqrt(math.log(100) / 1000)
     assert later - sampling == pytest.approx(1e-3 * math.log(1000) * math.log(1e5))
     assert sharper - sampling == pytest.approx(1e-3 * math.log(1000) * math.log(100))
@@ -327,7 +333,7 @@ def test_convex_sgd_moves_as_little_as_proved():
                 w = w + rate * z / (1 + math.exp(z @ w))
             ends.append(w)
         moved.append(stability.weight_distance([ends[0]], [ends[1]]))
-    known = stability.sgd_convex(1.0, [rate] * 3 * size, size)
+    known = stability_bounds.sgd_convex(1.0, [rate] * 3 * size, size)
     assert known == pytest.approx(2 * 3 * rate)
     assert max(moved) <= known
     assert np.mean(moved) > known / 20
@@ -343,9 +349,9 @@ def test_impossible_arguments_are_refused():
         lambda: stability.over_runs([]),
         lambda: stability.flip_rate([0, 1], [0, 1, 2]),
         lambda: stability.weight_distance([np.zeros(2)], [np.zeros(3)]),
-        lambda: stability.uniform_bound(0.0, 0.1, 1, 0.05),
-        lambda: stability.pointwise_bound(0.0, 0.1, 10, 1.0),
-        lambda: stability.sgd_non_convex(1.0, 1.0, 1.0, 10, 1),
+        lambda: stability_bounds.uniform_bound(0.0, 0.1, 1, 0.05),
+        lambda: stability_bounds.pointwise_bound(0.0, 0.1, 10, 1.0),
+        lambda: stability_bounds.sgd_non_convex(1.0, 1.0, 1.0, 10, 1),
     ):
         with pytest.raises(ValueError):
             call()

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from bounds.beyond_uc import surrogates
+from bounds.beyond_uc.estimate import estimate
 from bounds.beyond_uc.surrogates import Shares
 from tests import oracles
 
@@ -209,10 +210,10 @@ def test_surrogates_of_another_law_are_refuted():
 
 def test_an_estimate_is_a_t_interval():
     values = [0.1, 0.3, 0.2, 0.5]
-    found = surrogates.estimate(values, 0.9)
+    found = estimate(values, 0.9)
     low, high = stats.ttest_1samp(values, 0).confidence_interval(0.9)
     assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
-    assert surrogates.estimate([0.2]).high == np.inf
+    assert estimate([0.2]).high == np.inf
 
 
 def test_impossible_arguments_are_refused():
@@ -233,7 +234,7 @@ def test_impossible_arguments_are_refused():
             np.zeros((2, 3)), np.zeros((2, 2)), [0.0] * 2, [0.0] * 2
         ),
         lambda: surrogates.linear_example(0, 5),
-        lambda: surrogates.estimate([]),
+        lambda: estimate([]),
     ):
         with pytest.raises(ValueError):
             call()

@@ -75,7 +75,7 @@ class Stability(Tool):
 
     def quantities(self, cell: Cell, seen: Mapping[str, Seen]) -> Quantities:
         """Means of one S over the places, in 0-1 loss where no other is named."""
-        from bounds.beyond_uc import stability  # imports SciPy
+        from bounds.beyond_uc import stability, stability_bounds  # import SciPy
 
         places, before = self._places(cell), seen[BASE]
         after = [seen[f"replaced{place}"] for place in places]
@@ -140,7 +140,7 @@ class Stability(Tool):
                 ),
                 "margin_change_on_fresh_points": margins.mean_absolute,
             }
-        found["pointwise_form"] = stability.pointwise_bound(
+        found["pointwise_form"] = stability_bounds.pointwise_bound(
             train, zero_one.pointwise, cell.size, cell.config.delta
         )
         return found

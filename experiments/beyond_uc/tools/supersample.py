@@ -77,24 +77,24 @@ class Supersample(Tool):
         whole = supersample.unconditional(losses, masks)
         of_losses = supersample.ld_cmi(losses, masks)
         of_predictions = supersample.f_cmi(predictions, masks)
-        train = whole.training_error.value
+        train = whole.training_error.mean
         return {
             "train_error": train,
             "test_error": float(np.mean([r.error("test") for r in runs])),
-            "error_on_unseen_members": whole.test_error.value,
-            "gap": whole.gap.value,
+            "error_on_unseen_members": whole.test_error.mean,
+            "gap": whole.gap.mean,
             "information_nats": whole.information,
             "square_root_value": train + whole.square_root,
             "fast_rate_value": supersample.fast_rate(train, whole.information),
-            "interpolating_identity_difference": whole.interpolating - whole.gap.value
+            "interpolating_identity_difference": whole.interpolating - whole.gap.mean
             if whole.is_interpolating
             else float("nan"),
-            "ld_cmi_value": train + of_losses.square_root.value,
-            "ld_cmi_corrected_value": train + of_losses.square_root_corrected.value,
+            "ld_cmi_value": train + of_losses.square_root.mean,
+            "ld_cmi_corrected_value": train + of_losses.square_root_corrected.mean,
             "ld_cmi_of_nothing": of_losses.floor,
             "ld_cmi_p_value": of_losses.p_value,
-            "f_cmi_value": train + of_predictions.square_root.value,
-            "f_cmi_corrected_value": train + of_predictions.square_root_corrected.value,
+            "f_cmi_value": train + of_predictions.square_root.mean,
+            "f_cmi_corrected_value": train + of_predictions.square_root_corrected.mean,
             "f_cmi_of_nothing": of_predictions.floor,
             "f_cmi_p_value": of_predictions.p_value,
         }
