@@ -153,6 +153,32 @@ def test_surrogates_that_lack_a_label_of_s_are_none():
     assert lacking
 
 
+def test_the_record_of_a_run_reproduces_its_training_set():
+    config = settings(
+        "mnist", data_dir="tests/data/mnist", sizes=(16,), seeds=1, batch_size=4,
+        replaced=2, models=2, masks=2, width=8, surrogate_draws=1,
+    )  # fmt: skip
+    made, jobs = jobs_of(config)
+    pool = made.problem.pool()
+
+    def inputs(record, prefix=""):
+        if f"{prefix}indices" in record:
+            found = pool.inputs[record[f"{prefix}indices"]]
+        else:
+            parts = [inputs(record, f"{prefix}{n}/") for n in ("first", "second")]
+            mask = record.get(f"{prefix}mask")
+            found = np.concatenate(parts)
+            if mask is not None:
+                found = np.where(mask[:, None], parts[1], parts[0])
+        places = record.get(f"{prefix}places")
+        return found if places is None else found[places]
+
+    assert len(jobs) > 10
+    for job in jobs.values():
+        drawn = job.examples()
+        np.testing.assert_array_equal(inputs(drawn.record), drawn.inputs)
+
+
 # Against closed forms
 
 

@@ -314,3 +314,14 @@ def test_impossible_plans_are_refused():
         settings = {"epochs": 1, "noise": 1.0} | wrong
         with pytest.raises(ValueError):
             private.plan(MODEL, "softmax", 0.1, 8, **settings)
+
+
+def test_more_examples_than_a_float32_sum_can_hold_are_refused():
+    """`rounding` would take the clip away; what is left must be most of it."""
+    assert private.rounding(60000) < 0.01
+    count = 10**6
+    assert private.rounding(count) > 0.5
+    with pytest.raises(ValueError, match="1000000 examples in one float32 sum"):
+        private.clipped_sum(
+            "softmax", 1.0, None, {}, np.zeros((count, 1)), np.zeros(count, int)
+        )

@@ -130,3 +130,10 @@ def test_stack_repeats_the_last_to_fill_the_lanes():
 
 def test_a_plan_is_compiled_in():
     assert hash(plan()) == hash(plan(model=MLP(8, 1, 3, True)))
+
+
+def test_a_sample_that_fills_no_batch_is_refused(p):
+    """No epoch of it would ever end."""
+    small = training.Plan(**vars(p) | {"batch_size": 21})
+    with pytest.raises(ValueError, match="20 examples fill no batch of 21"):
+        train(small, [(20, 0)], layout(1))
