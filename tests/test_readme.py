@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import bounds
-from experiments.lab import plugins, program, settings
+from experiments.lab import calls, plugins, settings
 from tests.experiments.test_command_line import PROGRAMS
 
 ROOT = Path(__file__).parents[1]
@@ -72,8 +72,8 @@ def test_rooms_say_what_is_in_them():
 
 def flags_of(asked):
     found = {"out", "resume", "redraw", "preset", "figures", "devices", "plugin"}
-    for problem in [None, *program.problems_of(asked)]:
-        found |= set(settings.names(program.kind_of(asked, problem)))
+    for problem in [None, *calls.problems_of(asked)]:
+        found |= set(settings.names(calls.kind_of(asked, problem)))
     return found
 
 

@@ -15,9 +15,10 @@ from experiments.beyond_uc.cell import BASE, Cell, Look, Training
 from experiments.beyond_uc.see import See
 from experiments.beyond_uc.tools import TOOLS
 from experiments.beyond_uc.tools.tool import Tool
+from experiments.lab.calls import problem_of
 from experiments.lab.measure_network import MeasureNetwork
 from experiments.lab.measuring import Arrays, Subject
-from experiments.lab.program import Study, problem_of
+from experiments.lab.program import Study
 from experiments.lab.refusals import Refusal, say
 from experiments.lab.seeding import Purpose, host_generator, key_for
 from experiments.lab.training import Job, Run, Stage, Trained, initial

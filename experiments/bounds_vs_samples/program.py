@@ -5,7 +5,8 @@ from __future__ import annotations
 from experiments.bounds_vs_samples import report, study, summary, tables
 from experiments.bounds_vs_samples.settings import Settings
 from experiments.lab.bound_settings import with_bounds
-from experiments.lab.program import Program, of_problem
+from experiments.lab.calls import of_problem
+from experiments.lab.program import Program
 from experiments.problems import Problem
 
 

@@ -7,9 +7,10 @@ from typing import Any
 import bounds
 from experiments.bounds_vs_samples.settings import Settings
 from experiments.lab import network_rows
+from experiments.lab.calls import fingerprint_of, problems_made
 from experiments.lab.measure_network import MeasureNetwork, test_samples
 from experiments.lab.measuring import Arrays, Subject
-from experiments.lab.program import Study, fingerprint_of, problems_made
+from experiments.lab.program import Study
 from experiments.lab.refusals import Refusal
 from experiments.lab.seeding import Purpose, key_for
 from experiments.lab.training import (

@@ -8,8 +8,9 @@ from experiments.certify.published import published
 from experiments.certify.study import CertifyStudy, speaks_of_learned
 from experiments.lab import certificates, report
 from experiments.lab.bound_rows import NOT_AVAILABLE
+from experiments.lab.calls import problem_of
 from experiments.lab.figures import Drawing
-from experiments.lab.program import Results, problem_of
+from experiments.lab.program import Results
 
 DIVERGED = f"{NOT_AVAILABLE}the run diverged"
 Rows = Sequence[Mapping[str, Any]]

@@ -9,9 +9,10 @@ import bounds
 from bounds.objectives import PacBayes
 from experiments.certify.settings import Settings
 from experiments.lab import certificates
+from experiments.lab.calls import problem_of
 from experiments.lab.measure_network import MeasureNetwork, test_samples
 from experiments.lab.measuring import Arrays, Subject
-from experiments.lab.program import Study, problem_of
+from experiments.lab.program import Study
 from experiments.lab.refusals import Refusal
 from experiments.lab.seeding import Purpose, key_for
 from experiments.lab.training import Job, Run, Stage, Trained, initial

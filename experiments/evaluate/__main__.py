@@ -4,7 +4,7 @@ from typing import Any
 
 from experiments.evaluate import PROGRAM
 from experiments.lab import bound_settings, command_line
-from experiments.lab.program import settings_of
+from experiments.lab.calls import settings_of
 
 
 def show_list(given: dict[str, Any]) -> bool:

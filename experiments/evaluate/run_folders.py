@@ -10,7 +10,14 @@ import numpy as np
 
 import bounds
 from experiments.bounds_vs_samples import PROGRAM, study
-from experiments.lab import checksums, formats, plugins, program, run_folder, settings
+from experiments.lab import (
+    calls,
+    checksums,
+    formats,
+    plugins,
+    run_folder,
+    settings,
+)
 from experiments.lab.bound_settings import CONVENTIONS
 from experiments.lab.reading import weights
 from experiments.lab.refusals import Refusal
@@ -145,7 +152,7 @@ def _opened(folder: Path, config: Any, needed: Refusal) -> Opened:
         raise needed
     _check_plugin(folder, config, stored)
     try:
-        kind = program.kind_of(PROGRAM, stored["settings"]["problem"])
+        kind = calls.kind_of(PROGRAM, stored["settings"]["problem"])
         its = settings.from_json(kind, stored["settings"])
     except (KeyError, TypeError) as error:
         raise needed from error
@@ -159,9 +166,9 @@ def _opened(folder: Path, config: Any, needed: Refusal) -> Opened:
     data_dir = getattr(config, "data_dir", None)
     if data_dir and hasattr(its, "data_dir"):
         its = dataclasses.replace(its, data_dir=data_dir)
-    configs = variants(its, functools.partial(program.of_problem, PROGRAM))
-    problems = program.problems_made(configs)
-    if program.fingerprint_of(problems.values()) != stored["data_sha256"]:
+    configs = variants(its, functools.partial(calls.of_problem, PROGRAM))
+    problems = calls.problems_made(configs)
+    if calls.fingerprint_of(problems.values()) != stored["data_sha256"]:
         raise Refusal(
             f"--data_dir={its.data_dir}: other data than {folder} was made from; give the same"
         )

@@ -12,9 +12,10 @@ import bounds
 from experiments.evaluate import outputs, run_folders
 from experiments.evaluate.settings import Settings
 from experiments.lab import certificates, network_rows
+from experiments.lab.calls import problem_of
 from experiments.lab.measure_network import MeasureNetwork, test_samples
 from experiments.lab.measuring import Subject
-from experiments.lab.program import Study, problem_of
+from experiments.lab.program import Study
 from experiments.lab.reading import data_files, weights
 from experiments.lab.refusals import Refusal
 from experiments.problems import Examples

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
-from experiments.lab import devices, plugins, program, run_folder, settings
+from experiments.lab import calls, devices, plugins, program, run_folder, settings
 from experiments.lab.figures import FORMATS
 from experiments.lab.refusals import Refusal, in_one_line, say, why_not_written
 from experiments.lab.settings import FOLDER, GROUPS, MACHINE, parsed, setting
@@ -59,7 +59,7 @@ def _fields(asked):
     """name -> [(whose it is, its field)]: of the call, the program and its problems."""
     found = {}
     kinds = [("", Call), ("", asked.Settings)]
-    kinds += [(n, p.Settings) for n, p in program.problems_of(asked).items()]
+    kinds += [(n, p.Settings) for n, p in calls.problems_of(asked).items()]
     for whose, kind in kinds:
         for field in dataclasses.fields(kind):
             if not whose or field.name not in asked.without:
@@ -83,7 +83,7 @@ def _define(fields):
 
 def _help(asked, fields):
     """What --help prints: the flags that most people need first, then all, by groups."""
-    problems = list(program.problems_of(asked))
+    problems = list(calls.problems_of(asked))
     lines = [
         f"python -m experiments.{asked.name} --out=FOLDER [--FLAG=VALUE ...]", "",
         asked.about, "", "needed first",
@@ -100,7 +100,7 @@ def _help(asked, fields):
             lines += ["", group, *map(line, names)]
     lines += ["", "presets (a problem's first is its default)"]
     for problem in problems if asked.needs_problem else []:
-        presets = ", ".join(program.presets_of(asked, problem))
+        presets = ", ".join(calls.presets_of(asked, problem))
         lines.append(f"  {problem}: {presets}")
     return "\n".join(lines)
 
@@ -145,7 +145,7 @@ def settings_from_flags(asked: program.Program, given: dict[str, Any]) -> Any:
     values = flags.FLAGS
     preset = values.preset
     if not (values.resume or values.redraw):
-        return program.settings_of(asked, given.get("problem"), preset, given)
+        return calls.settings_of(asked, given.get("problem"), preset, given)
     stored = run_folder.stored_settings(values.out, asked.name)
     if stored.get("plugin") and not given.get("plugin"):
         # What a folder says is never run: code is what this call names.
@@ -157,10 +157,10 @@ def settings_from_flags(asked: program.Program, given: dict[str, Any]) -> Any:
             f"--out={values.out}: there is no problem {settings.shown(problem)}; is it a "
             "plugin's? give its --plugin"
         )
-    kind = program.kind_of(asked, problem)
+    kind = calls.kind_of(asked, problem)
     asks_again = {}
     if preset:
-        wanted = program.settings_of(asked, problem, preset)
+        wanted = calls.settings_of(asked, problem, preset)
         asks_again = {
             n: getattr(wanted, n) for n in settings.names(kind, compared=True)
         }

@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,7 +20,6 @@ from experiments.lab import (
     run_folder,
     settings,
     training,
-    vary,
 )
 from experiments.lab.figures import Drawing
 from experiments.lab.formats import read_json, write_json, write_table
@@ -29,7 +28,7 @@ from experiments.lab.progress import Progress
 from experiments.lab.refusals import Refusal, say
 from experiments.lab.run_folder import RunFolder
 from experiments.lab.training import CHECKPOINT_SECONDS, Stage, Trained
-from experiments.problems import PROBLEMS, Problem
+from experiments.problems import Problem
 from nets.runs import Layout, make_layout
 
 Rows = list[dict[str, Any]]
@@ -144,154 +143,6 @@ class Program(abc.ABC):
             problem=getattr(results.study.config, "problem", None)
         )
         report.write(folder, title, blocks)
-
-
-def problems_of(program: Program) -> dict[str, type[Problem]]:
-    """The problems that a program takes, by name."""
-    return {name: p for name, p in PROBLEMS.items() if program.takes(p)}
-
-
-def presets_of(program: Program, problem: str | None) -> dict[str, Mapping[str, Any]]:
-    """The presets of a program on a problem: name -> values that are not the defaults'."""
-    presets = {} if problem is None else PROBLEMS[problem].presets.get(program.name, {})
-    return dict(presets) or {"default": {}}
-
-
-def settings_of(
-    program: Program,
-    problem: str | None,
-    preset: str | None = None,
-    typed: Mapping[str, Any] | None = None,
-) -> Any:
-    """The settings of a call.
-
-    Args:
-      program: whose.
-      problem: its name, or None: the first that has the preset.
-      preset: its name, or None: the problem's first.
-      typed: values that override the preset's. One that it sweeps is swept no more.
-
-    Raises:
-      Refusal: there is no such problem or preset, the problem has no such setting or fixes
-        it, or a setting and a sweep over it were both typed.
-    """
-    typed, there = dict(typed or {}), problems_of(program)
-    if problem is not None and problem not in there:
-        raise Refusal(f"--problem={problem}: must be one of {', '.join(there)}")
-    if problem is None and program.needs_problem:
-        having = [n for n in there if preset in (None, *presets_of(program, n))]
-        problem = having[0] if having else next(iter(there))
-    presets = presets_of(program, problem)
-    preset = preset or next(iter(presets))
-    if preset not in presets:
-        where = "" if problem is None else f" of {problem}"
-        raise Refusal(
-            f"--preset={preset}: not here; the presets{where} are {', '.join(presets)}"
-        )
-    kind = kind_of(program, problem)
-    known = settings.names(kind)
-    own = {} if problem is None else dict(PROBLEMS[problem].fixed)
-    fixed = {name: value for name, value in own.items() if name in known}
-    for name, value in typed.items():
-        if name not in known:
-            raise Refusal(
-                f"--{name}={settings.shown(value)}: problem {problem} has no such setting"
-            )
-        if name in fixed:
-            raise Refusal(
-                f"--{name}={settings.shown(value)}: problem {problem} decides it; leave it out"
-            )
-    preset_values = {n: v for n, v in presets[preset].items() if n in known}
-    swept = vary.swept(typed.get("vary") or preset_values.get("vary"))
-    if swept and swept in typed:
-        if typed.get("vary"):
-            raise Refusal(
-                f"--{swept}={settings.shown(typed[swept])}: --vary={typed['vary']} sweeps it; "
-                "give one of them"
-            )
-        preset_values |= {"vary": None, "expected": None}
-    whose = {"problem": problem} if "problem" in known else {}
-    return kind(**preset_values | fixed | whose | typed)
-
-
-def kind_of(program: Program, problem: str | None) -> type:
-    """The settings dataclass of a program on a problem."""
-    own = None if problem is None else PROBLEMS[problem].Settings
-    return settings.combined(program.Settings, own)
-
-
-def of_problem(program: Program, config: Any, problem: str) -> Any:
-    """The same settings for another problem; what only the other has is as by default.
-
-    A folder of data goes along only where both problems are of the same files.
-    """
-    there = problems_of(program)
-    if problem not in there:
-        raise Refusal(f"--problem={problem}: must be one of {', '.join(there)}")
-    known = {
-        *settings.names(program.Settings),
-        *settings.names(there[problem].Settings),
-    }
-    known -= {"problem", *there[problem].fixed}
-    if there[problem].files != there[config.problem].files:
-        known -= {"data_dir"}
-    kept = {n: getattr(config, n) for n in known if hasattr(config, n)}
-    return settings_of(program, problem, typed=kept)
-
-
-def problems_made(configs: Mapping[str, Any]) -> dict[str, Problem]:
-    """name -> the problem that its settings name; those of the same settings share one.
-
-    Raises:
-      Refusal: as `problem_of`.
-    """
-    made: dict[Any, Problem] = {}
-    for config in configs.values():
-        key = _key_of(config)
-        if key not in made:
-            made[key] = problem_of(config)
-    return {name: made[_key_of(config)] for name, config in configs.items()}
-
-
-def fingerprint_of(problems: Iterable[Problem]) -> str | None:
-    """Of the data of all of them; None where they rest on none."""
-    found = sorted({p.sha256 for p in problems if p.sha256})
-    if len(found) < 2:
-        return found[0] if found else None
-    return hashlib.sha256("".join(found).encode()).hexdigest()
-
-
-def _key_of(config):
-    """What decides a problem.
-
-    Raises:
-      Refusal: there is no such problem, or its settings cannot be used.
-    """
-    if config.problem not in PROBLEMS:
-        raise Refusal(
-            f"--problem={config.problem}: must be one of {', '.join(PROBLEMS)}"
-        )
-    kind = PROBLEMS[config.problem]
-    own = settings.part(config, kind.Settings)
-    kind.check(own)
-    return kind, own, config.seed
-
-
-_MADE: dict[tuple[type, Any, int], Problem] = {}
-
-
-def problem_of(config: Any) -> Problem:
-    """The problem that settings name, made once.
-
-    Raises:
-      Refusal: there is no such problem, or its settings or data cannot be used.
-    """
-    key = _key_of(config)
-    if key not in _MADE:
-        kind, own, seed = key
-        _MADE.clear()  # images are large, and a call rarely needs two sets of them
-        _MADE[key] = kind(own, seed)
-    return _MADE[key]
 
 
 def run(

@@ -11,10 +11,10 @@ import bounds
 from experiments.bounds_vs_samples import PROGRAM
 from experiments.bounds_vs_samples.study import runs_of
 from experiments.lab import (
+    calls,
     definitions,
     formats,
     plugins,
-    program,
     run_folder,
     settings,
     vary,
@@ -108,14 +108,14 @@ def _read(folder, name):
         raise plugins.needed(where, stored)
     no_run = f"{where}: its config.json is no run's"
     try:
-        kind = program.kind_of(PROGRAM, stored["settings"]["problem"])
+        kind = calls.kind_of(PROGRAM, stored["settings"]["problem"])
         config = settings.from_json(kind, stored["settings"])
     except (KeyError, TypeError) as error:
         raise Refusal(f"{no_run} ({error}); use another") from error
     opened = run_folder.RunFolder(folder)
     if not opened.is_finished:
         raise Refusal(f"{where}: is not finished; --resume it first")
-    configs = vary.variants(config, functools.partial(program.of_problem, PROGRAM))
+    configs = vary.variants(config, functools.partial(calls.of_problem, PROGRAM))
     for own in configs.values():
         if own.network != "mlp":
             raise Refusal(

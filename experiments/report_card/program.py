@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import bounds
-from experiments.lab import network_rows, plugins, program, report, run_folder
+from experiments.lab import calls, network_rows, plugins, program, report, run_folder
 from experiments.lab.bound_settings import with_bounds
 from experiments.lab.checksums import whole
 from experiments.lab.figures import Drawing
@@ -264,7 +264,7 @@ def _of_make_table(config, names):
         "suite": config.suite, "bounds": tuple(names), "plugin": config.plugin,
         "data_dir": config.data_dir, "fashion_dir": config.fashion_dir, "seed": config.seed,
     }  # fmt: skip
-    return program.settings_of(make_table.PROGRAM, None, typed=typed)
+    return calls.settings_of(make_table.PROGRAM, None, typed=typed)
 
 
 def _made_before(config, out):

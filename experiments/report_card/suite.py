@@ -12,7 +12,7 @@ from typing import Any
 
 from experiments.bounds_vs_samples import PROGRAM
 from experiments.bounds_vs_samples.settings import Settings
-from experiments.lab.program import settings_of
+from experiments.lab.calls import settings_of
 from experiments.report_card import twins
 
 # The paper's protocol (Nagarajan & Kolter 2019, Section 2) on narrower networks, every training

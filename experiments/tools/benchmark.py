@@ -39,7 +39,7 @@ from bounds.measures.layers import NORMS
 from bounds.numerics.spectral_norm import spectral_norm
 from experiments import uc_failure
 from experiments.lab import devices, report
-from experiments.lab.program import settings_of
+from experiments.lab.calls import settings_of
 from experiments.tools.baselines import (
     EPOCHS,
     numpy_exponential,

@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.lab.calls import fingerprint_of, problems_made
 from experiments.lab.measuring import Arrays, Subject
-from experiments.lab.program import Study, fingerprint_of, problems_made
+from experiments.lab.program import Study
 from experiments.lab.refusals import Refusal
 from experiments.lab.seeding import Purpose, host_generator, key_for
 from experiments.lab.training import Job, Run, Stage, Trained, initial

@@ -10,7 +10,7 @@ import pytest
 from experiments.bounds_vs_samples import PROGRAM
 from experiments.certify import PROGRAM as CERTIFY
 from experiments.lab import checksums, command_line, formats
-from experiments.lab.program import settings_of
+from experiments.lab.calls import settings_of
 from experiments.lab.reading import idx
 from experiments.lab.refusals import Refusal
 from experiments.uc_failure import PROGRAM as UC_FAILURE

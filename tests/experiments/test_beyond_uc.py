@@ -13,7 +13,7 @@ from bounds.uniform_convergence import uniform_convergence_lower_bound
 from experiments.beyond_uc import PROGRAM, report, study, summary
 from experiments.beyond_uc.cell import BASE, Seen, chosen
 from experiments.beyond_uc.tools import TOOLS
-from experiments.lab import plugins, program
+from experiments.lab import calls, plugins, program
 from experiments.lab.formats import read_json
 from experiments.lab.refusals import Refusal
 from experiments.lab.training import Trained
@@ -35,7 +35,7 @@ def rows_of(path):
 
 
 def settings(problem, **own):
-    config = program.settings_of(PROGRAM, problem, typed=own)
+    config = calls.settings_of(PROGRAM, problem, typed=own)
     return PROGRAM.resolved(config)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.bounds_vs_samples import PROGRAM, tables
-from experiments.lab import formats, vary, versions
+from experiments.lab import calls, formats, vary, versions
 from experiments.lab import program as lab
 from experiments.problems.hypersphere import Hypersphere
 from nets import training
@@ -71,7 +71,7 @@ def test_the_folder_holds_what_was_promised(folder):
 
 def test_results_agree_with_the_saved_weights(folder):
     """Every number of a row, recomputed in float64 from weights and data."""
-    problem = lab.problem_of(TINY)
+    problem = calls.problem_of(TINY)
     assert isinstance(problem, Hypersphere)
     row = read(folder, "results")[5]
     assert row["run"] == "m64_seed0_draw1"
@@ -287,7 +287,7 @@ def test_one_draw_has_no_distance_between_draws(tmp_path):
 def test_real_digits_with_each_loss(tmp_path, mnist_sample):
     for loss in ("softmax", "squared"):
         config = dataclasses.replace(
-            lab.settings_of(PROGRAM, "mnist", "paper"), data_dir=str(mnist_sample), width=40, depth=2,
+            calls.settings_of(PROGRAM, "mnist", "paper"), data_dir=str(mnist_sample), width=40, depth=2,
             sizes=(100, 400), seeds=1, draws=2, draw_rule="disjoint", batch_size=10,
             loss=loss, margin=2.0, shuffle=True, learning_rate=0.1, loss_target=0.03,
         )  # fmt: skip

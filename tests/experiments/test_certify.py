@@ -11,7 +11,7 @@ import pytest
 from experiments.certify import PROGRAM, study
 from experiments.lab import formats
 from experiments.lab import program as lab
-from experiments.lab.program import problem_of, settings_of
+from experiments.lab.calls import problem_of, settings_of
 from experiments.lab.reading import weights
 from experiments.lab.refusals import Refusal
 from experiments.lab.run_folder import RunFolder

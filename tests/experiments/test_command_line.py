@@ -14,7 +14,7 @@ from experiments.bounds_vs_samples import PROGRAM as BOUNDS_VS_SAMPLES
 from experiments.certify import PROGRAM as CERTIFY
 from experiments.evaluate import PROGRAM as EVALUATE
 from experiments.lab import settings
-from experiments.lab.program import kind_of, problems_of
+from experiments.lab.calls import kind_of, problems_of
 from experiments.uc_failure import PROGRAM as UC_FAILURE
 from tests.experiments.tiny import CACHE, ROOT, TINY_FLAGS, content, finish, program
 

@@ -19,7 +19,7 @@ from experiments.lab import (
     training,
 )
 from experiments.lab import program as lab
-from experiments.lab.program import settings_of
+from experiments.lab.calls import settings_of
 from experiments.lab.reading import array_files
 from experiments.lab.refusals import Refusal
 from tests.experiments.tiny import TINY, content, run

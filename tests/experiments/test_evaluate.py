@@ -10,7 +10,7 @@ import safetensors.numpy
 import bounds
 from experiments import bounds_vs_samples, evaluate
 from experiments.lab import checkpoints, formats
-from experiments.lab.program import problem_of, settings_of
+from experiments.lab.calls import problem_of, settings_of
 from experiments.lab.reading import weights as reading
 from experiments.lab.refusals import Refusal
 from tests.bounds.cases import random_case

@@ -10,7 +10,7 @@ import pytest
 import bounds
 from experiments import evaluate
 from experiments.lab import checksums, definitions, formats, plugins
-from experiments.lab.program import settings_of
+from experiments.lab.calls import settings_of
 from experiments.lab.refusals import Refusal
 from experiments.lab.run_folder import RunFolder
 from tests.bounds.cases import random_case

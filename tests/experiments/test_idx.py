@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import bounds_vs_samples
-from experiments.lab.program import settings_of
+from experiments.lab.calls import settings_of
 from experiments.lab.reading import idx, memory
 from experiments.lab.refusals import Refusal
 from experiments.problems import images

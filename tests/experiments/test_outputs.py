@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments import evaluate
-from experiments.lab.program import settings_of
+from experiments.lab.calls import settings_of
 from experiments.lab.refusals import Refusal
 from tests.bounds.cases import random_case
 from tests.experiments.tiny import read, run

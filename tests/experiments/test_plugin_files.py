@@ -8,7 +8,7 @@ import pytest
 import bounds
 from experiments import evaluate
 from experiments.lab import plugins
-from experiments.lab.program import settings_of
+from experiments.lab.calls import settings_of
 from experiments.lab.refusals import Refusal
 from experiments.problems import PROBLEMS
 from tests.bounds.cases import random_case

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from experiments.lab import report
+from experiments.lab.calls import settings_of
 from experiments.lab.measuring import Subject
-from experiments.lab.program import Program, Study, settings_of
+from experiments.lab.program import Program, Study
 from experiments.lab.refusals import Refusal
 from experiments.lab.settings import at_least_1, setting
 from tests.experiments.tiny import read, run

@@ -8,7 +8,7 @@ import pytest
 from bounds.numerics import intervals
 from experiments import evaluate
 from experiments.lab import bound_rows, certificates
-from experiments.lab.program import settings_of
+from experiments.lab.calls import settings_of
 from tests.experiments.tiny import read, run
 
 PLUGIN = '''

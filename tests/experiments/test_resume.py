@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.bounds_vs_samples import PROGRAM
-from experiments.lab import checkpoints, settings
+from experiments.lab import calls, checkpoints, settings
 from experiments.lab import program as lab
 from experiments.lab.progress import Progress
 from tests.experiments import tiny_failure
@@ -38,7 +38,7 @@ def test_killed_twice_and_resumed_as_if_nothing_had_happened(tmp_path, shuffle):
         "seeds": 2, "margin": 1000.0, "max_epochs": 200, "shuffle": shuffle,
         "bounds": ("bartlett_2017",),
     }  # fmt: skip
-    config = lab.settings_of(PROGRAM, "hypersphere", None, typed)
+    config = calls.settings_of(PROGRAM, "hypersphere", None, typed)
     flags = ["--problem=hypersphere"]
     flags += [f"--{n}={settings.shown(v)}" for n, v in typed.items()]
     whole, broken = tmp_path / "whole", tmp_path / "broken"

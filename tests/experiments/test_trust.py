@@ -15,7 +15,7 @@ from experiments import evaluate
 from experiments.bounds_vs_samples import PROGRAM
 from experiments.certify import PROGRAM as CERTIFY
 from experiments.lab import command_line, formats, plugins, run_folder, versions
-from experiments.lab.program import presets_of, problems_of, settings_of
+from experiments.lab.calls import presets_of, problems_of, settings_of
 from experiments.lab.refusals import Refusal
 from experiments.uc_failure import PROGRAM as UC_FAILURE
 from tests.experiments.test_plugin_files import PLUGIN

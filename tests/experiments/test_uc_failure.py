@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from bounds.uniform_convergence.estimator import uniform_convergence_lower_bound
+from experiments.lab.calls import problems_of
 from experiments.lab.formats import read_arrays
-from experiments.lab.program import problems_of
 from experiments.lab.refusals import Refusal
 from experiments.problems import linear, slices
 from experiments.uc_failure import PROGRAM, study, tables

@@ -6,8 +6,9 @@ import sys
 import numpy as np
 import pytest
 
+from experiments.lab import calls
 from experiments.lab import program as lab
-from experiments.lab.program import settings_of
+from experiments.lab.calls import settings_of
 from experiments.lab.refusals import Refusal
 from experiments.lab.settings import check
 from experiments.lab.vary import variants
@@ -16,7 +17,7 @@ from experiments.uc_failure import PROGRAM, same_distribution, study
 from tests.experiments.tiny import ROOT
 from tests.experiments.tiny_failure import run, tiny
 
-PRESETS = {n: p.presets[PROGRAM.name] for n, p in lab.problems_of(PROGRAM).items()}
+PRESETS = {n: p.presets[PROGRAM.name] for n, p in calls.problems_of(PROGRAM).items()}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.bounds_vs_samples import PROGRAM, summary
-from experiments.lab.program import of_problem, settings_of
+from experiments.lab.calls import of_problem, settings_of
 from experiments.lab.refusals import Refusal
 from experiments.lab.vary import variants
 from tests import oracles

@@ -9,13 +9,13 @@ from pathlib import Path
 import jax
 
 from experiments.bounds_vs_samples import PROGRAM
-from experiments.lab import formats
+from experiments.lab import calls, formats
 from experiments.lab import program as lab
 from nets.runs import make_layout
 
 ROOT = Path(__file__).parents[2]
 TINY = dataclasses.replace(
-    lab.settings_of(PROGRAM, "hypersphere", "demo"),
+    calls.settings_of(PROGRAM, "hypersphere", "demo"),
     dim=10,
     radii=(1.0, 2.0),
     width=30,

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 
-from experiments.lab.program import settings_of
+from experiments.lab.calls import settings_of
 from experiments.uc_failure import PROGRAM
 from tests.experiments import tiny as of_samples
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from experiments.lab.program import settings_of
+from experiments.lab.calls import settings_of
 from experiments.report_card import make_table, program, suite
 from tests.experiments import tiny
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.lab import formats
-from experiments.lab.program import settings_of
+from experiments.lab.calls import settings_of
 from experiments.lab.refusals import Refusal
 from experiments.report_card import claims, folders, program, table
 from experiments.report_card.claims import Networks

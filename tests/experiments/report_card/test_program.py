@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from experiments.lab import formats, measuring, run_folder, training, versions
-from experiments.lab.program import settings_of
+from experiments.lab.calls import settings_of
 from experiments.lab.refusals import Refusal
 from experiments.report_card import claims, markdown, program, table
 from experiments.report_card.trials import TRIALS
