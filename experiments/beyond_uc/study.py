@@ -22,7 +22,7 @@ from experiments.lab.program import Study
 from experiments.lab.refusals import Refusal, say
 from experiments.lab.seeding import Purpose, host_generator, key_for
 from experiments.lab.training import Job, Run, Stage, Trained, initial
-from experiments.problems import Problem
+from experiments.problems import Problem, sprime
 from nets import training
 from nets.mlp import MLP
 from nets.sample import pad_sample
@@ -141,6 +141,8 @@ def make(config: Any) -> BeyondStudy:
             f"are needed, and the data are enough for m = {largest}; use smaller ones, or "
             "fewer --models and --surrogate_draws"
         )
+    if problem.sprime is not None:
+        sprime.check(problem, min(config.sizes))
     all_cells = tuple(
         Cell(problem, config, plan, m, seed)
         for m in sorted(config.sizes)

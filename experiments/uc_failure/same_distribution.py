@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.lab.seeding import Purpose, host_generator, key_for
-from experiments.problems import Problem
-from experiments.uc_failure.study import UNSEEN, FailureStudy, check_sprime, model_of
+from experiments.problems import Problem, sprime
+from experiments.uc_failure.study import FailureStudy, model_of
 
 COORDINATES = 512  # looked at, at most, beside the norm
 
@@ -43,10 +43,10 @@ def compared(problem: Problem, model: Any, size: int, rng: np.random.Generator) 
     from bounds.uniform_convergence import two_sample  # SciPy's statistics are slow
 
     def draw(number):
-        drawn = problem.draw(UNSEEN + number, size)
+        drawn = problem.draw(sprime.UNSEEN + number, size)
         return drawn.inputs, drawn.labels
 
-    check_sprime(problem, problem.draw(UNSEEN, size))
+    sprime.check(problem, size)
     features = getattr(model, "features", None) or (problem.features,)
     chosen = rng.permutation(sum(features))[:COORDINATES]
     return two_sample.compare_sets(

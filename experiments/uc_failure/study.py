@@ -17,11 +17,10 @@ import numpy as np
 from experiments.lab.calls import fingerprint_of, problems_made
 from experiments.lab.measuring import Arrays, Subject
 from experiments.lab.program import Study
-from experiments.lab.refusals import Refusal
 from experiments.lab.seeding import Purpose, host_generator, key_for
 from experiments.lab.training import Job, Run, Stage, Trained, initial
 from experiments.lab.vary import variants
-from experiments.problems import Examples, Problem
+from experiments.problems import Examples, Problem, sprime
 from experiments.uc_failure.settings import Settings
 from nets import training
 from nets.margins import margin
@@ -29,7 +28,6 @@ from nets.mlp import MLP
 from nets.sample import Sample, fold_blocks, pad_sample
 
 SETS = ("train", "sprime", "test")
-UNSEEN = 2**30  # seeds from here on are no run's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,46 +78,6 @@ def sprime_of(problem: Problem, examples: Examples) -> Examples:
     """S' of a training set."""
     inputs, labels = problem.sprime(examples.inputs, examples.labels)
     return dataclasses.replace(examples, inputs=inputs, labels=labels)
-
-
-def check_sprime(problem: Problem, examples: Examples) -> None:
-    """That S' of a training set is such a set, and made example by example.
-
-    Raises:
-      Refusal: it is not.
-    """
-    from bounds.uniform_convergence import two_sample  # SciPy is slow to import
-
-    def refuse(what):
-        raise Refusal(f"{type(problem).__name__}.sprime: {what}")
-
-    given = examples.inputs, examples.labels
-    made = problem.sprime(*given)
-    if not isinstance(made, tuple) or len(made) != 2:
-        refuse(f"returns a {type(made).__name__}; return (inputs, labels)")
-    for name, before, after in zip(("inputs", "labels"), given, made, strict=True):
-        asked, got = (jax.tree.map(_kind, tree) for tree in (before, after))
-        if asked != got:
-            refuse(
-                f"its {name} are {got}, those of S {asked}; make as many such examples"
-            )
-    labels = np.asarray(made[1])
-    if labels.min() < 0 or labels.max() >= problem.classes:
-        refuse(
-            f"its labels are {labels.min()} to {labels.max()}; they must be 0 to "
-            f"{problem.classes - 1}"
-        )
-    if not two_sample.acts_on_each(problem.sprime, *given):
-        refuse(
-            "makes an example of S' from others, too, or not a finite one; it must act on each "
-            "example by itself, or nothing follows from it"
-        )
-
-
-def _kind(array):
-    """`float[8, 3]`: of which width does not matter."""
-    array = np.asarray(array)
-    return f"{array.dtype.name.rstrip('0123456789')}{list(array.shape)}"
 
 
 def _chosen(examples, index):
@@ -195,8 +153,8 @@ class _Examine:
     model: Any
 
     def __call__(self, test, arguments):
-        params, train, sprime = arguments
-        samples = dict(zip(SETS, (train, sprime, test), strict=True))
+        params, train, of_map = arguments
+        samples = dict(zip(SETS, (train, of_map, test), strict=True))
         found = {}
         for name, sample in samples.items():
             margins, norms = examine(self.problem, self.model, params, sample)
@@ -213,7 +171,7 @@ def make(config: Settings) -> FailureStudy:
     problems = problems_made(configs)
     plans = {v: plan_of(c, problems[v]) for v, c in configs.items()}
     for problem in problems.values():  # before anything is trained
-        check_sprime(problem, problem.draw(UNSEEN, min(config.sizes)))
+        sprime.check(problem, min(config.sizes))
     rows = max(config.sizes)
     runs = tuple(
         Run(

@@ -1,0 +1,50 @@
+"""Whether a problem's S' is what it must be: such a training set, made example by example."""
+
+import jax
+import numpy as np
+
+from experiments.lab.refusals import Refusal
+from experiments.problems.problem import Problem
+
+UNSEEN = 2**30  # seeds from here on are no run's
+
+
+def check(problem: Problem, size: int) -> None:
+    """That S' of m = `size` examples that no run sees is such a set, made example by example.
+
+    Raises:
+      Refusal: it is not.
+    """
+    from bounds.uniform_convergence import two_sample  # SciPy is slow to import
+
+    def refuse(what):
+        raise Refusal(f"{type(problem).__name__}.sprime: {what}")
+
+    examples = problem.draw(UNSEEN, size)
+    given = examples.inputs, examples.labels
+    made = problem.sprime(*given)
+    if not isinstance(made, tuple) or len(made) != 2:
+        refuse(f"returns a {type(made).__name__}; return (inputs, labels)")
+    for name, before, after in zip(("inputs", "labels"), given, made, strict=True):
+        asked, got = (jax.tree.map(_kind, tree) for tree in (before, after))
+        if asked != got:
+            refuse(
+                f"its {name} are {got}, those of S {asked}; make as many such examples"
+            )
+    labels = np.asarray(made[1])
+    if labels.min() < 0 or labels.max() >= problem.classes:
+        refuse(
+            f"its labels are {labels.min()} to {labels.max()}; they must be 0 to "
+            f"{problem.classes - 1}"
+        )
+    if not two_sample.acts_on_each(problem.sprime, *given):
+        refuse(
+            "makes an example of S' from others, too, or not a finite one; it must act on each "
+            "example by itself, or nothing follows from it"
+        )
+
+
+def _kind(array):
+    """`float[8, 3]`: of which width does not matter."""
+    array = np.asarray(array)
+    return f"{array.dtype.name.rstrip('0123456789')}{list(array.shape)}"
