@@ -103,6 +103,45 @@ def least(
     )
 
 
+_RATIO_CELLS = (
+    64  # of the grid that are looked at; below them the ramp term is 1 anyway
+)
+
+
+def over_all_margins(
+    log_c: jax.Array, log_a: jax.Array, task: Any, margins: Any, delta: jax.Array
+) -> BoundValue:
+    """The least of ramp_S(gamma) + A 2^k/m + 3 sqrt(ln(2/(delta p(k)))/(2m)), gamma = C/2^k.
+
+    Over the cells k of a grid of C/gamma: it holds for every network and margin at once.
+
+    Args:
+      log_c, log_a: ln C and ln A, `[]`; C is positively homogeneous in the logits.
+      task, margins: `Task` and training `Margins`.
+      delta: `[]`.
+
+    Returns:
+      A `BoundValue`; `log_complexity` is that of A C / (gamma m) at gamma = the median training
+      margin.
+    """
+    m = task.size.astype(float)
+    # A r / m > 1 from there on
+    largest = jnp.ceil((jnp.log(m) - log_a) / jnp.log(2.0)) + 2
+    k = largest - jnp.arange(_RATIO_CELLS)
+    # A hair above C / 2^k: rounding cannot put C / gamma beyond its cell.
+    gamma = jnp.exp(jnp.minimum(log_c - k * jnp.log(2.0), 600.0)) * (1 + 1e-12)
+
+    def bound_of(gamma, k):
+        complexity = jnp.exp(log_a + k * jnp.log(2.0)) / m
+        log_cell = log_grid_weight(k)
+        deviation = 3 * jnp.sqrt((jnp.log(2 / delta) - log_cell) / (2 * m))
+        return ramp(margins, gamma), complexity + deviation
+
+    median = median_margin(margins)
+    log_complexity = log_a + log_c - log(median) - jnp.log(m)
+    return least(bound_of, (gamma, k), log_complexity)
+
+
 _HALVINGS = 64  # of [0, 1]: below the resolution of float64
 
 

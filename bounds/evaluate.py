@@ -99,7 +99,13 @@ def _reason(spec, measured, missing):
     if "architecture" in measured:
         one = measured["architecture"]
         matrices = one.parameters.shape[1]
-        reason = spec.unsuited(matrices, one.convolutions.any(), one.biases.any())
+        reason = spec.unsuited(
+            matrices,
+            one.convolutions.any(),
+            one.biases.any(),
+            one.is_chain.all(),
+            one.unread.any(),
+        )
         if reason:
             return reason
     absent = [g for g in spec.groups if g not in measured]

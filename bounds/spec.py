@@ -95,6 +95,8 @@ UP_TO_CONSTANTS = "up to constants"
 HEURISTIC = "heuristic"
 STATUSES = (CERTIFIED, UNDER_ASSUMPTION, UP_TO_CONSTANTS, HEURISTIC)
 SPEAKS_OF = ("trained", "stochastic", "compressed", "algorithm")
+CHAIN, GRAPH, FUNCTION = "chain", "graph", "function"
+DEFINED_ON = (CHAIN, GRAPH, FUNCTION)
 KEYWORDS = ("margin", "delta", "convention")
 
 
@@ -117,6 +119,9 @@ class BoundSpec:
       two_sided: whether the proof bounds |R_D - R_S| over a class, so that the failure of
         uniform convergence (Nagarajan & Kolter 2019) reaches it.
       bind: parameter of `fn` -> the group that stands for it, where their names differ.
+      defined_on: 'chain', layers with a ReLU between any two; 'graph', any network whose learned
+        numbers are all in its layers (sums, pools and activations of any kind among them); or
+        'function', any network that can be run. Its groups may ask for more.
       weight_matrices: the only number of them it speaks of, if there is one.
       fully_connected: whether it speaks of networks without convolutions only.
       without_biases: whether it speaks of networks without biases only.
@@ -127,7 +132,7 @@ class BoundSpec:
 
     Raises:
       ValueError: where it is made, for a `fn` without docstring, an unknown keyword, an option
-        that is no keyword, or a status or `speaks_of` that there is not.
+        that is no keyword, or a status, `speaks_of` or `defined_on` that there is not.
     """
 
     fn: Callable[..., BoundValue]
@@ -136,6 +141,7 @@ class BoundSpec:
     speaks_of: str = "trained"
     two_sided: bool = False
     bind: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    defined_on: str = CHAIN
     weight_matrices: int | None = None
     fully_connected: bool = False
     without_biases: bool = False
@@ -146,7 +152,9 @@ class BoundSpec:
     def __post_init__(self):
         if not (self.fn.__doc__ or "").strip():
             raise ValueError("its function needs a docstring that says what it is")
-        for field, choices in (("status", STATUSES), ("speaks_of", SPEAKS_OF)):
+        for field, choices in (
+            ("status", STATUSES), ("speaks_of", SPEAKS_OF), ("defined_on", DEFINED_ON),
+        ):  # fmt: skip
             if getattr(self, field) not in choices:
                 raise ValueError(
                     f"{field}={getattr(self, field)!r}; one of {', '.join(choices)}"
@@ -187,8 +195,26 @@ class BoundSpec:
         """The options that it asks for."""
         return tuple(p.name for p in self._parameters if p.kind is p.KEYWORD_ONLY)
 
-    def unsuited(self, matrices: int, convolutions: int, biases: int) -> str:
-        """Why it does not speak of a network of this architecture, or ''."""
+    def unsuited(
+        self,
+        matrices: int,
+        convolutions: int,
+        biases: int,
+        is_chain: bool = True,
+        unread: int = 0,
+    ) -> str:
+        """Why it does not speak of a network of this architecture, or ''.
+
+        Args:
+          matrices: how many layers it has.
+          convolutions, biases: how many of them are convolutions, and have biases.
+          is_chain: whether it is a chain of layers with ReLUs between them.
+          unread: operations that hold learned numbers which are in no layer.
+        """
+        if self.defined_on == CHAIN and not is_chain:
+            return "speaks of chains of layers with a ReLU between any two"
+        if self.defined_on != FUNCTION and unread:
+            return "speaks of networks whose learned numbers are all in their layers"
         if self.weight_matrices not in (None, matrices):
             return (
                 f"speaks of {self.weight_matrices} weight matrices, not of {matrices}"

@@ -263,8 +263,13 @@ class Node:
     layer: int = -1
 
     def __str__(self):
-        said = "" if self.op is None else f" {self.op}"
-        return self.kind + said
+        if self.kind == "input":
+            return f"input {list(self.op)}"
+        if self.op is None:
+            return self.kind
+        if self.kind in ("linear", "activation", "layout"):
+            return str(self.op)
+        return f"{self.kind} {self.op}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -318,6 +323,8 @@ class Graph:
             elif node.kind == "linear":
                 value = _linear(node.op, every[node.layer], *given, by_patches)
             else:
+                if node.kind in ("add", "times", "max"):
+                    chex.assert_equal_shape(given)
                 value = _OF_KIND[node.kind](node.op, *given)
             if shifts and place in shifts:
                 value = value + shifts[place].reshape(value.shape)
@@ -475,6 +482,16 @@ def graph_of(model: nn.Module | Graph, params: chex.ArrayTree) -> Graph:
         rows = sum(leaf.shape[0] for name, leaf in first.items() if name != "bias")
         shape = (maps[0].positions * rows,)
     return chain_of(maps, shape)
+
+
+def is_dense(model: nn.Module | Graph, params: chex.ArrayTree) -> bool:
+    """Whether a network is a chain of `Dense` layers of vectors with ReLUs between them."""
+    if not all(op == Dense() for op in operators(model, params)):
+        return False
+    if not isinstance(model, Graph):
+        return True
+    kinds = {node.kind for node in model.nodes}
+    return not model.no_chain and kinds <= {"input", "linear", "relu"}
 
 
 def _shown(node):

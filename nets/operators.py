@@ -27,6 +27,11 @@ class Dense:
 
     positions: int = 1
 
+    def __str__(self):
+        return "dense" + (
+            f", mean of {self.positions} first" if self.positions > 1 else ""
+        )
+
     def matrix(self, kernel: jax.Array) -> jax.Array:
         """The matrix `[positions * in, out]` of the map."""
         return jnp.tile(kernel / self.positions, (self.positions, 1))
@@ -55,6 +60,19 @@ class Convolution:
     padding: tuple[tuple[int, int], tuple[int, int]] | None = None
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
+
+    def __str__(self):
+        said = [f"convolution of {self.image[0]} x {self.image[1]}"]
+        if self.strides != (1, 1):
+            said.append(f"strides {list(self.strides)}")
+        if self.padding is None or any(map(any, self.padding)):
+            zeros = "SAME" if self.padding is None else list(map(list, self.padding))
+            said.append(f"zeros {zeros}")
+        if self.dilation != (1, 1):
+            said.append(f"dilation {list(self.dilation)}")
+        if self.groups > 1:
+            said.append(f"{self.groups} groups")
+        return ", ".join(said)
 
     def around(self, kernel: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
         """Zeros (before, behind) along height and width, for a kernel of this shape."""
@@ -158,11 +176,6 @@ class Convolution:
             ],
             axis=-1,
         )
-
-
-def is_dense(model: nn.Module, params: chex.ArrayTree) -> bool:
-    """Whether all layers of a network are `Dense` layers of vectors."""
-    return all(op == Dense() for op in operators(model, params))
 
 
 def operators(model: nn.Module, params: chex.ArrayTree) -> list[Any]:

@@ -24,7 +24,7 @@ from jax.scipy.special import xlogy
 from bounds import arithmetic
 from bounds.measures.code import Code
 from bounds.measures.inputs import Task
-from bounds.spec import CERTIFIED, BoundSpec, BoundValue
+from bounds.spec import CERTIFIED, GRAPH, BoundSpec, BoundValue
 
 
 def zhou_2019(task: Task, code: Code, *, delta: jax.Array) -> BoundValue:
@@ -56,10 +56,12 @@ def zhou_2019(task: Task, code: Code, *, delta: jax.Array) -> BoundValue:
 _ZHOU_2019 = "Zhou, Veitch, Austern, Adams, Orbanz 2019, arXiv 1804.05862; Lotfi et al. 2022, arXiv 2211.13609"
 BOUNDS = {
     "zhou_2019_code": BoundSpec(
-        zhou_2019, _ZHOU_2019, CERTIFIED, "compressed", also=("compression",),
+        zhou_2019, _ZHOU_2019, CERTIFIED, "compressed", defined_on=GRAPH,
+        also=("compression",),
     ),
     "zhou_2019_code_from_origin": BoundSpec(
         zhou_2019, _ZHOU_2019, CERTIFIED, "compressed", bind={"code": "code_from_origin"},
+        defined_on=GRAPH,
     ),
     "arora_2018_code": BoundSpec(
         zhou_2019,

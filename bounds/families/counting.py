@@ -22,7 +22,7 @@ from bounds.measures.architecture import Architecture
 from bounds.measures.examples import Holdout, Margins
 from bounds.measures.inputs import Task
 from bounds.numerics import intervals
-from bounds.spec import CERTIFIED, HEURISTIC, BoundSpec, BoundValue
+from bounds.spec import CERTIFIED, FUNCTION, GRAPH, HEURISTIC, BoundSpec, BoundValue
 
 
 def _of_dimension(v, task, margins, delta):
@@ -105,8 +105,9 @@ def holdout_cp(holdout: Holdout, *, delta: jax.Array) -> BoundValue:
 BOUNDS = {
     "train_error": BoundSpec(
         train_error, "Vapnik & Chervonenkis 1971: the empirical risk", HEURISTIC,
+        defined_on=FUNCTION,
     ),
-    "holdout_cp": BoundSpec(holdout_cp, "Clopper & Pearson 1934", CERTIFIED),
+    "holdout_cp": BoundSpec(holdout_cp, "Clopper & Pearson 1934", CERTIFIED, defined_on=FUNCTION),
     "bartlett_1998_vc": BoundSpec(
         bartlett_1998_vc, "Bartlett, Maiorov, Meir 1998; Telgarsky's lecture notes, Thm 17.4",
         CERTIFIED, two_sided=True, fully_connected=True, also=("vc_piecewise",),
@@ -117,6 +118,6 @@ BOUNDS = {
     ),
     "occam_float32": BoundSpec(
         occam_float32, "Blumer, Ehrenfeucht, Haussler, Warmuth 1987", CERTIFIED, two_sided=True,
-        also=("occam_float",),
+        defined_on=GRAPH, also=("occam_float",),
     ),
 }  # fmt: skip

@@ -10,7 +10,7 @@ import chex
 
 from bounds import arithmetic
 from bounds.measures.curvature import Curvature
-from bounds.spec import HEURISTIC, BoundSpec, BoundValue, Estimate
+from bounds.spec import GRAPH, HEURISTIC, BoundSpec, BoundValue, Estimate
 
 
 def hessian_top_eigenvalue(curvature: Curvature) -> BoundValue:
@@ -35,11 +35,11 @@ BOUNDS = {
     "hessian_top_eigenvalue": BoundSpec(
         hessian_top_eigenvalue,
         "Keskar et al. 2017, arXiv 1609.04836; Yao, Gholami, Keutzer, Mahoney 2020, arXiv 1912.07145",
-        HEURISTIC,
+        HEURISTIC, defined_on=GRAPH,
     ),
     "hessian_trace": BoundSpec(
         hessian_trace,
         "Yao, Gholami, Keutzer, Mahoney 2020, arXiv 1912.07145; Martens 2020, arXiv 1412.1193",
-        HEURISTIC,
+        HEURISTIC, defined_on=GRAPH,
     ),
 }  # fmt: skip

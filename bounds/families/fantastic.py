@@ -28,7 +28,7 @@ from bounds.measures.inputs import Task
 from bounds.measures.layers import LayerNorms
 from bounds.measures.noise_level import NoiseLevel
 from bounds.measures.paths import Paths
-from bounds.spec import HEURISTIC, BoundSpec, BoundValue, Estimate
+from bounds.spec import FUNCTION, GRAPH, HEURISTIC, BoundSpec, BoundValue, Estimate
 
 log = arithmetic.log
 
@@ -243,7 +243,7 @@ _OF_SPECTRA = (
 )  # fmt: skip
 _OTHERS = (
     log_prod_of_fro, log_prod_of_fro_over_margin, log_sum_of_fro, log_sum_of_fro_over_margin,
-    fro_dist, param_norm, path_norm, path_norm_over_margin, l2, l2_dist, cross_entropy,
+    fro_dist, param_norm, path_norm, path_norm_over_margin, l2, l2_dist,
 )  # fmt: skip
 _CIRCULAR = {"kernels": "circular", "kernels_from_init": "circular_from_init"}
 
@@ -259,10 +259,14 @@ def of_jiang_2020(
 
 
 BOUNDS = {
-    **of_jiang_2020((params, inverse_margin)),
-    **of_jiang_2020(_OF_SPECTRA),
+    **of_jiang_2020((params,), defined_on=GRAPH),
+    **of_jiang_2020((inverse_margin,), defined_on=FUNCTION),
+    **of_jiang_2020(_OF_SPECTRA, defined_on=GRAPH),
     # The same of convolutions as circular ones, by the Fourier transform.
-    **of_jiang_2020(_OF_SPECTRA, "_fft", bind=_CIRCULAR),
-    **of_jiang_2020(_OTHERS),
-    **of_jiang_2020((neg_output_entropy,), also=("neg_entropy",), ordinal=True),
+    **of_jiang_2020(_OF_SPECTRA, "_fft", bind=_CIRCULAR, defined_on=GRAPH),
+    **of_jiang_2020(_OTHERS, defined_on=GRAPH),
+    **of_jiang_2020((cross_entropy,), defined_on=FUNCTION),
+    **of_jiang_2020(
+        (neg_output_entropy,), also=("neg_entropy",), ordinal=True, defined_on=FUNCTION
+    ),
 }

@@ -20,7 +20,7 @@ from bounds.families.fantastic import from_noise, of_jiang_2020
 from bounds.measures.inputs import Task
 from bounds.measures.layers import LayerNorms
 from bounds.measures.noise_level import MagnitudeRatios, NoiseLevel
-from bounds.spec import BoundValue
+from bounds.spec import GRAPH, BoundValue
 
 log = arithmetic.log
 
@@ -94,5 +94,6 @@ BOUNDS = of_jiang_2020(
     (
         pacbayes_init, pacbayes_orig, pacbayes_flatness,
         pacbayes_mag_init, pacbayes_mag_orig, pacbayes_mag_flatness,
-    )
+    ),
+    defined_on=GRAPH,
 )  # fmt: skip

@@ -31,31 +31,6 @@ from bounds.measures.paths import Paths, Peeling
 from bounds.measures.spectra import Spectra
 from bounds.spec import CERTIFIED, HEURISTIC, UP_TO_CONSTANTS, BoundSpec, BoundValue
 
-_CELLS = 64  # of the grid that are looked at; below them the ramp term is 1 anyway
-
-
-def _over_all_margins(log_c, log_a, task, margins, delta):
-    """The least value over the cells k of the grid, gamma = C / 2^k in each.
-
-    `log_complexity` is that of A C / (gamma m) at gamma = the median training margin.
-    """
-    m = task.size.astype(float)
-    # A r / m > 1 from there on
-    largest = jnp.ceil((jnp.log(m) - log_a) / jnp.log(2.0)) + 2
-    k = largest - jnp.arange(_CELLS)
-    # A hair above C / 2^k: rounding cannot put C / gamma beyond its cell.
-    gamma = jnp.exp(jnp.minimum(log_c - k * jnp.log(2.0), 600.0)) * (1 + 1e-12)
-
-    def bound_of(gamma, k):
-        complexity = jnp.exp(log_a + k * jnp.log(2.0)) / m
-        log_cell = arithmetic.log_grid_weight(k)
-        deviation = 3 * jnp.sqrt((jnp.log(2 / delta) - log_cell) / (2 * m))
-        return arithmetic.ramp(margins, gamma), complexity + deviation
-
-    median = arithmetic.median_margin(margins)
-    log_complexity = log_a + log_c - arithmetic.log(median) - jnp.log(m)
-    return arithmetic.least(bound_of, (gamma, k), log_complexity)
-
 
 def _check(task, margins, peeling, inputs):
     chex.assert_rank([margins.sorted, peeling.log_path, inputs.frobenius], [1, 0, 0])
@@ -74,7 +49,7 @@ def _l1(log_c, task, margins, peeling, inputs, delta):
     inner += arithmetic.log(peeling.outputs)  # 0 if binary
     norm = arithmetic.log(inputs.largest_feature)
     log_a = _log_factor(peeling) + norm + jnp.log(2 * inner) / 2
-    return _over_all_margins(log_c, log_a, task, margins, delta)
+    return arithmetic.over_all_margins(log_c, log_a, task, margins, delta)
 
 
 def golowich_2018_l1_certified(
@@ -113,7 +88,9 @@ def golowich_2018_frobenius_certified(
     inner = (peeling.matrices - 1) * jnp.log(2.0) + arithmetic.log(peeling.outputs)
     log_a = _log_factor(peeling) + arithmetic.log(inputs.frobenius)
     log_a += jnp.log1p(jnp.sqrt(2 * inner))
-    return _over_all_margins(peeling.log_frobenius, log_a, task, margins, delta)
+    return arithmetic.over_all_margins(
+        peeling.log_frobenius, log_a, task, margins, delta
+    )
 
 
 def neyshabur_2015_frobenius_certified(
@@ -127,7 +104,9 @@ def neyshabur_2015_frobenius_certified(
     _check(task, margins, peeling, inputs)
     log_a = _log_factor(peeling) + arithmetic.log(inputs.frobenius)
     log_a += (peeling.matrices - 1) * jnp.log(2.0) + arithmetic.log(peeling.outputs)
-    return _over_all_margins(peeling.log_frobenius, log_a, task, margins, delta)
+    return arithmetic.over_all_margins(
+        peeling.log_frobenius, log_a, task, margins, delta
+    )
 
 
 def _product(norms, log_factor, task, margins, margin):

@@ -20,7 +20,7 @@ from bounds import arithmetic
 from bounds.measures.gibbs import Gibbs
 from bounds.measures.inputs import Task
 from bounds.objectives import OBJECTIVES
-from bounds.spec import CERTIFIED, BoundSpec, BoundValue, Estimate
+from bounds.spec import CERTIFIED, GRAPH, BoundSpec, BoundValue, Estimate
 
 MONTE_CARLO = 0.2  # of delta, for the draws
 CATONI = tuple(2.0 ** (k / 4) for k in range(-32, 29))  # the a that are tried
@@ -143,7 +143,7 @@ _FORMS = {
 # Every form of one noise for all weights, of one for each layer, of a learned posterior.
 BOUNDS = {
     fn.__name__ + suffix: BoundSpec(
-        fn, paper, CERTIFIED, "stochastic", two_sided, {"gibbs": f"gibbs{suffix}"},
+        fn, paper, CERTIFIED, "stochastic", two_sided, {"gibbs": f"gibbs{suffix}"}, GRAPH,
         also=() if suffix else (also,),
     )
     for suffix in ("", "_layers", "_posterior")
@@ -151,6 +151,6 @@ BOUNDS = {
 } | {
     "dziugaite_roy_2017": BoundSpec(
         dziugaite_roy_2017, "Dziugaite & Roy 2017, arXiv 1703.11008", CERTIFIED,
-        "stochastic", True, {"gibbs": "gibbs_posterior"}, also=("dziugaite_roy17",),
+        "stochastic", True, {"gibbs": "gibbs_posterior"}, GRAPH, also=("dziugaite_roy17",),
     )
 }  # fmt: skip

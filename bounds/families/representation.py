@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from bounds import arithmetic
 from bounds.measures.representation import Clusters, HiddenMargins, Mixup
-from bounds.spec import HEURISTIC, BoundSpec, BoundValue, Estimate
+from bounds.spec import FUNCTION, HEURISTIC, BoundSpec, BoundValue, Estimate
 
 
 def hidden_margin(hidden_margins: HiddenMargins) -> BoundValue:
@@ -47,7 +47,7 @@ BOUNDS = {
         hidden_margin, "Jiang, Krishnan, Mobahi, Bengio 2019, arXiv 1810.00113", HEURISTIC,
         ordinal=True,
     ),
-    "mixup_error": BoundSpec(mixup_error, _NATEKAR_2020, HEURISTIC),
+    "mixup_error": BoundSpec(mixup_error, _NATEKAR_2020, HEURISTIC, defined_on=FUNCTION),
     "davies_bouldin": BoundSpec(
         davies_bouldin, f"Davies & Bouldin 1979; {_NATEKAR_2020}", HEURISTIC,
     ),

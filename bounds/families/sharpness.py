@@ -19,11 +19,12 @@ import jax.numpy as jnp
 from bounds import arithmetic
 from bounds.families.fantastic import from_noise, of_jiang_2020
 from bounds.measures.architecture import Architecture
+from bounds.measures.ascent import Ascent, AscentSums
 from bounds.measures.inputs import Task
 from bounds.measures.layers import LayerNorms
 from bounds.measures.noise_level import NoiseLevel
-from bounds.measures.sharpness import Ascent, AscentSums, Sharpness
-from bounds.spec import HEURISTIC, BoundSpec, BoundValue, Estimate
+from bounds.measures.sharpness import Sharpness
+from bounds.spec import GRAPH, HEURISTIC, BoundSpec, BoundValue, Estimate
 
 log = arithmetic.log
 
@@ -159,20 +160,21 @@ BOUNDS = {
         (
             sharpness_init, sharpness_orig, sharpness_flatness,
             sharpness_mag_init, sharpness_mag_orig, sharpness_mag_flatness,
-        )
+        ),
+        defined_on=GRAPH,
     ),
-    "average_sharpness": BoundSpec(average_sharpness, _ANDRIUSHCHENKO_2023, HEURISTIC),
+    "average_sharpness": BoundSpec(average_sharpness, _ANDRIUSHCHENKO_2023, HEURISTIC, defined_on=GRAPH),
     "adaptive_average_sharpness": BoundSpec(
-        adaptive_average_sharpness, _ANDRIUSHCHENKO_2023, HEURISTIC
+        adaptive_average_sharpness, _ANDRIUSHCHENKO_2023, HEURISTIC, defined_on=GRAPH,
     ),
     "worst_sharpness": BoundSpec(
         worst_sharpness,
         f"Keskar et al. 2017, arXiv 1609.04836; {_ANDRIUSHCHENKO_2023}",
-        HEURISTIC,
+        HEURISTIC, defined_on=GRAPH,
     ),
     "adaptive_worst_sharpness": BoundSpec(
         adaptive_worst_sharpness,
         f"Kwon, Kim, Park, Choi 2021, arXiv 2102.11600; {_ANDRIUSHCHENKO_2023}",
-        HEURISTIC,
+        HEURISTIC, defined_on=GRAPH,
     ),
 }  # fmt: skip

@@ -13,7 +13,7 @@ from bounds import arithmetic
 from bounds.families.fantastic import JIANG_2020
 from bounds.measures.gradients import Gradients
 from bounds.measures.speed import Speed
-from bounds.spec import HEURISTIC, BoundSpec, BoundValue
+from bounds.spec import FUNCTION, GRAPH, HEURISTIC, BoundSpec, BoundValue
 
 
 def _as_it_is(value):
@@ -53,14 +53,16 @@ def gradient_noise(gradients: Gradients) -> BoundValue:
 
 
 BOUNDS = {
-    "steps_to_01": BoundSpec(steps_to_01, JIANG_2020, HEURISTIC),
-    "steps_01_to_001": BoundSpec(steps_01_to_001, JIANG_2020, HEURISTIC),
+    "steps_to_01": BoundSpec(steps_to_01, JIANG_2020, HEURISTIC, defined_on=FUNCTION),
+    "steps_01_to_001": BoundSpec(steps_01_to_001, JIANG_2020, HEURISTIC, defined_on=FUNCTION),
     "sotl": BoundSpec(
         sotl, "Lyle, Schut, Ru, Gal, van der Wilk 2020, arXiv 2010.14499", HEURISTIC,
+        defined_on=FUNCTION,
     ),
-    "sotl_10": BoundSpec(sotl_10, "Ru et al. 2021, arXiv 2006.04492", HEURISTIC),
+    "sotl_10": BoundSpec(sotl_10, "Ru et al. 2021, arXiv 2006.04492", HEURISTIC, defined_on=FUNCTION),
     "gradient_noise_epoch1": BoundSpec(
         gradient_noise, JIANG_2020, HEURISTIC, bind={"gradients": "gradients_first_epoch"},
+        defined_on=GRAPH,
     ),
-    "gradient_noise_final": BoundSpec(gradient_noise, JIANG_2020, HEURISTIC),
+    "gradient_noise_final": BoundSpec(gradient_noise, JIANG_2020, HEURISTIC, defined_on=GRAPH),
 }  # fmt: skip

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from bounds import arithmetic
 from bounds.measures.layers import LayerNorms
 from bounds.measures.spectra import Spectra
-from bounds.spec import HEURISTIC, BoundSpec, BoundValue
+from bounds.spec import GRAPH, HEURISTIC, BoundSpec, BoundValue
 
 
 def _log10(x):
@@ -91,4 +91,7 @@ _MEASURES = (
     alpha_weighted,
     log_alpha_norm,
 )
-BOUNDS = {fn.__name__: BoundSpec(fn, _MARTIN_2021, HEURISTIC) for fn in _MEASURES}
+BOUNDS = {
+    fn.__name__: BoundSpec(fn, _MARTIN_2021, HEURISTIC, defined_on=GRAPH)
+    for fn in _MEASURES
+}

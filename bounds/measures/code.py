@@ -24,8 +24,8 @@ from bounds.measures.examples import margins_of
 from bounds.network import Measure, Network, Unavailable
 from bounds.numerics import coding
 from nets import subspace
+from nets.graph import is_dense
 from nets.kernels import layers
-from nets.operators import is_dense
 from nets.sample import Sample
 
 
@@ -196,7 +196,7 @@ def code_projected(network: Network) -> Code:
     """
     every = layers(network.params)
     if not is_dense(network.model, network.params):
-        raise Unavailable("no derivation for convolutions")
+        raise Unavailable("speaks of chains of dense layers")
     if any("bias" in layer for layer in every):
         raise Unavailable("speaks of networks without biases")
     initial, tree = jax.tree.flatten(network.init)

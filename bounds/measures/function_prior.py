@@ -27,8 +27,8 @@ from jax.scipy.linalg import solve_triangular
 from jax.scipy.special import log_ndtr
 
 from bounds.network import Measure, Network, Unavailable
+from nets.graph import is_dense
 from nets.kernels import layers, weight_matrices
-from nets.operators import Dense, operators
 
 
 @struct.dataclass
@@ -200,8 +200,8 @@ def log_orthant(
 
 def evidence(network: Network) -> Evidence:
     """ln P(U) of the first `EXAMPLES` training labels, a lower estimate for K > 2: `Evidence`."""
-    if any(op != Dense() for op in operators(network.model, network.params)):
-        raise Unavailable("no derivation for convolutions")
+    if not is_dense(network.model, network.params):
+        raise Unavailable("speaks of chains of dense layers")
     sample = network.sample
     rows = min(EXAMPLES, sample.labels.shape[0])
     is_known = jnp.arange(rows) < sample.size

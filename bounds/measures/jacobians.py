@@ -6,9 +6,9 @@ import jax.numpy as jnp
 from flax import struct
 
 from bounds.network import Measure, Network, Unavailable
+from nets.graph import is_dense
 from nets.kernels import layers, weight_matrices
 from nets.margins import margin
-from nets.operators import is_dense
 
 
 @struct.dataclass
@@ -105,7 +105,7 @@ def _of_example(weights, biases, x, label):
 def jacobians(network: Network) -> Jacobians:
     """Over the first `EXAMPLES` training examples: `Jacobians`."""
     if not is_dense(network.model, network.params):
-        raise Unavailable("no derivation for convolutions")
+        raise Unavailable("speaks of chains of dense layers")
     weights = [w.astype(float) for w in weight_matrices(network.params)]
     biases = [
         layer.get("bias", jnp.zeros(w.shape[1])).astype(float)

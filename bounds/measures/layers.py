@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from bounds.network import Measure, Network
+from bounds.network import Measure, Network, Unavailable
 from bounds.numerics import linear_maps
 from bounds.numerics.spectral_norm import spectral_norm
 from nets.operators import Dense, operators
@@ -99,9 +99,7 @@ def maps(network: Network, name: str) -> list[Any]:
 
 
 def _enclose(matrix):
-    # Weights are float32, and a device may read a subnormal one as zero: twice in W - Z.
-    subnormal = float(jnp.finfo(jnp.float32).tiny)
-    return spectral_norm(matrix, entry_error=2 * subnormal)
+    return spectral_norm(matrix, entry_error=linear_maps.SUBNORMAL)
 
 
 def _spectral_norms(maps):
@@ -160,7 +158,13 @@ def norms(groups: Mapping[str, Sequence[Any]]) -> dict[str, LayerNorms]:
 def layer_norms(network: Network, wanted: Collection[str]) -> dict[str, Any]:
     """Several groups of `LayerNorms` at once, those that coincide measured once."""
     one = {name: measured_as(network, name) for name in wanted}
-    found = norms({name: maps(network, name) for name in dict.fromkeys(one.values())})
+    groups, found = {}, {}
+    for name in dict.fromkeys(one.values()):
+        try:
+            groups[name] = maps(network, name)
+        except Unavailable as reason:
+            found[name] = reason
+    found |= norms(groups)
     return {name: found[own] for name, own in one.items()}
 
 

@@ -15,10 +15,11 @@ import jax.numpy as jnp
 from flax import struct
 
 from bounds.network import Network
-from bounds.numerics import chain
+from nets.graph import graph_of
 from nets.kernels import from_arrays, to_arrays
 from nets.losses import LOSSES
 from nets.margins import margin
+from nets.operators import Convolution, operators
 from nets.sample import fold_blocks
 from nets.training import logits_of
 
@@ -54,8 +55,11 @@ def logits_at(
 ) -> jax.Array:
     """Logits `[N, C]` of the network with other kernels."""
     params = from_arrays(to_arrays(network.params) | kernels, network.params)
-    if chain.has_convolutions(network.model, params):
-        return chain.logits(network.model, params, inputs)[0]
+    if any(isinstance(op, Convolution) for op in operators(network.model, params)):
+        graph = graph_of(network.model, params)
+        return graph.values(params, inputs, by_patches=True)[-1].reshape(
+            inputs.shape[0], -1
+        )
     return logits_of(network.model, params, inputs)
 
 

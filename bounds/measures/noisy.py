@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 
 from bounds.network import Network
+from nets.graph import is_dense
 from nets.kernels import layers
 from nets.margins import margin
-from nets.operators import is_dense
 from nets.sample import BLOCK, Sample, block_of, blocks_of
 from nets.stochastic import pre_activations
 from nets.training import logits_of

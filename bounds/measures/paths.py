@@ -5,8 +5,10 @@ import jax.numpy as jnp
 from flax import struct
 
 from bounds import arithmetic
-from bounds.network import Measure, Network
-from bounds.numerics.linear_maps import Matrix, as_folded
+from bounds.measures.levels import log_path
+from bounds.network import Measure, Network, Unavailable
+from bounds.numerics.linear_maps import as_folded, plain_params
+from nets.graph import graph_of
 
 
 @struct.dataclass
@@ -33,8 +35,9 @@ class Peeling:
 class Paths:
     """Sums over all paths from an input (or a bias) to an output of prod |weight|^p.
 
-    An average over positions is a mean of the paths through them: its 1 / positions is no weight,
-    and is not raised to the power p.
+    Of any network of linear maps, ReLUs, pools and sums (`nets.graph.Graph.mass`). An average over
+    positions is a mean of the paths through them: its 1 / positions is no weight, and is not raised
+    to the power p.
 
     Attributes:
       log_1: `[]`, ln of the sum for p = 1.
@@ -49,20 +52,16 @@ class Paths:
     log_1_largest_output: chex.Array
 
 
-def _mass(maps, p):
-    """(sums `[C]` over the paths to each output of prod |weight|^p, ln of their scale)."""
-    reached, log_scale = jnp.ones(maps[0].shape[0]), 0.0
-    for a in maps:
-        reached = a.weights_through(reached, p)
-        largest = jnp.max(reached)
-        divisor = jnp.where(largest > 0, largest, 1.0)
-        reached, log_scale = reached / divisor, log_scale + jnp.log(divisor)
-    return reached, log_scale
+def _graph(network):
+    """The network as a graph whose paths are defined.
 
-
-def _log_paths(maps, p):
-    reached, log_scale = _mass(maps, p)
-    return arithmetic.log(jnp.sum(reached)) + log_scale
+    Raises:
+      Unavailable: they are not.
+    """
+    graph = graph_of(network.model, network.params)
+    if graph.no_paths:
+        raise Unavailable(graph.no_paths)
+    return graph
 
 
 def peeling(network: Network) -> Peeling:
@@ -81,7 +80,7 @@ def peeling(network: Network) -> Peeling:
     return Peeling(
         log_frobenius=sum(frobenius, log(jnp.sum(columns))),
         log_l1=sum(incoming, log(jnp.sum(jnp.abs(matrix)))),
-        log_path=_log_paths([*hidden, Matrix(matrix)], 1),
+        log_path=log_path(_graph(network), plain_params(network.params))[0],
         outputs=jnp.asarray(matrix.shape[1]),
         matrices=jnp.asarray(len(hidden) + 1),
     )
@@ -89,13 +88,18 @@ def peeling(network: Network) -> Peeling:
 
 def paths(network: Network) -> Paths:
     """Path norms of W with its biases: `Paths`."""
-    maps = as_folded(network.model, network.params)
-    reached, log_scale = _mass(maps, 1)
+    graph, params = _graph(network), plain_params(network.params)
+    found = {p: graph.mass(params, p) for p in (1, 1.5, 2)}
+    log = {
+        p: arithmetic.log(jnp.sum(sums)) + log_scale
+        for p, (sums, log_scale) in found.items()
+    }
+    sums, log_scale = found[1]
     return Paths(
-        log_1=_log_paths(maps, 1),
-        log_15=_log_paths(maps, 1.5),
-        log_2=_log_paths(maps, 2),
-        log_1_largest_output=arithmetic.log(jnp.max(reached)) + log_scale,
+        log_1=log[1],
+        log_15=log[1.5],
+        log_2=log[2],
+        log_1_largest_output=arithmetic.log(jnp.max(sums)) + log_scale,
     )
 
 

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 
 from bounds.measures.loss import kernels_of, logits_at
 from bounds.network import Network
+from nets.graph import is_dense
 from nets.kernels import layers
-from nets.operators import is_dense
 
 _AT_ONCE = 16  # gradients of single examples held at once where they cannot be factored
 

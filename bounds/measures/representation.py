@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from bounds.network import Measure, Network, Unavailable
-from bounds.numerics import chain
+from nets.graph import Graph, graph_of
 from nets.kernels import layers, weight_matrices
 from nets.margins import margin
 from nets.sample import BLOCK
@@ -79,23 +79,41 @@ def _in_blocks(tree):
     return jax.tree.map(lambda leaf: leaf.reshape(-1, BLOCK, *leaf.shape[1:]), tree)
 
 
+def _chain(network: Network) -> Graph:
+    """The network as a chain of layers.
+
+    Raises:
+      Unavailable: it is none, or has its weights in parts (`nets.linear`).
+    """
+    if any("kernel" not in layer for layer in layers(network.params)):
+        raise Unavailable("no derivation for weights in parts")
+    graph = graph_of(network.model, network.params)
+    if graph.no_chain:
+        raise Unavailable(graph.no_chain)
+    return graph
+
+
 def _leads(network, inputs, labels):
     """Of a block: what arrives at each layer, flat; leads over the runner-up; steepness.
 
     The lead is f_y - f_j `[N]`, its steepness the norm of its gradient in what arrives at
     each layer, `[N, L]`.
     """
-    model, params = network.model, network.params
+    graph, params = _chain(network), network.params
+    places = [node.inputs[0] for node in graph.linear_nodes().values()]
 
     def total_lead(shifts):
-        logits, arriving = chain.logits(model, params, inputs, shifts)
+        shifts = dict(zip(places, shifts, strict=True))
+        values = graph.values(params, inputs, shifts, by_patches=True)
+        arriving = [values[place] for place in places]
+        logits = values[-1].reshape(inputs.shape[0], -1)
         is_label = jnp.arange(logits.shape[1])[None] == labels[:, None]
         of_label = jnp.sum(jnp.where(is_label, logits, 0.0), axis=1)
         leads = of_label - jnp.max(jnp.where(is_label, -jnp.inf, logits), axis=1)
         return jnp.sum(leads), (leads, arriving)
 
-    shapes = jax.eval_shape(lambda: chain.logits(model, params, inputs)[1])
-    shifts = [jnp.zeros(a.shape, a.dtype) for a in shapes]
+    shapes = jax.eval_shape(lambda: graph.values(params, inputs))
+    shifts = [jnp.zeros(shapes[place].shape, shapes[place].dtype) for place in places]
     slopes, (leads, arriving) = jax.grad(total_lead, has_aux=True)(shifts)
     flat = [a.reshape(a.shape[0], -1) for a in arriving]
     norms = [jnp.linalg.norm(g.reshape(g.shape[0], -1), axis=1) for g in slopes]
@@ -174,12 +192,13 @@ def clusters(network: Network) -> Clusters:
     The Davies-Bouldin index is the mean over classes c of max over d != c of (s_c + s_d) /
     ||mu_c - mu_d||, mu_c the mean of the class, s_c the mean distance from it.
     """
-    first, *later = chain.functions(network.model, network.params)
-    if not later:
+    graph = _chain(network)
+    first = next((n for n, one in enumerate(graph.nodes) if one.kind == "relu"), None)
+    if first is None:
         raise Unavailable("there is no hidden layer")
     inputs, labels, known = _first(network.sample)
     with jax.default_matmul_precision("highest"):
-        points = jax.nn.relu(first(layers(network.params)[0], inputs))
+        points = graph.values(network.params, inputs, by_patches=True)[first]
         points = points.reshape(points.shape[0], -1)
         classes = weight_matrices(network.params)[-1].shape[-1]
         is_member = jnp.arange(classes)[:, None] == labels[None]

@@ -11,9 +11,8 @@ these H W small matrices. Nothing is asked of the kernel's size: where kh > H, i
 wrap and the formula stands. A real kernel's matrices come in conjugate pairs: half of
 them will do.
 
-Zero padding with strides: SAME pads p = P // 2 before and P - p behind, with P =
-max((H' - 1) s + kh - H, 0) and H' = ceil(H / s), and y[i] = sum_a K[a]^T x_p[s i + a],
-x_p being the padded image. With a = s q + r, 0 <= r < s, this is
+Zero padding with strides: y[i] = sum_a K[a]^T x_p[s i + a], 0 <= i < H', x_p being the image with
+any number of zeros before and behind it (`Convolution.around`). With a = s q + r, 0 <= r < s, this is
 
   y[i] = sum_q sum_r K[s q + r]^T x_p[s (i + q) + r],
 
@@ -79,14 +78,6 @@ _LANCZOS_RESTARTS = 8  # at most
 # Of A'A's eigenvalue: a singular value lies within half of it, relatively.
 _LANCZOS_RESIDUAL = 1e-5
 _ENTRIES_AT_ONCE = 2**20
-
-
-def apply(
-    kernel: jax.Array, x: jax.Array, strides: tuple[int, int] = (1, 1)
-) -> jax.Array:
-    """The SAME zero-padded convolution of one image `[H, W, in]`: `[H', W', out]`."""
-    chex.assert_rank([kernel, x], [4, 3])
-    return Convolution(x.shape[:2], strides).apply(kernel, x)
 
 
 def _twiddles(kernel_size, image):
@@ -179,13 +170,6 @@ def circular_norm(
         return _restored(*norms, kernel, exponent, is_finite)
 
 
-def _same(size, window, stride):
-    """Outputs along one dimension, and zeros before and behind."""
-    outputs = -(-size // stride)
-    zeros = max((outputs - 1) * stride + window - size, 0)
-    return outputs, (zeros // 2, zeros - zeros // 2)
-
-
 def _phases(kernel, strides):
     """K': the kernel of the same convolution without strides, of an image's phases."""
     kh, kw, channels, out = kernel.shape
@@ -196,13 +180,10 @@ def _phases(kernel, strides):
     return kernel.transpose(0, 2, 1, 3, 4, 5).reshape(rows, columns, -1, out)
 
 
-def _tap_by_tap(kernel, x, strides):
-    """`apply`, as products of matrices: `in + taps` roundings a term."""
-    (height, down), (width, across) = (
-        _same(*sizes)
-        for sizes in zip(x.shape[:2], kernel.shape[:2], strides, strict=True)
-    )
-    x = jnp.pad(x, (down, across, (0, 0)))
+def _tap_by_tap(op, kernel, x):
+    """`op.apply`, as products of matrices: `in + taps` roundings a term."""
+    strides, (height, width) = op.strides, op.outputs(kernel.shape)
+    x = jnp.pad(x, (*op.around(kernel.shape), (0, 0)))
     y = jnp.zeros((height, width, kernel.shape[3]), x.dtype)
     for a, b in np.ndindex(kernel.shape[:2]):
         rows = slice(a, a + (height - 1) * strides[0] + 1, strides[0])
@@ -230,17 +211,17 @@ def _ritz_vector(product, start):
     return jax.lax.while_loop(is_unconverged, restart, carry)[1]
 
 
-def _from_below(kernel, total, image, strides, bias=None, constant=0.0):
+def _from_below(kernel, total, op, bias=None, constant=0.0):
     """||A v|| / ||v|| for a Ritz vector: rounded down, and as it is. Folded with a bias."""
-    shape = (*image, kernel.shape[2])
+    shape = (*op.image, kernel.shape[2])
     size = math.prod(shape)
     info = jnp.finfo(kernel.dtype)
     u, tiny = float(info.eps) / 2, float(info.tiny)
     folded = 0 if bias is None else 1
     start = jax.random.normal(jax.random.key(0), (size + folded,), kernel.dtype)
 
-    def forward(x, convolve=apply):
-        y = convolve(kernel, x[:size].reshape(shape), strides)
+    def forward(x, convolve=Convolution.apply):
+        y = convolve(op, kernel, x[:size].reshape(shape))
         if not folded:
             return y, jnp.zeros((), y.dtype)
         return y + jnp.broadcast_to(x[-1] * bias, y.shape), constant * x[-1]
@@ -256,34 +237,26 @@ def _from_below(kernel, total, image, strides, bias=None, constant=0.0):
     return lower - gamma(shape[2] + taps + 4 + 2 * folded, u) * total, ratio
 
 
-def _from_above(kernel, total, image, strides, relative_width):
+def _from_above(kernel, total, op, relative_width):
     """The norm of the prepared kernel's phases on a circle that holds the image."""
-    phases = _phases(kernel, strides)
-    circle = tuple(
-        _same(size, window, stride)[0] + taps - 1
-        for size, window, stride, taps in zip(
-            image, kernel.shape[:2], strides, phases.shape[:2], strict=True
-        )
-    )
+    phases = _phases(kernel, op.strides)
+    sizes = zip(op.outputs(kernel.shape), phases.shape[:2], strict=True)
+    circle = tuple(outputs + taps - 1 for outputs, taps in sizes)
     # Its M sums a part of the kernel's taps for each phase: no larger a norm.
     return _circular(phases, total, circle, relative_width)[1]
 
 
 def zero_padded_norm(
-    kernel: jax.Array,
-    image: tuple[int, int],
-    strides: tuple[int, int] = (1, 1),
-    relative_width: float = RELATIVE_WIDTH,
+    kernel: jax.Array, op: Convolution, relative_width: float = RELATIVE_WIDTH
 ) -> Enclosure:
-    """An interval that holds the norm of the SAME zero-padded convolution (`apply`).
+    """An interval that holds the norm of a zero-padded convolution (`op.apply`).
 
     It is as narrow as zero padding is near to a circle and Lanczos to its limit: about
     one per cent for kernels that are small beside the image. The estimate is Lanczos'.
 
     Args:
       kernel: `[kh, kw, in, out]`, real. Work is done in its own precision.
-      image: (H, W).
-      strides: of the rows and the columns.
+      op: how it meets an image, without groups and dilation (`Convolution.plain`).
       relative_width: as of `gram_iteration`, for the norm on a circle.
 
     Returns:
@@ -293,8 +266,8 @@ def zero_padded_norm(
     chex.assert_type(kernel, float)
     with jax.default_matmul_precision("highest"):
         kernel, exponent, is_finite, total = _prepared(kernel)
-        upper = _from_above(kernel, total, image, strides, relative_width)
-        lower, estimate = _from_below(kernel, total, image, strides)
+        upper = _from_above(kernel, total, op, relative_width)
+        lower, estimate = _from_below(kernel, total, op)
         return _restored(lower, upper, estimate, kernel, exponent, is_finite)
 
 
@@ -302,8 +275,7 @@ def folded_norm(
     kernel: jax.Array,
     bias: jax.Array,
     constant: float,
-    image: tuple[int, int],
-    strides: tuple[int, int] = (1, 1),
+    op: Convolution,
     relative_width: float = RELATIVE_WIDTH,
 ) -> Enclosure:
     """An interval that holds the norm of a zero-padded convolution with its bias folded in.
@@ -316,7 +288,7 @@ def folded_norm(
       kernel: `[kh, kw, in, out]`, real. Work is done in its own precision.
       bias: `[out]`, real.
       constant: c >= 0, the entry that passes the constant on.
-      image, strides, relative_width: as of `zero_padded_norm`.
+      op, relative_width: as of `zero_padded_norm`.
 
     Returns:
       An `Enclosure` of scalars. A map that is not finite has the enclosure [0, inf].
@@ -328,11 +300,11 @@ def folded_norm(
     info = jnp.finfo(kernel.dtype)
     bias_is_finite = jnp.all(jnp.isfinite(bias))
     bias = jnp.where(bias_is_finite, bias, 0.0)
-    outputs = [_same(*s)[0] for s in zip(image, kernel.shape[:2], strides, strict=True)]
+    outputs = op.outputs(kernel.shape)
     with jax.default_matmul_precision("highest"):
         prepared, exponent, is_finite, total = _prepared(kernel)
         is_finite &= bias_is_finite
-        upper = _from_above(prepared, total, image, strides, relative_width)
+        upper = _from_above(prepared, total, op, relative_width)
         own = _restored(upper, upper, upper, kernel, exponent, is_finite)
         # One scale for all entries from here on. What is subnormal beside 1 becomes zero, which
         # the roundings of 1 pay for.
@@ -347,9 +319,7 @@ def folded_norm(
         # `scale` takes no larger step down; a larger M is covered, too.
         step = jnp.maximum(exponent - joint, -2 * (info.maxexp - 2))
         total = scale(total, step) + float(info.tiny) + last_row
-        lower, estimate = _from_below(
-            unit_kernel, total, image, strides, unit_bias, unit_constant
-        )
+        lower, estimate = _from_below(unit_kernel, total, op, unit_bias, unit_constant)
         found = _restored(lower, last_row, estimate, kernel, joint, is_finite)
         subnormal = 2 * size * bias.size**0.5 * float(info.tiny)
         return found.replace(

@@ -17,14 +17,20 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from bounds.network import Unavailable
 from bounds.numerics.convolution import (
     circular_norm,
     folded_norm,
     zero_padded_norm,
 )
 from bounds.numerics.enclosure import Enclosure
+from bounds.numerics.spectral_norm import spectral_norm
+from nets.graph import graph_of
 from nets.kernels import layers, weight_matrices
 from nets.operators import Convolution, operators
+
+# Weights are float32, and a device may read a subnormal one as zero: twice in W - Z.
+SUBNORMAL = 2 * float(jnp.finfo(jnp.float32).tiny)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,14 +39,9 @@ class Matrix:
 
     Attributes:
       entries: of the map.
-      positions: rows of inputs that are averaged before they meet the weights; 1 for none.
-      averaged: the first so many rows are weights divided by `positions`: 1 / `positions` is part
-        of the map, and no weight.
     """
 
     entries: chex.Array
-    positions: int = 1
-    averaged: int = 0
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -54,17 +55,6 @@ class Matrix:
     def row_sums(self, p: float) -> jax.Array:
         """sum_j |A_ij|^p for every row i: `[in]`."""
         return jnp.sum(jnp.abs(self.entries) ** p, axis=1)
-
-    def through(self, v: jax.Array, p: float) -> jax.Array:
-        """v |A|^p: `[out]` from `[in]`."""
-        return v @ jnp.abs(self.entries) ** p
-
-    def weights_through(self, v: jax.Array, p: float) -> jax.Array:
-        """`through` with the p-th power of the weights alone, not of what averages: `[out]`."""
-        if self.positions > 1:
-            rows = jnp.arange(self.shape[0])
-            v = jnp.where(rows < self.averaged, v * self.positions ** (p - 1), v)
-        return self.through(v, p)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,14 +89,12 @@ class Unrolled:
     def _image(self):
         return jnp.ones((*self.map.image, self.kernel.shape[2]), self.kernel.dtype)
 
-    def _folded_in(self, image, p, constant=1.0):
+    def _folded_in(self, image, p):
         """An image of outputs with the bias's part and the constant's, as one vector."""
         if self.bias is None:
             return image.reshape(-1)
-        image = image + jnp.broadcast_to(
-            constant * jnp.abs(self.bias) ** p, image.shape
-        )
-        return jnp.append(image.reshape(-1), constant * self.constant)
+        image = image + jnp.broadcast_to(jnp.abs(self.bias) ** p, image.shape)
+        return jnp.append(image.reshape(-1), self.constant)
 
     def column_sums(self, p: float) -> jax.Array:
         """sum_i |A_ij|^p for every column j: `[out]`."""
@@ -121,22 +109,14 @@ class Unrolled:
         bias = jnp.broadcast_to(jnp.abs(self.bias) ** p, ones.shape)
         return jnp.append(rows, jnp.sum(bias) + self.constant)
 
-    def through(self, v: jax.Array, p: float) -> jax.Array:
-        """v |A|^p: `[out]` from `[in]`."""
-        if self.bias is None:
-            return self._folded_in(self._power(p)(v), p)
-        return self._folded_in(self._power(p)(v[:-1]), p, v[-1])
-
-    def weights_through(self, v: jax.Array, p: float) -> jax.Array:
-        """The same: a convolution averages nothing."""
-        return self.through(v, p)
-
     def spectral_norm(self) -> Enclosure:
         """Of A, its bias folded in if it has one."""
-        how = self.map.image, self.map.strides
+        if self.bias is None and self.kernel.shape[:2] == (1, 1):
+            # Zeros around the image meet no weight, and a position that counts meets all.
+            return spectral_norm(self.kernel[0, 0], entry_error=SUBNORMAL)
         if self.bias is None:
-            return zero_padded_norm(self.kernel, *how)
-        return folded_norm(self.kernel, self.bias, self.constant, *how)
+            return zero_padded_norm(self.kernel, self.map)
+        return folded_norm(self.kernel, self.bias, self.constant, self.map)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -154,6 +134,17 @@ class Circular(Matrix):
 def has_biases(params: chex.ArrayTree) -> bool:
     """Whether some layer has a bias."""
     return any("bias" in layer for layer in layers(params))
+
+
+def plain_params(params: chex.ArrayTree) -> dict[str, dict[str, jax.Array]]:
+    """`{"Layer_0": {"kernel", "bias"}, ...}` in the widest float there is, weights in one part."""
+    found = {}
+    for place, (w, layer) in enumerate(
+        zip(weight_matrices(params), layers(params), strict=True)
+    ):
+        arrays = {"kernel": w} | {n: b for n, b in layer.items() if n == "bias"}
+        found[f"Layer_{place}"] = {n: a.astype(float) for n, a in arrays.items()}
+    return found
 
 
 def _wide(params, reference):
@@ -184,23 +175,23 @@ def as_operators(
     """The layers as the maps they are, biases left out: `Matrix` or `Unrolled` each."""
     found = zip(operators(model, params), _wide(params, reference), strict=True)
     return [
-        Unrolled(op, kernel)
+        Unrolled(*op.plain(kernel))
         if isinstance(op, Convolution)
-        else _dense(op, op.matrix(kernel))
+        else Matrix(op.matrix(kernel))
         for op, (kernel, _) in found
     ]
-
-
-def _dense(op, entries):
-    """A `Dense` layer: with the bias of a folded one, rows behind those of its weights."""
-    bias = entries.shape[0] % op.positions if op.positions > 1 else 0
-    return Matrix(entries, op.positions, entries.shape[0] - bias)
 
 
 def as_folded(
     model: nn.Module, params: chex.ArrayTree, reference: chex.ArrayTree | None = None
 ) -> list[Any]:
-    """The layers with their biases folded in; as they are if there are none."""
+    """The layers with their biases folded in; as they are if there are none.
+
+    Raises:
+      Unavailable: the network is no chain of layers.
+    """
+    if reason := graph_of(model, params).no_chain:
+        raise Unavailable(reason)
     if not has_biases(params):
         return as_operators(model, params, reference)
     constant = 1.0 if reference is None else 0.0
@@ -209,13 +200,13 @@ def as_folded(
         zip(maps, _wide(params, reference), strict=True)
     ):
         if isinstance(op, Convolution):
-            found.append(Unrolled(op, kernel, bias, constant))
+            found.append(Unrolled(*op.plain(kernel), bias, constant))
             continue
         matrix = jnp.concatenate([op.matrix(kernel), bias[None]])
         if index + 1 < len(maps):
             unit = jnp.zeros((matrix.shape[0], 1)).at[-1].set(constant)
             matrix = jnp.concatenate([matrix, unit], axis=1)
-        found.append(_dense(op, matrix))
+        found.append(Matrix(matrix))
     return found
 
 
@@ -234,7 +225,11 @@ def as_circular(
     """The same, but for the spectral norm: that of the circular convolution."""
     found = zip(operators(model, params), _wide(params, reference), strict=True)
     return [
-        Circular(kernel.reshape(-1, kernel.shape[-1]), kernel=kernel, image=op.image)
+        Circular(
+            kernel.reshape(-1, kernel.shape[-1]),
+            kernel=op.plain(kernel)[1],
+            image=op.image,
+        )
         if isinstance(op, Convolution)
         else Matrix(kernel)
         for op, (kernel, _) in found

@@ -5,12 +5,8 @@ from threadpoolctl import threadpool_limits
 
 from bounds.numerics import convolution as module
 from bounds.numerics import lanczos
-from bounds.numerics.convolution import (
-    apply,
-    circular_norm,
-    folded_norm,
-    zero_padded_norm,
-)
+from bounds.numerics.convolution import circular_norm, folded_norm, zero_padded_norm
+from nets.operators import Convolution
 from tests import oracles
 from tests.oracles.convolution import circular, matrix_of, zero_padded
 
@@ -39,9 +35,14 @@ compiled = {
 }
 
 
-def ends(function, kernel, *options):
+def how(function, image, strides=(1, 1)):
+    """What a norm is told of the image."""
+    return image if function is circular_norm else Convolution(image, strides)
+
+
+def ends(function, kernel, image, *strides):
     with jax.enable_x64(True):
-        found = compiled[function](kernel, *options)
+        found = compiled[function](kernel, how(function, image, *strides))
         return float(found.lower), float(found.upper)
 
 
@@ -108,7 +109,7 @@ def test_zero_padded_norms_are_enclosed(name, image, strides):
 @pytest.mark.parametrize(("name", "image", "strides"), PADDED)
 def test_estimates_of_zero_padded_norms_are_the_operator_s(name, image, strides):
     with jax.enable_x64(True):
-        found = compiled[zero_padded_norm](KERNELS[name], image, strides)
+        found = compiled[zero_padded_norm](KERNELS[name], Convolution(image, strides))
     norm = norm_of(zero_padded, KERNELS[name], image, strides)
     assert float(found.estimate) == pytest.approx(norm, rel=1e-6)
 
@@ -119,7 +120,7 @@ def test_folded_norms_are_enclosed_and_estimated(dtype):
     kernel, image = KERNELS["3x3"].astype(dtype), (6, 5)
     plain = matrix_of(zero_padded, kernel, image, (2, 2))
     direction = np.array([1.0, -0.5])
-    fold = jax.jit(lambda k, b, c: folded_norm(k, b, c, image, (2, 2)))
+    fold = jax.jit(lambda k, b, c: folded_norm(k, b, c, Convolution(image, (2, 2))))
     for scale in (0.0, 1e-30, 0.3, 1e6, 1e30):
         bias = (scale * direction).astype(dtype)
         for constant in (0.0, 1.0):
@@ -139,9 +140,9 @@ def test_a_folded_map_that_is_not_finite_is_not_certified():
     kernel = KERNELS["3x3"]
     for bad in (np.nan, np.inf):
         with jax.enable_x64(True):
-            found = jax.jit(lambda k, b: folded_norm(k, b, 1.0, (4, 4)))(
-                kernel, np.array([1.0, bad])
-            )
+            found = jax.jit(
+                lambda k, b: folded_norm(k, b, 1.0, Convolution((4, 4), (1, 1)))
+            )(kernel, np.array([1.0, bad]))
         assert (float(found.lower), float(found.upper)) == (0.0, np.inf)
 
 
@@ -159,8 +160,9 @@ def test_both_ways_of_convolving_agree_with_plain_loops(name, image, strides):
     x = np.random.default_rng(1).standard_normal((*image, kernel.shape[2]))
     expected = zero_padded(kernel, x, strides)
     with jax.enable_x64(True):
-        for convolve in (apply, module._tap_by_tap):
-            found = jax.jit(convolve, static_argnums=2)(kernel, x, strides)
+        op = Convolution(image, strides)
+        for convolve in (Convolution.apply, module._tap_by_tap):
+            found = jax.jit(convolve, static_argnums=0)(op, kernel, x)
             np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
@@ -231,7 +233,9 @@ def test_a_lower_end_is_a_ratio_whatever_vector_is_found(monkeypatch):
     kernel = KERNELS["3x3"]
     norm = norm_of(zero_padded, kernel, (6, 6), (1, 1))
     with jax.enable_x64(True):
-        found = jax.jit(lambda kernel: zero_padded_norm(kernel, (6, 6)))(kernel)
+        found = jax.jit(
+            lambda kernel: zero_padded_norm(kernel, Convolution((6, 6), (1, 1)))
+        )(kernel)
     lower, upper = float(found.lower), float(found.upper)
     assert 0 < lower < 0.9 * norm and norm <= upper
 
@@ -239,7 +243,11 @@ def test_a_lower_end_is_a_ratio_whatever_vector_is_found(monkeypatch):
 def test_mapped_over_a_stack_as_one_by_one():
     stack = np.stack([kernel_of(3, 3, 2, 2, seed) for seed in range(3)])
     with jax.enable_x64(True):
-        mapped = jax.jit(jax.vmap(lambda kernel: zero_padded_norm(kernel, (5, 5))))
+        mapped = jax.jit(
+            jax.vmap(
+                lambda kernel: zero_padded_norm(kernel, Convolution((5, 5), (1, 1)))
+            )
+        )
         found = jax.device_get(mapped(stack))
     for kernel, lower, upper in zip(stack, found.lower, found.upper, strict=True):
         assert lower <= norm_of(zero_padded, kernel, (5, 5), (1, 1)) <= upper
@@ -249,4 +257,4 @@ def test_other_ranks_are_refused():
     with pytest.raises(AssertionError):
         circular_norm(np.ones((3, 3)), (4, 4))
     with pytest.raises(AssertionError):
-        apply(np.ones((3, 3, 1, 1)), np.ones((1, 4, 4, 1)))
+        zero_padded_norm(np.ones((3, 3)), Convolution((4, 4), (1, 1)))

@@ -12,8 +12,8 @@ import bounds
 from bounds.families.curvature import hessian_trace
 from bounds.measures.curvature import hessian_product
 from bounds.measures.loss import kernels_of
-from bounds.numerics import chain
 from nets.cnn import CNN
+from nets.graph import graph_of
 from nets.losses import LOSSES
 from nets.sample import pad_sample
 from tests import oracles
@@ -223,11 +223,14 @@ def loss_by_lax(net, params):
 @pytest.mark.parametrize("image", [(5, 4, 2), (6, 7, 1)])
 def test_the_chain_of_a_convolutional_network_is_the_network(image):
     net = convolutional(image=image)
-    logits, arriving = chain.logits(net.model, net.params, net.sample.inputs)
+    graph = graph_of(net.model, net.params)
+    assert not graph.no_chain and not graph.no_paths
     expected = net.model.apply({"params": net.params}, net.sample.inputs)
-    np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-6)
+    for by_patches in (False, True):
+        values = graph.values(net.params, net.sample.inputs, by_patches=by_patches)
+        np.testing.assert_allclose(values[-1], expected, rtol=1e-5, atol=1e-6)
     height, width = -(-image[0] // 2), -(-image[1] // 2)
-    assert arriving[-1].shape[1:] == (height, width, 3)
+    assert values[graph.nodes[-1].inputs[0]].shape[1:] == (height, width, 3)
 
 
 @pytest.mark.parametrize("image", [(5, 4, 2), (4, 4, 1)])

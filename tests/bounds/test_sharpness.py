@@ -9,19 +9,12 @@ import pytest
 
 import bounds
 from bounds.families import sharpness
+from bounds.measures.ascent import LARGEST, SMALLEST, TOLERANCE
+from bounds.measures.climb import STEP, STEPS
 from bounds.measures.inputs import Task
 from bounds.measures.loss import kernels_of, slope_at
 from bounds.measures.noise_level import NoiseLevel
-from bounds.measures.sharpness import (
-    LARGEST,
-    MOST_DRAWS,
-    RHO,
-    SMALLEST,
-    STEP,
-    STEPS,
-    TOLERANCE,
-    Sharpness,
-)
+from bounds.measures.sharpness import MOST_DRAWS, RHO, Sharpness
 from nets.cnn import CNN
 from nets.sample import pad_sample
 from tests import oracles
