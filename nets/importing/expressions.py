@@ -151,6 +151,37 @@ def recognised(expression: Expression) -> list[tuple[Any, ...]] | None:
     return [*before, ("leaky", slope) if slope else ("relu",), *behind]
 
 
+def split(expression: Expression) -> tuple[list[tuple[Any, ...]], Expression]:
+    """`(steps, rest)`: one scale and shift that all x stand in, if there is one, and what is behind."""
+    inner = _around_x(expression)
+    if len(inner) != 1:
+        return [], expression
+    (scaled,) = inner
+    _, scale, shift = affine(scaled)
+    if (scale, shift) == (1, 0):
+        return [], expression
+    return [("scale", scale, shift)], _with_x(expression, scaled)
+
+
+def _around_x(expression):
+    """The largest expressions that are affine in x, x itself among them."""
+    if affine(expression)[0] == X:
+        return {expression}
+    if expression[0] == "constant":
+        return set()
+    return set().union(*(_around_x(one) for one in expression[2:]))
+
+
+def _with_x(expression, scaled):
+    """The expression with x in the place of another."""
+    if expression == scaled:
+        return X
+    if expression[0] in ("x", "constant"):
+        return expression
+    arguments = (_with_x(one, scaled) for one in expression[2:])
+    return (*expression[:2], *arguments)
+
+
 _NAMED = {
     "tanh": "tanh", "logistic": "sigmoid", "erf": "erf", "exp": "exp", "log": "log",
     "rsqrt": "1/sqrt", "sqrt": "sqrt", "abs": "abs", "square": "square",

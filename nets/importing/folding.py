@@ -79,6 +79,24 @@ class Folding:
             arrays, own = moved, layout.inputs[0]
         return own, *arrays
 
+    def fold_scales(self) -> bool:
+        """Two that follow one another are one."""
+        for place in self.of_kind("scale"):
+            raw = self.nodes[place]
+            found = self.pulled_back(place)
+            if found is None or not self.is_alone(found[0]):
+                continue
+            own, scale, shift = found
+            before = self.nodes[own]
+            if before.kind == "scale":
+                before.kernel = before.kernel * scale
+                before.bias = before.bias * scale + shift
+                before.is_constant &= raw.is_constant
+                before.key = (before.key, raw.key)
+                self.replace(place, raw.inputs[0])
+                return True
+        return False
+
     def fold_back(self) -> bool:
         """Into the linear maps before; all uses of a layer or none."""
         for key, places in self.uses.items():
@@ -344,7 +362,8 @@ def finished(
     """
     folding = Folding(nodes, output)
     while (
-        folding.fold_means()
+        folding.fold_scales()
+        or folding.fold_means()
         or folding.fold_back()
         or folding.fold_forward()
         or folding.fold_averages()

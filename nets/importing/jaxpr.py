@@ -274,6 +274,8 @@ class _Reader:
             return self.walk(inner.jaxpr, consts, given)
         if all(isinstance(v, _Known) for v in given):
             return self._computed(equation, given)
+        if name == "split":
+            return self._split(equation, *given)
         if len(equation.outvars) == 1:
             rule = getattr(self, f"_{name}", None)
             found = rule(equation, *given) if rule else None
@@ -339,12 +341,12 @@ class _Reader:
         key = data.node, data.expression
         if key not in self.made:
             shape = self.nodes[data.node].shape
-            found = expressions.recognised(data.expression)
-            if found is None:
-                op = Activation(expressions.name_of(data.expression), data.expression)
-                self.made[key] = self.add("activation", (data.node,), op, shape)
-            else:
-                self.made[key] = self._recognised(data.node, found, shape)
+            steps = expressions.recognised(data.expression)
+            if steps is None:
+                before, rest = expressions.split(data.expression)
+                op = Activation(expressions.name_of(rest), rest)
+                steps = [*before, ("activation", op)]
+            self.made[key] = self._recognised(data.node, steps, shape)
         return self.made[key]
 
     def _recognised(self, node, found, shape):
@@ -421,8 +423,11 @@ class _Reader:
             return None
         return dataclasses.replace(data, index=found)
 
-    def _reduce_precision(self, equation, data):
-        return None
+    @staticmethod
+    def _split(equation, data):
+        ends = np.cumsum(equation.params["sizes"])[:-1]
+        parts = np.split(data.index, ends, axis=equation.params["axis"])
+        return [dataclasses.replace(data, index=part) for part in parts]
 
     def _concatenate(self, equation, *given):
         if not all(isinstance(v, _Data) for v in given):
@@ -469,8 +474,14 @@ class _Reader:
     def _entrywise(self, equation, given):
         """One number at a time: an expression, a scale and shift, or a node of two values."""
         name = equation.primitive.name
+        dtype, shape = equation.outvars[0].aval.dtype, equation.outvars[0].aval.shape
+        given = [
+            dataclasses.replace(v, index=np.broadcast_to(v.index, shape))
+            if isinstance(v, _Data)
+            else v
+            for v in given
+        ]
         data = [v for v in given if isinstance(v, _Data)]
-        dtype = equation.outvars[0].aval.dtype
         scalars = [expressions.scalar(v) if isinstance(v, _Known) else v for v in given]
         is_alike = all(
             v.node == data[0].node and np.array_equal(v.index, data[0].index)
@@ -523,7 +534,7 @@ class _Reader:
             arrays.append(own.reshape(raw.shape))
         node = self.add(
             "scale", (data.node,), None, raw.shape, kernel=arrays[0], bias=arrays[1],
-            is_constant=not known.leaves, key=known.leaves,
+            is_constant=not known.leaves, key=known.leaves, name=self._layer_name(known),
         )  # fmt: skip
         return self._output(node, data.index, dtype)
 
@@ -539,12 +550,13 @@ class _Reader:
             b = dataclasses.replace(
                 b, expression=("div", (), ("constant", 1.0), b.expression)
             )
-        negative = {"sub": (b,), "min": (a, b)}.get(name, ())
-        a, b = (self._negated(v) if v in negative else v for v in (a, b))
-        if a.index.size < b.index.size:
+        if name == "min":
+            a = self._negated(a)
+        if name in ("sub", "min"):
+            b = self._negated(b)
+        if np.unique(a.index).size < np.unique(b.index).size:
             a, b = b, a
         a = self._whole(a)
-        b = dataclasses.replace(b, index=np.broadcast_to(b.index, a.index.shape))
         shape = self.nodes[a.node].shape
         order = np.empty(a.index.size, int)
         order[a.index.ravel()] = b.index.ravel()
@@ -565,7 +577,7 @@ class _Reader:
 
     def _layer_name(self, known):
         names = [self.paths[leaf] for leaf in sorted(known.leaves)]
-        return names[0] if names else "a constant matrix"
+        return ", ".join(names[:2]) if names else "constants"
 
     def _dot_general(self, equation, a, b):
         (contract_a, contract_b), (batch_a, batch_b) = equation.params[
