@@ -16,6 +16,7 @@ from bounds.measures.examples import Holdout, Margins, Outputs
 from bounds.measures.inputs import FirstLayer, Inputs, Task
 from bounds.measures.jacobians import Jacobians
 from bounds.measures.layers import LayerNorms
+from bounds.measures.levels import Levels
 from bounds.measures.paths import Paths, Peeling
 from bounds.measures.spectra import Spectra
 from bounds.network import History
@@ -288,6 +289,8 @@ def by_hand(case, jacobians=True):
             np.array([w.shape[1] for w in case.weights]),
             np.int32(0),
             np.int32(len(biases) if biases else 0),
+            np.int32(1),
+            np.int32(0),
         ),
         "task": Task(
             np.int32(case.m), np.int32(case.classes),
@@ -302,6 +305,11 @@ def by_hand(case, jacobians=True):
         ),
         "first_layer": FirstLayer(np.float64(oracles.frobenius(x @ initial[0]))),
         "peeling": _peeling(weights),
+        "levels": Levels(
+            np.float64((len(weights) - 1) * math.log(2)), np.float64(_peeling(weights).log_path),
+            _peeling(weights).outputs, np.int32(len(weights)), np.int32(0), np.int32(1),
+            np.int32(1 if biases else 0),
+        ),
         "paths": Paths(
             *(np.float64(logs[p]) for p in (1, 1.5, 2)),
             np.float64(math.log(max(norm_products.l1_path_norms(weights)))),

@@ -16,6 +16,7 @@ import bounds
 from bounds.measures.architecture import Architecture
 from bounds.measures.examples import Holdout, Margins
 from bounds.measures.inputs import Inputs, Task
+from bounds.measures.levels import Levels
 from bounds.measures.paths import Peeling
 from bounds.spec import CERTIFIED
 from tests.bounds.cases import layer_norms
@@ -30,6 +31,7 @@ BELOW_1 = (
     "occam_float32",
     "golowich_2018_l1_certified",
     "golowich_2018_l1_path_certified",
+    "gonon_2024_certified",
     "golowich_2018_frobenius_certified",
     "neyshabur_2015_frobenius_certified",
     "neyshabur_2018_kl_certified",
@@ -55,11 +57,16 @@ def run(seed):
     largest = np.max(np.linalg.norm(x, axis=1))
     found = {
         "architecture": Architecture(
-            np.array([2 * DIM]), np.array([2 * DIM]), np.array([2]), np.int32(0), np.int32(0)
+            np.array([2 * DIM]), np.array([2 * DIM]), np.array([2]), np.int32(0), np.int32(0),
+            np.int32(1), np.int32(0),
         ),
         "task": Task(np.int32(SIZE), np.int32(2), largest),
         "margins": Margins(np.sort(signs * (x @ w)), np.int32(SIZE)),
         "peeling": Peeling(log_l2, log_l1, log_l1, np.int32(1), np.int32(1)),
+        "levels": Levels(
+            np.float64(0), log_l1, np.int32(1), np.int32(1), np.int32(0), np.int32(1),
+            np.int32(0),
+        ),
         "inputs": Inputs(
             np.linalg.norm(x), np.sqrt(np.max(np.sum(x**2, 0))), largest,
             np.max(np.abs(x)), np.int32(DIM), np.sqrt(np.max(np.sum(x**2, 0))),

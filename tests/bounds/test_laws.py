@@ -98,6 +98,7 @@ SCALE_FREE = (
 )  # fmt: skip
 UNIT_FREE = (
     "golowich_2018_l1_path", "golowich_2018_l1_path_certified", "gonon_2024", "path_norm",
+    "gonon_2024_certified",
     "neyshabur_2015_path_l1", "neyshabur_2015_path_l15", "neyshabur_2015_path_l2",
     "bartlett_1998_vc", "bartlett_2019_vc", "occam_float32", "train_error", "params",
     "inverse_margin", "cross_entropy",

@@ -270,7 +270,7 @@ def test_what_has_no_derivation_for_convolutions_is_not_available():
         n for n, v in values.items() if isinstance(v, str) and "convolutions" in v
     }
     assert refused == {
-        "bartlett_1998_vc", "bartlett_2019_vc", "gonon_2024", "neyshabur_2019",
+        "bartlett_1998_vc", "bartlett_2019_vc", "neyshabur_2019",
         "neyshabur_2019_constants", "arora_2018", "nagarajan_kolter_2019", "valle_perez_2020",
             "arora_2018_code",
     } - {n for n, v in values.items() if isinstance(v, str) and "2 weight" in v}  # fmt: skip
