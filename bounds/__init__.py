@@ -15,6 +15,7 @@ from bounds.evaluate import (
     needs,
     requires,
 )
+from bounds.functions import from_apply, from_onnx, from_torch
 from bounds.measures.examples import margins_of
 from bounds.network import History, Learned, Measure, Network, Unavailable
 from bounds.registry import BOUNDS, GROUPS
@@ -35,7 +36,10 @@ __all__ = [
     "Unavailable",
     "arithmetic",
     "evaluate",
+    "from_apply",
     "from_arrays",
+    "from_onnx",
+    "from_torch",
     "margins_of",
     "measure",
     "median_margins",

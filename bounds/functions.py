@@ -1,0 +1,239 @@
+"""Anyone's network, given as a JAX function, an ONNX file or a PyTorch module: one call each."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import chex
+import jax
+import numpy as np
+
+from bounds import checks
+from bounds.network import Network
+from nets.importing import jaxpr
+from nets.losses import LOSSES
+from nets.sample import pad_sample
+
+Apply = Callable[[Any, jax.Array], jax.Array]
+Examples = tuple[np.ndarray, np.ndarray]
+
+_PROOF = 8  # training examples on which graph and function are compared
+
+
+def from_apply(
+    apply: Apply,
+    params: chex.ArrayTree,
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    *,
+    init: chex.ArrayTree | None = None,
+    holdout: Examples | None = None,
+    loss: str | None = None,
+) -> Network:
+    """A network and its training set, from a JAX function.
+
+    The function is read as a graph of linear maps, activations, pools and sums
+    (`nets.importing.jaxpr`); normalisation by running statistics is folded into the layers, and
+    a softmax at the end is taken off with a warning. The graph is compared with the function on
+    several training examples at once.
+
+    Args:
+      apply: (params, `[N, ...]`) -> logits `[N, C]`, in inference mode: Flax's `module.apply`,
+        or any function of JAX arrays.
+      params: all that was learned, and running statistics: numbers that the function holds
+        itself count as constants that were fixed before the data.
+      inputs: `[m, ...]`, the training inputs as the function takes them; bytes (uint8) are
+        divided by 255, as pixels are.
+      labels: `[m]`, integers from 0.
+      init: the initial `params`, in the same tree; without them bounds that need them are not
+        available.
+      holdout: `(inputs, labels)` that no choice has seen.
+      loss: as of `bounds.from_arrays`.
+
+    Returns:
+      A `Network` whose model is a `nets.graph.Graph`.
+
+    Raises:
+      ValueError: the function cannot be read, or arrays do not go together; one line that says
+        why.
+    """
+    if loss not in (None, *LOSSES):
+        raise ValueError(f"loss={loss!r}: one of {', '.join(LOSSES)}")
+    x = _inputs("inputs", inputs)
+    found = jaxpr.read(apply, params, x.shape[1:], x[:_PROOF] if len(x) > 1 else None)
+    for note in found.notes:
+        warnings.warn(note, stacklevel=2)
+    classes = jax.eval_shape(found.graph.apply, {"params": found.params}, x[:1]).shape[
+        1
+    ]
+    started = None
+    if init is not None:
+        start = jaxpr.read(apply, init, x.shape[1:])
+        if start.graph != found.graph:
+            raise ValueError("init: it makes another network than params does")
+        started = start.params
+    held_out = None
+    if holdout is not None:
+        given, its_labels = holdout
+        if (np.asarray(given).dtype == np.uint8) != (
+            np.asarray(inputs).dtype == np.uint8
+        ):
+            raise ValueError(
+                "holdout: bytes are divided by 255, other numbers are not; give its inputs in the "
+                "type of the training inputs"
+            )
+        given = _inputs("holdout", given)
+        if given.shape[1:] != x.shape[1:]:
+            raise ValueError(
+                f"holdout has inputs of shape {list(given.shape[1:])}, not {list(x.shape[1:])}"
+            )
+        if line := checks.shared("holdout", _flat(x), _flat(given)):
+            warnings.warn(line, stacklevel=2)
+        held_out = _sample("holdout", given, its_labels, classes)
+    return Network(
+        model=found.graph,
+        params=found.params,
+        sample=_sample("inputs", x, labels, classes),
+        init=started,
+        holdout=held_out,
+        loss=loss,
+    )
+
+
+def from_onnx(
+    path: str,
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    *,
+    init: str | None = None,
+    holdout: Examples | None = None,
+    loss: str | None = None,
+) -> Network:
+    """A network and its training set, from an ONNX file (the `onnx` package is needed).
+
+    Args:
+      path: of the file.
+      inputs: `[m, ...]`, as the file takes them (channels first, mostly).
+      labels, holdout, loss: as of `from_apply`.
+      init: an ONNX file of the same network with the weights that training began with; tensors
+        go together by their order, since exporters rename them.
+
+    Returns:
+      A `Network`.
+
+    Raises:
+      ValueError: as `from_apply`; one line that begins with the file.
+    """
+    from nets.importing import onnx
+
+    found = onnx.read(path)
+    start = None if init is None else paired(onnx.read(init), found, init)
+    _fits(found, inputs)
+    return _named(path, found.apply, found.params, inputs, labels, start, holdout, loss)
+
+
+def from_torch(
+    module: Any,
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    *,
+    init: Any = None,
+    holdout: Examples | None = None,
+    loss: str | None = None,
+) -> Network:
+    """A network and its training set, from a PyTorch module (read by `torch.export`).
+
+    Args:
+      module: gives logits `[N, C]`; it is read in inference mode.
+      inputs: `[m, ...]`, as the module takes them (images with channels first).
+      labels, holdout, loss: as of `from_apply`.
+      init: the same module as it was before training.
+
+    Returns:
+      A `Network`.
+
+    Raises:
+      ValueError: as `from_apply`.
+    """
+    from nets.importing import torch
+
+    example = _inputs("inputs", inputs)[:2]
+    found = torch.read(module, example)
+    start = None if init is None else paired(torch.read(init, example), found, "init")
+    return _named(
+        found.name, found.apply, found.params, inputs, labels, start, holdout, loss
+    )
+
+
+def paired(start: Any, found: Any, name: str) -> dict[str, np.ndarray]:
+    """The tensors of one `Imported` under the names of another, by their order.
+
+    Raises:
+      ValueError: they do not have the same shapes in the same order.
+    """
+    shapes = [[list(a.shape) for a in one.params.values()] for one in (start, found)]
+    if shapes[0] != shapes[1]:
+        apart = next(
+            (pair for pair in zip(*shapes, strict=False) if pair[0] != pair[1]), None
+        )
+        what = (
+            f"{len(shapes[0])} tensors, not {len(shapes[1])}"
+            if apart is None
+            else f"a tensor {apart[0]} where the network has {apart[1]}"
+        )
+        raise ValueError(f"{name}: {what}; give the same network before its training")
+    return dict(zip(found.params, start.params.values(), strict=True))
+
+
+def _named(name, apply, params, inputs, labels, init, holdout, loss):
+    try:
+        return from_apply(
+            apply, params, inputs, labels, init=init, holdout=holdout, loss=loss
+        )
+    except jaxpr.NotReadable as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def _fits(found, inputs):
+    """Refuses inputs of another shape, most of all channels in another place."""
+    shape = np.shape(inputs)[1:]
+    if shape == found.input_shape:
+        return
+    turned = len(shape) == 3 and (shape[2], *shape[:2]) == found.input_shape
+    advice = (
+        "; channels come first there: inputs.transpose(0, 3, 1, 2)" if turned else ""
+    )
+    raise ValueError(
+        f"inputs of shape {list(shape)}: {found.name} takes {list(found.input_shape)}{advice}"
+    )
+
+
+def _flat(x):
+    return x.reshape(len(x), -1)
+
+
+def _inputs(name, given):
+    """Inputs as float32, finite."""
+    given = np.asarray(given)
+    if given.ndim < 2 or not len(given) or given.dtype.kind not in "fiub":
+        raise ValueError(
+            f"{name}: {given.dtype} of shape {given.shape}; numbers, one row an example, are needed"
+        )
+    found = checks.as_inputs(given) if given.dtype == np.uint8 else given
+    with np.errstate(over="ignore"):
+        found = found.astype(np.float32)
+    if not np.isfinite(found).all():
+        raise ValueError(f"{name}: not finite (as float32)")
+    return found
+
+
+def _sample(name, inputs, labels, classes):
+    labels = np.asarray(labels)
+    if labels.shape != inputs.shape[:1] or labels.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name} {inputs.shape} with labels {labels.dtype} of shape {labels.shape}: a "
+            "whole number for each example is needed"
+        )
+    classes = min(classes, checks.MOST_CLASSES)
+    labels = checks.whole_numbers(f"{name}: labels, one an output", labels, classes)
+    return pad_sample(_flat(inputs), labels, 0)
