@@ -8,6 +8,7 @@ from experiments.problems.exponential import ExponentialProblem
 from experiments.problems.hypersphere import Hypersphere
 from experiments.problems.images import BinaryMnist, FashionMnist, Mnist
 from experiments.problems.linear import LinearProblem
+from experiments.problems.mnist1d import Mnist1d
 from experiments.problems.problem import Examples, Problem
 
 PROBLEMS: dict[str, type[Problem]] = {
@@ -15,6 +16,7 @@ PROBLEMS: dict[str, type[Problem]] = {
     "mnist": Mnist,
     "fashion_mnist": FashionMnist,
     "binary_mnist": BinaryMnist,
+    "mnist1d": Mnist1d,
     "digits": Digits,
     "linear": LinearProblem,
     "exponential": ExponentialProblem,
