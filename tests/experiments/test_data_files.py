@@ -332,7 +332,7 @@ def test_what_is_no_file_of_arrays(tmp_path):
         path.write_bytes(raw)
         refused(data_files.Arrays.read, path)
     refused(data_files.Arrays.read, tmp_path / "nowhere.npz", "No such file")
-    refused(data_files.Arrays.read, tmp_path, "no regular file")
+    refused(data_files.Arrays.read, tmp_path, "holds no data set that is known")
     refused(chosen, tmp_path, "net.npz cannot be read")  # a folder: a file a network
     os.mkfifo(tmp_path / "pipe")
     refused(data_files.Arrays.read, tmp_path / "pipe", "no regular file")

@@ -17,13 +17,15 @@ import sys
 import tracemalloc
 import warnings
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
 import safetensors as library
 
-from experiments.lab.reading import data_files, idx, weights
+from experiments.lab.reading import cifar, data_files, idx, weights
 from experiments.lab.refusals import Refusal
+from tests.experiments import published
 from tests.experiments.test_data_files import Pooled
 from tests.experiments.test_idx import idx_bytes
 from tests.experiments.tiny import ROOT
@@ -100,6 +102,50 @@ def plain_idx(raw):
     return plain_numbers(raw[4 + 4 * raw[3] :], "B", shape, ">")
 
 
+def plain_cifar10(raw):
+    """(labels, pixels [N, 32, 32, 3] as nested lists)."""
+    assert raw and len(raw) % 3073 == 0
+    records = [raw[k : k + 3073] for k in range(0, len(raw), 3073)]
+    pixels = [
+        [r[1 + 1024 * channel + 32 * row + column]
+         for row in range(32) for column in range(32) for channel in range(3)]
+        for r in records
+    ]  # fmt: skip
+    assert all(r[0] < 10 for r in records)
+    return [r[0] for r in records], pixels
+
+
+def plain_mat(raw):
+    """{name: (shape, numbers running as they are stored)} of arrays of bytes."""
+    assert raw[:19] == b"MATLAB 5.0 MAT-file" and raw[124:126] == b"\0\1"
+    assert raw[126:128] == b"IM"
+    found, stream = {}, raw[128:]
+
+    def element(raw):
+        kind, size = struct.unpack("<2I", raw[:8])
+        if kind > 0xFFFF:
+            return kind & 0xFFFF, raw[4 : 4 + (kind >> 16)], raw[8:]
+        assert size <= len(raw) - 8
+        end = 8 + size if kind == 15 else 8 + size + -size % 8
+        return kind, raw[8 : 8 + size], raw[end:]
+
+    while stream:
+        kind, body, stream = element(stream)
+        if kind == 15:
+            kind, body, _ = element(zlib.decompress(body))
+        _, flags, body = element(body)
+        _, shape, body = element(body)
+        _, name, body = element(body)
+        if flags[0] not in range(6, 16) or flags[1] & 8:
+            continue
+        kind, numbers, body = element(body)
+        code = {1: "b", 2: "B", 3: "h", 4: "H", 5: "i", 6: "I", 7: "f", 9: "d", 12: "q",
+                13: "Q"}[kind]  # fmt: skip
+        sides = struct.unpack(f"<{len(shape) // 4}i", shape)
+        found[name.decode()] = flags[0], *plain_numbers(numbers, code, sides, "<")
+    return found
+
+
 def plain_text(raw):
     return [
         int(w) for line in raw.decode().splitlines() for w in line.split("#")[0].split()
@@ -174,6 +220,36 @@ def check_idx(path, raw):
     equal(idx.read(path), *plain_idx(raw))
 
 
+def check_cifar(path, raw):
+    images, labels = cifar.read([path], cifar.FORMS["cifar10"])
+    expected, pixels = plain_cifar10(raw)
+    equal(labels, (len(expected),), expected)
+    equal(images, (len(expected), 32, 32, 3), [n for one in pixels for n in one])
+
+
+def check_svhn(path, raw):
+    found, plain = data_files.Arrays.read(str(path)), plain_mat(raw)
+    (kind, (height, width, channels, count), numbers), (_, _, labels) = (
+        plain[name] for name in "Xy"
+    )
+    assert kind == 9 and all(0 <= n <= 10 for n in labels)
+    np.testing.assert_array_equal(found.train.labels, [n % 10 for n in labels])
+    numbers = np.array(numbers).astype(np.uint8)  # as MATLAB: a narrower type wraps
+    expected = [
+        numbers[r + height * (c + width * (channel + channels * n))] / 255
+        for n in range(count) for r in range(height) for c in range(width)
+        for channel in range(channels)
+    ]  # fmt: skip
+    np.testing.assert_allclose(found.train.inputs.ravel(), expected, rtol=1e-6)
+
+
+def check_pictures(path, raw):
+    found = data_files.Arrays.read(str(path.parent.parent))
+    assert found.train.labels.tolist() == [0, 0]
+    # Its checksums hold: what Pillow passes is what was written, or another picture as large.
+    assert found.image == (4, 6, 3)
+
+
 def npz(save=np.savez, **arrays):
     buffer = io.BytesIO()
     save(buffer, **arrays)
@@ -211,6 +287,11 @@ SET = {
 IMAGES = idx_bytes(RNG.integers(256, size=(5, 3, 2)).astype(np.uint8))
 TIED = state_dict((3, 3), (3, 3), (2, 3))
 del TIED["1.weight"]
+SMALL = {
+    "X": published.images(3, 3, 2).transpose(1, 2, 3, 0),
+    "y": np.array([[1], [10], [3]]),
+}
+RECORDS = b"".join(published.cifar_record([n], n) for n in (3, 0, 9))
 # suffix, whole file, what is checked
 READERS = {
     "data": (".npz", npz(**SET), check_data),
@@ -226,6 +307,9 @@ READERS = {
     ),
     "idx": ("", IMAGES, check_idx),
     "idx, gzipped": (".gz", gzip.compress(IMAGES, mtime=0), check_idx),
+    "cifar": (".bin", RECORDS, check_cifar),
+    "svhn": (".mat", published.mat(SMALL), check_svhn),
+    "svhn, deflated": (".mat", published.mat(SMALL, deflated=True), check_svhn),
 }
 
 
