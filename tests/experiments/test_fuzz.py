@@ -22,6 +22,7 @@ import zlib
 import numpy as np
 import pytest
 import safetensors as library
+from PIL import Image
 
 from experiments.lab.reading import cifar, data_files, idx, weights
 from experiments.lab.refusals import Refusal
@@ -243,13 +244,6 @@ def check_svhn(path, raw):
     np.testing.assert_allclose(found.train.inputs.ravel(), expected, rtol=1e-6)
 
 
-def check_pictures(path, raw):
-    found = data_files.Arrays.read(str(path.parent.parent))
-    assert found.train.labels.tolist() == [0, 0]
-    # Its checksums hold: what Pillow passes is what was written, or another picture as large.
-    assert found.image == (4, 6, 3)
-
-
 def npz(save=np.savez, **arrays):
     buffer = io.BytesIO()
     save(buffer, **arrays)
@@ -378,6 +372,59 @@ def test_a_changed_file_is_refused_by_name_or_read_as_it_is(
     taken = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert taken * 1024 < 8 * MOST_MEMORY
     assert refused > mutations / 2
+
+
+def pictures():
+    """name -> bytes of one picture in every format."""
+    pixels, found = published.images(1, 12, 9)[0], {}
+    for name in ("PNG", "JPEG", "BMP", "PPM", "WEBP"):
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, name)
+        found[name] = buffer.getvalue()
+    return found | {"plain PNG": published.png(pixels)}
+
+
+@pytest.mark.parametrize("kind", pictures())
+def test_a_changed_picture_is_refused_or_bytes_of_its_size(tmp_path, kind):
+    """What a damaged picture shows is for its decoder; that it is one is for us."""
+    whole, rng, refused = pictures()[kind], random.Random(7), 0
+    path = tmp_path / "train" / "a" / "1"
+    path.parent.mkdir(parents=True)
+    for _ in range(400):
+        path.write_bytes(mutated(whole, rng))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                found = data_files.Arrays.read(str(tmp_path))
+            assert found.train.inputs.shape == (1, math.prod(found.image))
+            assert 0 <= found.train.inputs.min() <= found.train.inputs.max() <= 1
+        except Refusal as refusal:
+            refused += 1
+            assert str(path) in str(refusal) and str(refusal).isprintable()
+    assert 40 < refused < 400
+
+
+def test_a_changed_parquet_file_is_refused_by_name_or_read(tmp_path):
+    arrow = pytest.importorskip("pyarrow", reason="pip install pyarrow")
+    import pyarrow.parquet
+
+    path, rng, refused = tmp_path / "train.parquet", random.Random(7), 0
+    images = [
+        {"bytes": published.png(i), "path": "a"} for i in published.images(3, 4, 5)
+    ]
+    pyarrow.parquet.write_table(
+        arrow.table({"image": images, "label": [0, 1, 2]}), path
+    )
+    whole = path.read_bytes()
+    for _ in range(400):
+        path.write_bytes(mutated(whole, rng))
+        try:
+            found = data_files.Arrays.read(str(path))
+            assert len(found.train.labels) == len(found.train.inputs)
+        except Refusal as refusal:
+            refused += 1
+            assert str(path) in str(refusal) and str(refusal).isprintable()
+    assert 200 < refused < 400
 
 
 BOMBS = """

@@ -1,6 +1,7 @@
 """Pictures (PNG, JPEG and others that Pillow decodes) as arrays of bytes."""
 
 import io
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +44,13 @@ def decoded(picture: Path | bytes, where: str) -> np.ndarray:
     """
     library = _pillow(where)
     source: Any = io.BytesIO(picture) if isinstance(picture, bytes) else picture
-    with told():
+    too_large = library.DecompressionBombWarning, library.DecompressionBombError
+    with told(), warnings.catch_warnings():
+        warnings.simplefilter("error", library.DecompressionBombWarning)
         try:
             with library.open(source, formats=_FORMATS) as image:
                 return _pixels(image)
-        except (SyntaxError, library.DecompressionBombError) as error:
+        except (SyntaxError, *too_large) as error:
             raise Flaw(shown(str(error) or "damaged")) from error
         except library.UnidentifiedImageError:
             raise Flaw(f"no picture of {', '.join(_FORMATS)}") from None
