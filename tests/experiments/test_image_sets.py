@@ -573,6 +573,31 @@ def test_orders_and_constants_of_every_channel(order):
         np.testing.assert_allclose(found[n], expected, rtol=1e-5, atol=1e-6)
 
 
+def test_what_networks_share_is_prepared_once():
+    """Ten thousands of images are; what is chosen for one network is not kept for others."""
+    images = published.images(9, 4, 6)
+
+    class Source:
+        image = shape = (4, 6, 3)
+        test = Examples(flat(images[6:]), np.zeros(3, np.int32))
+
+        def of(self, name, _):
+            chosen = {"a": [0, 1], "b": [2, 3]}[name]
+            return Examples(flat(images[chosen]), np.zeros(2, np.int32)), self.test
+
+    source = data_files.Prepared(Source(), "chw", (0.5, 0.25))
+    seen = [source.of(name, None) for name in "abab"]
+    assert len({id(test) for _, test in seen}) == 1
+    for name, (train, test) in zip("abab", seen, strict=True):
+        chosen = images[[0, 1] if name == "a" else [2, 3]]
+        for found, stored in ((train, chosen), (test, images[6:])):
+            expected = (
+                stored.transpose(0, 3, 1, 2).reshape(len(stored), -1) / 255 - 0.5
+            ) / 0.25
+            np.testing.assert_allclose(found.inputs, expected, rtol=1e-5, atol=1e-6)
+    assert len(source._kept) == 2
+
+
 def test_one_mean_and_one_deviation_are_for_all_channels():
     images = published.images(2, 4, 6)
     found = prepared(images, constants=(0.5, 0.25))

@@ -1,5 +1,6 @@
 """What networks were trained on: a known data set, anyone's arrays or image sets."""
 
+import collections
 import dataclasses
 import functools
 import os
@@ -145,11 +146,23 @@ class Prepared:
         self, name: str, train_indices: str | None
     ) -> tuple[Examples, Examples | None]:
         """(training set, held-out examples) of a network."""
-        return tuple(
-            examples
-            and dataclasses.replace(examples, inputs=self._inputs(examples.inputs))
-            for examples in self.source.of(name, train_indices)
-        )
+        train, test = self.source.of(name, train_indices)
+        return self._prepared(train), test and self._prepared(test)
+
+    @functools.cached_property
+    def _kept(self):
+        return collections.OrderedDict()
+
+    def _prepared(self, examples):
+        """The examples with other inputs; the last two are kept: many networks share them."""
+        kept, key = self._kept, id(examples)
+        if key not in kept:
+            new = dataclasses.replace(examples, inputs=self._inputs(examples.inputs))
+            kept[key] = examples, new  # as long as it is kept nothing else has its id
+            while len(kept) > 2:
+                kept.popitem(last=False)
+        kept.move_to_end(key)
+        return kept[key][1]
 
     def _channels(self, count):
         """The channel of each of the D numbers of an input."""
@@ -170,6 +183,11 @@ class Prepared:
         ).ravel()
 
     def _inputs(self, inputs):
+        if not isinstance(inputs, np.ndarray):
+            raise Refusal(
+                "--normalise, --image_order: go with inputs that are arrays; this problem's are "
+                "made anew, leave them out"
+            )
         if self.normalise:
             numbers = np.array(self.normalise, np.float32)
             mean, deviation = np.split(numbers, 2)
