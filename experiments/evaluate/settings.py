@@ -1,8 +1,10 @@
 """The settings of `evaluate`."""
 
 import dataclasses
+import math
 
 from experiments.lab.bound_settings import BoundSettings
+from experiments.lab.reading.data_files import IMAGE_ORDERS
 from experiments.lab.reading.layers import LAYOUTS
 from experiments.lab.settings import (
     BOUNDS,
@@ -25,8 +27,25 @@ class Settings(BoundSettings):
         "neither this nor --data"
     )  # fmt: skip
     data: str | None = setting(
-        None, "an .npz with the training set `x` [m, D] (or [m, H, W]) and `y` [m] and, if "
-        "there are any, held-out `x_test` and `y_test`; bytes are divided by 255"
+        None, "an .npz or .safetensors with the training set `x` [m, D] (or [m, H, W]) and `y` "
+        "[m] and, if there are any, held-out `x_test` and `y_test`; or an image set, a file or a "
+        "folder, recognised by what is there: CIFAR's binary version, SVHN, IDX files, parquet, "
+        "a folder of pictures for each class; bytes are divided by 255"
+    )  # fmt: skip
+    normalise: tuple[float, ...] = setting(
+        (), "--data, --problem: constants that inputs were normalised by, after the division by "
+        "255: one mean and one deviation, or first a mean and then a deviation for each channel; "
+        "they must not come from the training sample",
+        (
+            lambda v: len(v) % 2 == 0 and all(math.isfinite(x) for x in v)
+            and all(1e-6 <= x <= 1e6 for x in v[len(v) // 2:]),
+            "means and then as many deviations, from 1e-6 to 1e6",
+        ),
+    )  # fmt: skip
+    image_order: str | None = setting(
+        None, "--data, --problem: images: the order in which the network takes their numbers, "
+        "'hwc' (height, width, channels) if not given; 'chw' as PyTorch flattens them; or 'whc'",
+        one_of(*IMAGE_ORDERS)
     )  # fmt: skip
     train_indices: str | None = setting(
         None, "--problem: which of its training images (from 0), with repeats: an .npz with "

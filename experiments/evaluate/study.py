@@ -50,6 +50,12 @@ def make(config: Settings) -> EvaluateStudy:
             f"--loss={config.loss}: goes with --problem or --data; a network of a run folder was "
             "trained on the loss that is in its config.json"
         )
+    for flag in ("normalise", "image_order"):
+        if getattr(config, flag) and not given:
+            raise Refusal(
+                f"--{flag}: goes with --problem or --data; a network of a run folder was trained "
+                "on what its config.json says"
+            )
     stored = weights.read(
         config.weights,
         config.init,
@@ -71,6 +77,8 @@ def make(config: Settings) -> EvaluateStudy:
             if config.data
             else data_files.Pool(problem_of(config))
         )
+        if config.normalise or config.image_order:
+            source = data_files.Prepared(source, config.image_order, config.normalise)
 
         def put_together(one: weights.Stored) -> Pair:
             data = source.of(one.name, config.train_indices)

@@ -1,13 +1,15 @@
-"""MNIST and Fashion-MNIST: training sets are drawn from the stored images."""
+"""MNIST, Fashion-MNIST, CIFAR-10 and CIFAR-100: training sets are drawn from stored images."""
 
 import dataclasses
 import functools
 import hashlib
+import os
+from typing import ClassVar
 
 import numpy as np
 
 from bounds import checks
-from experiments.lab.reading import idx
+from experiments.lab.reading import cifar, idx
 from experiments.lab.reading.notes import say
 from experiments.lab.refusals import Refusal
 from experiments.lab.seeding import Purpose, host_generator, key_for
@@ -24,8 +26,8 @@ DRAW_RULES = ("authors", "without_replacement", "disjoint")
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(idx.Folder):
-    """Of the image sets."""
+class Drawing:
+    """How training sets are drawn: a base of the settings of image sets."""
 
     draw_rule: str = setting(
         "without_replacement", "how training images are drawn: with replacement from images "
@@ -35,6 +37,42 @@ class Settings(idx.Folder):
     label_noise: float = setting(
         0.0, "probability that a label is redrawn uniformly", fraction, varies=True
     )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(Drawing, idx.Folder):
+    """Of the image sets in IDX files."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _CifarFolder:
+    """Where the files of CIFAR are."""
+
+    data_dir: str | None = setting(
+        None, "folder of the binary version: data_batch_*.bin and test_batch.bin (CIFAR-10), "
+        "train.bin and test.bin (CIFAR-100)", compared=False
+    )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class CifarSettings(Drawing, _CifarFolder):
+    """Of CIFAR-10 and CIFAR-100."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """Images uint8 `[N, H, W, C]` and labels `[N]` as they are stored, and held-out ones.
+
+    Attributes:
+      train_path, test_path: of the images, as refusals name them.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    test: np.ndarray
+    test_labels: np.ndarray
+    train_path: str
+    test_path: str
 
 
 # Nagarajan & Kolter (2019), Section 2 and Figure 1; the defaults of the program are theirs.
@@ -56,7 +94,7 @@ BEYOND = {
 
 
 class Images(Problem):
-    """A `Problem` of ten classes in IDX files.
+    """A `Problem` of stored images; its inputs are flat, in the order H, W, C.
 
     With label noise, the label of each image of the pool is randomised ONCE: an image drawn
     twice has one label.
@@ -66,22 +104,30 @@ class Images(Problem):
     Settings = Settings
     classes = CLASSES
     files = "mnist"
+    _labelled: ClassVar[int] = CLASSES  # classes of the stored labels
+
+    @classmethod
+    def _stored(cls, folder: str | None) -> Stored:
+        """The images in the four IDX files of a folder, or fetched."""
+        paths = idx.find(folder) if folder else idx.fetch(cls.files)
+        found = idx.read_known(cls.files, paths, idx.FILES, cls._labelled)
+        images, labels, test, test_labels = (found[name] for name in idx.FILES)
+        at = (str(paths[name]) for name in ("train_images", "test_images"))
+        return Stored(images[..., None], labels, test[..., None], test_labels, *at)
 
     def __init__(self, settings: Settings, seed: int):
-        folder = settings.data_dir
-        paths = idx.find(folder) if folder else idx.fetch(self.files)
-        found = idx.read_known(self.files, paths, idx.FILES, CLASSES)
-        images, labels, test, test_labels = (found[name] for name in idx.FILES)
-        self.image = (*images.shape[1:], 1)
+        stored = self._stored(settings.data_dir)
+        images, labels, test_labels = stored.images, stored.labels, stored.test_labels
+        self.image = images.shape[1:]
         self._images = images.reshape(len(images), -1)
-        test = test.reshape(len(test), -1)
+        test = stored.test.reshape(len(stored.test), -1)
         if self._images.shape[1] != test.shape[1]:
             raise Refusal(
-                f"{paths['test_images']}: other image size than the training set's"
+                f"{stored.test_path}: other image size than the training set's"
             )
         self.features = self._images.shape[1]
         try:
-            line = checks.shared(str(paths["test_images"]), self._images, test)
+            line = checks.shared(stored.test_path, self._images, test)
         except ValueError as error:
             raise Refusal(str(error)) from error
         if line:
@@ -92,12 +138,12 @@ class Images(Problem):
         self.sha256 = digest.hexdigest()
 
         generator = host_generator(key_for(seed, Purpose.LABEL_NOISE))
-        noise = settings.label_noise
+        noise, classes = settings.label_noise, self._labelled
 
         def noisy(clean):
             n = len(clean)
-            drawn = generator.random(n), generator.integers(CLASSES, size=n)
-            return randomise(clean, CLASSES, noise, *drawn)
+            drawn = generator.random(n), generator.integers(classes, size=n)
+            return randomise(clean, classes, noise, *drawn)
 
         self._labels = noisy(labels)
         self._test = Examples(
@@ -109,7 +155,7 @@ class Images(Problem):
         if self._rule == "authors" and len(images) <= AUTHORS_FIRST:
             raise Refusal(
                 f"--draw_rule=authors: draws from image {AUTHORS_FIRST} on, and "
-                f"{paths['train_images']} has {len(images)}; use "
+                f"{stored.train_path} has {len(images)}; use "
                 "--draw_rule=without_replacement"
             )
 
@@ -251,3 +297,47 @@ class BinaryMnist(Images):
     def test(self, size: int | None = None) -> Examples:
         """As of MNIST."""
         return self._halves(super().test(size))
+
+
+class Cifar10(Images):
+    """CIFAR-10 in its binary version (Krizhevsky 2009)."""
+
+    about = "Ten kinds of things in colour, drawn from the stored training images."
+    Settings = CifarSettings
+    files = "cifar10"
+
+    @classmethod
+    def _stored(cls, folder: str | None) -> Stored:
+        """The images in the binary files of a folder.
+
+        Raises:
+          Refusal: there is no such folder, or not these files in it.
+        """
+        form = cifar.FORMS[cls.files]
+        if folder is None:
+            raise Refusal(
+                f"--data_dir is missing: the folder of {form.title} in its binary version "
+                f"({form.files}), which is not fetched"
+            )
+        if not os.path.isdir(folder):
+            raise Refusal(
+                f"--data_dir={folder}: no such folder; give the one with {form.files}"
+            )
+        train, test = cifar.find(folder, form)
+        if not train or test is None:
+            cifar.refuse_pickles(f"--data_dir={folder}", os.listdir(folder))
+            raise Refusal(f"--data_dir={folder}: {form.files} must be there")
+        images, labels = cifar.read(train, form)
+        held_out, their_labels = cifar.read([test], form)
+        return Stored(images, labels, held_out, their_labels, str(train[0]), str(test))
+
+
+class Cifar100(Cifar10):
+    """CIFAR-100 in its binary version (Krizhevsky 2009); classes are the fine ones."""
+
+    about = (
+        "A hundred kinds of things in colour, drawn from the stored training images."
+    )
+    files = "cifar100"
+    classes = 100
+    _labelled = 100

@@ -8,6 +8,7 @@ import zipfile
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from experiments.lab.reading import data_files, idx, memory
 from experiments.lab.refusals import Refusal
@@ -81,6 +82,13 @@ def test_what_was_written_is_read(tmp_path, capsys, names, save):
     assert (
         "inputs are float32, taken as they are" in printed and printed.count("\n") == 1
     )
+
+
+def test_safetensors_are_read(tmp_path):
+    safetensors.numpy.save_file(WHOLE, tmp_path / "a.safetensors")
+    found = data_files.Arrays.read(str(tmp_path / "a.safetensors"))
+    np.testing.assert_array_equal(found.train.inputs, X)
+    np.testing.assert_array_equal(found.test.labels, Y_TEST)
 
 
 def test_bytes_are_divided_by_255_and_it_is_said(tmp_path, capsys):
@@ -332,7 +340,7 @@ def test_what_is_no_file_of_arrays(tmp_path):
         path.write_bytes(raw)
         refused(data_files.Arrays.read, path)
     refused(data_files.Arrays.read, tmp_path / "nowhere.npz", "No such file")
-    refused(data_files.Arrays.read, tmp_path, "no regular file")
+    refused(data_files.Arrays.read, tmp_path, "holds no data set that is known")
     refused(chosen, tmp_path, "net.npz cannot be read")  # a folder: a file a network
     os.mkfifo(tmp_path / "pipe")
     refused(data_files.Arrays.read, tmp_path / "pipe", "no regular file")

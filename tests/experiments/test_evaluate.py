@@ -14,6 +14,7 @@ from experiments.lab.calls import problem_of, settings_of
 from experiments.lab.reading import weights as reading
 from experiments.lab.refusals import Refusal
 from tests.bounds.cases import random_case
+from tests.experiments import published
 from tests.experiments.tiny import TINY
 from tests.experiments.tiny import run as run_tiny
 from tests.oracles import sharpness as oracle
@@ -102,6 +103,52 @@ def test_a_pytorch_network_gives_the_numbers_of_the_same_weights_in_our_layout(
     for name in some:
         row = ours["ours", name]
         assert float(row["value"]) == pytest.approx(direct[name].value, rel=1e-6)
+
+
+def test_a_network_of_normalised_images_in_pytorchs_order(tmp_path, capsys):
+    """CIFAR's folder as it is published, and a network that fits it in this order only."""
+    place = tmp_path / "cifar"
+    place.mkdir()
+    published.cifar10(place, batches=5, each=8, test=10)
+    mean, deviation = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+    x = np.array([
+        [(published.pixel(n, r, c, k) / 255 - mean[k]) / deviation[k]
+         for k in range(3) for r in range(32) for c in range(32)]
+        for n in range(50)
+    ])  # fmt: skip
+    y = np.arange(50) % 10
+    w = np.linalg.lstsq(x[:40], np.eye(10)[y[:40]])[0].T.copy()  # they fit
+    assert ((x[:40] @ w.T).argmax(1) == y[:40]).all()
+    safetensors.numpy.save_file(
+        {"fc.weight": w.astype(np.float32)}, tmp_path / "net.safetensors"
+    )
+    options = {
+        "weights": str(tmp_path / "net.safetensors"), "bounds": ("train_error",),
+        "normalise": mean + deviation, "image_order": "chw",
+    }  # fmt: skip
+
+    def row_of(folder):
+        (row,) = formats.read_table(folder.path / "results.csv")
+        return row
+
+    by_data = run(tmp_path / "data", data=str(place), **options)
+    printed = capsys.readouterr().out
+    assert "taken to be CIFAR-10 in its binary version: 40 training and 10" in printed
+    assert "--normalise=0.4,0.5,0.6,0.2,0.25,0.3: inputs are" in printed
+    row, test_error = row_of(by_data), np.mean((x[40:] @ w.T).argmax(1) != y[40:])
+    assert float(row["train_error"]) == 0
+    assert float(row["test_error"]) == pytest.approx(test_error)
+    norm = np.linalg.norm(x[:40], axis=1).max()
+    assert float(row["input_norm_max"]) == pytest.approx(norm, rel=1e-5)
+    stored = json.loads((by_data.path / "config.json").read_text())
+    assert stored["settings"]["normalise"] == list(mean + deviation)
+    assert stored["settings"]["image_order"] == "chw"
+    np.save(tmp_path / "chosen.npy", np.arange(40))
+    problem = {"problem": "cifar10", "data_dir": str(place)}
+    problem["train_indices"] = str(tmp_path / "chosen.npy")
+    assert row_of(run(tmp_path / "problem", **problem, **options)) == row
+    other = run(tmp_path / "other", data=str(place), **options | {"image_order": "hwc"})
+    assert float(row_of(other)["train_error"]) > 0.5
 
 
 def test_without_initial_weights_what_needs_them_is_not_available(files, tmp_path):
@@ -284,6 +331,14 @@ BAD = {
     "--weights is missing": {},
     "what was it trained on": {"weights": "{ours}"},
     "give one of them": {"weights": "{ours}", "data": "{data}", "problem": "mnist"},
+    "--normalise: goes with --problem or --data": {"weights": "{ours}", "normalise": (0.1, 0.3)},
+    "--image_order: goes with --problem or": {"weights": "{ours}", "image_order": "chw"},
+    "--image_order=chw: goes with images whose order is known": {
+        "weights": "{ours}", "data": "{data}", "image_order": "chw",
+    },
+    "2 means and 2 deviations for inputs": {
+        "weights": "{ours}", "data": "{data}", "normalise": (0.1, 0.3, 1.0, 1.0),
+    },
     "--train_indices: goes with --problem": {
         "weights": "{ours}", "data": "{data}", "train_indices": "x"
     },

@@ -17,13 +17,16 @@ import sys
 import tracemalloc
 import warnings
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
 import safetensors as library
+from PIL import Image
 
-from experiments.lab.reading import data_files, idx, weights
+from experiments.lab.reading import cifar, data_files, idx, weights
 from experiments.lab.refusals import Refusal
+from tests.experiments import published
 from tests.experiments.test_data_files import Pooled
 from tests.experiments.test_idx import idx_bytes
 from tests.experiments.tiny import ROOT
@@ -100,6 +103,50 @@ def plain_idx(raw):
     return plain_numbers(raw[4 + 4 * raw[3] :], "B", shape, ">")
 
 
+def plain_cifar10(raw):
+    """(labels, pixels [N, 32, 32, 3] as nested lists)."""
+    assert raw and len(raw) % 3073 == 0
+    records = [raw[k : k + 3073] for k in range(0, len(raw), 3073)]
+    pixels = [
+        [r[1 + 1024 * channel + 32 * row + column]
+         for row in range(32) for column in range(32) for channel in range(3)]
+        for r in records
+    ]  # fmt: skip
+    assert all(r[0] < 10 for r in records)
+    return [r[0] for r in records], pixels
+
+
+def plain_mat(raw):
+    """{name: (shape, numbers running as they are stored)} of arrays of bytes."""
+    assert raw[:19] == b"MATLAB 5.0 MAT-file" and raw[124:126] == b"\0\1"
+    assert raw[126:128] == b"IM"
+    found, stream = {}, raw[128:]
+
+    def element(raw):
+        kind, size = struct.unpack("<2I", raw[:8])
+        if kind > 0xFFFF:
+            return kind & 0xFFFF, raw[4 : 4 + (kind >> 16)], raw[8:]
+        assert size <= len(raw) - 8
+        end = 8 + size if kind == 15 else 8 + size + -size % 8
+        return kind, raw[8 : 8 + size], raw[end:]
+
+    while stream:
+        kind, body, stream = element(stream)
+        if kind == 15:
+            kind, body, _ = element(zlib.decompress(body))
+        _, flags, body = element(body)
+        _, shape, body = element(body)
+        _, name, body = element(body)
+        if flags[0] not in range(6, 16) or flags[1] & 8:
+            continue
+        kind, numbers, body = element(body)
+        code = {1: "b", 2: "B", 3: "h", 4: "H", 5: "i", 6: "I", 7: "f", 9: "d", 12: "q",
+                13: "Q"}[kind]  # fmt: skip
+        sides = struct.unpack(f"<{len(shape) // 4}i", shape)
+        found[name.decode()] = flags[0], *plain_numbers(numbers, code, sides, "<")
+    return found
+
+
 def plain_text(raw):
     return [
         int(w) for line in raw.decode().splitlines() for w in line.split("#")[0].split()
@@ -174,6 +221,29 @@ def check_idx(path, raw):
     equal(idx.read(path), *plain_idx(raw))
 
 
+def check_cifar(path, raw):
+    images, labels = cifar.read([path], cifar.FORMS["cifar10"])
+    expected, pixels = plain_cifar10(raw)
+    equal(labels, (len(expected),), expected)
+    equal(images, (len(expected), 32, 32, 3), [n for one in pixels for n in one])
+
+
+def check_svhn(path, raw):
+    found, plain = data_files.Arrays.read(str(path)), plain_mat(raw)
+    (kind, (height, width, channels, count), numbers), (_, _, labels) = (
+        plain[name] for name in "Xy"
+    )
+    assert kind == 9 and all(0 <= n <= 10 for n in labels)
+    np.testing.assert_array_equal(found.train.labels, [n % 10 for n in labels])
+    numbers = np.array(numbers).astype(np.uint8)  # as MATLAB: a narrower type wraps
+    expected = [
+        numbers[r + height * (c + width * (channel + channels * n))] / 255
+        for n in range(count) for r in range(height) for c in range(width)
+        for channel in range(channels)
+    ]  # fmt: skip
+    np.testing.assert_allclose(found.train.inputs.ravel(), expected, rtol=1e-6)
+
+
 def npz(save=np.savez, **arrays):
     buffer = io.BytesIO()
     save(buffer, **arrays)
@@ -211,6 +281,11 @@ SET = {
 IMAGES = idx_bytes(RNG.integers(256, size=(5, 3, 2)).astype(np.uint8))
 TIED = state_dict((3, 3), (3, 3), (2, 3))
 del TIED["1.weight"]
+SMALL = {
+    "X": published.images(3, 3, 2).transpose(1, 2, 3, 0),
+    "y": np.array([[1], [10], [3]]),
+}
+RECORDS = b"".join(published.cifar_record([n], n) for n in (3, 0, 9))
 # suffix, whole file, what is checked
 READERS = {
     "data": (".npz", npz(**SET), check_data),
@@ -226,6 +301,9 @@ READERS = {
     ),
     "idx": ("", IMAGES, check_idx),
     "idx, gzipped": (".gz", gzip.compress(IMAGES, mtime=0), check_idx),
+    "cifar": (".bin", RECORDS, check_cifar),
+    "svhn": (".mat", published.mat(SMALL), check_svhn),
+    "svhn, deflated": (".mat", published.mat(SMALL, deflated=True), check_svhn),
 }
 
 
@@ -294,6 +372,59 @@ def test_a_changed_file_is_refused_by_name_or_read_as_it_is(
     taken = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert taken * 1024 < 8 * MOST_MEMORY
     assert refused > mutations / 2
+
+
+def pictures():
+    """name -> bytes of one picture in every format."""
+    pixels, found = published.images(1, 12, 9)[0], {}
+    for name in ("PNG", "JPEG", "BMP", "PPM", "WEBP"):
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, name)
+        found[name] = buffer.getvalue()
+    return found | {"plain PNG": published.png(pixels)}
+
+
+@pytest.mark.parametrize("kind", pictures())
+def test_a_changed_picture_is_refused_or_bytes_of_its_size(tmp_path, kind):
+    """What a damaged picture shows is for its decoder; that it is one is for us."""
+    whole, rng, refused = pictures()[kind], random.Random(7), 0
+    path = tmp_path / "train" / "a" / "1"
+    path.parent.mkdir(parents=True)
+    for _ in range(400):
+        path.write_bytes(mutated(whole, rng))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                found = data_files.Arrays.read(str(tmp_path))
+            assert found.train.inputs.shape == (1, math.prod(found.image))
+            assert 0 <= found.train.inputs.min() <= found.train.inputs.max() <= 1
+        except Refusal as refusal:
+            refused += 1
+            assert str(path) in str(refusal) and str(refusal).isprintable()
+    assert 40 < refused < 400
+
+
+def test_a_changed_parquet_file_is_refused_by_name_or_read(tmp_path):
+    arrow = pytest.importorskip("pyarrow", reason="pip install pyarrow")
+    import pyarrow.parquet
+
+    path, rng, refused = tmp_path / "train.parquet", random.Random(7), 0
+    images = [
+        {"bytes": published.png(i), "path": "a"} for i in published.images(3, 4, 5)
+    ]
+    pyarrow.parquet.write_table(
+        arrow.table({"image": images, "label": [0, 1, 2]}), path
+    )
+    whole = path.read_bytes()
+    for _ in range(400):
+        path.write_bytes(mutated(whole, rng))
+        try:
+            found = data_files.Arrays.read(str(path))
+            assert len(found.train.labels) == len(found.train.inputs)
+        except Refusal as refusal:
+            refused += 1
+            assert str(path) in str(refusal) and str(refusal).isprintable()
+    assert 200 < refused < 400
 
 
 BOMBS = """

@@ -1,5 +1,6 @@
-"""What networks were trained on: a known data set, or anyone's arrays."""
+"""What networks were trained on: a known data set, anyone's arrays or image sets."""
 
+import collections
 import dataclasses
 import functools
 import os
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bounds import checks
-from experiments.lab.reading import array_files, memory
+from experiments.lab.reading import array_files, image_sets, memory
 from experiments.lab.reading.flaws import Flaw, shown
 from experiments.lab.reading.notes import say
 from experiments.lab.refusals import Refusal
@@ -22,12 +23,25 @@ NAMES = (
 )
 
 
+# In which order the numbers of an image are laid out: height, width, channels.
+IMAGE_ORDERS = ("hwc", "chw", "whc")
+
+
 @dataclasses.dataclass(frozen=True)
 class Arrays:
-    """A training set and, perhaps, held-out examples."""
+    """A training set and, perhaps, held-out examples.
+
+    Attributes:
+      train, test: the examples; None where none are held out.
+      image: height, width and channels of an input whose numbers are laid out in that order;
+        None where that is not known.
+      shape: of an input as it was stored.
+    """
 
     train: Examples
     test: Examples | None
+    image: tuple[int, int, int] | None = None
+    shape: tuple[int, ...] = ()
 
     def of(
         self, name: str, train_indices: str | None
@@ -38,13 +52,27 @@ class Arrays:
 
     @classmethod
     def read(cls, path: str) -> "Arrays":
-        """The arrays of an `.npz` file; bytes (uint8) are divided by 255, others are not.
+        """What is in a file or folder, recognised by what is there.
+
+        Named arrays in an `.npz` or safetensors file, or an image set (`image_sets`); bytes
+        (uint8) are divided by 255, others are not.
 
         Raises:
-          Refusal: it cannot be read, or its arrays are not examples and labels; more than
+          Refusal: it cannot be read, or is no examples and labels; more than
             `checks.SHARED_AT_MOST` of the held-out inputs are training inputs.
         """
-        return cls(*_pairs(path))
+        found = image_sets.read(path)
+        if found is None:
+            return cls(*_pairs(path))
+        flag = f"--data={path}"
+        pairs = [
+            part and Examples(_inputs(flag, part.pixels), part.labels)
+            for part in (found.train, found.test)
+        ]
+        if pairs[1] is not None:
+            _held_out(f"{flag}: held-out images", *pairs)
+        image = found.train.pixels.shape[1:]
+        return cls(*pairs, image, image)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +80,16 @@ class Pool:
     """Examples to have been chosen from: those of a problem that has a pool."""
 
     problem: Problem
+
+    @property
+    def image(self) -> tuple[int, int, int] | None:
+        """Of the problem's inputs."""
+        return self.problem.image
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of an input as it is stored."""
+        return self.problem.image or ()
 
     @functools.cached_property
     def _whole(self):
@@ -73,6 +111,95 @@ class Pool:
         if labels is not None:
             chosen = dataclasses.replace(chosen, labels=labels)
         return chosen, test
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """Data whose inputs are what a network was given: in another order, normalised.
+
+    Attributes:
+      source: `Arrays` or a `Pool`.
+      image_order: of `IMAGE_ORDERS`, or None: as they are.
+      normalise: means and then deviations, one of each or one a channel; () leaves inputs as
+        they are. Constants: those of the training sample would make a bound on fresh inputs
+        rest on inputs that depend on the sample.
+    """
+
+    source: Arrays | Pool
+    image_order: str | None = None
+    normalise: tuple[float, ...] = ()
+
+    def __post_init__(self):
+        """Raises a `Refusal` where the channels or the order of inputs are not known."""
+        if self.image_order is not None and self.source.image is None:
+            raise Refusal(
+                f"--image_order={self.image_order}: goes with images whose order is known; the "
+                "arrays of a file are taken as they are, store them in the order that you need"
+            )
+        if len(self.normalise) > 2:
+            self._channels(len(self.normalise) // 2)
+        if self.normalise:
+            shown_as = ",".join(f"{number:g}" for number in self.normalise)
+            say(f"--normalise={shown_as}: inputs are (x - mean) / deviation")
+
+    def of(
+        self, name: str, train_indices: str | None
+    ) -> tuple[Examples, Examples | None]:
+        """(training set, held-out examples) of a network."""
+        train, test = self.source.of(name, train_indices)
+        return self._prepared(train), test and self._prepared(test)
+
+    @functools.cached_property
+    def _kept(self):
+        return collections.OrderedDict()
+
+    def _prepared(self, examples):
+        """The examples with other inputs; the last two are kept: many networks share them."""
+        kept, key = self._kept, id(examples)
+        if key not in kept:
+            new = dataclasses.replace(examples, inputs=self._inputs(examples.inputs))
+            kept[key] = examples, new  # as long as it is kept nothing else has its id
+            while len(kept) > 2:
+                kept.popitem(last=False)
+        kept.move_to_end(key)
+        return kept[key][1]
+
+    def _channels(self, count):
+        """The channel of each of the D numbers of an input."""
+        shape = self.source.shape
+        axes = (
+            [2]
+            if self.source.image
+            else [a for a in (0, 2) if len(shape) == 3 and shape[a] == count]
+        )
+        if len(axes) != 1 or shape[axes[0]] != count:
+            raise Refusal(
+                f"--normalise: {count} means and {count} deviations for inputs "
+                f"{list(shape) or 'without channels'}; give one of each, or one a channel"
+            )
+        return np.broadcast_to(
+            np.expand_dims(np.arange(count), [a for a in range(3) if a not in axes]),
+            shape,
+        ).ravel()
+
+    def _inputs(self, inputs):
+        if not isinstance(inputs, np.ndarray):
+            raise Refusal(
+                "--normalise, --image_order: go with inputs that are arrays; this problem's are "
+                "made anew, leave them out"
+            )
+        if self.normalise:
+            numbers = np.array(self.normalise, np.float32)
+            mean, deviation = np.split(numbers, 2)
+            if len(mean) > 1:
+                channels = self._channels(len(mean))
+                mean, deviation = mean[channels], deviation[channels]
+            inputs = (inputs - mean) / deviation
+        if self.image_order not in (None, "hwc"):
+            axes = ["hwc".index(letter) for letter in self.image_order]
+            places = np.arange(inputs.shape[1]).reshape(self.source.image)
+            inputs = inputs[:, places.transpose(axes).ravel()]
+        return inputs
 
 
 def _read(path, flag):
@@ -139,7 +266,7 @@ def _listed(arrays):
 
 
 def _pairs(path):
-    """The training set and the held-out examples of a file."""
+    """The training set, the held-out examples and the shapes of a file's arrays."""
     flag = f"--data={path}"
     arrays = _read(path, flag)
     names = next((n for n in NAMES if n[0] in arrays and n[1] in arrays), None)
@@ -163,7 +290,7 @@ def _pairs(path):
     how = "bytes, divided by 255" if kind == np.uint8 else f"{kind}, taken as they are"
     low, high = train.inputs.min(), train.inputs.max()
     say(f"{flag}: inputs are {how}: {low:.4g} to {high:.4g}")
-    return train, test
+    return train, test, None, arrays[names[0]].shape[1:]
 
 
 def _go_together(flag, names, arrays, train, test):

@@ -96,14 +96,14 @@ def read(path: str | Path, rank: int | None = None) -> np.ndarray:
     Raises:
       Refusal: the file cannot be read, is no IDX file, or does not end where it should.
     """
-    return _read(Path(path), rank)[0]
+    return read_digested(path, rank)[0]
 
 
-def _read(path, rank=None):
-    """(the array in a file, the SHA-256 of the file unpacked)."""
+def read_digested(path: str | Path, rank: int | None = None) -> tuple[np.ndarray, str]:
+    """The array in a file as by `read`, and the SHA-256 of the file unpacked."""
     try:
         with told():
-            return _unpacked(path, rank)
+            return _unpacked(Path(path), rank)
     except Flaw as flaw:
         raise Refusal(f"{path}: cannot be read ({flaw}); fetch it again") from None
 
@@ -170,7 +170,8 @@ def read_known(
     """
     found, unknown = {}, []
     for name in names:
-        found[name], digest = _read(paths[name], 3 if name.endswith("images") else 1)
+        rank = 3 if name.endswith("images") else 1
+        found[name], digest = read_digested(paths[name], rank)
         known = KNOWN.get(digest)
         if known is None:
             unknown.append(f"{paths[name]} (SHA-256 {digest[:12]}...)")
