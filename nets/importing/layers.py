@@ -246,8 +246,12 @@ def batch_normalised(
     return x if shift is None else x + along_channels(shift, x.ndim)
 
 
-def selected(x: jax.Array, axis: int, indices: range) -> jax.Array:
-    """Evenly spaced entries along an axis."""
+def selected(
+    x: jax.Array | np.ndarray, axis: int, indices: range
+) -> jax.Array | np.ndarray:
+    """Evenly spaced entries along an axis; NumPy's stay NumPy's."""
+    if isinstance(x, np.ndarray):
+        return np.take(x, indices, axis)
     if len(indices) == x.shape[axis] and indices.step == 1:
         return x
     if not indices:

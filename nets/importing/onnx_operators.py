@@ -595,10 +595,7 @@ def _slice(node, x, starts=None, ends=None, axes=None, steps=None):
     axes = range(len(starts)) if axes is None else axes
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         indices = range(x.shape[axis])[start:end:step]
-        if _is_known(x):
-            x = np.take(x, indices, axis)
-        else:
-            x = layers.selected(x, axis % x.ndim, indices)
+        x = layers.selected(x, axis % x.ndim, indices)
     return x
 
 
