@@ -55,6 +55,7 @@ def read(path: Path) -> Imported:
     """
     onnx = _package(path)
     model = _model(onnx, path)
+    _load_external(onnx, model, path)
     try:
         network = _Network(onnx, model)
         return network.imported(path.stem)
@@ -85,7 +86,7 @@ class _Refused(ValueError):
 
 
 def _first_line(error):
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
 
 def _package(path) -> ModuleType:
@@ -102,7 +103,7 @@ def _package(path) -> ModuleType:
 
 
 def _model(onnx, path):
-    """The model of a file, with the tensors of other files."""
+    """The model of a file; tensors that are in other files are there, and not read."""
     from google.protobuf.message import DecodeError
 
     try:
@@ -118,24 +119,29 @@ def _model(onnx, path):
     if not model.graph.node:
         raise ValueError(f"{path}: no ONNX file, or damaged: it holds no network")
     for tensor in _external_tensors(model):
-        where = _external(tensor)
-        _check_external(path, tensor, where)
+        _check_external(path, tensor)
+    return model
+
+
+def _load_external(onnx, model, path):
+    for tensor in _external_tensors(model):
+        location, name = _external(tensor)["location"], tensor.name
         try:
             onnx.external_data_helper.load_external_data_for_tensor(
                 tensor, str(path.parent)
             )
         except (onnx.checker.ValidationError, OSError, *_FAILURES) as error:
             raise ValueError(
-                f"{path}: {where['location']}, which holds {tensor.name!r}: "
-                f"{_first_line(error)}"
+                f"{path}: {location!r}, which holds {name!r}: {_first_line(error)}"
             ) from None
-    return model
 
 
-def _check_external(path, tensor, where):
+def _check_external(path, tensor):
+    where = _external(tensor)
     location = where.get("location", "")
     data = path.parent / location
-    if not location or ".." in data.relative_to(path.parent).parts:
+    is_beside = data.is_relative_to(path.parent) and ".." not in Path(location).parts
+    if not location or not is_beside:
         raise ValueError(
             f"{path}: {tensor.name!r} is held in {location!r}, not beside it"
         )

@@ -96,7 +96,7 @@ class _Refused(ValueError):
 
 
 def _first_line(error):
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
 
 def _refuse_batch_statistics(torch, module, name):
