@@ -724,7 +724,7 @@ class _Reader:
 
     def _reduced(self, kind, axes, data):
         """Over whole axes."""
-        large = [n for n in axes if data.index.shape[n] > 1]
+        large = sorted(n for n in axes if data.index.shape[n] > 1)
         if large:
             sizes = [data.index.shape[n] for n in large]
             others = [n for n in range(data.index.ndim) if n not in large]

@@ -47,12 +47,13 @@ _FAILURES = (
 )  # fmt: skip
 
 
-def read(path: Path) -> Imported:
+def read(path: str | Path) -> Imported:
     """The network of an ONNX file as a JAX function.
 
     Raises:
       ValueError: it cannot be read; one line that begins with the file and says why.
     """
+    path = Path(path)
     onnx = _package(path)
     model = _model(onnx, path)
     _load_external(onnx, model, path)
