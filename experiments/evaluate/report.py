@@ -5,6 +5,7 @@ from typing import Any
 
 from bounds import BOUNDS
 from bounds.spec import CERTIFIED, HEURISTIC
+from experiments.evaluate import graphs
 from experiments.lab import certificates, report
 from experiments.lab.bound_rows import NOT_AVAILABLE
 from experiments.lab.figures import Drawing
@@ -145,7 +146,7 @@ def _missing_table(found):
     )  # fmt: skip
 
 
-def _own_errors_table(found):
+def _own_errors(found):
     """Certificates of stochastic and compressed networks beside these networks' own error."""
     body = [
         [
@@ -160,8 +161,19 @@ def _own_errors_table(found):
         for row in list(rows.values())[:_MOST_COLUMNS]
         if row.get("value") is not None
     ]
+    if not body:
+        return []
     columns = ("bound", "network", "counted", "certificate", "own test error")
-    return report.Table(columns, body, words=("network",))
+    return [
+        report.Heading("Stochastic and compressed networks"),
+        report.Text(
+            "What these certificates bound is not the error of the trained network but that of "
+            "one made from it: its weights drawn afresh for every prediction, or rounded and "
+            "coded. Its own test error stands beside; of many networks the first are shown, "
+            "the others are in bounds.csv."
+        ),
+        report.Table(columns, body, words=("network",)),
+    ]
 
 
 def details(results: Results, draw: Drawing) -> list[Any]:
@@ -182,7 +194,8 @@ def details(results: Results, draw: Drawing) -> list[Any]:
     return [
         *figure,
         report.Text(
-            "Each bound is evaluated on each network as it is, taken as a ReLU network. "
+            "Each bound is evaluated on each network as it is: a chain of layers with ReLUs between "
+            "them, or the graph that is shown below. "
             "Certified: the value is at least the error on the distribution that the training "
             "set was drawn from, with probability 1 - delta over the training set, whatever "
             "was chosen after seeing it but the initial weights; each bound for itself (for n "
@@ -191,12 +204,6 @@ def details(results: Results, draw: Drawing) -> list[Any]:
             "go along with the error. Logarithms, margins and what was counted on the training "
             "set are in bounds.csv."
         ),
-        report.Heading("Stochastic and compressed networks"),
-        report.Text(
-            "What these certificates bound is not the error of the trained network but that of "
-            "one made from it: its weights drawn afresh for every prediction, or rounded and "
-            "coded. Its own test error stands beside; of many networks the first are shown, "
-            "the others are in bounds.csv."
-        ),
-        _own_errors_table(found),
+        *_own_errors(found),
+        *graphs.blocks(results.study.read, draw),
     ]

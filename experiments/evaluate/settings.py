@@ -56,6 +56,10 @@ class Settings(BoundSettings):
         None, "networks: .safetensors or .npz files, globs, or folders of our checkpoints, "
         "separated by commas", group=NETWORK
     )  # fmt: skip
+    network: str | None = setting(
+        None, "networks as their framework runs them, in place of --weights: .onnx files or globs, "
+        "separated by commas; give --outputs to prove that the right one is read", group=NETWORK
+    )  # fmt: skip
     init: str | None = setting(
         None, "their initial weights: one file for all, or one for each; ours are in the "
         "same file; without them what needs them is not available; they must have been chosen "

@@ -16,9 +16,12 @@ from experiments.lab.calls import problem_of
 from experiments.lab.measure_network import MeasureNetwork, test_samples
 from experiments.lab.measuring import Subject
 from experiments.lab.program import Study
-from experiments.lab.reading import data_files, weights
+from experiments.lab.reading import data_files, frameworks, weights
+from experiments.lab.reading.notes import say
 from experiments.lab.refusals import Refusal
 from experiments.problems import Examples
+from nets.importing.jaxpr import Read
+from nets.sample import pad_sample
 
 _MOST_SHOWN = 5  # networks whose layers are printed
 Pair = tuple[bounds.Network, Examples | None]
@@ -26,9 +29,15 @@ Pair = tuple[bounds.Network, Examples | None]
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateStudy(Study):
-    """A `Study`; `taken` says what each network was taken to be: name -> its layers."""
+    """A `Study` of given networks.
+
+    Attributes:
+      taken: name -> what it was taken to be, its layers.
+      read: name -> what was read, of those that were read as graphs.
+    """
 
     taken: Mapping[str, str]
+    read: Mapping[str, Read]
 
 
 def make(config: Settings) -> EvaluateStudy:
@@ -37,8 +46,12 @@ def make(config: Settings) -> EvaluateStudy:
     Raises:
       Refusal: weights or data cannot be read, or do not go together.
     """
-    if not config.weights:
-        raise Refusal("--weights is missing; name a file with a network")
+    if not config.weights and not config.network:
+        raise Refusal(
+            "--weights is missing; name a file with a network, or an .onnx by --network"
+        )
+    if config.weights and config.network:
+        raise Refusal("--weights and --network: give one of them")
     certificates.check_quote(config.quote, bounds.BOUNDS)
     given = [n for n in ("problem", "data") if getattr(config, n)]
     if len(given) == 2:
@@ -56,21 +69,7 @@ def make(config: Settings) -> EvaluateStudy:
                 f"--{flag}: goes with --problem or --data; a network of a run folder was trained "
                 "on what its config.json says"
             )
-    stored = weights.read(
-        config.weights,
-        config.init,
-        config.layout,
-        config.layers,
-        config.ignore,
-        config.outputs,
-    )
-    for one in stored:
-        if config.activation is None and not one.is_ours and len(one.final) > 1:
-            raise Refusal(
-                f"--activation is missing: {one.path} has {len(one.final)} layers, and tensors "
-                "do not tell what is between them; if it is a ReLU, say --activation=relu "
-                "(others cannot be evaluated)"
-            )
+    stored = _stored(config, bool(given))
     if given:
         source = (
             data_files.Arrays.read(config.data)
@@ -80,7 +79,9 @@ def make(config: Settings) -> EvaluateStudy:
         if config.normalise or config.image_order:
             source = data_files.Prepared(source, config.image_order, config.normalise)
 
-        def put_together(one: weights.Stored) -> Pair:
+        def put_together(one: Any) -> Pair:
+            if isinstance(one, frameworks.NetworkFile):
+                return _of_graph(one, source, config)
             data = source.of(one.name, config.train_indices)
             return _network(one, *data, config.loss)
 
@@ -104,11 +105,94 @@ def make(config: Settings) -> EvaluateStudy:
         stages=(),
         subjects=tuple(subject for subject, _ in found),
         taken={one.name: one.shown for one in stored},
+        read={
+            one.name: one.read
+            for one in stored
+            if isinstance(one, frameworks.NetworkFile)
+        },
     )
 
 
+def _stored(config: Settings, has_data: bool) -> list[Any]:
+    """The networks that a call names: a list of `Stored`, or of `NetworkFile`.
+
+    Raises:
+      Refusal: they cannot be read; flags that do not go with them, or are missing.
+    """
+    if config.network:
+        for flag in ("layout", "layers", "ignore", "activation"):
+            if getattr(config, flag):
+                raise Refusal(
+                    f"--{flag}: goes with --weights; a network of its framework says it itself"
+                )
+        if not has_data:
+            raise Refusal(
+                "--network: goes with --problem or --data; say what it was trained on"
+            )
+        return frameworks.read(config.network, config.init, config.outputs)
+    stored = weights.read(
+        config.weights,
+        config.init,
+        config.layout,
+        config.layers,
+        config.ignore,
+        config.outputs,
+    )
+    for one in stored:
+        if config.activation is None and not one.is_ours and len(one.final) > 1:
+            raise Refusal(
+                f"--activation is missing: {one.path} has {len(one.final)} layers, and tensors "
+                "do not tell what is between them; if it is a ReLU, say --activation=relu "
+                "(others cannot be evaluated)"
+            )
+    return stored
+
+
+def _of_graph(stored: frameworks.NetworkFile, source: Any, config: Settings) -> Pair:
+    """A network that was read as a graph and its training set, whose shapes must agree."""
+    flag, shape = f"--network={stored.path}", stored.shape
+    given = source.source if isinstance(source, data_files.Prepared) else source
+    if config.image_order is None and len(shape) == 3:
+        height, width, channels = given.image or (0, 0, 0)
+        if given.image and shape == (channels, height, width) and channels > 1:
+            say(
+                f"{flag}: takes {list(shape)}: images are given to it with channels first"
+            )
+            source = data_files.Prepared(given, "chw", config.normalise)
+        own = tuple(given.shape)
+        if (
+            not given.image
+            and len(own) == 3
+            and own != shape
+            and sorted(own) == sorted(shape)
+        ):
+            raise Refusal(
+                f"{flag}: takes {list(shape)}, the data has inputs {list(own)}; store them in the "
+                "order in which the network takes them"
+            )
+    train, test = source.of(stored.name, config.train_indices)
+    if train.inputs.shape[1] != np.prod(shape, dtype=int):
+        raise Refusal(
+            f"{flag}: takes inputs {list(shape)}, the data has "
+            f"{list(given.shape) or train.inputs.shape[1]}; give the data it was trained on"
+        )
+    for examples in (train, *(() if test is None else (test,))):
+        if examples.labels.max(initial=0) >= stored.classes:
+            raise Refusal(
+                f"{flag}: has {stored.classes} outputs, a label is {examples.labels.max()}; give "
+                "the data it was trained on, with labels from 0"
+            )
+    return bounds.Network(
+        model=stored.read.graph,
+        params=stored.read.params,
+        sample=pad_sample(train.inputs, train.labels, 0),
+        init=stored.init,
+        loss=config.loss,
+    ), test
+
+
 def _subject(
-    stored: weights.Stored, put_together: Callable[[weights.Stored], Pair], measure: Any
+    stored: Any, put_together: Callable[[Any], Pair], measure: Any
 ) -> tuple[Subject, bytes]:
     """A subject, which is tried once, and a fingerprint of its weights and data.
 
@@ -116,7 +200,8 @@ def _subject(
     """
     network, test = put_together(stored)
     if stored.outputs is not None:
-        outputs.check(stored.outputs, network)
+        final = stored.read.final if isinstance(stored, frameworks.NetworkFile) else ""
+        outputs.check(stored.outputs, network, final)
     leaves, structure = jax.tree.flatten(network)
     digest, own_test = hashlib.sha256(), hashlib.sha256()
     # How training went is told of it, and no part of what it is.

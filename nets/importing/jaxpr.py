@@ -58,12 +58,17 @@ class Read:
     Attributes:
       graph: of it.
       params: its parameters, `{"Layer_0": {"kernel", "bias"}, ...}`, float32.
-      notes: what was taken off or taken for granted, a sentence each.
+      final: what was taken off behind the logits, a name in `folding.FINAL`, or ''.
     """
 
     graph: Graph
     params: dict[str, dict[str, jax.Array]]
-    notes: tuple[str, ...]
+    final: str = ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was taken off, a sentence each."""
+        return (f"the {self.final} at its end was taken off",) if self.final else ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,9 +181,7 @@ def read(
     if isinstance(result, _Known):
         raise NotReadable("what it gives does not depend on its input")
     graph, own, final = folding.finished(reader.nodes, reader.arranged(result, (-1,)))
-    found = Read(
-        graph, own, (f"the {final} at its end was taken off",) if final else ()
-    )
+    found = Read(graph, own, final)
     if not any(node.kind == "linear" for node in found.graph.nodes):
         raise NotReadable("there is no linear layer in it")
     _prove(found, final, apply, params, shape, proof)

@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from experiments.lab.reading.flaws import printable
 from experiments.lab.reading.layers import LAYOUTS, Layer, layers_of, listed
@@ -86,7 +87,7 @@ def read(
         raise Refusal(f"--layers={','.join(layers)}: must name each layer once")
     networks = _read_all("--weights", patterns, layout, layers, ignore)
     if outputs is not None:
-        networks = _with_outputs(networks, outputs)
+        networks = with_outputs(networks, outputs)
     if init is not None:
         starts = _read_all("--init", init, layout, layers, ignore)
         networks = _with_init(networks, starts, init)
@@ -96,13 +97,13 @@ def read(
             raise Refusal(
                 f"--weights={patterns}: {one.path} is in it twice; give it once"
             )
-    return _uniquely_named(networks)
+    return uniquely_named(networks)
 
 
 def _read_all(flag, patterns, layout, chosen, ignore):
     """The networks of a flag, in the order in which it names them."""
     found, met = [], set()
-    for path in _paths(flag, patterns):
+    for path in paths_of(flag, patterns):
         for name, arrays in contents(path).items():
             out = {n for n in arrays for p in ignore if fnmatch.fnmatchcase(n, p)}
             met |= {p for p in ignore if any(fnmatch.fnmatchcase(n, p) for n in arrays)}
@@ -116,13 +117,19 @@ def _read_all(flag, patterns, layout, chosen, ignore):
     return found
 
 
-def _with_outputs(networks, given):
-    """The networks with the files of their own logits."""
-    paths = _paths("--outputs", given)
+def with_outputs(
+    networks: Sequence[Any], given: str, flag: str = "--weights"
+) -> list[Any]:
+    """The networks with the files of their own logits, one for each in the order of a flag.
+
+    Raises:
+      Refusal: they are more, or fewer.
+    """
+    paths = paths_of("--outputs", given)
     if len(paths) != len(networks):
         raise Refusal(
             f"--outputs={given}: {len(paths)} files for {len(networks)} networks; give one for "
-            "each, in the order of --weights"
+            f"each, in the order of {flag}"
         )
     return [
         dataclasses.replace(network, outputs=path)
@@ -130,7 +137,7 @@ def _with_outputs(networks, given):
     ]
 
 
-def _paths(flag, patterns):
+def paths_of(flag: str, patterns: str) -> list[Path]:
     """The places that a flag names; those of a glob in natural order.
 
     A comma separates them unless it is part of a name: what exists as it was typed is one file.
@@ -214,7 +221,7 @@ def _start_of(where, final, init):
     return init
 
 
-def _uniquely_named(networks):
+def uniquely_named(networks: Sequence[Any]) -> list[Any]:
     """The networks; a name that several have is preceded by folders that tell them."""
     beside = collections.Counter((n.path.parent, n.name) for n in networks)
     places = []
