@@ -159,6 +159,10 @@ def read(
             "what it does depends on the values of its input (an `if` or a loop over them): "
             f"{_first_line(error)}"
         ) from None
+    except (TypeError, ValueError, IndexError, KeyError) as error:
+        raise NotReadable(
+            f"it fails on an input of shape {list(shape)}: {_first_line(error)}"
+        ) from error
     outputs = closed.jaxpr.outvars
     if (
         len(outputs) != 1

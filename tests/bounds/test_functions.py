@@ -1,0 +1,288 @@
+"""One network given in four ways: a JAX function, a Flax module, an ONNX file, a PyTorch module."""
+
+import functools
+import warnings
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import bounds
+from bounds.measures.layers import NORMS
+
+# All that is deterministic and needs no ascent and no noise; `init` is given.
+GROUPS = (
+    "architecture", "task", "margins", "inputs", "paths", "levels", "spectra", "outputs",
+    *(n for n in NORMS if not n.startswith("folded") and n != "from_other"),
+)  # fmt: skip
+CLASSES = 3
+
+
+@pytest.fixture(autouse=True)
+def as_others_write():
+    """Other people's functions promote ranks."""
+    with jax.numpy_rank_promotion("allow"):
+        yield
+
+
+@functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+def measured(network):
+    return bounds.measure(network, GROUPS)[0]
+
+
+def values(network):
+    with jax.enable_x64(True):
+        return jax.device_get(measured(network))
+
+
+def weights(seed):
+    """Of a residual network with normalised convolutions and a max-pool, as PyTorch has them."""
+    rng = np.random.default_rng(seed)
+    found = {}
+    for name, shape in (("a", (4, 2, 3, 3)), ("b", (4, 4, 3, 3)), ("c", (4, 4, 1, 1))):
+        found[f"{name}.weight"] = rng.normal(size=shape) / 3
+        found[f"{name}.scale"] = rng.uniform(0.5, 1.5, size=4)
+        found[f"{name}.shift"] = rng.normal(size=4) / 5
+        found[f"{name}.mean"] = rng.normal(size=4) / 5
+        found[f"{name}.variance"] = rng.uniform(0.5, 2, size=4)
+    found["last.weight"] = rng.normal(size=(CLASSES, 4)) / 2
+    found["last.bias"] = rng.normal(size=CLASSES) / 5
+    return {name: array.astype(np.float32) for name, array in found.items()}
+
+
+TRAINED, START = weights(1), weights(0)
+
+
+@pytest.fixture(scope="module")
+def examples():
+    """Images with channels first, and labels."""
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(40, 2, 8, 8)).astype(np.float32)
+    return x, rng.integers(CLASSES, size=40)
+
+
+def apply(p, x):
+    """The network as a plain function, channels first."""
+
+    def normalised(name, x, stride=1, padding=1):
+        x = jax.lax.conv_general_dilated(
+            x, p[f"{name}.weight"], (stride, stride), ((padding, padding),) * 2,
+            dimension_numbers=("NCHW", "OIHW", "NCHW"),
+        )  # fmt: skip
+        at = (None, slice(None), None, None)
+        x = (x - p[f"{name}.mean"][at]) / jnp.sqrt(p[f"{name}.variance"] + 1e-5)[at]
+        return x * p[f"{name}.scale"][at] + p[f"{name}.shift"][at]
+
+    x = jax.nn.relu(normalised("a", x))
+    x = jax.lax.reduce_window(
+        x, -np.inf, jax.lax.max, (1, 1, 3, 3), (1, 1, 2, 2),
+        ((0, 0), (0, 0), (1, 1), (1, 1)),
+    )  # fmt: skip
+    y = normalised("b", x, stride=2)
+    x = jax.nn.relu(y + normalised("c", x, stride=2, padding=0))
+    return x.mean((2, 3)) @ p["last.weight"].T + p["last.bias"]
+
+
+@pytest.fixture(scope="module")
+def expected(examples):
+    with jax.numpy_rank_promotion("allow"):
+        network = bounds.from_apply(apply, TRAINED, *examples, init=START)
+    return network, values(network)
+
+
+def assert_same(found, expected):
+    for group, its in expected.items():
+        for name, a, b in zip(
+            its.__dataclass_fields__, jax.tree.leaves(found[group]), jax.tree.leaves(its),
+            strict=True,
+        ):  # fmt: skip
+            np.testing.assert_allclose(
+                a, b, rtol=1e-5, atol=1e-6, err_msg=f"{group}.{name}"
+            )
+
+
+class Flax(nn.Module):
+    """The same, channels last."""
+
+    @nn.compact
+    def __call__(self, x):
+        def normalised(name, x, size, stride, padding):
+            x = nn.Conv(
+                4, (size, size), (stride, stride), padding, use_bias=False, name=name
+            )(x)
+            return nn.BatchNorm(use_running_average=True, name=f"{name}_norm")(x)
+
+        x = nn.relu(normalised("a", x, 3, 1, 1))
+        x = nn.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
+        y = normalised("b", x, 3, 2, 1)
+        x = nn.relu(y + normalised("c", x, 1, 2, 0))
+        return nn.Dense(CLASSES, name="last")(x.mean((1, 2)))
+
+
+def of_flax(p):
+    params = {"last": {"kernel": p["last.weight"].T, "bias": p["last.bias"]}}
+    statistics = {}
+    for name in "abc":
+        params[name] = {"kernel": p[f"{name}.weight"].transpose(2, 3, 1, 0)}
+        params[f"{name}_norm"] = {
+            "scale": p[f"{name}.scale"],
+            "bias": p[f"{name}.shift"],
+        }
+        statistics[f"{name}_norm"] = {
+            "mean": p[f"{name}.mean"],
+            "var": p[f"{name}.variance"],
+        }
+    return {"params": params, "batch_stats": statistics}
+
+
+def test_a_flax_module(examples, expected):
+    x, y = examples
+    network = bounds.from_apply(
+        Flax().apply, of_flax(TRAINED), x.transpose(0, 2, 3, 1), y, init=of_flax(START)
+    )
+    assert_same(values(network), expected[1])
+
+
+def test_an_onnx_file(tmp_path, examples, expected):
+    onnx = pytest.importorskip("onnx")
+    from onnx import TensorProto, helper, numpy_helper
+
+    def saved(p, name):
+        nodes = []
+
+        def node(kind, *inputs, **attributes):
+            nodes.append(
+                helper.make_node(kind, inputs, [f"v{len(nodes)}"], **attributes)
+            )
+            return f"v{len(nodes) - 1}"
+
+        def normalised(name, x, stride, padding):
+            x = node(
+                "Conv", x, f"{name}.weight", strides=[stride] * 2, pads=[padding] * 4
+            )
+            parts = (f"{name}.{n}" for n in ("scale", "shift", "mean", "variance"))
+            return node("BatchNormalization", x, *parts, epsilon=1e-5)
+
+        x = node("Relu", normalised("a", "x", 1, 1))
+        x = node("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
+        x = node(
+            "Relu", node("Add", normalised("b", x, 2, 1), normalised("c", x, 2, 0))
+        )
+        x = node("Flatten", node("GlobalAveragePool", x))
+        x = node("Gemm", x, "last.weight", "last.bias", transB=1)
+        graph = helper.make_graph(
+            nodes, "net",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 2, 8, 8])],
+            [helper.make_tensor_value_info(x, TensorProto.FLOAT, ["n", CLASSES])],
+            [numpy_helper.from_array(a, n) for n, a in p.items()],
+        )  # fmt: skip
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+        onnx.checker.check_model(model)
+        path = tmp_path / name
+        onnx.save(model, path)
+        return str(path)
+
+    network = bounds.from_onnx(
+        saved(TRAINED, "net.onnx"), *examples, init=saved(START, "start.onnx")
+    )
+    assert network.model == expected[0].model
+    assert_same(values(network), expected[1])
+    x, y = examples
+    with pytest.raises(ValueError, match="channels come first there"):
+        bounds.from_onnx(str(tmp_path / "net.onnx"), x.transpose(0, 2, 3, 1), y)
+
+
+def test_a_live_pytorch_module(examples, expected):
+    torch = pytest.importorskip("torch")
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            for name, size, stride, channels in (
+                ("a", 3, 1, 2), ("b", 3, 2, 4), ("c", 1, 2, 4),
+            ):  # fmt: skip
+                convolution = torch.nn.Conv2d(
+                    channels, 4, size, stride, size // 2, bias=False
+                )
+                setattr(self, name, convolution)
+                setattr(self, f"{name}_norm", torch.nn.BatchNorm2d(4))
+            self.pool = torch.nn.MaxPool2d(3, 2, 1)
+            self.last = torch.nn.Linear(4, CLASSES)
+
+        def forward(self, x):
+            x = self.pool(torch.relu(self.a_norm(self.a(x))))
+            x = torch.relu(self.b_norm(self.b(x)) + self.c_norm(self.c(x)))
+            return self.last(x.mean((2, 3)))
+
+    def module(p):
+        found = Net()
+        names = {
+            "scale": "weight", "shift": "bias", "mean": "running_mean",
+            "variance": "running_var",
+        }  # fmt: skip
+        state = found.state_dict()
+        for name, array in p.items():
+            part, kind = name.split(".")
+            if kind in names:
+                name = f"{part}_norm.{names[kind]}"
+            state[name] = torch.tensor(array)
+        found.load_state_dict(state)
+        return found
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        network = bounds.from_torch(module(TRAINED), *examples, init=module(START))
+    assert_same(values(network), expected[1])
+
+
+def test_what_can_be_had_of_a_residual_network_and_why_the_rest_cannot(expected):
+    network, groups = expected
+    lacking = [name for name in bounds.BOUNDS if "folded" in bounds.needs([name])]
+    names = ["occam_float32", "gonon_2024_certified", "log_prod_of_spec", *lacking]
+    stacked = jax.tree.map(lambda leaf: np.asarray(leaf)[None], groups)
+    found = bounds.evaluate(stacked, names)
+    for name in names[:3]:
+        assert not isinstance(found[name], str), name
+    assert {found[n] for n in lacking} == {
+        "speaks of chains of layers with a ReLU between any two"
+    }
+    parameters = sum(a.size for a in jax.tree.leaves(network.params))
+    assert int(groups["architecture"].parameters.sum()) == parameters
+    assert not groups["architecture"].is_chain
+
+
+def test_a_softmax_is_taken_off_with_a_warning(examples):
+    with pytest.warns(UserWarning, match="softmax at its end"):
+        bounds.from_apply(lambda p, x: jax.nn.softmax(apply(p, x)), TRAINED, *examples)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda x, y: (x[:, :, :, 0], y), "fails on an input of shape"),
+        (lambda x, y: (x, y + 1), "not one of 0..2"),
+        (lambda x, y: (x, y[:-1]), "a whole number for each example"),
+        (lambda x, y: (x * np.inf, y), "not finite"),
+        (lambda x, y: (x.astype(str), y), "numbers"),
+    ],
+)
+def test_arrays_that_do_not_go_with_the_function(examples, change, said):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(ValueError, match=said):
+            bounds.from_apply(apply, TRAINED, *change(*examples))
+
+
+def test_held_out_examples_and_starts_that_do_not_go_with_it(examples):
+    x, y = examples
+    with pytest.raises(ValueError, match="held-out inputs are training inputs"):
+        bounds.from_apply(apply, TRAINED, x, y, holdout=(x, y))
+    with pytest.raises(ValueError, match="holdout has inputs"):
+        bounds.from_apply(apply, TRAINED, x, y, holdout=(x[:, :, :4], y))
+    with pytest.raises(ValueError, match="loss='hinge'"):
+        bounds.from_apply(apply, TRAINED, x, y, loss="hinge")
+    other = START | {"last.weight": np.ones((CLASSES, 4), np.float32) * 0}
+    found = bounds.from_apply(apply, TRAINED, x, y, init=other)
+    assert found.init is not None
