@@ -104,6 +104,7 @@ def test_a_pytorch_network_gives_the_numbers_of_the_same_weights_in_our_layout(
         assert float(row["value"]) == pytest.approx(direct[name].value, rel=1e-6)
 
 
+@pytest.mark.drawn
 def test_without_initial_weights_what_needs_them_is_not_available(files, tmp_path):
     place, _ = files
     cheap = {"architecture", "task", "margins", "inputs", "paths", "outputs", "holdout"}
