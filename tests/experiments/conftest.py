@@ -1,7 +1,12 @@
-"""Runs inside a test paint their figures, and render none unless the test asks for it."""
+"""What runs inside a test do without: rendered figures, and a watch on their keys.
+
+Folders that fixtures of modules and sessions make have both, one of every program and problem;
+programs that are started as processes render their figures, too.
+"""
 
 import base64
 
+import jax
 import pytest
 
 from experiments.lab import figures
@@ -14,11 +19,7 @@ EMPTY = base64.b64decode(
 
 @pytest.fixture(autouse=True)
 def undrawn(request):
-    """Rendering was half of the time of a small run.
-
-    Folders that fixtures of modules and sessions make hold real figures, and so do those of
-    programs that are started as processes.
-    """
+    """Rendering was half of the time of a small run."""
     if request.node.get_closest_marker("drawn"):
         yield
         return
@@ -28,4 +29,11 @@ def undrawn(request):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(figures.Drawing, "save", save)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def unwatched():
+    """Every call of a compiled function takes a slow path where the reuse of keys is watched."""
+    with jax.debug_key_reuse(False):
         yield
