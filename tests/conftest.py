@@ -44,10 +44,10 @@ def optimised(request):
     if not request.node.get_closest_marker("rounding"):
         yield
         return
-    before = jax.config.jax_disable_most_optimizations
     jax.config.update("jax_disable_most_optimizations", False)
     yield
-    jax.config.update("jax_disable_most_optimizations", before)
+    is_quick = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] != "0"
+    jax.config.update("jax_disable_most_optimizations", is_quick)
 
 
 MNIST_SAMPLE = Path(__file__).parent / "data" / "mnist"
