@@ -10,6 +10,8 @@ from nets.operators import Convolution
 from tests import oracles
 from tests.oracles.convolution import circular, matrix_of, zero_padded
 
+pytestmark = pytest.mark.rounding
+
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread_each():

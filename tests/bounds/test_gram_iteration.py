@@ -7,6 +7,8 @@ from bounds.numerics import gram_iteration as module
 from bounds.numerics.gram_iteration import gram_iteration
 from tests import oracles
 
+pytestmark = pytest.mark.rounding
+
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread_each():

@@ -7,6 +7,8 @@ import pytest
 
 from bounds.numerics import lanczos
 
+pytestmark = pytest.mark.rounding
+
 
 def symmetric(values, seed=0):
     rng = np.random.default_rng(seed)

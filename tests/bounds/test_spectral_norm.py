@@ -9,6 +9,8 @@ from bounds.numerics.linear_maps import Matrix
 from bounds.numerics.spectral_norm import spectral_norm
 from tests import oracles
 
+pytestmark = pytest.mark.rounding
+
 
 def gaussian(rows, columns, seed=0):
     return np.random.default_rng(seed).standard_normal((rows, columns))

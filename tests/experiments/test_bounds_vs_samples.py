@@ -247,6 +247,7 @@ def test_redraw_without_weights_uses_what_was_measured(tmp_path):
     assert ratio == pytest.approx(2.0)  # B = 2, the outer radius
 
 
+@pytest.mark.drawn
 def test_runs_that_do_not_converge_are_marked_and_left_out(tmp_path):
     config = dataclasses.replace(TINY, max_epochs=1, margin=50.0, save_weights=False)
     run(config, tmp_path / "a")
@@ -257,6 +258,7 @@ def test_runs_that_do_not_converge_are_marked_and_left_out(tmp_path):
     assert "8 ran into --max_epochs" in (tmp_path / "a" / "report.md").read_text()
 
 
+@pytest.mark.drawn
 def test_runs_that_diverge_are_marked_and_left_out(tmp_path):
     config = dataclasses.replace(TINY, loss="squared", learning_rate=1e6, sizes=(32,))
     run(config, tmp_path / "a")
@@ -315,6 +317,7 @@ def test_through_the_command_line(folder, tmp_path):
     assert content(out) == content(folder)
 
 
+@pytest.mark.drawn
 def test_negative_margins_are_left_out_of_slopes_not_fatal(tmp_path):
     config = dataclasses.replace(
         TINY, threshold=1.0, label_noise=1.0, learning_rate=1e-4, sizes=(32, 64, 96)

@@ -73,6 +73,7 @@ def test_the_tables_say_what_was_certified(folder):
     assert summary["published"] is None
 
 
+@pytest.mark.drawn
 def test_a_run_that_diverged_has_no_number(tmp_path):
     out = tmp_path / "a"
     chosen = config("perez_ortiz", posterior_learning_rate=1e30, seeds=1, epochs=1)

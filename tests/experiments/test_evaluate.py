@@ -151,6 +151,7 @@ def test_a_network_of_normalised_images_in_pytorchs_order(tmp_path, capsys):
     assert float(row_of(other)["train_error"]) > 0.5
 
 
+@pytest.mark.drawn
 def test_without_initial_weights_what_needs_them_is_not_available(files, tmp_path):
     place, _ = files
     cheap = {"architecture", "task", "margins", "inputs", "paths", "outputs", "holdout"}

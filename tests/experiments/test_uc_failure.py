@@ -300,6 +300,7 @@ def test_verdicts():
         ("exponential", {"sizes": (1,)}),
     ],
 )
+@pytest.mark.drawn
 def test_odd_runs_still_end_in_a_report(tmp_path, problem, changes):
     run(tiny(problem, **changes), tmp_path / "a")
     assert (tmp_path / "a" / "report.html").exists()

@@ -36,6 +36,7 @@ def by_seed(rows, name, column, **wanted):
     }
 
 
+@pytest.mark.drawn
 def test_a_number_is_swept_and_grows_with_an_exponent(tmp_path):
     folder, found = swept(tmp_path, "label_noise=0.2,0.6")
     results, bounds = read(folder.path, "results"), read(folder.path, "bounds")
@@ -105,6 +106,7 @@ def test_at_label_noise_0_there_is_no_exponent_but_a_difference(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.drawn
 def test_a_word_is_swept(tmp_path):
     folder, found = swept(tmp_path, "loss=sigmoid,squared", sizes=(32,))
     results = read(folder.path, "results")

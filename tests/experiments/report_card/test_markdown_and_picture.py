@@ -60,6 +60,7 @@ def test_no_certificate_is_said():
     assert "## Certified bounds\n\nNone.\n" in markdown(card)
 
 
+@pytest.mark.drawn
 @pytest.mark.parametrize("count", [1, 41])
 def test_a_picture_is_painted_alike(tmp_path, count):
     drawing = figures.Drawing(tmp_path)
@@ -69,6 +70,7 @@ def test_a_picture_is_painted_alike(tmp_path, count):
     assert one == other and one.startswith(b"\x89PNG")
 
 
+@pytest.mark.drawn
 def test_names_of_any_kind_are_painted(tmp_path):
     card = made_up.hostile()
     card["bounds"] = {f"{name}$x_{{$": bound for name, bound in card["bounds"].items()}
