@@ -270,6 +270,7 @@ def _quantity_table(rows: Sequence[Mapping[str, Any]], sizes) -> report.Table:
     return report.Table(
         ("mean over training sets", *(f"m = {m}" for m in sizes)),
         body,
+        "All that it computed",
         on_terminal=False,
     )
 

@@ -13,7 +13,7 @@ from scipy.stats import norm
 from bounds.beyond_uc import private_run, ratt
 from bounds.beyond_uc.estimate import estimate
 from bounds.uniform_convergence import uniform_convergence_lower_bound
-from experiments.beyond_uc import PROGRAM, curves, report, study, summary
+from experiments.beyond_uc import PROGRAM, curves, figures, report, study, summary
 from experiments.beyond_uc.cell import BASE, Seen, chosen
 from experiments.beyond_uc.tools import TOOLS
 from experiments.lab import calls, plugins, program
@@ -615,6 +615,16 @@ def test_a_curve_is_the_means_of_what_is_known():
     ]  # fmt: skip
     named = {0.3: "c", 0.1: "a", 0.2: "b", 0.4: "d"}
     assert curves.along(rows, named, 8) == ([0.1, 0.3], [1.5, 0.25])
+
+
+def test_claims_that_say_nothing_are_not_drawn_beside_those_that_do():
+    def claim(name, *values):
+        return {"claim": name, "points": [{"value": v} for v in values]}
+
+    vacuous = [claim("a", 0.5, 0.9), claim("b", None, 1.0)]
+    says = [claim("c", 0.6, 0.49), claim("d", None, 0.1)]
+    assert figures._drawn(vacuous + says, 0.5) == says
+    assert figures._drawn(vacuous, 0.5) == vacuous
 
 
 def test_what_depends_on_mu_and_on_epochs_is_drawn(spheres):

@@ -224,13 +224,16 @@ class Stability(Tool):
             *(f"m = {m}" for m in sizes),
         )
         return [
+            report.Text(
+                "What would follow from a stability that is proved? '>=': a theorem's value at the "
+                "largest change that was seen, of the ramp loss (1 at margin 0, 0 at gamma*). It "
+                "grows with the stability, so that whoever proves one gets no less."
+            ),
             report.Table(
                 columns, body,
-                "What follows from a stability that is proved. '>=': its value at the largest "
-                "change that was seen, of the ramp loss (1 at margin 0, 0 at gamma*): whoever "
-                "proves a stability gets no less.",
+                "Theorems that ask for a stability that is proved",
                 words=("theorem: what it limits", "does it hold?"), on_terminal=False,
-            )
+            ),
         ]  # fmt: skip
 
     def claims(self, problem: Problem, config: Any, size: int) -> Sequence[Claim]:
