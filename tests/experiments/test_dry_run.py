@@ -2,17 +2,20 @@
 
 import dataclasses
 import hashlib
+import shutil
 
+import numpy as np
 import pytest
 
 from experiments.beyond_uc import PROGRAM as BEYOND_UC
 from experiments.bounds_vs_samples import PROGRAM as BOUNDS_VS_SAMPLES
 from experiments.certify import PROGRAM as CERTIFY
 from experiments.evaluate import PROGRAM as EVALUATE
-from experiments.lab import calls, formats
+from experiments.lab import calls, checkpoints, formats
 from experiments.lab import program as lab
 from experiments.lab.foresight import pattern, shown_bytes
 from experiments.lab.refusals import Refusal
+from experiments.lab.run_folder import RunFolder
 from experiments.lab.training import Run, Trained
 from experiments.report_card.program import PROGRAM as REPORT_CARD
 from experiments.uc_failure import PROGRAM as UC_FAILURE
@@ -67,6 +70,19 @@ def test_what_it_says_is_what_is_then_done(tmp_path, capsys, monkeypatch):
     there = state(out)
     half_way = foreseen(capsys, BOUNDS_VS_SAMPLES, config, out, resume=True)
     assert state(out) == there
+    assert "half-way" not in half_way.splitlines()[0]
+    place = RunFolder(out).checkpoints
+    waiting = next(
+        f"m{m}_seed{s}_draw0"
+        for m in config.sizes
+        for s in range(config.seeds)
+        if f"m{m}_seed{s}_draw0" not in {r.name for r in stored}
+    )
+    begun = {waiting: {"state": np.zeros(1)}, stored[0].name: {"state": np.zeros(1)}}
+    checkpoints.save(place, begun)
+    lines = foreseen(capsys, BOUNDS_VS_SAMPLES, config, out, resume=True).splitlines()
+    assert "to train  half-way" in lines[0] and lines[1].split()[5] == "1"
+    shutil.rmtree(place)
     run(config, out, resume=True)
     count, size = len(read(out, "results")), shown_bytes(bytes_of_weights(out))
     trains = "{} of {} runs would be trained, {} of {} measurements made."
