@@ -21,7 +21,8 @@ def make(summary: Mapping[str, Any], draw: Drawing) -> list[Any]:
     )
     caption = (
         f"{first}A panel a tool: its claims, beside the error of the networks that they speak "
-        "of (blue; dotted in its colour where a claim's is another). Means over training sets; bands: 95% t-intervals. What is above 1 is drawn "
+        "of (blue; dotted in its colour where a claim's is another). A claim that is vacuous at "
+        "every m is left out where the tool has others. Means over training sets; bands: 95% t-intervals. What is above 1 is drawn "
         "at 1; dotted: vacuous, 1 - 1/C."
     )
     glance = (
@@ -101,7 +102,7 @@ def _paint(canvas: Canvas, summary: Mapping[str, Any]):
     points = summary["points"]
     sizes = [p["m"] for p in points]
     least = min(p["test_error"]["mean"] for p in points)
-    columns = min(COLUMNS, len(panels))
+    columns, vacuous = min(COLUMNS, len(panels)), 1 - 1 / summary["classes"]
     with canvas(-(-len(panels) // columns), columns, 3.9, 3.7) as grid:
         for axes in grid.flat[len(panels) :]:
             axes.remove()
@@ -113,12 +114,22 @@ def _paint(canvas: Canvas, summary: Mapping[str, Any]):
                     cells = [p.get(f"{name}_error") for p in points]
                     if None not in cells:
                         _line(canvas, axes, name, sizes, cells, 0.5 * least)
-            _claims(canvas, axes, claims, 0.5 * least)
+            _claims(canvas, axes, _drawn(claims, vacuous), 0.5 * least)
             _dress(canvas, axes, summary, least)
             axes.set_title(title)
             if not place % columns:
                 axes.set_ylabel("error, or what is claimed of it")
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.28), fontsize=7)
+
+
+def _drawn(claims, vacuous):
+    """The claims that say something at some m; all where none does."""
+
+    def says(claim):
+        values = [p["value"] for p in claim["points"]]
+        return any(v is not None and v < vacuous for v in values)
+
+    return list(filter(says, claims)) or claims
 
 
 def _claims(canvas, axes, claims, lowest):
@@ -148,9 +159,9 @@ def _errors(canvas, axes, claims):
         look = canvas.style("test") | {"label": "error of the networks"}
         if is_one and number:
             look["label"] = None
-        elif not is_one:
+        elif not is_one:  # whose it is its colour says
             look |= {"color": canvas.style(name)["color"], "marker": "", "ls": ":"}
-            look["label"] = f"error of {name}'s networks"
+            look["label"] = None if number else "error of a claim's own networks"
         axes.plot(*zip(*curve, strict=True), **look)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from bounds.spec import CERTIFIED
 from experiments.beyond_uc import figures
-from experiments.beyond_uc.tools.tool import STATUSES
+from experiments.beyond_uc.tools.tool import ON_S, STATUSES
 from experiments.lab import report
 from experiments.lab.figures import Drawing
 from experiments.lab.program import Results
@@ -69,6 +69,12 @@ def answer(found: Mapping[str, Any]) -> report.Answer:
             f"{p['confidence']:g}, for all m together)"
         )
     sentences = [f"{errors}."]
+    refuted = [str(p["m"]) for p in found["points"] if p.get("sprime_is_refuted")]
+    if refuted:
+        sentences.append(
+            "What S' says of two-sided bounds is withdrawn at m = "
+            f"{', '.join(refuted)}: S' is not distributed as S (two-sample tests)."
+        )
     if "least_bound" in last:
         sentences.append(
             f"The least that {found['two_sided_bounds']} two-sided bounds, certified for these "
@@ -97,12 +103,13 @@ def answer(found: Mapping[str, Any]) -> report.Answer:
         c
         for c in said
         if (c["status"], c["speaks_of"]) == (CERTIFIED, "trained")
+        and c["network"] == ON_S
         and c["claim"] != "holdout"
     ]
     if certified:
         p = certified[0]["points"][-1]
         sentences.append(
-            f"Certified of the trained network is {certified[0]['claim']}: "
+            f"Certified of the network on S itself is {certified[0]['claim']}: "
             f"{report.at_most(p['value'])} in the mean over training sets, for an error of "
             f"{report.number(p['error'])}, at the cost of {_costs(p)}."
         )
@@ -131,6 +138,12 @@ def _status(claim: Mapping[str, Any]) -> str:
     return claim["status"] + (", in expectation" if claim["in_expectation"] else "")
 
 
+def _speaks_of(claim: Mapping[str, Any]) -> str:
+    """Of what it speaks, and of which network, where that is not the one on S."""
+    which = "" if claim["network"] == ON_S else f", {claim['network']}"
+    return f"{claim['speaks_of']}{which}"
+
+
 def _last_table(found: Mapping[str, Any]) -> report.Table:
     """Every claim at the largest m, the certified ones first, the least value first."""
     order = {status: place for place, status in enumerate(STATUSES)}
@@ -146,7 +159,7 @@ def _last_table(found: Mapping[str, Any]) -> report.Table:
             marked.append(len(rows))
         rows.append([
             claim["claim"], _value(p), report.number(p["error"]), _status(claim),
-            claim["speaks_of"], direction(claim.get("growth")), _costs(p),
+            _speaks_of(claim), direction(claim.get("growth")), _costs(p),
         ])  # fmt: skip
     columns = (
         "claim", "value [95%]", "error", "status", "speaks of", "as m grows", "costs",
@@ -224,7 +237,7 @@ def _exponent(found: Mapping[str, Any]) -> str:
     return "" if found["mean"] is None else report.signed(found)
 
 
-def _tool_blocks(name: str, results: Results) -> list[Any]:
+def _tool_blocks(name: str, results: Results, draw: Drawing) -> list[Any]:
     of, tool = results.study, results.study.tools[name]
     sizes = sorted(of.config.sizes)
     rows = [r for r in results.tables["quantities"] if r["tool"] == name]
@@ -236,6 +249,7 @@ def _tool_blocks(name: str, results: Results) -> list[Any]:
     for claim in tool.claims(of.problem, of.config, sizes[-1]):
         assumption = f" Assumption: {claim.assumption}." if claim.assumption else ""
         blocks.append(report.Text(f"{claim.name}: {claim.about}{assumption}"))
+    blocks += tool.report(of.cells, rows, draw)
     return [*blocks, _quantity_table(rows, sizes)]
 
 
@@ -256,6 +270,7 @@ def _quantity_table(rows: Sequence[Mapping[str, Any]], sizes) -> report.Table:
     return report.Table(
         ("mean over training sets", *(f"m = {m}" for m in sizes)),
         body,
+        "All that it computed",
         on_terminal=False,
     )
 
@@ -274,10 +289,22 @@ def details(results: Results, draw: Drawing) -> list[Any]:
             "claimed where a tool needs one of them."
         ),
     ]
+    tested = [p for p in found["points"] if "sprime_p_value" in p]
+    if tested:
+        p_values = ", ".join(
+            f"{report.number(p['sprime_p_value'])} at m = {p['m']}" for p in tested
+        )
+        blocks.append(
+            report.Text(
+                "S' is distributed as S by a theorem on the problem; two-sample tests on training "
+                f"sets that no run sees could refute it, not prove it: p = {p_values} (below "
+                "0.001 what S' says is withdrawn)."
+            )
+        )
     if any("growth" in c for c in found["claims"]):
         blocks.append(_growth_table(found))
     for name in found["tools"]:
-        blocks += _tool_blocks(name, results)
+        blocks += _tool_blocks(name, results, draw)
     if found["silent"]:
         rows = [[name, why] for name, why in found["silent"].items()]
         blocks += [

@@ -20,7 +20,7 @@ def _mean(values):
     return {"mean": float(np.mean(values)), "low": low, "high": high}
 
 
-def _point(of, size, rows):
+def _point(of, size, rows, tests):
     """Errors at one size, and what uniform convergence must say there."""
     found = {
         "m": size,
@@ -44,7 +44,9 @@ def _point(of, size, rows):
     )  # fmt: skip
     return found | {
         "sprime_error": _mean(sprime),
-        "eps_unif_alg_lower_bound": claim.bound,
+        "sprime_p_value": tests["all"],
+        "sprime_is_refuted": tests["is_suspicious"],
+        "eps_unif_alg_lower_bound": None if tests["is_suspicious"] else claim.bound,
         "confidence": CONFIDENCE,
         "delta": of.config.delta,
     }
@@ -80,13 +82,14 @@ def _growth(of, rows):
 def make(of: BeyondStudy, tables: Mapping[str, Rows]) -> dict[str, Any]:
     """The content of summary.json."""
     sizes = sorted(of.config.sizes)
+    tests = {r["m"]: r for r in tables["same_distribution"]}
     claims = []
     for name in dict.fromkeys((r["tool"], r["claim"]) for r in tables["claims"]):
         rows = [r for r in tables["claims"] if (r["tool"], r["claim"]) == name]
         own = [r for r in tables["per_seed"] if (r["tool"], r["claim"]) == name]
         first = rows[0]
         claims.append(
-            {k: first[k] for k in ("tool", "claim", "status", "speaks_of", "in_expectation",
+            {k: first[k] for k in ("tool", "claim", "status", "speaks_of", "network", "in_expectation",
                                    "assumption", "check_about")}
             | {"points": [
                 {k: r[k] for k in ("m", "value", "low", "high", "empirical", "error",
@@ -105,7 +108,8 @@ def make(of: BeyondStudy, tables: Mapping[str, Rows]) -> dict[str, Any]:
         "late_runs": sum(not r["converged"] for r in tables["runs"]),
         "diverged_runs": sum(r["diverged"] for r in tables["runs"]),
         "points": [
-            _point(of, m, [r for r in tables["errors"] if r["m"] == m]) for m in sizes
+            _point(of, m, [r for r in tables["errors"] if r["m"] == m], tests.get(m))
+            for m in sizes
         ],
         "tools": {
             name: {"about": t.about, "paper": t.paper, "two_sided": t.two_sided}

@@ -11,12 +11,14 @@ from experiments.beyond_uc.cell import BASE, Cell, Seen
 from experiments.beyond_uc.study import BeyondStudy
 from experiments.lab import bound_rows, network_rows
 from experiments.lab.measuring import Arrays, missing_of
+from experiments.lab.seeding import Purpose, host_generator, key_for
 from experiments.lab.statistics import t_interval
+from experiments.problems import sprime
 
 COLUMNS = {
     "claims": (
         "tool", "claim", "m", "seeds", "value", "low", "high", "empirical", "excess", "error",
-        "error_low", "error_high", "below_error", "status", "speaks_of", "in_expectation",
+        "error_low", "error_high", "below_error", "status", "speaks_of", "network", "in_expectation",
         "assumption", "check", "check_about", "more_trainings", "labelled", "unlabelled",
     ),
     "per_seed": ("tool", "claim", "m", "seed", "value", "error"),
@@ -25,6 +27,8 @@ COLUMNS = {
         "m", "seed", "train_error", "test_error", "sprime_error", "n_test", "least_bound",
         "least_bound_name",
     ),
+    "same_distribution": ("m", "labels", "energy", "coordinates", "errors", "all",
+                          "is_suspicious"),
     "runs": (
         "run", "m", "seed", "epochs", "seconds", "converged", "diverged", "test_error",
         "distance",
@@ -106,6 +110,19 @@ def _errors(cell, seen):
     return row
 
 
+def _same_distribution(of):
+    """Two-sample tests of S' against S, on training sets that no run sees: a row a size."""
+    rows, key = [], key_for(of.config.seed, Purpose.TWO_SAMPLE)
+    for size in sorted(of.config.sizes) if of.problem.sprime is not None else ():
+        model = of.cells[0].plan.model
+        tests = sprime.compared(of.problem, model, size, host_generator(key))
+        rows.append(
+            {"m": size, "all": tests.p_value, "is_suspicious": tests.is_suspicious}
+            | vars(tests)
+        )
+    return rows
+
+
 def _is_number(value):
     return value is not None and math.isfinite(value)
 
@@ -137,10 +154,11 @@ def _mean(values):
 
 
 def make(of: BeyondStudy, measured: Sequence[Arrays]) -> dict[str, list[Mapping]]:
-    """name -> rows: claims, one a claim and size; per_seed, the same a seed; quantities, all
+    """name -> rows: same_distribution, p-values of S' a size; claims, one a claim and size; per_seed, the same a seed; quantities, all
     that the tools computed; errors of the networks trained on S; runs."""
     seen = _seen(of, measured)
     tables: dict[str, list[Mapping]] = {
+        "same_distribution": _same_distribution(of),
         "claims": [], "per_seed": [], "quantities": [],
         "errors": [
             _errors(cell, seen[cell.name]) | least
@@ -208,7 +226,7 @@ def _claim_row(name, claim, size, found, pooled) -> dict[str, Any]:
         "tool": name, "claim": claim.name, "m": size, "seeds": len(found), "value": value,
         "low": low, "high": high, "empirical": empirical, "excess": excess, "error": error,
         "error_low": error_low, "error_high": error_high, "below_error": below,
-        "status": claim.status, "speaks_of": claim.speaks_of,
+        "status": claim.status, "speaks_of": claim.speaks_of, "network": claim.network,
         "in_expectation": claim.in_expectation, "assumption": claim.assumption,
         "check": check, "check_about": claim.check_about,
         "more_trainings": claim.costs.trainings, "labelled": claim.costs.labelled,

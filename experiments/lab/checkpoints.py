@@ -199,6 +199,14 @@ def read_all(folder: Path) -> dict[str, dict[str, np.ndarray]]:
     return _unpacked(_read(complete[-1])) if complete else {}
 
 
+def names(folder: Path) -> tuple[str, ...]:
+    """What the newest complete checkpoint holds; nothing where it is damaged."""
+    try:
+        return tuple(read_all(folder))
+    except Refusal:
+        return ()
+
+
 def _unpacked(stored):
     """name -> {key of a leaf: array}, as `save` was given them."""
     trees = {}

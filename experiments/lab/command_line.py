@@ -41,6 +41,10 @@ class Call:
     redraw: bool = setting(
         False, "measure, bound and plot the finished --out again", group=FOLDER
     )  # fmt: skip
+    dry_run: bool = setting(
+        False, "say what would be trained and measured, and how large the weights are; the run "
+        "folder is not touched", group=FOLDER
+    )  # fmt: skip
     figures: str = setting(
         "png", f"formats of the figures: some of {', '.join(FORMATS)}", group=FOLDER
     )
@@ -282,6 +286,10 @@ def _run(asked, fields, instead):
     if values.lanes is not None and values.lanes < 1:
         raise Refusal(f"--lanes={values.lanes}: must be a whole number >= 1")
     config = settings_from_flags(asked, given)
+    if values.dry_run:
+        how = {"resume": values.resume, "redraw": values.redraw}
+        program.foresee(asked, config, values.out, **how)
+        return
     program.run(
         asked, config, values.out, resume=values.resume, redraw=values.redraw,
         layout=make_layout(lanes_per_device=values.lanes), checkpoint_seconds=seconds,

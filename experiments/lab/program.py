@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from experiments.lab import (
+    checkpoints,
+    foresight,
     measuring,
     plugins,
     report,
@@ -22,6 +24,7 @@ from experiments.lab import (
     training,
 )
 from experiments.lab.figures import Drawing
+from experiments.lab.foresight import shown_bytes
 from experiments.lab.formats import read_json, write_json, write_table
 from experiments.lab.measuring import Arrays, Subject
 from experiments.lab.progress import Progress
@@ -111,6 +114,13 @@ class Program(abc.ABC):
     def check_folder(self, study: Any, out: Path) -> None:  # noqa: B027
         """Raises a `Refusal` where a study will not do for a folder, which is not touched yet."""
 
+    def before(
+        self, study: Any, out: Path
+    ) -> Sequence[tuple["Program", Any, Path, Mapping[str, bool]]]:
+        """What `prepared` runs in a folder, for `--dry_run`: programs, their settings, folders
+        and options of `run`."""
+        return ()
+
     def prepared(
         self, study: Any, folder: RunFolder, layout: Layout, checkpoint_seconds: float
     ) -> Any:
@@ -174,11 +184,7 @@ def run(
     Raises:
       Refusal: the settings, the data or the folder cannot be used.
     """
-    config = program.resolved(config)
-    settings.check(config)
-    plugin = plugins.load(getattr(config, "plugin", None))
-    study = _with_contents(program.study(config))
-    program.check_folder(study, Path(out))
+    config, plugin, study = _asked(program, config, out)
     size = "" if resume or redraw else _size_of_weights(study, Path(out))
     layout = layout or make_layout()
     with RunFolder.open(
@@ -202,6 +208,59 @@ def run(
     report.show(program.overview(summary))
     print(f"Report: {folder.path / 'report.html'}")
     return folder
+
+
+def foresee(
+    program: Program,
+    config: Any,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    redraw: bool = False,
+) -> None:
+    """Prints what `run` would do with the same arguments; the folder is not touched.
+
+    Raises:
+      Refusal: `run` would refuse them, too.
+    """
+    config, plugin, study = _asked(program, config, out)
+    folder, damaged = RunFolder(out), []
+    if resume or redraw:
+        folder.check(program.name, config, study.fingerprint, redraw)
+        _check_reopened(study, folder, plugin, redraw)
+        if redraw or folder.is_finished:
+            folder.refuse_damaged(derived=not redraw)
+        else:
+            damaged = folder.damaged()
+    else:
+        folder.refuse_existing()
+    _size_of_weights(study, Path(out))  # refuses where there is no room
+    is_whole = folder.is_finished and not redraw and not _gone(study, folder)
+    trains, again = _to_do(study, folder, redraw)
+    foreseen = foresight.Foreseen(
+        study.stages, study.subjects, Trained(folder, study.stages), folder,
+        trains=trains and not is_whole, again=again, is_whole=is_whole,
+        kept=frozenset(_kept(study)), damaged=frozenset(damaged),
+        begun=frozenset(checkpoints.names(folder.checkpoints)),
+    )  # fmt: skip
+    report.show(foreseen.blocks())
+    for other, settings_of_it, place, how in program.before(study, Path(out)):
+        print(f"\nBefore that, in {place}:")
+        foresee(other, settings_of_it, place, **how)
+
+
+def _asked(program, config, out):
+    """Checked settings, the plugin that they name, and the study that they ask for.
+
+    Raises:
+      Refusal: they cannot be used.
+    """
+    config = program.resolved(config)
+    settings.check(config)
+    plugin = plugins.load(getattr(config, "plugin", None))
+    study = _with_contents(program.study(config))
+    program.check_folder(study, Path(out))
+    return config, plugin, study
 
 
 def _is_measured(study, folder):
@@ -252,24 +311,39 @@ def _size_of_weights(study, out):
     if not kept:
         return ""
     size = sum(trained.size_of(r) for r in kept)
-    what = f"the weights of {len(kept)} runs take {_bytes(size)}"
+    what = f"the weights of {len(kept)} runs take {shown_bytes(size)}"
     # Learned weights are there twice until all is measured.
     there = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
     total, _, free = shutil.disk_usage(there)
     if total and 1.5 * size > free:  # a file system of no size holds no files
         raise Refusal(
-            f"--out={out}: {what}, half as much again while it runs, and {_bytes(free)} are "
+            f"--out={out}: {what}, half as much again while it runs, and {shown_bytes(free)} are "
             "free there; use another place, or --save_weights=false"
         )
     return f"{out}: {what}; --save_weights=false leaves them out"
 
 
-def _bytes(count):
-    for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} GB"
+def _check_reopened(study, folder, plugin, redraw):
+    """Raises a `Refusal` where a folder is not finished (`redraw`), or is another plugin's."""
+    out = folder.path
+    if redraw and not _is_there(study, folder):
+        raise Refusal(f"--out={out}: not finished; use --resume")
+    plugins.check_version(
+        f"--out={out}", plugin, run_folder.stored(out), redraw=redraw,
+        is_finished=folder.is_finished,
+        is_begun=any(folder.measured_path(s.name).exists() for s in study.subjects),
+    )  # fmt: skip
+
+
+def _gone(study, folder):
+    """What a finished folder has lost."""
+    lost = [
+        name
+        for name in folder.lost()
+        # Who removes all weights wants the room, not hours of training.
+        if folder.weights.is_dir() or not name.startswith("weights/")
+    ]
+    return lost or ([] if _is_there(study, folder) else ["some of measured/"])
 
 
 def _reopen(program, study, folder, plugin, redraw):
@@ -279,58 +353,61 @@ def _reopen(program, study, folder, plugin, redraw):
       Refusal: it is damaged, not finished (`redraw`), or made with another plugin.
     """
     out, config, is_measured = folder.path, study.config, _is_there(study, folder)
-    if redraw and not is_measured:
-        raise Refusal(f"--out={out}: not finished; use --resume")
-    stored = run_folder.stored(out)
-    plugins.check_version(
-        f"--out={out}", plugin, stored, redraw=redraw, is_finished=folder.is_finished,
-        is_begun=any(folder.measured_path(s.name).exists() for s in study.subjects),
-    )  # fmt: skip
+    _check_reopened(study, folder, plugin, redraw)
     folder.remove_leftovers()
     if redraw or folder.is_finished:
         folder.refuse_damaged(derived=not redraw)
     else:
         folder.remove_damaged()
-    lost = [
-        name
-        for name in folder.lost()
-        # Who removes all weights wants the room, not hours of training.
-        if folder.weights.is_dir() or not name.startswith("weights/")
-    ]
-    if not redraw and folder.is_finished and (lost or not is_measured):
-        gone = lost or ["some of measured/"]
+    gone = _gone(study, folder) if folder.is_finished and not redraw else []
+    if gone:
         say(f"--out={out}: {gone[0]} is gone ({len(gone)} in all); it is made again")
         redraw = True
     if redraw and is_measured and not _has_weights(study, folder):
         measuring.read(folder, study.subjects)  # refused before anything is changed
     if redraw:
         folder.reopen(program.name, config, study.fingerprint, plugin.sha256)
-    elif not folder.is_finished and stored["plugin_sha256"] != plugin.sha256:
+    elif (
+        not folder.is_finished
+        and run_folder.stored(out)["plugin_sha256"] != plugin.sha256
+    ):
         folder.record_settings(program.name, config, study.fingerprint, plugin.sha256)
     if not folder.is_finished:
         folder.record_versions()
 
 
+def _to_do(study, folder, redraw):
+    """Whether runs are trained and subjects measured, and whether all are measured again."""
+    trained = Trained(folder, study.stages)
+    again = redraw and _has_weights(study, folder)
+    # What is only drawn again was looked at before: weights that are gone are not learned anew.
+    is_measured = (_is_there if redraw else _is_measured)(study, folder)
+    lacks = not all(trained.has(r) for r in _unkept(study, folder, trained))
+    return again or not is_measured or lacks, again
+
+
+def _unkept(study, folder, trained):
+    """The runs whose weights are still to be put where they are kept."""
+    return [
+        r
+        for r in _kept(study)
+        if not trained.keeps(r) and (trained.has(r) or folder.weights.is_dir())
+    ]
+
+
 def _train_and_measure(study, folder, redraw, layout, progress, checkpoint_seconds):
     """Brings a folder to where only tables are missing."""
-    trained, runs = Trained(folder, study.stages), _kept(study)
-    again = redraw and _has_weights(study, folder)
+    trained = Trained(folder, study.stages)
     for stage in study.stages:
         for r in stage.runs if stage.is_kept else ():
             trained.keep_examples(r)
-    unkept = [
-        r
-        for r in runs
-        if not trained.keeps(r) and (trained.has(r) or folder.weights.is_dir())
-    ]
-    # What is only drawn again was looked at before: weights that are gone are not learned anew.
-    is_measured = (_is_there if redraw else _is_measured)(study, folder)
-    if again or not is_measured or not all(trained.has(r) for r in unkept):
+    is_needed, again = _to_do(study, folder, redraw)
+    if is_needed:
         training.train(
             study.stages, trained, folder, layout, progress, checkpoint_seconds
         )
         measuring.measure(study.subjects, trained, folder, layout, progress, again)
-    for r in runs:
+    for r in _kept(study):
         if not trained.keeps(r) and trained.has(r):
             trained.keep_weights(r)
 

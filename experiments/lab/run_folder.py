@@ -160,11 +160,8 @@ class RunFolder:
           Refusal: it exists, or cannot be made there.
         """
         out = Path(out)
-        if out.exists():
-            raise Refusal(
-                f"--out={out}: exists; use another, or --resume to go on with it"
-            )
         aside, folder = None, cls(out)
+        folder.refuse_existing()
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
             aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
@@ -188,6 +185,13 @@ class RunFolder:
                 shutil.rmtree(aside, ignore_errors=True)
         return folder
 
+    def refuse_existing(self) -> None:
+        """Raises a `Refusal` where it exists."""
+        if self.path.exists():
+            raise Refusal(
+                f"--out={self.path}: exists; use another, or --resume to go on with it"
+            )
+
     @classmethod
     def resume(
         cls,
@@ -208,14 +212,16 @@ class RunFolder:
         stored_settings(out, program)
         folder._take()
         try:
-            folder._check(program, config, fingerprint, redraw)
+            folder.check(program, config, fingerprint, redraw)
         except BaseException:
             folder.close()
             raise
         return folder
 
-    def _check(self, program, config, fingerprint, redraw):
-        """Raises a `Refusal` if it is not what settings and data make."""
+    def check(
+        self, program: str, config: Any, fingerprint: str | None, redraw: bool = False
+    ) -> None:
+        """Raises a `Refusal` if it is not what settings and data make; as of `resume`."""
         out, kind = self.path, type(config)
         names = settings.names(kind, compared=True, measuring=False if redraw else None)
         there = stored_settings(out, program)

@@ -85,7 +85,7 @@ _PAPER = {"draw_rule": "authors"}
 _BEYOND = {
     "width": 128, "depth": 2, "loss": "softmax", "batch_size": 16, "learning_rate": 0.1,
     "margin": 1.0, "max_epochs": 100, "private_epochs": 30, "private_learning_rate": 3.0,
-    "mu": (0.1, 0.3),
+    "mu": (0.3, 0.1, 0.03, 1.0),
 }  # fmt: skip
 BEYOND = {
     "demo": _BEYOND | {"sizes": (128, 512), "seeds": 2, "replaced": 8, "masks": 4},

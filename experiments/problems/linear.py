@@ -129,6 +129,8 @@ class LinearProblem(Problem):
         "margin": 1.0,
         "threshold": 0.0,
         "weight_noise": (0.5, 2.0),
+        "mu": (0.3, 1.0),
+        "private_epochs": 100,
     }
     presets = {
         "uc_failure": {

@@ -1,12 +1,17 @@
-"""Whether a problem's S' is what it must be: such a training set, made example by example."""
+"""Whether a problem's S' is what it must be: such a training set, made example by example, of
+the law of S as far as tests can tell."""
+
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments.lab.refusals import Refusal
 from experiments.problems.problem import Problem
 
 UNSEEN = 2**30  # seeds from here on are no run's
+COORDINATES = 512  # looked at, at most, beside the norm
 
 
 def check(problem: Problem, size: int) -> None:
@@ -48,3 +53,46 @@ def _kind(array):
     """`float[8, 3]`: of which width does not matter."""
     array = np.asarray(array)
     return f"{array.dtype.name.rstrip('0123456789')}{list(array.shape)}"
+
+
+def compared(problem: Problem, model: Any, size: int, rng: np.random.Generator) -> Any:
+    """The `TwoSample` of one problem at one training-set size.
+
+    Args:
+      problem: with a map S -> S'.
+      model: what learns it.
+      size: m.
+      rng: which coordinates are looked at.
+
+    Raises:
+      Refusal: the map makes no such set, or not example by example.
+    """
+    from bounds.uniform_convergence import two_sample  # SciPy's statistics are slow
+
+    def draw(number):
+        drawn = problem.draw(UNSEEN + number, size)
+        return drawn.inputs, drawn.labels
+
+    check(problem, size)
+    features = getattr(model, "features", None) or (problem.features,)
+    chosen = rng.permutation(sum(features))[:COORDINATES]
+    return two_sample.compare_sets(
+        draw, problem.sprime, lambda inputs: _views(problem, inputs, chosen), size
+    )
+
+
+def _views(problem, inputs, chosen):
+    """`[N, K]`: chosen coordinates of every input, and its norm."""
+    if problem.expand is None:
+        norms = np.linalg.norm(inputs, axis=1)[:, None]
+        return np.append(inputs[:, chosen], norms, axis=1)
+
+    @jax.jit
+    def views(kept):  # inputs are made one at a time
+        def view(one):
+            x = jnp.concatenate(problem.expand(one))
+            return jnp.append(x[chosen], jnp.linalg.norm(x))
+
+        return jax.lax.map(view, kept)
+
+    return np.asarray(views(inputs))

@@ -138,6 +138,17 @@ class ReportCard(Program):
                 f"--compare={compare}: is this card itself; name another card's run folder"
             )
 
+    def before(
+        self, study: CardStudy, out: Path
+    ) -> list[tuple[Program, Any, Path, Mapping[str, bool]]]:
+        """With `--retrain`: the networks, trained and measured in the folder's `networks`."""
+        if not study.config.retrain:
+            return []
+        place = out / NETWORKS
+        names, how = _made_before(study.config, place)
+        own = _of_make_table(study.config, names)
+        return [(make_table.PROGRAM, own, place, how)]
+
     def prepared(
         self,
         study: CardStudy,
@@ -146,15 +157,15 @@ class ReportCard(Program):
         checkpoint_seconds: float,
     ) -> CardStudy:
         """With `--retrain`: the networks, trained and measured in the folder's `networks`."""
-        config, out = study.config, folder.path / NETWORKS
+        config = study.config
         if not config.retrain:
             return study
-        names, how = _made_before(config, out)
-        program.run(
-            make_table.PROGRAM, _of_make_table(config, names), out, layout=layout,
-            checkpoint_seconds=checkpoint_seconds, **how,
-        )  # fmt: skip
-        table = tables.read(tables.path_of(config.suite, str(out)))
+        for asked, own, out, how in self.before(study, folder.path):
+            program.run(
+                asked, own, out, layout=layout, checkpoint_seconds=checkpoint_seconds,
+                **how,
+            )  # fmt: skip
+        table = tables.read(tables.path_of(config.suite, str(folder.path / NETWORKS)))
         return dataclasses.replace(
             study, table=self._joined(table, config, study.added)
         )

@@ -7,9 +7,18 @@ from typing import Any
 import numpy as np
 
 from bounds.spec import CERTIFIED, UNDER_ASSUMPTION
+from experiments.beyond_uc import curves
 from experiments.beyond_uc.cell import Cell, Look, Seen, Training
 from experiments.beyond_uc.tools.tool import Claim, Costs, Quantities, Tool
-from experiments.lab.settings import TRAINING, at_least_1, positive, setting
+from experiments.lab.figures import Canvas, Drawing
+from experiments.lab.settings import (
+    BOUNDS,
+    TRAINING,
+    at_least_1,
+    fraction,
+    positive,
+    setting,
+)
 from experiments.problems import Problem
 from nets import private
 
@@ -19,11 +28,12 @@ class Settings:
     """Of `privacy`."""
 
     mu: tuple[float, ...] = setting(
-        (0.3, 1.0), "privacy: mu of mu-GDP for replacing one example; each a training",
+        (0.3, 0.1, 1.0, 2.0), "privacy: mu of mu-GDP for replacing one example; each a training; "
+        "the first that says something stands for the tool in the first figure",
         (lambda v: v and all(1e-3 <= x <= 100 for x in v), "numbers in [1e-3, 100]")
     )  # fmt: skip
     private_epochs: int = setting(
-        100, "privacy: epochs, a step of all examples each", at_least_1, group=TRAINING
+        50, "privacy: epochs, a step of all examples each", at_least_1, group=TRAINING
     )
     private_learning_rate: float = setting(
         1.0, "privacy: of clipped noisy SGD with momentum .9; times mu where mu < 1, so that "
@@ -32,6 +42,10 @@ class Settings:
     clip: float = setting(
         1.0, "privacy: norm that each example's gradient is clipped to", positive,
         group=TRAINING
+    )  # fmt: skip
+    expected_error: float = setting(
+        0.2, "privacy: training error guessed beforehand, for which the limit of one run is made",
+        fraction, group=BOUNDS, measuring=True
     )  # fmt: skip
 
 
@@ -68,17 +82,19 @@ class Privacy(Tool):
         return [Look(self._training(cell, mu)) for mu in cell.config.mu]
 
     def quantities(self, cell: Cell, seen: Mapping[str, Seen]) -> Quantities:
-        """Errors of the private networks."""
-        from bounds.beyond_uc import privacy  # imports SciPy
+        """Errors of the private networks, and what one run by itself supports."""
+        from bounds.beyond_uc import privacy, private_run  # import SciPy
 
-        found = {}
+        found, m, delta = {}, cell.size, cell.config.delta
         for mu in cell.config.mu:
+            form = private_run.form_for(m, mu, delta, cell.config.expected_error)
             run = seen[f"private{mu:g}"]
             train = run.error("train")
             found |= {
                 f"mu{mu:g}_train_error": train,
                 f"mu{mu:g}_test_error": run.error("test"),
                 f"mu{mu:g}_of_this_run": privacy.in_expectation(train, mu),
+                f"mu{mu:g}_one_run": private_run.limit(train, m, mu, delta, form),
             }
         return found
 
@@ -92,6 +108,8 @@ class Privacy(Tool):
             limit = privacy.with_confidence(errors, mu, config.delta)
             found |= {
                 f"mu{mu:g}_at_the_mean": privacy.in_expectation(np.mean(errors), mu),
+                f"mu{mu:g}_price": privacy.in_expectation(np.mean(errors), mu)
+                - float(np.mean(errors)),
                 f"mu{mu:g}_with_confidence": limit,
                 f"mu{mu:g}_standard_error": float(
                     np.std(errors, ddof=1) / np.sqrt(len(errors))
@@ -102,14 +120,16 @@ class Privacy(Tool):
         return found
 
     def claims(self, problem: Problem, config: Any, size: int) -> Sequence[Claim]:
-        """Two a mu."""
+        """Three a mu."""
         stored = problem.pool is not None
         found = []
         for mu in config.mu:
             shared = {
                 "error": f"mu{mu:g}_test_error", "empirical": f"mu{mu:g}_train_error",
-                "speaks_of": "algorithm", "paper": self.paper,
-                "costs": Costs(trainings=1), "in_expectation": True,
+                "costs": Costs(trainings=1), "network": "private",
+            }  # fmt: skip
+            in_the_mean = shared | {
+                "speaks_of": "algorithm", "paper": self.paper, "in_expectation": True,
             }  # fmt: skip
             found += [
                 Claim(
@@ -117,7 +137,7 @@ class Privacy(Tool):
                     about="Phi(Phi^-1(E R_S) + mu) at the mean training error of the runs.",
                     assumption="the expected training error is the mean over these runs",
                     check=f"mu{mu:g}_standard_error",
-                    check_about="standard error of that mean", **shared,
+                    check_about="standard error of that mean", **in_the_mean,
                 ),
                 Claim(
                     f"privacy_mu{mu:g}_certified", f"mu{mu:g}_with_confidence",
@@ -125,7 +145,52 @@ class Privacy(Tool):
                     about="The same at an upper limit of the expected training error, by "
                     "Hoeffding over the runs: it takes many.",
                     assumption="the runs are independent, though their training sets are "
-                    "drawn from the same stored examples" if stored else "", **shared,
+                    "drawn from the same stored examples" if stored else "", **in_the_mean,
+                ),
+                Claim(
+                    f"privacy_mu{mu:g}_one_run", f"mu{mu:g}_one_run", status=CERTIFIED,
+                    about="The error of one private network as it is: about Phi(Phi^-1(delta R_S) "
+                    "+ mu) / delta, all constants paid. Its form was made for the training error "
+                    f"{config.expected_error:g}, a guess.",
+                    paper="after Jung et al. 2020; proved in bounds/beyond_uc/private_run.py",
+                    **shared,
                 ),
             ]  # fmt: skip
         return found
+
+    def report(
+        self,
+        cells: Sequence[Cell],
+        rows: Sequence[Mapping[str, Any]],
+        draw: Drawing,
+    ) -> Sequence[Any]:
+        """The trade-off over mu."""
+        mus = cells[0].config.mu
+        if len(mus) < 2:
+            return []
+        caption = (
+            "The trade-off over mu: less noise (to the right) lets the private network fit better, "
+            "and privacy then promises less. The bound is the sum of its training error and of the "
+            "price of mu, Phi(Phi^-1(R_S) + mu) - R_S. Means over training sets; dotted: vacuous."
+        )
+        return [draw("privacy", caption, _paint, rows, mus, cells[0].problem.classes)]
+
+
+_CURVES = {  # quantity of a mu -> name of its style, its label
+    "test_error": ("test", "test error of the private network"),
+    "train_error": ("train", "its training error"),
+    "price": ("price", "price of mu"),
+    "at_the_mean": ("bound", "bound in expectation: the sum of these two"),
+    "one_run": ("one run", "limit of one run, certified"),
+}
+
+
+def _paint(canvas: Canvas, rows, mus, classes):
+    panels = {
+        f"m = {size}": {
+            look: curves.along(rows, {mu: f"mu{mu:g}_{name}" for mu in mus}, size)
+            for name, look in _CURVES.items()
+        }
+        for size in sorted({row["m"] for row in rows})
+    }
+    curves.paint(canvas, panels, "mu", classes, log=True)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from bounds.spec import UNDER_ASSUMPTION
+from experiments.beyond_uc import curves
 from experiments.beyond_uc.cell import (
     Cell,
     Look,
@@ -17,10 +18,12 @@ from experiments.beyond_uc.cell import (
     taken,
 )
 from experiments.beyond_uc.tools.tool import Claim, Costs, Quantities, Tool
+from experiments.lab.figures import Canvas, Drawing
 from experiments.lab.settings import setting
 from experiments.problems import Problem
 
 _KEY = 2
+WATCHED = 1024  # fresh points, at most, whose error is recorded after every epoch
 NAME = "with_random_labels"
 
 
@@ -74,7 +77,10 @@ class Ratt(Tool):
             return taken(both, c.generator(_KEY, 1).permutation(len(both.labels)))
 
         def watched(c):
-            return {"clean": c.train, "random": self._random(c)}
+            fresh = c.generator(_KEY, 2).permutation(len(c.test.labels))[:WATCHED]
+            return {
+                "clean": c.train, "random": self._random(c), "test": taken(c.test, fresh),
+            }  # fmt: skip
 
         epochs = cell.config.ratt_epochs
         # It ends after these epochs and not before: whoever looks at the bound to stop must
@@ -131,14 +137,46 @@ class Ratt(Tool):
             if test.is_refuted:
                 result["bound"] = None  # withdrawn
         # Columns: margin error, error, loss, then the watched ones by name.
-        clean, noisy = np.asarray(run["checks"])[:, 3:5].T
+        clean, noisy, fresh = np.asarray(run["checks"])[:, 3:6].T
         main = clean + (classes - 1) - classes * noisy
-        result |= {
-            "main_term_of_first_epoch": float(main[0]),
-            "least_main_term": float(main.min()),
-            "epoch_of_least_main_term": float(1 + main.argmin()),
-        }
+        for epoch, errors in enumerate(zip(clean, noisy, strict=True), 1):
+            at = f"epoch{epoch}"
+            result |= {
+                f"{at}_main_term": float(main[epoch - 1]),
+                f"{at}_test_error": float(fresh[epoch - 1]),
+                f"{at}_bound": ratt.ratt(
+                    round(errors[0] * m), m, round(errors[1] * count), count,
+                    classes=classes, delta=delta / len(clean),
+                ).value,
+            }  # fmt: skip
         return result
+
+    def report(
+        self,
+        cells: Sequence[Cell],
+        rows: Sequence[Mapping[str, Any]],
+        draw: Drawing,
+    ) -> Sequence[Any]:
+        """The bound along training."""
+        config = cells[0].config
+        if config.ratt_epochs < 2:
+            return []
+        caption = (
+            "RATT along training. The bound holds for all epochs at once (each at delta / "
+            f"{config.ratt_epochs}), so that whoever stops where it is least has paid; what the "
+            "deviations add to its main term is the distance between the two. Test error: on "
+            f"{WATCHED} fresh points at most. Means over training sets; dotted: vacuous."
+        )
+        return [
+            draw(
+                "ratt",
+                caption,
+                _paint,
+                rows,
+                config.ratt_epochs,
+                cells[0].problem.classes,
+            )
+        ]
 
     def claims(self, problem: Problem, config: Any, size: int) -> Sequence[Claim]:
         """The bound on the network trained on both."""
@@ -154,6 +192,25 @@ class Ratt(Tool):
                 assumption="training fits fresh mislabelled points no better than "
                 "mislabelled training points", check="assumption_p_value",
                 check_about="p-value of the assumption on fresh mislabelled points",
-                costs=Costs(trainings=1, unlabelled=count),
+                costs=Costs(trainings=1, unlabelled=count), network="on S and random labels",
             )
         ]  # fmt: skip
+
+
+_CURVES = {  # quantity of an epoch -> name of its style, its label
+    "test_error": ("test", "test error of the network on both"),
+    "main_term": ("main term", "main term of the bound"),
+    "bound": ("bound", "bound, for all epochs at once"),
+}
+
+
+def _paint(canvas: Canvas, rows, epochs, classes):
+    numbers = range(1, epochs + 1)
+    panels = {
+        f"m = {size}": {
+            look: curves.along(rows, {n: f"epoch{n}_{name}" for n in numbers}, size)
+            for name, look in _CURVES.items()
+        }
+        for size in sorted({row["m"] for row in rows})
+    }
+    curves.paint(canvas, panels, "epochs", classes, log=False)

@@ -15,6 +15,8 @@ from experiments.beyond_uc.cell import (
     replaced,
     without,
 )
+from experiments.beyond_uc.curves import mean
+from experiments.beyond_uc.tools import theorems
 from experiments.beyond_uc.tools.tool import (
     ESTIMATE,
     Claim,
@@ -22,6 +24,8 @@ from experiments.beyond_uc.tools.tool import (
     Quantities,
     Tool,
 )
+from experiments.lab import report
+from experiments.lab.figures import Drawing
 from experiments.lab.settings import at_least_1, setting
 from experiments.problems import Problem
 
@@ -140,10 +144,97 @@ class Stability(Tool):
                 ),
                 "margin_change_on_fresh_points": margins.mean_absolute,
             }
+        before_ramp = theorems.ramp(before["train/margin"], cell.config.margin)
+        own_ramp = theorems.ramp(own("margin", after), cell.config.margin)
+        ramps = [np.abs(before_ramp[places] - own_ramp)]
+        if len(fresh):
+            moved = [theorems.ramp(v, cell.config.margin) for v in (
+                before["ghost/margin"][fresh], on_fresh("margin", after)
+            )]  # fmt: skip
+            ramps.append(np.abs(moved[1] - moved[0]))
+        found |= {
+            "ramp_train_loss": float(before_ramp.mean()),
+            "ramp_change_at_least": float(max(r.max() for r in ramps)),
+        }
+        if not theorems.why_not_hardt_recht_singer(cell.plan):
+            found |= {
+                "hardt_recht_singer": stability_bounds.sgd_convex(
+                    theorems.longest_input(cell), theorems.rates(cell.plan, cell.size),
+                    cell.size,
+                ),
+                "training_loss_gap": float(
+                    before["ghost/loss"].mean() - before["train/loss"].mean()
+                ),
+            }  # fmt: skip
         found["pointwise_form"] = stability_bounds.pointwise_bound(
             train, zero_one.pointwise, cell.size, cell.config.delta
         )
         return found
+
+    def pooled(self, size: int, cells: Sequence[Quantities], config: Any) -> Quantities:
+        """What theorems on uniform stability say at the largest change that was seen."""
+        from bounds.beyond_uc import stability_bounds  # imports SciPy
+
+        if size < 2 or any(cell["ramp_change_at_least"] is None for cell in cells):
+            return {}
+        least = max(cell["ramp_change_at_least"] for cell in cells)
+        train = float(np.mean([cell["ramp_train_loss"] for cell in cells]))
+        gap = stability_bounds.feldman_vondrak_order(least, size, config.delta)
+        return {
+            "bousquet_elisseeff_at_least": stability_bounds.uniform_bound(
+                train, least, size, config.delta
+            ),
+            "feldman_vondrak_order_at_least": train + gap,
+        }
+
+    def report(
+        self,
+        cells: Sequence[Cell],
+        rows: Sequence[Mapping[str, Any]],
+        draw: Drawing,
+    ) -> Sequence[Any]:
+        """The theorems that ask for a stability that is proved."""
+        sizes = sorted({row["m"] for row in rows})
+
+        def said(quantity, prefix=""):
+            values = [mean(rows, quantity, m) for m in sizes]
+            return ["" if v is None else prefix + report.number(v) for v in values]
+
+        found = mean(rows, "training_loss_gap", sizes[-1])
+        why = theorems.why_not_hardt_recht_singer(cells[-1].plan)
+        holds = (
+            f"no: {why}"
+            if why
+            else "if no input is longer than the longest of S and its ghosts: Gaussian noise has "
+            "no longest. It is about the loss trained on, in the mean; the gap found is "
+            f"{report.number(found)} at m = {sizes[-1]}"
+        )
+        body = [
+            ["Bousquet & Elisseeff 2002, Theorem 12: the error", theorems.NOT_PROVED,
+             *said("bousquet_elisseeff_at_least", ">= ")],
+            ["Feldman & Vondrak 2019: the error, up to constants",
+             "not proved: the same",
+             *said("feldman_vondrak_order_at_least", ">= ")],
+            ["Hardt, Recht & Singer 2016, Theorems 3.8 and 3.12: the expected gap of the loss "
+             "trained on", holds, *said("hardt_recht_singer")],
+        ]  # fmt: skip
+        columns = (
+            "theorem: what it limits",
+            "does it hold?",
+            *(f"m = {m}" for m in sizes),
+        )
+        return [
+            report.Text(
+                "What would follow from a stability that is proved? '>=': a theorem's value at the "
+                "largest change that was seen, of the ramp loss (1 at margin 0, 0 at gamma*). It "
+                "grows with the stability, so that whoever proves one gets no less."
+            ),
+            report.Table(
+                columns, body,
+                "Theorems that ask for a stability that is proved",
+                words=("theorem: what it limits", "does it hold?"), on_terminal=False,
+            ),
+        ]  # fmt: skip
 
     def claims(self, problem: Problem, config: Any, size: int) -> Sequence[Claim]:
         """Estimates: what is certified asks for a stability that is proved."""

@@ -10,11 +10,13 @@ from typing import Any, ClassVar
 
 from bounds import spec
 from experiments.beyond_uc.cell import Cell, Look, Seen
+from experiments.lab.figures import Drawing
 from experiments.problems import Problem
 
 ESTIMATE = "estimate"  # what a few runs show: no promise
 STATUSES = (*spec.STATUSES, ESTIMATE)
 Quantities = dict[str, float]
+ON_S = "on S"  # the network that the algorithm makes of S
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Claim:
       check_about: what that quantity is.
       costs: a `Costs`.
       in_expectation: whether it holds for the mean over training sets, not with a probability.
+      network: which network it speaks of.
     """
 
     name: str
@@ -70,6 +73,7 @@ class Claim:
     check_about: str = ""
     costs: Costs = Costs()
     in_expectation: bool = False
+    network: str = ON_S
 
     def __post_init__(self):
         if self.status not in STATUSES:
@@ -124,3 +128,18 @@ class Tool(abc.ABC):
     def pooled(self, size: int, cells: Sequence[Quantities], config: Any) -> Quantities:
         """Quantities that need all cells of a size at once (means over training sets)."""
         return {}
+
+    def report(
+        self,
+        cells: Sequence[Cell],
+        rows: Sequence[Mapping[str, Any]],
+        draw: Drawing,
+    ) -> Sequence[Any]:
+        """More blocks for its part of the report.
+
+        Args:
+          cells: all of them.
+          rows: of quantities.csv, its own.
+          draw: as of `lab.program.Program.report`.
+        """
+        return []
