@@ -167,7 +167,7 @@ def _cifar_folder(where, folder, form):
 
 def _cifar(train, test, form):
     parts = [Images(*cifar.read(p, form)) for p in (train, [test]) if p != [None]]
-    notes = () if form.title == "CIFAR-10" else ("classes are the fine ones",)
+    notes = ("classes are the fine ones",) if len(form.classes) > 1 else ()
     title = f"{form.title} in its binary version"
     return ImageSet(title, parts[0], parts[1] if test else None, notes)
 

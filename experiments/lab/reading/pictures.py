@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -72,12 +73,14 @@ def _pixels(image):
     return np.array(image, np.uint8).reshape(height, width, -1)
 
 
-def stacked(pictures: Any, count: int, where: str) -> np.ndarray:
+def stacked(
+    pictures: Iterable[tuple[object, Path | bytes]], count: int, where: str
+) -> np.ndarray:
     """Pictures of one shape: uint8 `[N, H, W, C]`.
 
     Args:
-      pictures: an iterable of (name, `Path` or bytes).
-      count: how many there are.
+      pictures: (what a refusal calls it, its file or bytes) of each.
+      count: how many there are, at least one.
       where: as in `decoded`.
 
     Raises:
