@@ -151,7 +151,7 @@ WINDOWS = {
     torch.logsumexp(x, 3),
 }  # fmt: skip
 PLACES = {
-    "view": lambda x: x.view(x.size(0), 2, -1), "reshape": lambda x: x.reshape(len(x), -1),
+    "view": lambda x: x.view(x.size(0), 2, -1), "reshape": lambda x: x.reshape(x.shape[0], -1),
     "permute": lambda x: x.permute(0, 2, 3, 1), "transpose": lambda x: x.transpose(1, 3),
     "cat": lambda x: torch.cat([x, 2 * x], 1), "split": lambda x: x.split([1, 3], 1)[1],
     "chunk": lambda x: x.chunk(3, 2)[2], "slice": lambda x: x[:, 1:-1, ::2], "select":
