@@ -23,7 +23,7 @@ RULES: dict[str, Callable[..., Any]] = {}
 # function of one example alone, or is harder to tell for what it is.
 KEPT_WHOLE = (
     "celu", "hardsigmoid", "hardswish", "instance_norm", "log_sigmoid_forward", "logsumexp",
-    "mish", "selu", "silu", "softplus",
+    "mish", "pad", "selu", "silu", "softplus",
 )  # fmt: skip
 
 
@@ -535,19 +535,17 @@ def _pairs(x, padding):
 
 
 @_rule("aten.constant_pad_nd")
-def _pad(x, padding, value=0):
-    value = np.asarray(value, x.dtype)
+def _pad_by_constant(x, padding, value=0):
+    value = np.asarray(0 if value is None else value, x.dtype)
     return lax.pad(jnp.asarray(x), value, [(*pair, 0) for pair in _pairs(x, padding)])
 
 
-@_rule("aten.reflection_pad1d", "aten.reflection_pad2d")
-def _pad_by_reflection(x, padding):
-    return jnp.pad(x, _pairs(x, padding), mode="reflect")
-
-
-@_rule("aten.replication_pad1d", "aten.replication_pad2d")
-def _pad_by_replication(x, padding):
-    return jnp.pad(x, _pairs(x, padding), mode="edge")
+@_rule("aten.pad")
+def _pad(x, padding, mode="constant", value=None):
+    if mode == "constant":
+        return _pad_by_constant(x, padding, value)
+    modes = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+    return jnp.pad(x, _pairs(x, padding), mode=modes[mode])
 
 
 # What is made of nothing.
