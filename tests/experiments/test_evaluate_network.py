@@ -1,0 +1,181 @@
+"""`evaluate --network`: a network in the file of its framework, end to end."""
+
+import numpy as np
+import pytest
+
+from experiments import evaluate
+from experiments.evaluate.graphs import places
+from experiments.lab import formats
+from experiments.lab.calls import settings_of
+from experiments.lab.refusals import Refusal
+from nets.graph import Graph, Node
+from nets.operators import Dense
+from tests.experiments.tiny import run as run_tiny
+
+onnx = pytest.importorskip("onnx")
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+BOUNDS = (
+    "train_error", "occam_float32", "holdout_cp", "gonon_2024_certified", "bartlett_1998_vc",
+)  # fmt: skip
+SHAPE = (2, 4, 4)  # channels first
+
+
+def weights(seed, scale=1.0):
+    """Of a convolution and a skip connection over another; they are the example's own."""
+    rng = np.random.default_rng(seed)
+    shapes = {"a": (3, 2, 3, 3), "b": (3, 3, 3, 3), "c": (3, 48), "d": (3,)}
+    return {
+        name: (scale * rng.normal(size=shape) / 2).astype(np.float32)
+        for name, shape in shapes.items()
+    }
+
+
+def saved(path, arrays, final=None, outputs=3):
+    """The file of a network of these weights."""
+    nodes = [
+        helper.make_node("Conv", ["x", "a"], ["1"], pads=[1] * 4),
+        helper.make_node("Relu", ["1"], ["2"]),
+        helper.make_node("Conv", ["2", "b"], ["3"], pads=[1] * 4),
+        helper.make_node("Add", ["2", "3"], ["4"]),
+        helper.make_node("Relu", ["4"], ["5"]),
+        helper.make_node("Flatten", ["5"], ["6"]),
+        helper.make_node("Gemm", ["6", "c", "d"], ["7"], transB=1),
+    ]
+    if final:
+        nodes.append(helper.make_node(final, ["7"], ["8"], axis=1))
+    graph = helper.make_graph(
+        nodes, "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", *SHAPE])],
+        [helper.make_tensor_value_info("8" if final else "7", TensorProto.FLOAT, ["n", outputs])],
+        [numpy_helper.from_array(a, name) for name, a in arrays.items()],
+    )  # fmt: skip
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path
+    )
+    return str(path)
+
+
+def logits_of(path, x):
+    """By ONNX's own reference."""
+    from onnx.reference import ReferenceEvaluator
+
+    return ReferenceEvaluator(str(path)).run(None, {"x": x})[0]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A network, its start, data that it fits, and its logits."""
+    found = tmp_path_factory.mktemp("networks")
+    path = saved(found / "net.onnx", weights(1))
+    saved(found / "start.onnx", weights(0))
+    x = np.random.default_rng(2).normal(size=(60, *SHAPE)).astype(np.float32)
+    logits = logits_of(path, x)
+    y = logits.argmax(1)
+    y[:4] = (y[:4] + 1) % 3
+    np.savez(found / "data.npz", x=x[:40], y=y[:40], x_test=x[40:], y_test=y[40:])
+    np.savez(found / "logits.npz", logits=logits[:8])
+    return found
+
+
+def run(out, place, **typed):
+    typed = {
+        "network": str(place / "net.onnx"), "data": str(place / "data.npz"), "bounds": BOUNDS,
+    } | typed  # fmt: skip
+    config = settings_of(evaluate.PROGRAM, None, typed=typed)
+    return run_tiny(config, out, evaluate.PROGRAM)
+
+
+@pytest.mark.drawn
+def test_a_residual_network_from_its_file(tmp_path, capsys, place):
+    folder = run(
+        tmp_path / "out", place, outputs=str(place / "logits.npz"),
+        init=str(place / "start.onnx"),
+    )  # fmt: skip
+    rows = {r["bound"]: r for r in formats.read_table(folder.path / "bounds.csv")}
+    (network,) = formats.read_table(folder.path / "results.csv")
+    assert float(network["train_error"]) == 0.1 and float(network["test_error"]) == 0
+    parameters = sum(a.size for a in weights(1).values())
+    assert int(network["parameters"]) == parameters and int(network["layers"]) == 3
+    assert float(rows["gonon_2024_certified"]["value"]) > 0.1
+    assert "chains" in rows["bartlett_1998_vc"]["status"]
+    printed = capsys.readouterr().out
+    assert (
+        "inputs [2, 4, 4], a graph of 2 convolution, 2 relu, 1 add, 1 dense" in printed
+    )
+    report = (folder.path / "report.md").read_text()
+    assert "What net was read as" in report and "graph_0.png" in report
+    assert "convolution of 4 x 4, zeros" in report and "[3, 3, 3, 3]" in report
+    assert (folder.path / "figures" / "graph_0.png").stat().st_size > 5000
+
+
+def test_a_softmax_is_taken_off_and_its_outputs_prove_it(tmp_path, capsys, place):
+    path = saved(tmp_path / "soft.onnx", weights(1), "Softmax")
+    x = np.load(place / "data.npz")["x"]
+    np.save(tmp_path / "probabilities.npy", logits_of(path, x[:5]))
+    run(
+        tmp_path / "out", place, network=path, bounds=("train_error",),
+        outputs=str(tmp_path / "probabilities.npy"),
+    )  # fmt: skip
+    assert "the softmax at its end was taken off" in capsys.readouterr().out
+
+
+def refused(out, place, **typed):
+    with pytest.raises(Refusal) as error:
+        run(out, place, **typed)
+    message = str(error.value)
+    assert "\n" not in message and not out.exists()
+    return message
+
+
+def test_what_cannot_be_read_is_one_line(tmp_path, place):
+    out = tmp_path / "out"
+    x, y = (np.load(place / "data.npz")[n] for n in "xy")
+    other = saved(tmp_path / "other.onnx", weights(5))
+    np.save(tmp_path / "other.npy", logits_of(other, x[:4]))
+    for typed, said in (
+        ({"outputs": str(tmp_path / "other.npy")}, "not the network that was meant"),
+        ({"network": other, "weights": "w.npz"}, "give one of them"),
+        ({"layout": "in_out"}, "--layout: goes with --weights"),
+        ({"data": None}, "--network: goes with --problem or --data"),
+        ({"network": str(place / "data.npz")}, "is no .onnx file"),
+        ({"network": str(tmp_path / "none.onnx")}, "no file matches"),
+        ({"init": str(place / "data.npz")}, "data.npz"),
+    ):
+        assert said in refused(out, place, **typed), typed
+    (tmp_path / "broken.onnx").write_bytes(b"\x08\x07nothing")
+    assert "broken.onnx" in refused(out, place, network=str(tmp_path / "broken.onnx"))
+    last = {"x": x.transpose(0, 2, 3, 1), "y": y}
+    np.savez(tmp_path / "last.npz", **last)
+    message = refused(out, place, data=str(tmp_path / "last.npz"))
+    assert "takes [2, 4, 4], the data has inputs [4, 4, 2]" in message
+    np.savez(tmp_path / "small.npz", x=x[:, :1], y=y)
+    assert "takes inputs" in refused(out, place, data=str(tmp_path / "small.npz"))
+    np.savez(tmp_path / "from1.npz", x=x, y=y + 1)
+    assert "labels from 0" in refused(out, place, data=str(tmp_path / "from1.npz"))
+    one = {"c": weights(1)["c"][:1], "d": weights(1)["d"][:1]}
+    head = saved(tmp_path / "head.onnx", weights(1) | one, outputs=1)
+    assert "one output" in refused(out, place, network=head)
+
+
+def test_a_start_of_another_network_is_refused(tmp_path, place):
+    arrays = weights(0)
+    arrays["c"] = np.zeros((4, 48), np.float32)
+    arrays["d"] = np.zeros(4, np.float32)
+    other = saved(tmp_path / "other.onnx", arrays, outputs=4)
+    message = refused(tmp_path / "out", place, init=other)
+    assert "a tensor [4, 48] where the network has [3, 48]" in message
+
+
+def test_pictures_of_graphs_have_a_place_for_every_node():
+    nodes = [Node("input", op=(4,))]
+    for layer in range(3):
+        nodes.append(Node("linear", (len(nodes) - 1,), Dense(), layer))
+        nodes.append(Node("relu", (len(nodes) - 1,)))
+        nodes.append(Node("add", (len(nodes) - 1, len(nodes) - 3)))
+    nodes.append(Node("linear", (0,), Dense(), 3))
+    nodes.append(Node("concat", (len(nodes) - 2, len(nodes) - 1)))
+    found = places(Graph(tuple(nodes)))
+    assert len(set(found)) == len(nodes)
+    for node, (_, row) in zip(nodes, found, strict=True):
+        assert all(found[i][1] < row for i in node.inputs)
