@@ -103,7 +103,7 @@ def answer(found: Mapping[str, Any]) -> report.Answer:
         c
         for c in said
         if (c["status"], c["speaks_of"]) == (CERTIFIED, "trained")
-        and c["network"] == ON_S
+        and _network(c) == ON_S
         and c["claim"] != "holdout"
     ]
     if certified:
@@ -138,9 +138,14 @@ def _status(claim: Mapping[str, Any]) -> str:
     return claim["status"] + (", in expectation" if claim["in_expectation"] else "")
 
 
+def _network(claim: Mapping[str, Any]) -> str:
+    """Which network it speaks of; older folders do not say."""
+    return claim.get("network", ON_S)
+
+
 def _speaks_of(claim: Mapping[str, Any]) -> str:
     """Of what it speaks, and of which network, where that is not the one on S."""
-    which = "" if claim["network"] == ON_S else f", {claim['network']}"
+    which = "" if _network(claim) == ON_S else f", {_network(claim)}"
     return f"{claim['speaks_of']}{which}"
 
 

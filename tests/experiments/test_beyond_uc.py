@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -653,6 +654,15 @@ def test_what_is_certified_of_another_network_is_not_said_of_the_one_on_s(sphere
     assert any(
         "Certified of the network on S itself is surrogate: 0.3" in s for s in said
     )
+
+
+def test_a_folder_that_does_not_say_which_network_is_still_shown():
+    """The summary of a run made before claims said so."""
+    found = read_json(Path("experiments/gallery/beyond_hypersphere.json"))
+    assert all("network" not in c for c in found["claims"])
+    answer, _, claims = report.overview(found)
+    assert any("itself is surrogate: 0.4498 " in s for s in answer.sentences)
+    assert claims.rows[0][4] == "trained"
 
 
 def test_the_report_begins_with_its_answer(spheres):
