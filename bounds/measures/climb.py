@@ -18,7 +18,7 @@ MOST_STEPS = 1280  # 20 doubled six times
 SETTLED = 0.02  # more than before, at most, in twice the steps
 
 
-def in_box(box, offsets, direction):
+def in_box(box: Any, offsets: Any, direction: Any) -> Any:
     """A step along the signs, projected to |u_i| <= box_i."""
 
     def move(u, g, b):
@@ -37,7 +37,7 @@ def _norm(tree):
     return scale * jnp.sqrt(sum(squares))
 
 
-def in_ball(radius, offsets, direction):
+def in_ball(radius: float, offsets: Any, direction: Any) -> Any:
     """A step along the gradient, projected to ||u||_2 <= radius."""
     norm = _norm(direction)
     step = STEP * radius / jnp.where(norm > 0, norm, 1.0)
@@ -47,7 +47,7 @@ def in_ball(radius, offsets, direction):
     return jax.tree.map(lambda u: shrink * u, offsets)
 
 
-def in_either(is_ball, radius, box, *there):
+def in_either(is_ball: jax.Array, radius: float, box: Any, *there: Any) -> Any:
     """The one or the other, so that one program may serve both."""
     found = in_ball(radius, *there), in_box(box, *there)
     return jax.tree.map(lambda a, b: jnp.where(is_ball, a, b), *found)

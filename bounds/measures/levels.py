@@ -14,11 +14,13 @@ F_t a sum, since g of the larger of two suprema is at most the sum of both:
     leaky ReLU divided by its larger slope): Ledoux & Talagrand's contraction of the supremum of the
     signed sum, and 2 for its absolute value;
   - 2 K for the largest of K values t_v = mu_v h_v, whose mass is sum_v mu_v: at the function where the
-    supremum is reached let v(i) be where the largest is; sum_i eps_i max_v t_iv is the mean of
-    sum_{i,v} eps_iv t_iv over the signs eps_iv, v other than v(i), so that by Jensen E g(sup sum_i eps_i
-    max_v t_iv) <= E g(sup sum_{i,v} eps_iv t_iv), and sum_{i,v} eps_iv t_iv <= (sum_v mu_v) max_v
-    sup_{h in H} |sum_i eps_iv h(x_i)|, of which there are K. A ReLU just before it, that nothing else
-    reads, makes it the largest of K values and 0, and costs nothing;
+    supremum is reached for eps_i = 1 let v(i) be where the largest is; where it is reached for eps_i = -1
+    the largest of all s_iv is at least s_iv(i). So, one example after the other, eps_i max_v t_iv may be
+    replaced by eps_i t_iv(i) with v(i) the same for both signs, which is the mean of sum_v eps_iv t_iv over
+    independent signs of the other v; by Jensen E g(sup sum_i eps_i max_v t_iv) <= E g(sup sum_{i,v} eps_iv
+    t_iv), and sum_{i,v} eps_iv t_iv <= (sum_v mu_v) max_v sup_{h in H} |sum_i eps_iv h(x_i)|, of which
+    there are K. A ReLU just before it, that nothing else reads, makes it the largest of K values and 0, and
+    costs nothing; it is another function than the largest alone;
   - 1 where values of any sign bypass the level. Values >= 0 (behind a ReLU) are their own ReLUs, and so
     is the constant 1.
 
@@ -34,6 +36,7 @@ from bounds import arithmetic
 from bounds.network import Measure, Network, Unavailable
 from bounds.numerics.linear_maps import has_biases, plain_params
 from nets.graph import MAX, Graph, Node, graph_of
+from nets.operators import Dense
 
 
 @struct.dataclass
@@ -72,12 +75,13 @@ def factors(graph: Graph) -> list[tuple[float, int]]:
             if not is_positive[i]:
                 bypassed_by_signs.update(range(level[i] + 1, at + 1))
         function = _function(node)
-        if function and function[0] == "max" and len(node.inputs) == 1:
+        if function and function[0] == "max" and node.kind == "window":
             before = node.inputs[0]
             readers = sum(one.inputs.count(before) for one in graph.nodes)
             if graph.nodes[before].kind == "relu" and readers == 1:
                 del functions[at][before]
                 at -= 1
+                function = "max of relu", function[1]
         if function:
             at += 1
             functions.setdefault(at, {})[place] = function
@@ -86,8 +90,8 @@ def factors(graph: Graph) -> list[tuple[float, int]]:
     found = []
     for at in sorted(functions):
         distinct = set(functions[at].values())
-        cost = sum(2 * size if kind == "max" else 2 for kind, size in distinct)
-        largest = max([1, *(int(size) for kind, size in distinct if kind == "max")])
+        cost = sum(2 * size if "max" in kind else 2 for kind, size in distinct)
+        largest = max([1, *(int(size) for kind, size in distinct if "max" in kind)])
         found.append((float(cost + (at in bypassed_by_signs)), largest))
     return found
 
@@ -126,26 +130,23 @@ def _depth(graph):
 def log_path(graph: Graph, params: chex.ArrayTree) -> tuple[jax.Array, int]:
     """ln of the l1 path norm, and outputs it is of: 1 where two classes made it their difference.
 
-    The difference of the last layer's columns, where that is a layer without a nonlinearity behind it.
+    Of two outputs, that of their difference: of the last layer's columns, where that is a dense layer that
+    nothing follows; else the sum of both, which the difference cannot exceed.
 
     Args:
       graph: a `Graph` whose paths are defined.
       params: `plain_params`.
     """
-    last, outputs = graph.nodes[-1], None
-    layer = params.get(f"Layer_{last.layer}")
+    last = graph.nodes[-1]
+    outputs = jax.eval_shape(lambda p: graph.mass(p, 1)[0], params).shape[0]
     uses = sum(node.layer == last.layer for node in graph.nodes)
-    if last.kind == "linear" and layer["kernel"].shape[-1] == 2 and uses == 1:
-        params = params | {
-            f"Layer_{last.layer}": {
-                name: leaf[..., 1:] - leaf[..., :1] for name, leaf in layer.items()
-            }
-        }
-        outputs = 1
+    if outputs == 2 and isinstance(last.op, Dense) and uses == 1:
+        name = f"Layer_{last.layer}"
+        difference = {n: a[..., 1:] - a[..., :1] for n, a in params[name].items()}
+        params = params | {name: difference}
     sums, log_scale = graph.mass(params, 1)
-    if sums.shape[0] == 2:
-        outputs = 1  # |f_1 - f_0| has no more paths than both
-    return arithmetic.log(jnp.sum(sums)) + log_scale, outputs or sums.shape[0]
+    found = arithmetic.log(jnp.sum(sums)) + log_scale
+    return found, 1 if outputs == 2 else outputs
 
 
 def levels(network: Network) -> Levels:

@@ -240,7 +240,6 @@ class _Reader:
         self.paths = paths
         self.nodes: list[_Raw] = []
         self.made: dict[Any, int] = {}
-        self.notes: list[str] = []
 
     def add(self, kind, inputs, op, shape, **rest) -> int:
         """A new node's place."""
@@ -384,8 +383,6 @@ class _Reader:
         )
         if is_same and (index.shape == given or len(shape) == 1):
             return node
-        if is_same and len(given) == 1:
-            pass  # an image made of a vector: the layout says its shape
         key = node, index.tobytes(), index.shape
         if key not in self.made:
             layout = Layout.of(index, given)
@@ -482,6 +479,11 @@ class _Reader:
         """One number at a time: an expression, a scale and shift, or a node of two values."""
         name = equation.primitive.name
         dtype, shape = equation.outvars[0].aval.dtype, equation.outvars[0].aval.shape
+        # A zero that was put between is an entry like others from here on.
+        given = [
+            self._whole(v) if isinstance(v, _Data) and (v.index < 0).any() else v
+            for v in given
+        ]
         given = [
             dataclasses.replace(v, index=np.broadcast_to(v.index, shape))
             if isinstance(v, _Data)
@@ -500,7 +502,7 @@ class _Reader:
                 return None  # rounding is kept, as it is
             if data[0].dtype == wanted:
                 return data[0]
-        if None not in scalars and is_alike and not (data[0].index < 0).any():
+        if None not in scalars and is_alike:
             static = expressions.static_of(equation.params, name)
             if static is not None:
                 arguments = [

@@ -332,7 +332,7 @@ def test_convolutions_have_none():
     model = CNN((4, 4, 1), 3, 1, 2)
     params = model.init(jax.random.key(0), np.zeros((1, 16)))["params"]
     sample = pad_sample(np.zeros((3, 16)), np.zeros(3, int), 0)
-    with pytest.raises(Unavailable, match="convolutions"):
+    with pytest.raises(Unavailable, match="chains of dense layers"):
         function_prior.evidence(bounds.Network(model, params, sample))
 
 

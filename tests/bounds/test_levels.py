@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import bounds
-from bounds.measures.levels import factors, levels
+from bounds.measures.levels import factors, levels, log_path
 from nets.graph import MAX, MEAN, Affine, Graph, Node, Window
 from nets.operators import Convolution, Dense
 from nets.sample import pad_sample
@@ -106,6 +106,13 @@ GRAPHS = {
     "a pool of what a layer gives": (
         graph(layer(0, 0), Node("window", (1,), POOL), layer(2, 1, Dense())),
         [(8, 4)],
+    ),
+    "a pool of a ReLU beside a pool of what it is of": (
+        graph(
+            Node("window", (0,), POOL), Node("relu", (0,)), Node("window", (2,), POOL),
+            Node("concat", (1, 3)), layer(4, 0, Dense()),
+        ),
+        [(16, 4)],
     ),
     "a skip of what is >= 0": (
         graph(
@@ -213,6 +220,21 @@ def test_the_certificate_of_a_residual_network_by_loops(rng, classes):
     )
     expected = oracles.peeling_bound(masses.sum(), a, margins, 0.05)
     assert found["gonon_2024_certified"].value == pytest.approx(expected, rel=1e-6)
+
+
+def test_channels_of_two_positions_are_no_two_classes():
+    """A convolution at the end: four outputs, whose channels' difference says nothing."""
+    nodes = (
+        Node("input", op=(1, 2, 3)),
+        Node("linear", (0,), Convolution((1, 2), (1, 1), ((0, 0), (0, 0))), 0),
+    )
+    with jax.enable_x64(True):
+        params = {
+            "Layer_0": {"kernel": jnp.broadcast_to(jnp.array([5.0, 5.1]), (1, 1, 3, 2))}
+        }
+        found, outputs = log_path(Graph(nodes), params)
+    assert outputs == 4
+    assert math.exp(found) == pytest.approx(2 * 3 * (5 + 5.1))
 
 
 def test_a_shift_that_is_no_parameter_is_a_constant_coordinate():

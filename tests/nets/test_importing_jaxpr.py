@@ -317,6 +317,16 @@ def test_concatenations_splits_and_paddings():
     assert not found.graph.no_paths
 
 
+def test_zeros_that_were_put_between_are_entries_like_others():
+    params = {"a": np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)}
+    found = jaxpr.read(
+        lambda p, x: jax.nn.relu(jnp.pad(x, ((0, 0), (1, 1))) - 1) @ p["a"],
+        params,
+        (4,),
+    )
+    assert kinds(found) == ["input", "layout", "affine", "relu", "linear"]
+
+
 def test_layer_normalisation_runs_and_has_no_paths():
     class Net(nn.Module):
         @nn.compact

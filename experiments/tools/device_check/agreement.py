@@ -16,6 +16,7 @@ from experiments.tools.ours import plan
 from nets import runs, training
 from nets.cnn import CNN
 from nets.mlp import Layers
+from nets.operators import Convolution
 from nets.sample import pad_sample
 
 PART = "right"
@@ -156,15 +157,13 @@ def enclosures(sizes: Sizes, device: runs.Layout) -> Iterator[Row]:
                     float(norm),
                 )
         kernel = np.random.default_rng(0).standard_normal((3, 3, 4, 8))
-        image, strides = (9, 8), (2, 2)
-        found = jax.jit(
-            lambda k: convolution.zero_padded_norm(k, image, strides, 1e-4)
-        )(jnp.asarray(kernel))
+        op = Convolution((9, 8), (2, 2))
+        found = jax.jit(lambda k: convolution.zero_padded_norm(k, op, 1e-4))(
+            jnp.asarray(kernel)
+        )
         columns = np.eye(9 * 8 * 4).reshape(-1, 9, 8, 4)
         with jax.default_device(jax.devices("cpu")[0]):
-            dense = jax.vmap(
-                lambda x: convolution.apply(jnp.asarray(kernel), x, strides)
-            )
+            dense = jax.vmap(lambda x: op.apply(jnp.asarray(kernel), x))
             matrix = np.asarray(dense(jnp.asarray(columns))).reshape(len(columns), -1)
         norm = float(np.linalg.norm(matrix, 2))
         what = "enclosure, convolution 3 x 3, 4 to 8 channels, stride 2, float64"
