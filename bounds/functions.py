@@ -69,7 +69,7 @@ def from_apply(
     started = None
     if init is not None:
         start = jaxpr.read(apply, init, x.shape[1:])
-        if start.graph != found.graph:
+        if not start.is_alike(found):
             raise ValueError("init: it makes another network than params does")
         started = start.params
     held_out = None

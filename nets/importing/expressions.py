@@ -37,6 +37,13 @@ def _is(expression, number):
     return expression[0] == "constant" and expression[1] == number
 
 
+def size(expression: Expression) -> int:
+    """How many operations it has."""
+    if expression[0] in ("x", "constant"):
+        return 0
+    return 1 + sum(size(one) for one in expression[2:])
+
+
 def simple(expression: Expression) -> Expression:
     """The same without operations that do nothing."""
     kind, _, *arguments = expression
@@ -84,6 +91,11 @@ def affine(expression: Expression) -> tuple[Expression, float, float]:
                 return inner, scale / number, shift / number
             if kind != "div":
                 return inner, scale, shift + (-number if kind == "sub" else number)
+        elif one[0] != "constant" and kind in ("add", "add_any", "sub"):
+            (inner, scale, shift), (same, by, more) = affine(one), affine(other)
+            if inner == same:
+                sign = -1.0 if kind == "sub" else 1.0
+                return inner, scale + sign * by, shift + sign * more
         elif one[0] == "constant" and kind != "div":
             inner, scale, shift = affine(other)
             number = one[1]

@@ -92,6 +92,7 @@ class Folding:
                 before.kernel = before.kernel * scale
                 before.bias = before.bias * scale + shift
                 before.is_constant &= raw.is_constant
+                before.shifts |= raw.shifts
                 before.key = (before.key, raw.key)
                 self.replace(place, raw.inputs[0])
                 return True
@@ -112,7 +113,8 @@ class Folding:
             for place, (reader, scale, shift) in zip(places, found, strict=True):
                 raw = self.nodes[place]
                 raw.kernel = raw.kernel * scale
-                raw.bias = shift + (0 if raw.bias is None else raw.bias * scale)
+                if self.nodes[reader].shifts or raw.bias is not None:
+                    raw.bias = shift + (0 if raw.bias is None else raw.bias * scale)
                 raw.key = (*key, scale.tobytes(), shift.tobytes())
                 self.replace(reader, self.nodes[reader].inputs[0])
             return True
@@ -137,7 +139,7 @@ class Folding:
         for place in self.of_kind("scale"):
             raw = self.nodes[place]
             found = self.pulled_back(place)
-            if found is None or not raw.is_constant or found[2].any():
+            if found is None or not raw.is_constant or raw.shifts:
                 continue
             own, scale, _ = found
             window = self.nodes[own]
@@ -178,14 +180,14 @@ class Folding:
             raw = self.nodes[reader]
             if raw.kind != "linear" or len(self.uses[raw.key]) > 1:
                 continue
-            if self._folded_forward(raw, *arrays):
+            if self._folded_forward(raw, *arrays, self.nodes[place].shifts):
                 raw.key = (*raw.key, *(array.tobytes() for array in arrays))
                 self.replace(place, self.nodes[place].inputs[0])
                 return True
         return False
 
     @staticmethod
-    def _folded_forward(raw, scale, shift):
+    def _folded_forward(raw, scale, shift, shifts):
         kernel, op = np.asarray(raw.kernel, float), raw.op
         if isinstance(op, Dense):
             if op.positions > 1:
@@ -195,7 +197,7 @@ class Folding:
             scale, shift = per_channel(scale), per_channel(shift)
             if scale is None or shift is None:
                 return False
-            if shift.any() and np.any(op.around(kernel.shape)):
+            if shifts and np.any(op.around(kernel.shape)):
                 return False
             # Of group g the channels g n, ..., g n + n - 1 meet its own outputs.
             *_, count, out = kernel.shape
@@ -204,7 +206,7 @@ class Folding:
             moved = kernel * scale[channel]
             constant = np.sum(kernel * shift[channel], axis=(0, 1, 2))
         raw.kernel = moved
-        if constant.any() or raw.bias is not None:
+        if shifts or raw.bias is not None:
             raw.bias = constant + (0 if raw.bias is None else raw.bias)
         return True
 
@@ -258,7 +260,7 @@ class Folding:
             made = dataclasses.replace(
                 raw, kind="linear", op=op, inputs=(own,), key=key,
                 shape=(*image, len(channels[0])), kernel=channels[0][None, None, None],
-                bias=channels[1] if shift.any() else None,
+                bias=channels[1] if raw.shifts else None,
             )  # fmt: skip
             if made.shape == shape:
                 self.nodes[place] = made

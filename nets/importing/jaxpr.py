@@ -30,6 +30,7 @@ from nets.operators import Convolution, Dense
 PROOF = 1e-4  # of the largest logit: float32 in another order
 
 _X = ("x",)
+_MOST_STEPS = 40  # of one expression; a longer one is a node of its own
 _INLINED = {
     "pjit": "jaxpr", "jit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr",
     "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr",
@@ -64,6 +65,11 @@ class Read:
     graph: Graph
     params: dict[str, dict[str, jax.Array]]
     final: str = ""
+
+    def is_alike(self, other: "Read") -> bool:
+        """Whether both are one network, with other numbers."""
+        shapes, its = (jax.tree.map(jnp.shape, one.params) for one in (self, other))
+        return (self.graph, shapes) == (other.graph, its)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -113,6 +119,8 @@ class _Raw:
       key: what makes two uses one layer.
       name: of its layer.
       is_constant: of a 'scale', whether no parameter is in it.
+      shifts: of a 'scale', whether its shift may be other than 0: learned ones may, whatever they
+        are now, so that a network is read alike before and after its training.
     """
 
     kind: str
@@ -124,6 +132,7 @@ class _Raw:
     key: Any = None
     name: str = ""
     is_constant: bool = False
+    shifts: bool = False
 
 
 def read(
@@ -189,7 +198,32 @@ def read(
     if not any(node.kind == "linear" for node in found.graph.nodes):
         raise NotReadable("there is no linear layer in it")
     _prove(found, final, apply, params, shape, proof)
+    _check_two_columns(found)
     return found
+
+
+def _check_two_columns(found):
+    """Refuses a last layer of two outputs that are not the two logits.
+
+    Margins of two classes are those of the difference of the last layer's columns
+    (`bounds.measures.examples`), and nothing else may have such a layer for its last.
+    """
+    last = len(found.params) - 1
+    if found.params[f"Layer_{last}"]["kernel"].shape[-1] != 2:
+        return
+    nodes = found.graph.nodes
+    places = [n for n, node in enumerate(nodes) if node.layer == last]
+    behind = nodes[places[-1] + 1 :]
+    is_linear = all(
+        n.kind == "layout" or (n.kind == "window" and n.op.kind != MAX) for n in behind
+    )
+    one = jnp.zeros((1, *found.graph.shape))
+    logits = jax.eval_shape(found.graph.apply, {"params": found.params}, one)
+    if len(places) != 1 or not is_linear or logits.shape[1] != 2:
+        raise NotReadable(
+            "its last layer has two outputs that are not its two logits; such networks cannot be "
+            "measured yet"
+        )
 
 
 def _prove(found, final, apply, params, shape, proof):
@@ -197,18 +231,32 @@ def _prove(found, final, apply, params, shape, proof):
     if proof is None:
         proof = np.random.default_rng(0).normal(size=(3, *shape))
     proof = jnp.asarray(proof, jnp.float32)
-    with jax.default_matmul_precision("highest"):
-        own = found.graph.apply({"params": found.params}, proof)
-        if final:
-            own = folding.FINAL[final](own, axis=-1)
-        own, its = np.asarray(own, float), np.asarray(apply(params, proof), float)
+
+    def both(proof):
+        with jax.default_matmul_precision("highest"):
+            own = found.graph.apply({"params": found.params}, proof)
+            if final:
+                own = folding.FINAL[final](own, axis=-1)
+            return np.asarray(own, float), np.asarray(apply(params, proof), float)
+
+    try:
+        alone, own, its = both(proof[:1]), *both(proof)
+    except (TypeError, ValueError, NotImplementedError, AssertionError) as error:
+        raise NotReadable(
+            f"something in it cannot be run as it was read: {_first_line(error)}"
+        ) from error
+    if alone[0].shape == alone[1].shape and not _agree(*alone):
+        raise NotReadable(
+            "what was read gives other logits than the function: something in it was not "
+            f"understood (the graph: {_kinds(found.graph)})"
+        )
     if own.shape != its.shape:
         raise NotReadable(
             f"of {len(proof)} examples it gives {list(its.shape)}; logits [examples, classes] "
             "are needed"
         )
     apart = np.abs(own - its).max()
-    if not apart <= PROOF * max(np.abs(its).max(), 1e-30):
+    if not _agree(own, its):
         raise NotReadable(
             f"of {len(proof)} examples at once it gives logits that are {apart:.3g} off what was "
             "read from one: examples of a batch must not be mixed (a mean over the batch, batch "
@@ -216,8 +264,24 @@ def _prove(found, final, apply, params, shape, proof):
         )
 
 
+def _agree(own, its):
+    """Whether two sets of logits are the same, up to rounding."""
+    return np.abs(own - its).max() <= PROOF * max(np.abs(its).max(), 1e-30)
+
+
+def _kinds(graph):
+    return ", ".join(dict.fromkeys(node.kind for node in graph.nodes))
+
+
 def _digest(data):
     return hashlib.sha256(data).hexdigest()
+
+
+def _constants_in(params):
+    """The constants of the functions that are parameters of an operation."""
+    for value in params.values():
+        for one in value if isinstance(value, tuple) else (value,):
+            yield from getattr(one, "consts", ())
 
 
 def _first_line(error):
@@ -324,7 +388,10 @@ class _Reader:
                 return out[place] if equation.primitive.multiple_results else out
 
             size = int(np.prod(aval.shape, dtype=int))
-            constants = b"".join(np.asarray(v.value).tobytes() for v in known)
+            constants = b"".join(
+                np.asarray(a).tobytes()
+                for a in (*(v.value for v in known), *_constants_in(equation.params))
+            )
             op = Opaque(
                 equation.primitive.name,
                 f"{place} {equation.primitive.name} {equation.params} {_digest(constants)}",
@@ -362,7 +429,7 @@ class _Reader:
                 scale, shift = op
                 node = self.add(
                     "scale", (node,), None, shape, is_constant=True,
-                    kernel=np.full(shape, scale), bias=np.full(shape, shift),
+                    kernel=np.full(shape, scale), bias=np.full(shape, shift), shifts=shift != 0,
                 )  # fmt: skip
             else:
                 node = self.add(kind, (node,), op[0] if op else None, shape)
@@ -402,6 +469,12 @@ class _Reader:
             index = np.arange(index.size).reshape(index.shape)
         return _Data(node, index, dtype=dtype or data.dtype)
 
+    def _as_node(self, value):
+        """A value whose expression has become a node."""
+        if isinstance(value, _Known):
+            return value
+        return dataclasses.replace(value, node=self.entries(value), expression=_X)
+
     def _output(self, node, index, dtype=np.float32):
         return _Data(node, np.asarray(index), dtype=dtype)
 
@@ -414,8 +487,10 @@ class _Reader:
         ):
             return None
         index = data.index
+        if any(v.leaves for v in others):
+            return None  # where entries go was learned
         if equation.primitive.name == "pad":
-            if others[0].leaves or np.asarray(others[0].value) != 0:
+            if np.asarray(others[0].value) != 0:
                 return None
             data = self._whole(data) if data.expression != _X else data
             index, others = data.index, [_Known(np.int32(-1))]
@@ -502,7 +577,8 @@ class _Reader:
                 return None  # rounding is kept, as it is
             if data[0].dtype == wanted:
                 return data[0]
-        if None not in scalars and is_alike:
+        is_real = all(v.dtype in (np.float32, np.bool_) for v in data)
+        if None not in scalars and is_alike and is_real:
             static = expressions.static_of(equation.params, name)
             if static is not None:
                 arguments = [
@@ -510,6 +586,8 @@ class _Reader:
                     for v in scalars
                 ]
                 found = expressions.simple((name, static, *arguments))
+                if expressions.size(found) > _MOST_STEPS:
+                    return self._entrywise(equation, [self._as_node(v) for v in given])
                 return dataclasses.replace(data[0], expression=found, dtype=dtype)
         if len(data) == 1 and len(given) == 2:
             return self._with_known(name, given, dtype)
@@ -544,6 +622,7 @@ class _Reader:
         node = self.add(
             "scale", (data.node,), None, raw.shape, kernel=arrays[0], bias=arrays[1],
             is_constant=not known.leaves, key=known.leaves, name=self._layer_name(known),
+            shifts=bool(np.any(shift)) or (bool(known.leaves) and name not in ("mul", "div")),
         )  # fmt: skip
         return self._output(node, data.index, dtype)
 
@@ -570,6 +649,8 @@ class _Reader:
         order = np.empty(a.index.size, int)
         order[a.index.ravel()] = b.index.ravel()
         b = self.arranged(dataclasses.replace(b, index=order), shape)
+        if len(shape) == 1:
+            b = self._flat(b)
         found = self._output(self.add(kind, (a.node, b), None, shape), a.index, dtype)
         return self._negated(found) if name == "min" else found
 
@@ -580,9 +661,10 @@ class _Reader:
 
     # Linear maps.
 
-    def _layer_key(self, known, kind):
-        value = np.asarray(known.value)
-        return kind, known.leaves, value.shape, _digest(value.tobytes())
+    @staticmethod
+    def _layer_key(known, kind, kernel):
+        """What makes two uses one layer: what it is made from, and the same kernel."""
+        return kind, known.leaves, kernel.shape, _digest(kernel.tobytes())
 
     def _layer_name(self, known):
         names = [self.paths[leaf] for leaf in sorted(known.leaves)]
@@ -608,10 +690,10 @@ class _Reader:
         kernel = kernel.reshape(int(np.prod(kernel.shape[: len(its)], dtype=int)), -1)
         index = data.index.transpose(*free, *own).reshape(-1, kernel.shape[0])
         count, out = index.shape[0], kernel.shape[1]
-        rest = {"key": self._layer_key(known, "dense"), "name": self._layer_name(known)}
+        rest = {"name": self._layer_name(known)}
         if count == 1:
             node, kernel = self._into_vector(data, index[0], kernel)
-            rest["key"] = (*rest["key"], _digest(kernel.tobytes()))
+            rest["key"] = self._layer_key(known, "dense", kernel)
             made = self.add("linear", (node,), Dense(), (out,), kernel=kernel, **rest)
         else:
             large = [n for n in positions if n > 1]
@@ -620,6 +702,7 @@ class _Reader:
                 dataclasses.replace(data, index=index), (*image, kernel.shape[0])
             )
             op = Convolution(image, (1, 1), ((0, 0), (0, 0)))
+            rest["key"] = self._layer_key(known, "convolution", kernel)
             made = self.add(
                 "linear", (node,), op, (*image, out), kernel=kernel[None, None], **rest
             )
@@ -670,7 +753,8 @@ class _Reader:
         shape = (*op.outputs(kernel.shape), kernel.shape[-1])
         made = self.add(
             "linear", (node,), op, shape, kernel=kernel,
-            key=self._layer_key(known, "convolution"), name=self._layer_name(known),
+            key=self._layer_key(known, "convolution", kernel),
+            name=self._layer_name(known),
         )  # fmt: skip
         found = np.arange(np.prod(shape)).reshape(1, *shape[:spatial], shape[-1])
         back = np.argsort([out[0], *out[2:], out[1]])

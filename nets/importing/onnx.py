@@ -41,6 +41,8 @@ _SETTINGS = {
     "Clip": (1, 2), "ConstantOfShape": (0,), "Dropout": (1, 2), "Pad": (2,), "Pow": (1,),
     "Range": (0, 1, 2),
 }  # fmt: skip
+# Of these a number with a name may have been learned: an exponent of pooling, a limit.
+_LEARNABLE = {"Clip", "Pad", "Pow"}
 _FAILURES = (
     TypeError, ValueError, IndexError, KeyError, OverflowError, ZeroDivisionError,
     AttributeError, NotImplementedError,
@@ -228,7 +230,6 @@ class _Network:
         self.onnx = onnx
         self.notes: list[str] = []
         self.functions = {(f.domain, f.name, f.overload): f for f in model.functions}
-        self.made_by_pytorch = model.producer_name == "pytorch"
         self.held: dict[str, np.ndarray] = {}  # tensors of the file and of Constants
         self.constants: set[str] = set()  # those of them that are Constants
         self.aliases: dict[str, str] = {}  # values that are one of them -> its name
@@ -480,6 +481,7 @@ class _Network:
         self.known: dict[str, np.ndarray] = {}
         self.params: dict[str, np.ndarray] = {}
         others: set[str] = set()  # read as more than a setting
+        beside_data = self._read_beside_data()
         for operation in self.operations:
             settings = _SETTINGS.get(operation.operator, ())
             for place, name in enumerate(operation.inputs):
@@ -491,7 +493,11 @@ class _Network:
                 if own not in self.held:
                     continue
                 is_setting = own not in others and self.held[own].size == 1
-                if self._is_parameter(own) and not is_setting:
+                is_setting &= operation.operator not in _LEARNABLE or self._is_made_up(
+                    own
+                )
+                is_of_sizes = not self.held[own].ndim and own not in beside_data
+                if self._is_parameter(own) and not (is_setting or is_of_sizes):
                     self.names[name] = own
                     self.params.setdefault(own, self.held[own])
                 else:
@@ -499,6 +505,17 @@ class _Network:
         unused = [n for n in held_before & self.initial if self._is_left_out(n)]
         if unused:
             self.notes.append(f"nothing reads {_some(sorted(unused))}: left out")
+
+    def _read_beside_data(self):
+        """What the file holds that meets the network's input; the rest is arithmetic of sizes."""
+        data, found = {self.input}, set()
+        for operation in self.operations:
+            if operation.operator in ("Shape", "Size"):
+                continue
+            if data & set(operation.inputs):
+                data |= set(operation.outputs)
+                found |= {self.aliases.get(n, n) for n in operation.inputs}
+        return found
 
     def _is_left_out(self, name):
         array = self.held[name]
@@ -512,11 +529,11 @@ class _Network:
             return False
         if array.ndim:
             return True
-        return (
-            self.made_by_pytorch
-            and own not in self.constants
-            and not _MADE_UP.fullmatch(own)
-        )
+        return not self._is_made_up(own)
+
+    def _is_made_up(self, own):
+        """Whether a number is the exporter's: it may have been learned where it has a name."""
+        return own in self.constants or bool(_MADE_UP.fullmatch(own))
 
     # Running it.
 

@@ -91,6 +91,15 @@ def test_what_stands_before_padded_zeros_is_a_diagonal_layer():
     assert found.params["Layer_1"]["kernel"].shape == (1, 1, 1, 4)
 
 
+@pytest.mark.parametrize("preactivated", [False, True])
+def test_a_network_is_read_alike_before_its_training(preactivated):
+    """When means and shifts are 0, variances and scales 1."""
+    module, shape = Residual(preactivated), (8, 8, 2)
+    fresh = module.init(jax.random.key(0), jnp.zeros((1, *shape)))
+    start = jaxpr.read(module.apply, fresh, shape)
+    assert start.is_alike(read(module, shape)[0])
+
+
 def test_equal_networks_have_equal_graphs():
     one, _ = read(Residual(), (8, 8, 2))
     other = jaxpr.read(
@@ -405,6 +414,96 @@ def test_loops_and_choices_inside_run_as_they_are():
 
     found = jaxpr.read(apply, params, (4,))
     assert "opaque" in kinds(found) and found.graph.unread
+
+
+def convolve(x, kernel, dimensions=("NHWC", "HWIO", "NHWC")):
+    return jax.lax.conv_general_dilated(
+        x, kernel, (1, 1), "SAME", dimension_numbers=dimensions
+    )
+
+
+def test_a_vector_and_an_image_of_one_value_go_together():
+    rng = np.random.default_rng(0)
+    params = {
+        "a": rng.normal(size=(12, 12)).astype(np.float32),
+        "k": rng.normal(size=(1, 1, 3, 3)).astype(np.float32),
+        "b": rng.normal(size=(12, 4)).astype(np.float32),
+    }
+
+    def apply(p, x, turned):
+        flat = (x.reshape(len(x), -1) @ p["a"]).reshape(x.shape)
+        both = (flat, convolve(x, p["k"]))[:: -1 if turned else 1]
+        return (both[0] + both[1]).reshape(len(x), -1) @ p["b"]
+
+    for turned in (False, True):
+        found = jaxpr.read(lambda p, x, t=turned: apply(p, x, t), params, (2, 2, 3))
+        assert "add" in kinds(found)
+
+
+def test_a_square_kernel_and_its_transpose_are_two_layers():
+    params = {
+        "k": np.random.default_rng(0).normal(size=(1, 1, 3, 3)).astype(np.float32)
+    }
+
+    def apply(p, x):
+        x = jax.nn.relu(convolve(x, p["k"]))
+        return convolve(x, p["k"], ("NHWC", "HWOI", "NHWC")).mean((1, 2))
+
+    found = jaxpr.read(apply, params, (2, 2, 3))
+    assert sorted(found.params) == ["Layer_0", "Layer_1"]
+
+
+def test_where_entries_go_may_be_learned():
+    params = {"a": np.eye(5, 3, dtype=np.float32), "place": np.int32(2)}
+    found = jaxpr.read(
+        lambda p, x: jax.lax.dynamic_slice(x, (0, p["place"]), (x.shape[0], 5)) @ p["a"],
+        params, (9,),
+    )  # fmt: skip
+    assert found.graph.unread
+
+
+def test_a_value_twice_is_a_scale_and_long_formulas_end():
+    params = {"a": np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)}
+    found = jaxpr.read(lambda p, x: (lambda h: h + h - 3 * h)(x @ p["a"]), params, (4,))
+    np.testing.assert_allclose(
+        found.params["Layer_0"]["kernel"], -params["a"], rtol=1e-6
+    )
+
+    def long(p, x):
+        h = x @ p["a"]
+        for _ in range(20):
+            h = h * jax.nn.sigmoid(h)
+        return h
+
+    assert jaxpr.read(long, params, (4,)).graph.no_paths
+
+
+def test_what_was_not_understood_is_not_blamed_on_the_batch():
+    params = {"a": np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)}
+    kernel = jnp.ones((1, 1, 1, 3), jnp.bfloat16)
+
+    def in_half_precision(p, x):
+        y = convolve(x.astype(jnp.bfloat16).reshape(-1, 2, 2, 1), kernel)
+        return y.astype(jnp.float32).mean((1, 2)) + x @ p["a"]
+
+    with pytest.raises(jaxpr.NotReadable) as error:
+        jaxpr.read(in_half_precision, params, (4,))
+    assert "batch" not in str(error.value)
+
+
+def test_two_columns_that_are_not_two_classes_are_refused():
+    """Margins would be taken of their difference."""
+    params = {
+        "k": np.random.default_rng(0).normal(size=(1, 1, 3, 2)).astype(np.float32)
+    }
+    with pytest.raises(
+        jaxpr.NotReadable, match="two outputs that are not its two logits"
+    ):
+        jaxpr.read(
+            lambda p, x: convolve(x, p["k"]).reshape(len(x), -1), params, (1, 2, 3)
+        )
+    found = jaxpr.read(lambda p, x: convolve(x, p["k"]).mean((1, 2)), params, (1, 2, 3))
+    assert kinds(found) == ["input", "linear", "layout", "window"]
 
 
 LAYERS = st.sampled_from(

@@ -122,7 +122,7 @@ def _network(path: Path, start: Path | None) -> NetworkFile:
             read_start = jaxpr.read(imported.apply, own, imported.input_shape)
         except ValueError as error:
             raise Refusal(str(error)) from None
-        if read_start.graph != found.graph:
+        if not read_start.is_alike(found):
             raise Refusal(
                 f"--init={start}: another network than {path}; give its own start"
             )
