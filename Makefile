@@ -79,7 +79,7 @@ library: $(VENV)/.installed
 	$(BIN)/python -m experiments.bounds_vs_samples --problem=mnist $(if $(DATA),--data_dir=$(DATA)) \
 	  --width=128 --depth=1 --sizes=8192 --seeds=1 --bounds=gradient_noise_epoch1 \
 	  --out=$(LIBRARY)/network $(if $(wildcard $(LIBRARY)/network/config.json),--resume)
-	$(BIN)/python -m experiments.evaluate $(if $(DATA),--data_dir=$(DATA)) \
+	$(BIN)/python -m experiments.evaluate \
 	  --weights=$(LIBRARY)/network/weights/m8192_seed0_draw0.safetensors --out=$(LIBRARY)/bounds \
 	  $(if $(wildcard $(LIBRARY)/bounds/config.json),--resume)
 	$(BIN)/python -m experiments.certify --preset=perez_ortiz $(if $(DATA),--data_dir=$(DATA)) \
