@@ -16,13 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from nets.graph import MEAN, SUM, Affine, Graph, Layout, Node
+from nets.importing.rules import Raw
 from nets.operators import Convolution, Dense
 
 
 class Folding:
     """Passes over raw nodes, each a change that leaves the function what it is."""
 
-    def __init__(self, nodes: Sequence[Any], output: int):
+    def __init__(self, nodes: Sequence[Raw], output: int):
         self.nodes = list(nodes)
         self.output = output
         self._count()
@@ -356,7 +357,7 @@ def without_final(graph: Graph, shapes: Sequence[tuple[int, ...]]) -> tuple[Grap
 
 
 def finished(
-    nodes: Sequence[Any], output: int
+    nodes: Sequence[Raw], output: int
 ) -> tuple[Graph, dict[str, dict[str, Any]], str]:
     """`(graph, params, final)` of what the output needs, up to its logits.
 
