@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nets.importing.imported import Imported
+from nets.importing.imported import Imported, shapes_of, starting_values
 from nets.importing.onnx_operators import (
     NEWEST_OPSET,
     OLDEST_OPSET,
@@ -570,11 +570,7 @@ class _Network:
 
     def _gives(self, count):
         """The shape of its output for a batch, or why there is none."""
-        params = {
-            name: jax.ShapeDtypeStruct(p.shape, p.dtype)
-            for name, p in self.params.items()
-        }
-        x = jax.ShapeDtypeStruct((count, *self.shape), np.float32)
+        params, x = shapes_of(self.params, self.shape, count)
         try:
             return jax.eval_shape(self.run, params, x).shape, ""
         except _Refused as error:
@@ -587,13 +583,7 @@ class _Network:
 
     def run(self, params, x):
         """Logits `[N, C]`."""
-        if x.shape[1:] != self.shape:
-            raise ValueError(
-                f"examples of {list(x.shape[1:])} for a network of {list(self.shape)}"
-            )
-        values: dict[str, Any] = dict(self.known)
-        given = {name: jnp.asarray(params[name]) for name in self.params}
-        values |= {name: given[own] for name, own in self.names.items()}
+        values = starting_values(self.known, self.names, params, x, self.shape)
         values[self.input] = jnp.asarray(x).astype(self.input_dtype)
         for operation in self.operations:
             inputs = [self._of(values, name, operation) for name in operation.inputs]

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nets.importing.imported import Imported
+from nets.importing.imported import Imported, shapes_of, starting_values
 from nets.importing.torch_operators import KEPT_WHOLE, RULES
 
 if TYPE_CHECKING:
@@ -357,22 +357,12 @@ class _Network:
         return Imported(self.run, self.params, self.shape, name, tuple(self.notes))
 
     def _gives(self, count):
-        params = {
-            name: jax.ShapeDtypeStruct(p.shape, p.dtype)
-            for name, p in self.params.items()
-        }
-        x = jax.ShapeDtypeStruct((count, *self.shape), np.float32)
+        params, x = shapes_of(self.params, self.shape, count)
         return jax.eval_shape(self.run, params, x).shape
 
     def run(self, params, x):
         """Logits `[N, C]`."""
-        if x.shape[1:] != self.shape:
-            raise ValueError(
-                f"examples of {list(x.shape[1:])} for a network of {list(self.shape)}"
-            )
-        values: dict[str, Any] = dict(self.known)
-        given = {name: jnp.asarray(params[name]) for name in self.params}
-        values |= {name: given[own] for name, own in self.names.items()}
+        values = starting_values(self.known, self.names, params, x, self.shape)
         values[self.input] = jnp.asarray(x).astype(self.input_dtype)
         for step in self.steps:
             rule = RULES.get(step.operator) or RULES[step.base]

@@ -19,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from onnx.reference import ReferenceEvaluator  # noqa: E402
 
 from nets.importing import onnx as reader  # noqa: E402
+from tests.nets.traced import assert_real_arithmetic  # noqa: E402
 
 FLOAT = TensorProto.FLOAT
 OPSET = 21
@@ -414,20 +415,7 @@ def test_parameters_are_all_real_tensors_and_no_others(exported, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_traced_network_is_real_arithmetic_of_fixed_shapes(exported, kind):
     found = reader.read(of_kind(exported[0], kind))
-    x = jnp.zeros((1, *found.input_shape))
-    traced = jax.make_jaxpr(found.apply)(found.params, x)
-
-    def check(jaxpr):
-        for equation in jaxpr.eqns:
-            for atom in (*equation.invars, *equation.outvars):
-                if atom.aval.shape:
-                    assert atom.aval.dtype in (np.float32, np.bool_)
-            for inner in equation.params.values():
-                if hasattr(getattr(inner, "jaxpr", inner), "eqns"):
-                    check(getattr(inner, "jaxpr", inner))
-
-    assert traced.jaxpr.eqns
-    check(traced.jaxpr)
+    assert_real_arithmetic(found)
 
 
 def test_gradients_are_the_frameworks(exported):

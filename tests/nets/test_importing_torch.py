@@ -14,6 +14,7 @@ from torch.nn import functional as F  # noqa: E402
 
 from nets.importing import torch as reader  # noqa: E402
 from tests.nets.torch_networks import residual  # noqa: E402
+from tests.nets.traced import assert_real_arithmetic  # noqa: E402
 
 IMAGE = (4, 6, 8)
 
@@ -97,19 +98,7 @@ def test_gradients_are_pytorchs(network, found):
 
 
 def test_a_traced_network_is_real_arithmetic_of_fixed_shapes(found):
-    traced = jax.make_jaxpr(found.apply)(found.params, jnp.zeros((1, 3, 9, 8)))
-
-    def check(jaxpr):
-        for equation in jaxpr.eqns:
-            for atom in (*equation.invars, *equation.outvars):
-                if atom.aval.shape:
-                    assert atom.aval.dtype in (np.float32, np.bool_)
-            for inner in equation.params.values():
-                if hasattr(getattr(inner, "jaxpr", inner), "eqns"):
-                    check(getattr(inner, "jaxpr", inner))
-
-    assert traced.jaxpr.eqns
-    check(traced.jaxpr)
+    assert_real_arithmetic(found)
 
 
 # One module for many operators: each is another column of its output.
