@@ -36,6 +36,37 @@ def along(rows: Rows, quantities: Mapping[float, str], size: int) -> Points:
     return list(known), list(known.values())
 
 
+def paint_along(
+    canvas: Canvas,
+    rows: Rows,
+    curves: Mapping[str, tuple[str, str]],
+    quantities: Mapping[float, str],
+    xlabel: str,
+    classes: int,
+    *,
+    log: bool,
+) -> None:
+    """A panel a training-set size, with a curve of several quantities along x.
+
+    Args:
+      canvas: a `Canvas`.
+      rows: as of `mean`.
+      curves: end of a quantity's name -> name of its style, its label.
+      quantities: x -> what the names begin with.
+      xlabel, classes, log: as of `paint`.
+    """
+    panels = {
+        f"m = {size}": {
+            look: along(
+                rows, {x: begin + name for x, begin in quantities.items()}, size
+            )
+            for name, look in curves.items()
+        }
+        for size in sorted({row["m"] for row in rows})
+    }
+    paint(canvas, panels, xlabel, classes, log=log)
+
+
 def paint(
     canvas: Canvas,
     panels: Mapping[str, Mapping[tuple[str, str], Points]],

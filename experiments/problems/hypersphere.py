@@ -9,21 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.lab.refusals import Refusal
-from experiments.lab.seeding import Purpose, host_generator, key_for
 from experiments.lab.settings import at_least_1, fraction, setting, two_radii
 from experiments.problems import slices
+from experiments.problems.fresh import Fresh
 from experiments.problems.problem import (
     Arrays,
     Cells,
     Draw,
     Examples,
-    Problem,
     Summary,
-    randomise,
 )
 
 BLOCK = 1024
-LABEL_NOISE = 2**31  # no block has this number
 
 
 @functools.partial(jax.jit, static_argnames="dim")
@@ -121,7 +118,7 @@ _FAQ = _DEMO | {
 _BEYOND = {"dim": 100, "width": 300, "max_epochs": 600, "n_test": 4096}
 
 
-class Hypersphere(Problem):
+class Hypersphere(Fresh):
     """A `Problem`; every draw is fresh."""
 
     about = (
@@ -181,7 +178,7 @@ class Hypersphere(Problem):
     }  # fmt: skip
 
     def __init__(self, settings: Settings, seed: int):
-        self._settings, self._seed = settings, seed
+        super().__init__(settings, seed)
         self.features = settings.dim
 
     @classmethod
@@ -192,28 +189,9 @@ class Hypersphere(Problem):
                 f"--dim={settings.dim}: a sphere needs at least 2 dimensions; use more"
             )
 
-    def _points(self, key, count):
-        """Points, their labels, and these with label noise."""
-        settings = self._settings
-        inputs, labels = points(key, count, settings.dim, settings.radii)
-        generator = host_generator(jax.random.fold_in(key, LABEL_NOISE))
-        redrawn = generator.random(count), generator.integers(2, size=count)
-        return inputs, labels, randomise(labels, 2, settings.label_noise, *redrawn)
-
-    def draw(self, seed: int, size: int, draw: int | None = None) -> Examples:
-        """Fresh points."""
-        numbers = (seed, size) if draw is None else (seed, size, draw)
-        key = key_for(self._seed, Purpose.TRAIN, *numbers)
-        inputs, _, noisy = self._points(key, size)
-        return Examples(inputs, noisy, {"key": np.asarray(jax.random.key_data(key))})
-
-    @functools.cache  # noqa: B019  (a problem lives as long as its program)
-    def test(self, size: int | None = None) -> Examples:
-        """Fresh points, the same for all sizes."""
-        key = key_for(self._seed, Purpose.TEST)
-        inputs, labels, noisy = self._points(key, self._settings.n_test)
-        noisy = noisy if self._settings.label_noise else None
-        return Examples(inputs, labels, noisy_labels=noisy)
+    def clean(self, key: jax.Array, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Points of the two spheres, and on which they lie."""
+        return points(key, count, self._settings.dim, self._settings.radii)
 
     def sprime(
         self, inputs: np.ndarray, labels: np.ndarray

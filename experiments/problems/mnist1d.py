@@ -18,14 +18,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.lab.seeding import Purpose, host_generator, key_for
 from experiments.lab.settings import at_least_1, fraction, setting
-from experiments.problems.problem import Examples, Problem, randomise
+from experiments.problems.fresh import Fresh
 
 CLASSES = 10
 LENGTH = 40  # of an example
 BLOCK = 1024
-LABEL_NOISE = 2**31  # no block has this number
 
 _DRAWN = np.array(
     [
@@ -200,7 +198,7 @@ _MARGIN = {
 _BEYOND = _MARGIN | {"width": 128, "n_test": 4000}
 
 
-class Mnist1d(Problem):
+class Mnist1d(Fresh):
     """A `Problem` of ten classes; every draw is fresh."""
 
     about = (
@@ -224,31 +222,6 @@ class Mnist1d(Problem):
     image = (1, LENGTH, 1)
     classes = CLASSES
 
-    def __init__(self, settings: Settings, seed: int):
-        self._settings, self._seed = settings, seed
-
-    def _points(self, key, count):
-        """Signals, their labels, and these with label noise."""
-        inputs, labels = points(key, count)
-        generator = host_generator(jax.random.fold_in(key, LABEL_NOISE))
-        redrawn = generator.random(count), generator.integers(CLASSES, size=count)
-        noisy = randomise(labels, CLASSES, self._settings.label_noise, *redrawn)
-        return inputs, labels, noisy
-
-    def draw(self, seed: int, size: int, draw: int | None = None) -> Examples:
-        """Fresh examples."""
-        numbers = (seed, size) if draw is None else (seed, size, draw)
-        key = key_for(self._seed, Purpose.TRAIN, *numbers)
-        inputs, _, noisy = self._points(key, size)
-        return Examples(inputs, noisy, {"key": np.asarray(jax.random.key_data(key))})
-
-    @functools.cache  # noqa: B019  (a problem lives as long as its program)
-    def test(self, size: int | None = None) -> Examples:
-        """Fresh examples, the same for all sizes.
-
-        The error on them is the risk with a standard error of at most 1 / (2 sqrt(n_test)).
-        """
-        key = key_for(self._seed, Purpose.TEST)
-        inputs, labels, noisy = self._points(key, self._settings.n_test)
-        noisy = noisy if self._settings.label_noise else None
-        return Examples(inputs, labels, noisy_labels=noisy)
+    def clean(self, key: jax.Array, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Signals, and the digits that they are of."""
+        return points(key, count)

@@ -186,11 +186,5 @@ _CURVES = {  # quantity of a mu -> name of its style, its label
 
 
 def _paint(canvas: Canvas, rows, mus, classes):
-    panels = {
-        f"m = {size}": {
-            look: curves.along(rows, {mu: f"mu{mu:g}_{name}" for mu in mus}, size)
-            for name, look in _CURVES.items()
-        }
-        for size in sorted({row["m"] for row in rows})
-    }
-    curves.paint(canvas, panels, "mu", classes, log=True)
+    names = {mu: f"mu{mu:g}_" for mu in mus}
+    curves.paint_along(canvas, rows, _CURVES, names, "mu", classes, log=True)

@@ -205,12 +205,5 @@ _CURVES = {  # quantity of an epoch -> name of its style, its label
 
 
 def _paint(canvas: Canvas, rows, epochs, classes):
-    numbers = range(1, epochs + 1)
-    panels = {
-        f"m = {size}": {
-            look: curves.along(rows, {n: f"epoch{n}_{name}" for n in numbers}, size)
-            for name, look in _CURVES.items()
-        }
-        for size in sorted({row["m"] for row in rows})
-    }
-    curves.paint(canvas, panels, "epochs", classes, log=False)
+    names = {n: f"epoch{n}_" for n in range(1, epochs + 1)}
+    curves.paint_along(canvas, rows, _CURVES, names, "epochs", classes, log=False)
