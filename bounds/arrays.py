@@ -134,23 +134,11 @@ def _numbers(name, array, rank):
 
 def _examples(name, inputs, labels, classes):
     """Inputs as float32 and labels as int32 that go together."""
-    given, labels = np.asarray(inputs), np.asarray(labels)
+    given = np.asarray(inputs)
     inputs = _numbers(name, given, 2)
     if given.dtype == np.uint8:
         inputs = checks.as_inputs(given)
-    if (
-        labels.shape != inputs.shape[:1]
-        or not labels.size
-        or labels.dtype.kind not in "iu"
-    ):
-        raise ValueError(
-            f"{name} {inputs.shape} with labels {labels.dtype} of shape {labels.shape}: a "
-            "whole number for each example is needed"
-        )
-    classes = min(classes, checks.MOST_CLASSES)
-    return inputs, checks.whole_numbers(
-        f"{name}: labels, one an output", labels, classes
-    )
+    return inputs, checks.labels_of(name, inputs, labels, classes)
 
 
 def _biases(name, biases, shapes):

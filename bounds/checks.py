@@ -44,6 +44,34 @@ def whole_numbers(what: str, numbers: np.ndarray, below: int) -> np.ndarray:
     return numbers.astype(np.int32)
 
 
+def labels_of(
+    name: str, inputs: np.ndarray, labels: np.ndarray, classes: int
+) -> np.ndarray:
+    """Labels that go with inputs and are outputs of a network: int32 `[m]`.
+
+    Args:
+      name: of the examples, as a refusal begins.
+      inputs: `[m, ...]`.
+      labels: `[m]`, integers from 0.
+      classes: outputs of the network.
+
+    Raises:
+      ValueError: they are no whole numbers, one an example, below `classes`.
+    """
+    labels = np.asarray(labels)
+    if (
+        labels.shape != inputs.shape[:1]
+        or not labels.size
+        or labels.dtype.kind not in "iu"
+    ):
+        raise ValueError(
+            f"{name} {inputs.shape} with labels {labels.dtype} of shape {labels.shape}: a "
+            "whole number for each example is needed"
+        )
+    classes = min(classes, MOST_CLASSES)
+    return whole_numbers(f"{name}: labels, one an output", labels, classes)
+
+
 def as_inputs(inputs: np.ndarray) -> np.ndarray:
     """Inputs as float32; bytes (uint8) are divided by 255, as pixels are, others are left.
 

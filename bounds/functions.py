@@ -228,12 +228,4 @@ def _inputs(name, given):
 
 
 def _sample(name, inputs, labels, classes):
-    labels = np.asarray(labels)
-    if labels.shape != inputs.shape[:1] or labels.dtype.kind not in "iu":
-        raise ValueError(
-            f"{name} {inputs.shape} with labels {labels.dtype} of shape {labels.shape}: a "
-            "whole number for each example is needed"
-        )
-    classes = min(classes, checks.MOST_CLASSES)
-    labels = checks.whole_numbers(f"{name}: labels, one an output", labels, classes)
-    return pad_sample(_flat(inputs), labels, 0)
+    return pad_sample(_flat(inputs), checks.labels_of(name, inputs, labels, classes), 0)
