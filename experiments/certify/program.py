@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from experiments.certify import report, study, tables
 from experiments.certify.settings import Settings
-from experiments.lab.bound_settings import with_bounds
 from experiments.lab.program import Program
 from experiments.problems import Problem
 
@@ -17,13 +16,13 @@ class Certify(Program):
     title = "Certificates of trained networks"
     Settings = Settings
     columns = tables.COLUMNS
-    first = ("problem", "method", "size", "seeds")
+    first = ("problem", "route", "size", "seeds")
 
     def takes(self, problem: type[Problem]) -> bool:
         """Problems that leave it to the program what learns."""
         return problem.model is None and problem.is_trained and not problem.fixed
 
-    resolved, study = staticmethod(with_bounds), staticmethod(study.make)
+    resolved, study = staticmethod(study.resolved), staticmethod(study.make)
     tables, summary = staticmethod(tables.make), staticmethod(report.summary)
     overview, report = staticmethod(report.overview), staticmethod(report.details)
 

@@ -6,7 +6,7 @@ remembered, for fully connected networks on MNIST: compare their size, not their
 
 from typing import Any
 
-# What decides: (method, dataset, size, prior share, label noise) -> (what, certificate, own error).
+# What decides: (route, dataset, size, prior share, label noise) -> (what, certificate, own error).
 _PUBLISHED = {
     ("posterior", "binary_mnist", 55000, 0.0, 0.0): (
         "Dziugaite & Roy 2017, T-600", 0.161, 0.034,
@@ -25,5 +25,5 @@ _PUBLISHED = {
 
 def published(config: Any) -> tuple[str, float, float | None] | None:
     """(what, certificate, own test error or None) of a paper with that much data, or None."""
-    key = config.method, config.problem, config.size, config.prior_share
+    key = config.route, config.problem, config.size, config.prior_share
     return _PUBLISHED.get((*key, getattr(config, "label_noise", 0.0)))

@@ -5,7 +5,7 @@ from typing import Any
 
 from bounds import BOUNDS
 from experiments.certify.published import published
-from experiments.certify.study import CertifyStudy, speaks_of_learned
+from experiments.certify.study import CertifyStudy
 from experiments.lab import certificates, report
 from experiments.lab.bound_rows import NOT_AVAILABLE
 from experiments.lab.calls import problem_of
@@ -19,7 +19,7 @@ Rows = Sequence[Mapping[str, Any]]
 def summary(of: CertifyStudy, tables: Mapping[str, Rows]) -> dict[str, Any]:
     """The content of summary.json."""
     config, classes = of.config, problem_of(of.config).classes
-    asked = config.quote or [n for n in config.bounds if speaks_of_learned(n)]
+    asked = config.quote or [n for n in config.bounds if of.route.speaks(n)]
     found = {}
     for result in tables["results"]:
         own = [r for r in tables["bounds"] if r["run"] == result["run"]]

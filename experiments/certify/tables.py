@@ -3,10 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-import bounds
-from experiments.certify.study import CertifyStudy, prior_size
+from experiments.certify.study import CertifyStudy
 from experiments.lab import bound_rows, network_rows
 from experiments.lab.measuring import Arrays
 from nets.training import Outcome
@@ -43,46 +40,28 @@ def make(
     ]
     return {
         "results": [
-            _result(config, run, a, rows)
-            for run, a in zip(of.runs, measured, strict=True)
+            _result(of, run, a, own)
+            for run, a, own in zip(of.runs, measured, said, strict=True)
         ],
         "epochs": network_rows.epochs(names, measured),
         "bounds": rows,
     }
 
 
-def _result(config, run, a, bound_rows_of_all):
+def _result(of, run, a, rows):
     noisy = a.get("test_noisy/sorted", a["test/sorted"])
+    size = int(a["task/size"])
     row = {
         "run": run.name,
         "seed": run.seed,
-        "m": int(a["task/size"]),
-        "prior_m": prior_size(config),
+        "m": size,
+        "prior_m": of.config.size - of.route.certified_size(of.config),
         "parameters": int(a["architecture/parameters"].sum()),
         "epochs": int(a["epochs"]),
         "seconds": float(a["seconds"]),
         "outcome": "diverged" if int(a["outcome"]) == Outcome.DIVERGED else "trained",
     } | network_rows.errors(a | {"test/sorted": noisy})
-    if "gibbs_posterior/kl" in a:
-        kl = float(a["gibbs_posterior/kl"][0])
-        known = row["outcome"] != "diverged"
-        row |= {
-            "kl": kl if known else None,
-            "kl_over_m": kl / row["m"] if known else None,
-            "stochastic_train_error": float(a["gibbs_posterior/errors"][0]),
-            "stochastic_test_error": float(a["gibbs_posterior/holdout_errors"][0]),
-        }
-    coded = [
-        r for r in bound_rows_of_all
-        if r["run"] == run.name and "value" in r
-        and "code_subspace" in bounds.BOUNDS[r["bound"]].groups
-    ]  # fmt: skip
-    if coded:  # the best code's
-        counted = coded[0]["empirical"]
-        best = int(np.argmin(np.abs(a["code_subspace/errors"] - counted)))
-        row |= {
-            "bits": int(a["code_subspace/bits"][best]),
-            "compressed_train_error": counted,
-            "compressed_test_error": coded[0]["risk"],
-        }
-    return row
+    own = of.route.columns(of.config, a, rows)
+    if row["outcome"] == "diverged" and "kl" in own:
+        own |= {"kl": None, "kl_over_m": None}
+    return row | own

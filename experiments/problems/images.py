@@ -228,9 +228,8 @@ class Mnist(Images):
             # A network of few bits, one and not a stochastic one, as Lotfi et al. (2022) have
             # it: about 0.235, published 0.116.                                  1 minute
             "lotfi": {
-                "bounds": ("lotfi_2022_subspace", "holdout_cp"), "method": "subspace",
-                "width": 300, "prior_share": 0.0, "prior_epochs": 0, "prior_noise": 0.0,
-                "epochs": 20, "learning_rate": 1.0, "rank": 24,
+                "route": "subspace", "width": 300, "epochs": 20, "learning_rate": 1.0,
+                "rank": 24,
             },
         },
     }  # fmt: skip

@@ -28,7 +28,9 @@ SMALL = {
 
 
 def config(preset, **changes):
-    small = SMALL | ({"prior_epochs": 0} if preset == "lotfi" else {})
+    small = dict(SMALL)
+    if preset == "lotfi":
+        del small["prior_epochs"]
     typed = small | changes
     return settings_of(PROGRAM, typed.get("problem"), preset, typed)
 
@@ -46,7 +48,7 @@ def folder(tmp_path_factory):
 def test_the_tables_say_what_was_certified(folder):
     results, rows = read(folder, "results"), read(folder, "bounds")
     assert [row["run"] for row in results] == ["certified_seed0", "certified_seed1"]
-    chosen = config("perez_ortiz")
+    chosen = PROGRAM.resolved(config("perez_ortiz"))
     delta = chosen.delta / chosen.tried
     for row in results:
         assert (row["m"], row["prior_m"], row["epochs"]) == ("300", "300", "2")
@@ -172,7 +174,7 @@ def test_noisy_labels_are_those_that_are_certified(tmp_path):
 
 @pytest.mark.slow
 def test_a_network_of_few_bits(tmp_path):
-    chosen = config("lotfi", seeds=1, rank=6, epochs=8, prior_epochs=0)
+    chosen = config("lotfi", seeds=1, rank=6, epochs=8)
     found = run(chosen, tmp_path / "out").path
     result, row = read(found, "results")[0], read(found, "bounds")[0]
     assert row["bound"] == "lotfi_2022_subspace" and int(result["bits"]) > 0
@@ -213,15 +215,20 @@ def test_interrupted_and_resumed_is_the_same(tmp_path, folder, monkeypatch):
         ("perez_ortiz", {"size": 5000}, "--size=5000"),
         ("perez_ortiz", {"tried": 0}, "--tried=0"),
         ("perez_ortiz", {"bounds": ("train_error",)}, "--bounds"),
-        ("lotfi", {"method": "posterior"}, "--bounds"),
+        ("lotfi", {"bounds": ("maurer_2004_kl_posterior",)}, "--bounds"),
+        ("perez_ortiz", {"rank": 3}, "--rank=3: goes with --route=subspace"),
         ("lotfi", {"prior_epochs": 5}, "--prior_epochs=5"),
         ("perez_ortiz", {"objective": "vc"}, "--objective=vc"),
         ("perez_ortiz", {"deviation": 0.0}, "--deviation=0.0"),
         ("perez_ortiz", {"momentum": 1.0}, "--momentum=1.0"),
         ("perez_ortiz", {"prior_noise": -1.0}, "--prior_noise=-1.0"),
         ("perez_ortiz", {"problem": "linear"}, "--problem=linear"),
-        ("lotfi", {"prior_share": 0.5}, "--prior_share=0.5"),
-        ("lotfi", {"method": "magic"}, "--method=magic"),
+        (
+            "lotfi",
+            {"prior_share": 0.3},
+            "--prior_share=0.3: goes with --route=posterior",
+        ),
+        ("lotfi", {"route": "magic"}, "--route=magic"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_made(

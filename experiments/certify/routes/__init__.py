@@ -1,0 +1,12 @@
+"""The routes to a certificate: one file each, their contract in `experiments.certify.routes.route`.
+
+To add one: a file, a line here.
+"""
+
+from experiments.certify.routes.posterior import Posterior
+from experiments.certify.routes.route import Route
+from experiments.certify.routes.subspace import Subspace
+
+ROUTES: dict[str, Route] = {route.name: route for route in (Posterior(), Subspace())}
+
+__all__ = ["ROUTES", "Route"]

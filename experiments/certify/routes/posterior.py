@@ -1,0 +1,198 @@
+"""A Gaussian posterior, trained on a PAC-Bayes bound around a prior that may be learned."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import bounds
+from bounds.objectives import OBJECTIVES, SURROGATES, PacBayes
+from experiments.certify.routes import sgd
+from experiments.certify.routes.route import Course, Route
+from experiments.lab.measuring import Arrays
+from experiments.lab.refusals import Refusal
+from experiments.lab.settings import (
+    TRAINING,
+    below_1,
+    not_negative,
+    one_of,
+    positive,
+    setting,
+    whole_number,
+)
+from experiments.lab.training import Job, Run, Stage, Trained
+from experiments.problems import Problem
+from nets import stochastic
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Of `posterior`; defaults are those of the preset `perez_ortiz`."""
+
+    prior_share: float = setting(
+        0.5, "posterior: share of the images that the prior is trained on, and that nothing is "
+        "certified on; 0: the prior is the initial weights", below_1, group=TRAINING
+    )  # fmt: skip
+    prior_epochs: int = setting(
+        20, "posterior: epochs of SGD that find the prior on its share or, at --prior_share=0, "
+        "the weights that the posterior begins with", whole_number, group=TRAINING
+    )  # fmt: skip
+    prior_noise: float = setting(
+        0.03, "posterior: standard deviation of the noise in the weights while the prior is "
+        "trained; 0: none", not_negative, group=TRAINING
+    )  # fmt: skip
+    posterior_learning_rate: float = setting(
+        1e-5, "posterior: of its Adam at the start", positive, group=TRAINING
+    )  # fmt: skip
+    deviation: float = setting(
+        0.003, "posterior: standard deviation of prior and posterior at the start",
+        positive, group=TRAINING
+    )  # fmt: skip
+    learned_deviation: bool = setting(
+        False, "posterior: the prior's deviation moves too, on the grid of Dziugaite & Roy, for "
+        "its price", group=TRAINING
+    )  # fmt: skip
+    objective: str = setting(
+        "quadratic", "posterior: the bound that it descends",
+        one_of(*OBJECTIVES), group=TRAINING
+    )  # fmt: skip
+    surrogate: str = setting(
+        "bounded", "posterior: its loss: cross-entropy in bits ('logistic'), or cut at "
+        "probability 1e-5 and divided by its largest value ('bounded')",
+        one_of(*SURROGATES), group=TRAINING
+    )  # fmt: skip
+
+
+def prior_size(config: Any) -> int:
+    """How many examples the prior is trained on, and nothing is certified on."""
+    return round(config.prior_share * config.size)
+
+
+class Posterior(Route):
+    """Langford & Seeger 2001; Dziugaite & Roy 2017; Perez-Ortiz et al. 2021."""
+
+    name = "posterior"
+    about = (
+        "Gaussian weights, trained on a PAC-Bayes bound; the certificate is of the network "
+        "whose weights are drawn afresh for every prediction"
+    )
+    Settings = Settings
+    groups = ("gibbs_posterior",)
+    bounds = (
+        "maurer_2004_kl_posterior", "mcallester_1999_posterior",
+        "rivasplata_2019_quadratic_posterior", "thiemann_2017_lambda_posterior",
+        "tolstikhin_2013_posterior", "catoni_2007_posterior", "dziugaite_roy_2017",
+        "holdout_cp",
+    )  # fmt: skip
+
+    def certified_size(self, config: Any) -> int:
+        """What the prior leaves."""
+        return config.size - prior_size(config)
+
+    def check(self, config: Any) -> None:
+        """Raises a `Refusal`: parts too small, or a prior that learns nothing."""
+        parts = {"--size": self.certified_size(config)}
+        if config.prior_share > 0:
+            parts["--prior_share"] = prior_size(config)
+        for flag, size in parts.items():
+            if size < config.batch_size:
+                raise Refusal(
+                    f"{flag}: leaves {size} images for one of the two parts, fewer than "
+                    f"--batch_size={config.batch_size}; use more images or smaller batches"
+                )
+        if config.prior_share > 0 and not config.prior_epochs:
+            raise Refusal(
+                f"--prior_epochs=0: nothing is learned from the share {config.prior_share} of "
+                "the images; use --prior_epochs=20 or --prior_share=0"
+            )
+
+    def course(self, config: Any, problem: Problem) -> Course:
+        """First the prior, or what the posterior begins with; then the posterior."""
+        shape = config.width, config.depth, problem.classes
+        model = sgd.plain_model(config, problem, biases=True)
+        is_noisy, first = config.prior_noise > 0, prior_size(config) or config.size
+        plain = prior_plan = sgd.plan(config, model, first, config.prior_epochs)
+        if is_noisy:
+            prior_plan = dataclasses.replace(
+                plain,
+                model=stochastic.GaussianMLP(*shape),
+                objective=stochastic.NoisyLoss(),
+            )
+        size = self.certified_size(config)
+        plan = sgd.plan(
+            config,
+            stochastic.GaussianMLP(*shape, config.learned_deviation),
+            size,
+            config.epochs,
+            learning_rate=config.posterior_learning_rate,
+            optimizer="adam",
+            objective=PacBayes(config.objective, config.surrogate, config.delta),
+        )
+        priors = sgd.runs_of("prior", first, config) if config.prior_epochs else ()
+        certified = sgd.runs_of("certified", size, config)
+
+        def initial(run: Run) -> Any:
+            return sgd.initial_network(config, plain, problem.features, run)
+
+        def start(run: Run, trained: Trained) -> Any:
+            """The network that a seed's first stage ended with."""
+            if not priors:
+                return initial(run)
+            params = trained.params(priors[run.seed])
+            return stochastic.mean_network(params) if is_noisy else params
+
+        def prior(run: Run, trained: Trained) -> Any:
+            """The prior's mean: learned on its share, or the initial weights."""
+            return start(run, trained) if config.prior_share > 0 else initial(run)
+
+        def prior_job(run: Run, _: Trained) -> Job:
+            def init():
+                params, deviation = initial(run), config.prior_noise
+                if is_noisy:
+                    return stochastic.around(params, params, deviation, deviation)
+                return params
+
+            return sgd.job(
+                config, problem, run, own=prior_plan, part=slice(0, run.size), order=0,
+                init=init,
+            )  # fmt: skip
+
+        def certified_job(run: Run, trained: Trained) -> Job:
+            def init():
+                around = start(run, trained), prior(run, trained)
+                return stochastic.around(*around, config.deviation, config.deviation)
+
+            part = slice(prior_size(config), None)
+            return sgd.job(
+                config, problem, run, own=plan, part=part, order=1, init=init
+            )
+
+        def network(run: Run, trained: Trained) -> bounds.Network:
+            params = trained.params(run)
+            return bounds.Network(
+                model=model,
+                params=stochastic.mean_network(params),
+                sample=trained.job(run).sample(),
+                init=prior(run, trained),
+                learned=bounds.Learned(plan.model, params),
+            )
+
+        return Course(
+            stages=(Stage(priors, prior_job), Stage(certified, certified_job)),
+            runs=certified,
+            network=network,
+            earlier=lambda run: (priors[run.seed],) if priors else (),
+        )
+
+    def columns(
+        self, config: Any, arrays: Arrays, rows: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Any]:
+        """KL, and the errors under noise."""
+        if "gibbs_posterior/kl" not in arrays:
+            return {}
+        kl = float(arrays["gibbs_posterior/kl"][0])
+        return {
+            "kl": kl,
+            "kl_over_m": kl / self.certified_size(config),
+            "stochastic_train_error": float(arrays["gibbs_posterior/errors"][0]),
+            "stochastic_test_error": float(arrays["gibbs_posterior/holdout_errors"][0]),
+        }

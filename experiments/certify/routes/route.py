@@ -1,0 +1,80 @@
+"""The contract of a route: what it trains, and which bounds then speak of what it trained."""
+
+import abc
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import bounds
+from experiments.lab.measuring import Arrays
+from experiments.lab.training import Run, Stage, Trained
+from experiments.problems import Problem
+
+
+@dataclasses.dataclass(frozen=True)
+class NoSettings:
+    """The settings of a route that has none of its own."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Course:
+    """What a route trains.
+
+    Attributes:
+      stages: in order.
+      runs: those of them that are certified, a seed each.
+      network: (run, what was trained) -> the network, and all that its bounds ask for.
+      earlier: run -> the runs before it whose seconds count with its own.
+    """
+
+    stages: Sequence[Stage]
+    runs: tuple[Run, ...]
+    network: Callable[[Run, Trained], bounds.Network]
+    earlier: Callable[[Run], Sequence[Run]] = lambda run: ()
+
+
+class Route(abc.ABC):
+    """One way to a network with a certificate.
+
+    Class attributes:
+      name: of the flag --route.
+      about: what it trains and which network its certificate speaks of, in a sentence.
+      Settings: a dataclass of its own settings (`lab.settings.setting`): they become flags.
+      groups: measured groups that only what it trains has: a bound that asks for one of them
+        speaks of what it trains.
+      bounds: those that are evaluated if `--bounds` is not given; the first of them that can be
+        had is quoted.
+    """
+
+    name: ClassVar[str]
+    about: ClassVar[str]
+    Settings: ClassVar[type] = NoSettings
+    groups: ClassVar[tuple[str, ...]]
+    bounds: ClassVar[tuple[str, ...]]
+
+    def check(self, config: Any) -> None:  # noqa: B027
+        """Raises a `Refusal` where settings do not go together; no data are read."""
+
+    @abc.abstractmethod
+    def course(self, config: Any, problem: Problem) -> Course:
+        """What it trains for these settings."""
+
+    def certified_size(self, config: Any) -> int:
+        """How many training examples its certificate is computed on."""
+        return config.size
+
+    def columns(
+        self, config: Any, arrays: Arrays, rows: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Any]:
+        """More columns of a network's row in results.csv.
+
+        Args:
+          config: the settings.
+          arrays: what was measured of it.
+          rows: of its bounds.
+        """
+        return {}
+
+    def speaks(self, name: str) -> bool:
+        """Whether a bound speaks of what it trains."""
+        return any(group in self.groups for group in bounds.BOUNDS[name].groups)

@@ -1,0 +1,93 @@
+"""What routes share that train by SGD: runs, plans, jobs on a part of the training images."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from experiments.lab.seeding import Purpose, key_for
+from experiments.lab.training import Job, Run, initial
+from experiments.problems import Examples, Problem
+from nets import training
+from nets.mlp import MLP
+from nets.sample import Sample, pad_sample
+
+NEVER = -1.0  # a mean loss that is not reached: a run lasts its epochs
+
+
+def runs_of(stage: str, size: int, config: Any) -> tuple[Run, ...]:
+    """A run of a stage for each seed."""
+    return tuple(Run(f"{stage}_seed{n}", size, n) for n in range(config.seeds))
+
+
+def plan(
+    config: Any, model: Any, size: int, epochs: int, **changes: Any
+) -> training.Plan:
+    """SGD on the softmax loss for `epochs` epochs of `size` examples, its rate down a cosine."""
+    epochs = max(epochs, 1)
+    options = {
+        "model": model, "loss": "softmax", "learning_rate": config.learning_rate,
+        "batch_size": config.batch_size, "shuffle": True, "margin": 1.0, "threshold": 0.0,
+        "loss_target": NEVER, "max_epochs": epochs, "momentum": config.momentum,
+        "decay_steps": epochs * (size // config.batch_size),
+    }  # fmt: skip
+    return training.Plan(**options | changes)
+
+
+def plain_model(config: Any, problem: Problem, biases: bool) -> MLP:
+    """The network of fixed weights that has the shape of what is trained."""
+    return MLP(config.width, config.depth, problem.classes, biases)
+
+
+def initial_key(config: Any, run: Run) -> jax.Array:
+    """The key of a seed's initial weights."""
+    return key_for(config.seed, Purpose.INIT, run.seed)
+
+
+def initial_network(config: Any, own: training.Plan, features: int, run: Run) -> Any:
+    """The initial weights of a seed: independent of the data."""
+    return initial(own, features)(initial_key(config, run))
+
+
+def job(
+    config: Any,
+    problem: Problem,
+    run: Run,
+    *,
+    own: training.Plan,
+    part: slice,
+    order: int,
+    init: Callable[[], Any],
+) -> Job:
+    """The `Job` of a run on a part of the training images of its seed.
+
+    Args:
+      config: the settings.
+      problem: what is learned.
+      run: which.
+      own: its plan.
+      part: which of the images.
+      order: a number of its own: decides in which order they are seen.
+      init: the parameters it starts from.
+    """
+
+    def examples() -> Examples:
+        whole = problem.draw(run.seed, config.size, 0)
+        record = {
+            name: values[part] if len(values) == config.size else values
+            for name, values in whole.record.items()
+        }
+        return Examples(whole.inputs[part], whole.labels[part], record)
+
+    def sample() -> Sample:
+        drawn = examples()
+        return pad_sample(drawn.inputs, drawn.labels, 0)
+
+    return Job(
+        plan=own,
+        features=problem.features,
+        init=init,
+        key=lambda: key_for(config.seed, Purpose.ORDER, run.seed, order),
+        examples=examples,
+        sample=sample,
+    )

@@ -1,0 +1,87 @@
+"""A network of few bits: trained in a random subspace, quantised and coded."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+import bounds
+from experiments.certify.routes import sgd
+from experiments.certify.routes.route import Course, Route
+from experiments.lab.measuring import Arrays
+from experiments.lab.settings import TRAINING, at_least_1, setting
+from experiments.lab.training import Job, Run, Stage, Trained
+from experiments.problems import Problem
+from nets import training
+from nets.subspace import SubspaceMLP, materialized
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Of `subspace`."""
+
+    rank: int = setting(
+        16, "subspace: each weight matrix moves within rank x rank dimensions",
+        at_least_1, group=TRAINING
+    )  # fmt: skip
+
+
+class Subspace(Route):
+    """Lotfi et al. 2022."""
+
+    name = "subspace"
+    about = (
+        "a network trained in a random subspace, quantised and coded; the certificate is "
+        "of the decoded network"
+    )
+    Settings = Settings
+    groups = ("code_subspace",)
+    bounds = ("lotfi_2022_subspace", "holdout_cp")
+
+    def course(self, config: Any, problem: Problem) -> Course:
+        """One stage, on all images."""
+        shape = config.width, config.depth, problem.classes
+        # Each bias would cost as many bits as a weight of a core.
+        model = SubspaceMLP(*shape, biases=False, rank=config.rank)
+        plan = sgd.plan(config, model, config.size, config.epochs)
+        plain = sgd.plain_model(config, problem, biases=False)
+        certified = sgd.runs_of("certified", config.size, config)
+
+        def initial(run: Run) -> Any:
+            key = sgd.initial_key(config, run)
+            return training.init_params(plan, key, problem.features)
+
+        def job(run: Run, _: Trained) -> Job:
+            return sgd.job(
+                config, problem, run, own=plan, part=slice(0, None), order=1,
+                init=lambda: initial(run),
+            )  # fmt: skip
+
+        def network(run: Run, trained: Trained) -> bounds.Network:
+            params = trained.params(run)
+            return bounds.Network(
+                model=plain,
+                params=materialized(params),
+                sample=trained.job(run).sample(),
+                init=materialized(initial(run)),
+                learned=bounds.Learned(plan.model, params),
+                loss=plan.loss,
+            )
+
+        return Course((Stage(certified, job),), certified, network)
+
+    def columns(
+        self, config: Any, arrays: Arrays, rows: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Any]:
+        """Of the best code: bits, and the errors of the network that it describes."""
+        coded = [r for r in rows if "value" in r and self.speaks(r["bound"])]
+        if not coded:
+            return {}
+        counted = coded[0]["empirical"]
+        best = int(np.argmin(np.abs(arrays["code_subspace/errors"] - counted)))
+        return {
+            "bits": int(arrays["code_subspace/bits"][best]),
+            "compressed_train_error": counted,
+            "compressed_test_error": coded[0]["risk"],
+        }
