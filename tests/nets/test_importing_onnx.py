@@ -432,7 +432,7 @@ def test_gradients_are_the_frameworks(exported):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_a_file_of_jax_gives_its_logits(tmp_path):
+def test_a_file_of_jax2onnx_gives_its_logits(tmp_path):
     jax2onnx = pytest.importorskip("jax2onnx", reason="needs jax2onnx")
     import flax.linen as nn
 
