@@ -69,7 +69,7 @@ def labels_of(
             "whole number for each example is needed"
         )
     classes = min(classes, MOST_CLASSES)
-    return whole_numbers(f"{name}: labels, one an output", labels, classes)
+    return whole_numbers(f"{name}: labels, one an output, from 0", labels, classes)
 
 
 def as_inputs(inputs: np.ndarray) -> np.ndarray:

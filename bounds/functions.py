@@ -1,11 +1,13 @@
 """Anyone's network, given as a JAX function, an ONNX file or a PyTorch module: one call each."""
 
+import dataclasses
 import warnings
 from collections.abc import Callable
 from typing import Any
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from bounds import checks
@@ -57,21 +59,34 @@ def from_apply(
       ValueError: the function cannot be read, or arrays do not go together; one line that says
         why.
     """
+
+    def started(found):
+        start = jaxpr.read(apply, init, found.graph.shape)
+        if not start.is_alike(found):
+            raise ValueError("init: it makes another network than params does")
+        return start.params
+
+    return _network(
+        apply, params, inputs, labels, None if init is None else started, holdout, loss
+    )
+
+
+def _network(apply, params, inputs, labels, started, holdout, loss):
+    """`from_apply`; `started` gives the initial parameters of what was read, or is None."""
     if loss not in (None, *LOSSES):
         raise ValueError(f"loss={loss!r}: one of {', '.join(LOSSES)}")
     x = _inputs("inputs", inputs)
     found = jaxpr.read(apply, params, x.shape[1:], x[:_PROOF] if len(x) > 1 else None)
     for note in found.notes:
-        warnings.warn(note, stacklevel=2)
+        warnings.warn(note, stacklevel=3)
     classes = jax.eval_shape(found.graph.apply, {"params": found.params}, x[:1]).shape[
         1
     ]
-    started = None
-    if init is not None:
-        start = jaxpr.read(apply, init, x.shape[1:])
-        if not start.is_alike(found):
-            raise ValueError("init: it makes another network than params does")
-        started = start.params
+    if classes == 1:
+        raise ValueError(
+            "it has one output, whose sign is the class; an output for each class is needed: give a "
+            "function of two, -f/2 and f/2, which says the same"
+        )
     held_out = None
     if holdout is not None:
         given, its_labels = holdout
@@ -88,13 +103,13 @@ def from_apply(
                 f"holdout has inputs of shape {list(given.shape[1:])}, not {list(x.shape[1:])}"
             )
         if line := checks.shared("holdout", _flat(x), _flat(given)):
-            warnings.warn(line, stacklevel=2)
+            warnings.warn(line, stacklevel=3)
         held_out = _sample("holdout", given, its_labels, classes)
     return Network(
         model=found.graph,
         params=found.params,
         sample=_sample("inputs", x, labels, classes),
-        init=started,
+        init=None if started is None else started(found),
         holdout=held_out,
         loss=loss,
     )
@@ -115,8 +130,8 @@ def from_onnx(
       path: of the file.
       inputs: `[m, ...]`, as the file takes them (channels first, mostly).
       labels, holdout, loss: as of `from_apply`.
-      init: an ONNX file of the same network with the weights that training began with; tensors
-        go together by their order, since exporters rename them.
+      init: an ONNX file of the same network with the weights that training began with
+        (`start_of`).
 
     Returns:
       A `Network`.
@@ -127,9 +142,9 @@ def from_onnx(
     from nets.importing import onnx
 
     found = onnx.read(path)
-    start = None if init is None else paired(onnx.read(init), found, init)
+    start = None if init is None else onnx.read(init)
     _fits(found, inputs)
-    return _named(path, found.apply, found.params, inputs, labels, start, holdout, loss)
+    return _imported(path, found, inputs, labels, start, init, holdout, loss)
 
 
 def from_torch(
@@ -159,10 +174,51 @@ def from_torch(
 
     example = _inputs("inputs", inputs)[:2]
     found = torch.read(module, example)
-    start = None if init is None else paired(torch.read(init, example), found, "init")
-    return _named(
-        found.name, found.apply, found.params, inputs, labels, start, holdout, loss
-    )
+    start = None if init is None else torch.read(init, example)
+    return _imported(found.name, found, inputs, labels, start, "init", holdout, loss)
+
+
+def start_of(start: Any, found: Any, read: jaxpr.Read, name: str) -> dict[str, Any]:
+    """The initial parameters of a network, from what another `Imported` says they are.
+
+    It is read by itself: where that gives the same graph, layers go together by their places in it,
+    whatever they are called, and whatever an exporter has made of a new network's equal scales and
+    zeros. Otherwise tensors go together by their order.
+
+    Args:
+      start: the network before its training.
+      found: the trained one.
+      read: what that was read as.
+      name: of the first, as a refusal begins.
+
+    Raises:
+      ValueError: it is another network.
+    """
+    try:
+        own = jaxpr.read(start.apply, start.params, start.input_shape)
+        own = dataclasses.replace(own, params=_with_biases(own.params, read.params))
+    except ValueError:  # its values alone may be to blame
+        own = None
+    if own is None or not own.is_alike(read):
+        own = jaxpr.read(found.apply, paired(start, found, name), found.input_shape)
+    if not own.is_alike(read):
+        raise ValueError(
+            f"{name}: another network; give the same network before its training"
+        )
+    return own.params
+
+
+def _with_biases(start, found):
+    """Initial parameters; of layers that have a bias later, and none yet, it is 0.
+
+    Exporters that fold normalisation into layers leave out what is 0 before training.
+    """
+    lacking = {
+        name: {"bias": jnp.zeros_like(layer["bias"])}
+        for name, layer in found.items()
+        if "bias" in layer and "bias" not in start.get(name, {"bias": None})
+    }
+    return {name: layer | lacking.get(name, {}) for name, layer in start.items()}
 
 
 def paired(start: Any, found: Any, name: str) -> dict[str, np.ndarray]:
@@ -185,11 +241,15 @@ def paired(start: Any, found: Any, name: str) -> dict[str, np.ndarray]:
     return dict(zip(found.params, start.params.values(), strict=True))
 
 
-def _named(name, apply, params, inputs, labels, init, holdout, loss):
+def _imported(name, found, inputs, labels, start, its_name, holdout, loss):
+    def started(read):
+        return start_of(start, found, read, its_name)
+
     try:
-        return from_apply(
-            apply, params, inputs, labels, init=init, holdout=holdout, loss=loss
-        )
+        return _network(
+            found.apply, found.params, inputs, labels, None if start is None else started,
+            holdout, loss,
+        )  # fmt: skip
     except jaxpr.NotReadable as error:
         raise ValueError(f"{name}: {error}") from error
 

@@ -13,6 +13,7 @@ from experiments.lab.program import Results, Study
 
 _MOST_COLUMNS = 8  # networks that a table shows; more are summarised
 _MOST_SENTENCES = 3
+_MOST_TIMED = 40  # parts of a profile that are shown
 _NEAR_CHANCE = 0.9  # of the error of guessing: a training error above it is doubtful
 Rows = Sequence[Mapping[str, Any]]
 
@@ -176,6 +177,30 @@ def _own_errors(found):
     ]
 
 
+def _profile(rows):
+    """What measuring took, where it was timed: the longest parts first."""
+    if not rows:
+        return []
+    body = [
+        [
+            row["network"],
+            row["groups"],
+            "all" if row["examples"] is None else str(row["examples"]),
+            *(f"{row[n]:.1f}" for n in ("compile_seconds", "run_seconds")),
+        ]
+        for row in rows
+    ]
+    heads = ("network", "groups", "of the examples", "compile, s", "run, s")
+    return [
+        report.Heading("What measuring took"),
+        report.Text(
+            "Groups that share their passes over the examples are measured by one program. All are "
+            "in profile.csv."
+        ),
+        report.Table(heads, body[:_MOST_TIMED], words=("network", "groups")),
+    ]
+
+
 def details(results: Results, draw: Drawing) -> list[Any]:
     """The figure, what the words mean, certificates of other networks."""
     found = results.summary
@@ -205,5 +230,6 @@ def details(results: Results, draw: Drawing) -> list[Any]:
             "set are in bounds.csv."
         ),
         *_own_errors(found),
+        *_profile(results.tables["profile"]),
         *graphs.blocks(results.study.read, draw),
     ]

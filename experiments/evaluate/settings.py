@@ -17,6 +17,8 @@ from experiments.lab.settings import (
 )
 from nets.losses import LOSSES
 
+BUDGET = 300.0  # seconds, for networks that are read as graphs
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings(BoundSettings):
@@ -102,6 +104,16 @@ class Settings(BoundSettings):
         ("holdout_cp", "zhou_2019_code", "zhou_2019_code_from_origin", "maurer_2004_kl",),
         "whose certificate the answer quotes, fixed beforehand: the first of these that can "
         "be had", group=BOUNDS, measuring=True
+    )  # fmt: skip
+    budget: float | None = setting(
+        None, "seconds for measuring a network, its norms and margins aside: measures look at fewer "
+        "examples to fit, and certificates that do not fit are left out; a line says which, "
+        f"beforehand; {BUDGET:g} for networks of --network, no limit for others if not given",
+        positive, group=MACHINE, measuring=True
+    )  # fmt: skip
+    profile: bool = setting(
+        False, "measure group by group, and say how long each took to compile and to run "
+        "(profile.csv)", group=MACHINE, measuring=True
     )  # fmt: skip
     list: bool = setting(
         False, "show the bounds there are (or those of --bounds), and what they can ask for",

@@ -10,8 +10,8 @@ import numpy as np
 
 import bounds
 from experiments.evaluate import outputs, run_folders
-from experiments.evaluate.settings import Settings
-from experiments.lab import certificates, network_rows
+from experiments.evaluate.settings import BUDGET, Settings
+from experiments.lab import certificates, network_rows, parts
 from experiments.lab.calls import problem_of
 from experiments.lab.measure_network import MeasureNetwork, test_samples
 from experiments.lab.measuring import Subject
@@ -88,10 +88,22 @@ def make(config: Settings) -> EvaluateStudy:
     else:
         folders = run_folders.Folders(config)
         put_together = folders.network
-    measure = MeasureNetwork.for_bounds(
-        config.bounds, (*network_rows.GROUPS, "independence")
-    )
-    found = [_subject(one, put_together, measure) for one in stored]
+    kept = (*network_rows.GROUPS, "independence")
+    groups = MeasureNetwork.for_bounds(config.bounds, kept).groups
+    budget = config.budget
+    if budget is None and config.network:
+        budget = BUDGET
+
+    def measure_of(one: Any, network: bounds.Network, test: Examples | None) -> Any:
+        """How it is measured: by one program, or group by group."""
+        by_parts = parts.MeasureParts(groups, one.name, kept, budget)
+        if config.profile:
+            return by_parts
+        if budget is not None and parts.is_large(network, groups, test):
+            return by_parts
+        return MeasureNetwork(groups)
+
+    found = [_subject(one, put_together, measure_of) for one in stored]
     digest = hashlib.sha256(b"".join(sha256 for _, sha256 in found))
     for one in stored[:_MOST_SHOWN]:
         print(f"{one.name} was taken to be: {one.shown}")
@@ -192,7 +204,7 @@ def _of_graph(stored: frameworks.NetworkFile, source: Any, config: Settings) -> 
 
 
 def _subject(
-    stored: Any, put_together: Callable[[Any], Pair], measure: Any
+    stored: Any, put_together: Callable[[Any], Pair], measure_of: Callable[..., Any]
 ) -> tuple[Subject, bytes]:
     """A subject, which is tried once, and a fingerprint of its weights and data.
 
@@ -214,10 +226,13 @@ def _subject(
     if network.loss is not None:
         digest.update(network.loss.encode())
     shapes = tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves)
+    measure = measure_of(stored, network, test)
+    is_program = isinstance(measure, MeasureNetwork)
     subject = Subject(
         name=stored.name,
-        kind=(structure, shapes, own_test.digest()),
+        kind=(structure, shapes, own_test.digest(), is_program),
         measure=measure,
+        is_program=is_program,
         shared=lambda: test_samples(put_together(stored)[1]),
         arguments=lambda _: put_together(stored)[0],
         content=digest.hexdigest(),

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from experiments.evaluate.study import EvaluateStudy
-from experiments.lab import bound_rows, network_rows
+from experiments.lab import bound_rows, network_rows, parts
 from experiments.lab.measuring import Arrays
 
 COLUMNS = {
@@ -16,13 +16,14 @@ COLUMNS = {
     ),
     "layers": ("network", "layer", *network_rows.LAYERS),
     "bounds": ("network", *bound_rows.COLUMNS),
+    "profile": ("network", "groups", "examples", "compile_seconds", "run_seconds"),
 }  # fmt: skip
 
 
 def make(
     of: EvaluateStudy, measured: Sequence[Arrays]
 ) -> dict[str, list[dict[str, Any]]]:
-    """name -> rows: results, one a network; layers; bounds, one a network and bound."""
+    """name -> rows: results, one a network; layers; bounds, one a network and bound; profile."""
     config = of.config
     identities = [{"network": subject.name} for subject in of.subjects]
     medians = network_rows.medians(measured)
@@ -49,5 +50,10 @@ def make(
             identity | row
             for identity, rows in zip(identities, said, strict=True)
             for row in rows
+        ],
+        "profile": [
+            identity | row
+            for identity, arrays in zip(identities, measured, strict=True)
+            for row in parts.seconds_of(arrays)
         ],
     }

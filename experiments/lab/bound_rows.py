@@ -12,6 +12,7 @@ import bounds
 from bounds.measures import independence
 from bounds.numerics import intervals
 from bounds.spec import CERTIFIED
+from experiments.lab import parts
 from experiments.lab.bound_settings import BoundSettings
 from experiments.lab.measuring import Arrays, missing_of
 from experiments.lab.refusals import Refusal
@@ -262,6 +263,9 @@ def _rows_of_alike(config, measured, rules, broken, delta):
         one = jax.tree.map(lambda leaf: float(leaf[run]), value)
         risk = None if one.risk is None or math.isnan(one.risk) else one.risk
         basis = {} if one.estimate is None else dataclasses.asdict(one.estimate)
+        fewer = parts.fewest(measured[run], bounds.BOUNDS[name].groups)
+        if fewer is not None:
+            basis["examples"] = min(fewer, basis.get("examples", math.inf))
         return head | {
             "empirical": one.empirical,
             "excess": one.excess,

@@ -16,7 +16,7 @@ from experiments.lab.progress import Progress
 from experiments.lab.refusals import Refusal
 from experiments.lab.run_folder import RunFolder
 from experiments.lab.training import Trained
-from nets.runs import Layout, map_lanes, stack
+from nets.runs import Layout, make_layout, map_lanes, stack
 
 Arrays = dict[str, np.ndarray]
 MISSING = "missing/"  # group -> why it could not be measured, among the arrays
@@ -47,6 +47,8 @@ class Subject:
         settings and data that it is trained from. What is stored of another is refused.
       shares: whose `shared` is the same.
       is_narrowed: whether only some groups are measured, and what else is known is kept.
+      is_program: whether `measure` is one pure program; if not, it is called as it is, on the host,
+        and compiles what it needs itself.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Subject:
     content: str = ""
     shares: Hashable = None
     is_narrowed: bool = False
+    is_program: bool = True
 
     def definitions(self) -> dict[str, str]:
         """Part of what is measured (a group, or '' for all else) -> digest of its code."""
@@ -162,6 +165,12 @@ def measure(
 
 def _measure_kind(subjects, trained, folder, layout, progress):
     one, reasons = subjects[0], {}
+    if not one.is_program:
+        for subject in subjects:
+            _measure_on_host(subject, trained, folder)
+            progress.measured(1)
+        return
+    layout = _for(len(subjects), layout)
 
     def traced(shared, arguments):
         found, unavailable = one.measure(shared, arguments)
@@ -173,6 +182,25 @@ def _measure_kind(subjects, trained, folder, layout, progress):
     for alike in {s.shares: None for s in subjects}:
         sharing = [s for s in subjects if s.shares == alike]
         _measure_sharing(sharing, program, reasons, trained, folder, layout, progress)
+
+
+def _for(count, layout):
+    """The layout, with no more devices and lanes than subjects: others would repeat them."""
+    devices, lanes = layout.mesh.devices.ravel(), layout.lanes_per_device
+    if count >= layout.lanes:
+        return layout
+    devices = list(devices[:count])
+    return make_layout(
+        devices, min(lanes, -(-count // len(devices))), layout.vectorized
+    )
+
+
+def _measure_on_host(subject, trained, folder):
+    shared, arguments = subject.shared(), subject.arguments(trained)
+    with jax.enable_x64(subject.wide):
+        found, reasons = subject.measure(shared, arguments)
+        found = jax.device_get(found)
+    _store(subject, flatten(found), reasons, arguments, trained, folder)
 
 
 def _measure_sharing(subjects, program, reasons, trained, folder, layout, progress):
@@ -189,17 +217,22 @@ def _measure_sharing(subjects, program, reasons, trained, folder, layout, progre
             found = jax.device_get(program(shared, lanes))
         for lane, subject in enumerate(batch):
             arrays = flatten(jax.tree.map(lambda leaf, lane=lane: leaf[lane], found))
-            arrays |= {f"{MISSING}{g}": np.array(why) for g, why in reasons.items()}
-            arrays = subject.finish(arguments[lane], arrays, trained)
-            arrays[MADE_FROM] = np.array(subject.content)
-            for part, digest in subject.definitions().items():
-                arrays[f"{MADE_BY}{part}"] = np.array(digest)
-            path = folder.measured_path(subject.name)
-            if subject.is_narrowed:
-                older = formats.read_arrays(path)
-                arrays = _without(older, subject.measure.groups) | arrays
-            formats.write_arrays(path, arrays)
+            _store(subject, arrays, reasons, arguments[lane], trained, folder)
         progress.measured(len(batch))
+
+
+def _store(subject, arrays, reasons, arguments, trained, folder):
+    """Writes what was measured of a subject, and of what and by which code."""
+    arrays |= {f"{MISSING}{g}": np.array(why) for g, why in reasons.items()}
+    arrays = subject.finish(arguments, arrays, trained)
+    arrays[MADE_FROM] = np.array(subject.content)
+    for part, digest in subject.definitions().items():
+        arrays[f"{MADE_BY}{part}"] = np.array(digest)
+    path = folder.measured_path(subject.name)
+    if subject.is_narrowed:
+        older = formats.read_arrays(path)
+        arrays = _without(older, subject.measure.groups) | arrays
+    formats.write_arrays(path, arrays)
 
 
 def _without(arrays, groups):

@@ -85,9 +85,10 @@ def read(
             "what it does depends on the values of its input (an `if` or a loop over them): "
             f"{_first_line(error)}"
         ) from None
-    except (TypeError, ValueError, IndexError, KeyError) as error:
+    except Exception as error:  # frameworks have exceptions of their own
         raise NotReadable(
-            f"it fails on an input of shape {list(shape)}: {_first_line(error)}"
+            f"it fails on an input of shape {list(shape)}, as it does in training mode, or with "
+            f"channels in another place: {_first_line(error)}"
         ) from error
     outputs = closed.jaxpr.outvars
     if (
@@ -113,7 +114,12 @@ def read(
     graph, own, final = folding.finished(reader.nodes, reader.arranged(result, (-1,)))
     found = Read(graph, own, final)
     if not any(node.kind == "linear" for node in found.graph.nodes):
-        raise NotReadable("there is no linear layer in it")
+        opaque = [str(n.op) for n in graph.nodes if n.kind == "opaque"]
+        unread = ", ".join(dict.fromkeys(opaque))
+        inside = (
+            f" but what may be inside {unread}, which is not read" if opaque else ""
+        )
+        raise NotReadable(f"there is no linear layer in it{inside}")
     _prove(found, final, apply, params, shape, proof)
     _check_two_columns(found)
     return found
@@ -206,7 +212,7 @@ def _kinds(graph):
 
 
 def _first_line(error):
-    return str(error).strip().splitlines()[0]
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _named(path):

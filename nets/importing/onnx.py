@@ -433,7 +433,8 @@ class _Network:
             what = f"{operation.domain}.{operation.operator}".lstrip(".")
             if operation.operator in _CONTROL_FLOW:
                 raise _Refused(
-                    f"{_label(operation)}: control flow ({what}) is not read"
+                    f"{_label(operation)}: control flow ({what}) is not read: export "
+                    "the way that an example takes"
                 )
             if operation.operator in _RANDOM:
                 raise _Refused(

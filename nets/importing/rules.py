@@ -592,6 +592,16 @@ class Reader:
     def _reduce_window_sum(self, equation, data):
         return self._window(SUM, equation.params, data)
 
+    def _reduce_window(self, equation, data, start):
+        """The largest where it begins at -inf: JAX does not tell that of a start that it traces."""
+        if not isinstance(start, Known) or not isinstance(data, Data):
+            return None
+        steps = equation.params["jaxpr"].eqns
+        is_largest = [step.primitive.name for step in steps] == ["max"]
+        if not is_largest or np.asarray(start.value) != -np.inf:
+            return None
+        return self._window(MAX, equation.params, data)
+
     def _window(self, kind, p, data):
         if any(n != 1 for n in (*p["base_dilation"], *p["window_dilation"])):
             return None

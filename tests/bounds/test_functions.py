@@ -145,6 +145,124 @@ def test_a_flax_module(examples, expected):
     assert_same(values(network), expected[1])
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("is_whole", [True, False], ids=["vmapped", "layers vmapped"])
+def test_an_equinox_module(examples, expected, is_whole):
+    """Vmapped as a whole, or one that takes a batch and vmaps its layers itself."""
+    eqx = pytest.importorskip("equinox", reason="needs equinox")
+
+    class Net(eqx.Module):
+        layers: dict
+        norms: dict
+        pool: eqx.Module
+        last: eqx.Module
+
+        def __init__(self):
+            sizes = (("a", 2, 3, 1), ("b", 4, 3, 2), ("c", 4, 1, 2))
+            self.layers = {
+                name: eqx.nn.Conv2d(
+                    channels, 4, size, stride, size // 2, use_bias=False, key=jax.random.key(0)
+                )
+                for name, channels, size, stride in sizes
+            }  # fmt: skip
+            self.norms = {
+                n: eqx.nn.BatchNorm(4, axis_name="batch", mode="ema") for n in "abc"
+            }
+            self.pool = eqx.nn.MaxPool2d(3, 2, 1)
+            self.last = eqx.nn.Linear(4, CLASSES, key=jax.random.key(0))
+
+        def __call__(self, x, state):
+            every = (lambda f: f) if is_whole else jax.vmap
+
+            def normalised(name, x):
+                x = every(self.layers[name])(x)
+                return every(lambda one: self.norms[name](one, state)[0])(x)
+
+            x = every(self.pool)(jax.nn.relu(normalised("a", x)))
+            x = jax.nn.relu(normalised("b", x) + normalised("c", x))
+            return every(self.last)(x.mean((-2, -1)))
+
+    def of(p):
+        net, state = eqx.nn.make_with_state(Net)()
+        for n in "abc":
+            net = eqx.tree_at(
+                lambda m, n=n: (m.layers[n].weight, m.norms[n].weight, m.norms[n].bias),
+                net,
+                (p[f"{n}.weight"], p[f"{n}.scale"], p[f"{n}.shift"]),
+            )
+        net = eqx.tree_at(
+            lambda m: (m.last.weight, m.last.bias), net, (p["last.weight"], p["last.bias"])
+        )  # fmt: skip
+        running = [
+            leaf
+            for n in "abc"
+            for leaf in (np.array(False), p[f"{n}.mean"], p[f"{n}.variance"])
+        ]
+        state = jax.tree.unflatten(jax.tree.structure(state), running)
+        whole = eqx.nn.inference_mode(net), state
+        return eqx.partition(whole, eqx.is_array)
+
+    (params, static), (start, _) = of(TRAINED), of(START)
+
+    def run(params, x):
+        model, state = eqx.combine(params, static)
+        if is_whole:
+            return jax.vmap(lambda one: model(one, state), axis_name="batch")(x)
+        return model(x, state)
+
+    network = bounds.from_apply(run, params, *examples, init=start)
+    assert network.model == expected[0].model
+    assert_same(values(network), expected[1])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_haiku_function(examples, expected):
+    """Channels last; it keeps its averages biased and debiases them when it is run."""
+    hk = pytest.importorskip("haiku", reason="needs dm-haiku")
+
+    def forward(x, is_training):
+        def normalised(name, x, size, stride, padding):
+            x = hk.Conv2D(
+                4, size, stride, padding=[(padding, padding)] * 2, with_bias=False, name=name
+            )(x)  # fmt: skip
+            norm = hk.BatchNorm(True, True, 0.9, name=f"{name}_norm")
+            return norm(x, is_training)
+
+        x = jax.nn.relu(normalised("a", x, 3, 1, 1))
+        x = jax.lax.reduce_window(
+            x, -np.inf, jax.lax.max, (1, 3, 3, 1), (1, 2, 2, 1),
+            ((0, 0), (1, 1), (1, 1), (0, 0)),
+        )  # fmt: skip
+        y = normalised("b", x, 3, 2, 1)
+        x = jax.nn.relu(y + normalised("c", x, 1, 2, 0))
+        return hk.Linear(CLASSES, name="last")(x.mean((1, 2)))
+
+    x, y = examples
+    x = x.transpose(0, 2, 3, 1)
+    net = hk.without_apply_rng(hk.transform_with_state(forward))
+    _, zeros = net.init(jax.random.key(0), x[:2], True)
+
+    def of(p):
+        params = {"last": {"w": p["last.weight"].T, "b": p["last.bias"]}}
+        state = {name: dict(leaves) for name, leaves in zeros.items()}
+        for name in "abc":
+            params[name] = {"w": p[f"{name}.weight"].transpose(2, 3, 1, 0)}
+            params[f"{name}_norm"] = {
+                key: p[f"{name}.{part}"][None, None, None]
+                for key, part in (("scale", "scale"), ("offset", "shift"))
+            }
+            for key, part in (("mean", "mean"), ("var", "variance")):
+                own = state[f"{name}_norm/~/{key}_ema"]
+                own["average"] = p[f"{name}.{part}"][None, None, None]
+        return params, state
+
+    def run(both, x):
+        return net.apply(*both, x, False)[0]
+
+    network = bounds.from_apply(run, of(TRAINED), x, y, init=of(START))
+    assert_same(values(network), expected[1])
+
+
 def test_an_onnx_file(tmp_path, examples, expected):
     onnx = pytest.importorskip("onnx")
     from onnx import TensorProto, helper, numpy_helper
@@ -273,6 +391,31 @@ def test_arrays_that_do_not_go_with_the_function(examples, change, said):
         warnings.simplefilter("ignore")
         with pytest.raises(ValueError, match=said):
             bounds.from_apply(apply, TRAINED, *change(*examples))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda p, x: apply(p, x)[:, :1], "an output for each class is needed"),
+        (
+            lambda p, x: apply(p, x) if x.max() > 0 else -apply(p, x),
+            "depends on the values of its input",
+        ),
+        (
+            lambda p, x: jax.lax.cond(x.max() > 0, apply, lambda p, x: -apply(p, x), p, x),
+            "no linear layer in it but what may be inside cond",
+        ),
+        (lambda p, x: apply(p, x - x.mean(0)), "examples of a batch must not be mixed"),
+        (
+            lambda p, x: nn.BatchNorm(False).apply({"params": {}}, apply(p, x)),
+            "in training mode",
+        ),
+    ],
+)  # fmt: skip
+def test_functions_that_are_no_network_that_can_be_read(examples, change, said):
+    with pytest.raises(ValueError, match=said) as error:
+        bounds.from_apply(change, TRAINED, *examples)
+    assert "\n" not in str(error.value)
 
 
 def test_held_out_examples_and_starts_that_do_not_go_with_it(examples):

@@ -5,7 +5,7 @@ import pytest
 
 from experiments import evaluate
 from experiments.evaluate.graphs import places
-from experiments.lab import formats
+from experiments.lab import formats, parts
 from experiments.lab.calls import settings_of
 from experiments.lab.refusals import Refusal
 from nets.graph import Graph, Node
@@ -118,6 +118,64 @@ def test_a_softmax_is_taken_off_and_its_outputs_prove_it(tmp_path, capsys, place
         outputs=str(tmp_path / "probabilities.npy"),
     )  # fmt: skip
     assert "the softmax at its end was taken off" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def more(place):
+    """More examples of the same network, in three blocks, and the first two of them."""
+    x = np.random.default_rng(3).normal(size=(300, *SHAPE)).astype(np.float32)
+    y = logits_of(place / "net.onnx", x).argmax(1)
+    for size in (300, 256):
+        np.savez(place / f"data{size}.npz", x=x[:size], y=y[:size])
+    return place
+
+
+def test_a_budget_reduces_measures_and_leaves_certificates_out(
+    tmp_path, capsys, more, monkeypatch
+):
+    """A pass takes a second: those of mixup three, of gradients six, of the code's candidates 36."""
+    monkeypatch.setattr(parts, "LIGHT", 0)
+    monkeypatch.setattr(parts, "_timed", lambda *_: 1.0)
+    names = (
+        "train_error",
+        "mixup_error",
+        "gradient_noise_final",
+        "zhou_2019_code_from_origin",
+    )
+    data = {size: str(more / f"data{size}.npz") for size in (300, 256)}
+    folder = run(
+        tmp_path / "out", more, data=data[300], bounds=names, loss="softmax", budget=4.0
+    )  # fmt: skip
+    rows = {r["bound"]: r for r in formats.read_table(folder.path / "bounds.csv")}
+    found = [float(rows[name]["examples"] or 0) for name in names]
+    assert found == [0, 256, 128, 0]
+    assert rows["zhou_2019_code_from_origin"]["status"] == (
+        "not available: it would take about 0:36 on all examples, more than is left of "
+        "--budget=4 seconds"
+    )
+    said = capsys.readouterr().err
+    assert "net: mixup: about 0:02 on the first 256 of 300 examples (all: 0:03)" in said
+    profile = formats.read_table(folder.path / "profile.csv")
+    (mixup,) = (r for r in profile if r["groups"] == "mixup")
+    assert mixup["examples"] == "256" and float(mixup["run_seconds"]) > 0
+    assert "What measuring took" in (folder.path / "report.md").read_text()
+    # The same number as where there are no more examples; and measured by one program.
+    alone = run(tmp_path / "alone", more, data=data[256], bounds=names[:2], budget=1e9)
+    (its,) = (
+        r
+        for r in formats.read_table(alone.path / "bounds.csv")
+        if r["bound"] == "mixup_error"
+    )
+    assert float(its["value"]) == float(rows["mixup_error"]["value"])
+
+
+def test_a_profile_changes_no_number(tmp_path, place):
+    tables = []
+    for name, profile in (("one", False), ("parts", True)):
+        folder = run(tmp_path / name, place, profile=profile)
+        tables.append(formats.read_table(folder.path / "bounds.csv"))
+        assert (folder.path / "profile.csv").exists() == profile
+    assert tables[0] == tables[1]
 
 
 def refused(out, place, **typed):

@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from bounds.functions import paired
+from bounds.functions import start_of
 from experiments.lab.reading.tensors import natural
 from experiments.lab.reading.weights import paths_of, uniquely_named, with_outputs
 from experiments.lab.refusals import Refusal
@@ -60,8 +60,8 @@ def read(patterns: str, init: str | None, outputs: str | None) -> list[NetworkFi
 
     Args:
       patterns: `.onnx` files and globs, separated by commas.
-      init: the same, for the weights that training began with: one for all, or one for each;
-        tensors go together by their order.
+      init: the same, for the weights that training began with: one for all, or one for each
+        (`bounds.functions.start_of`).
       outputs: files of what the networks give, one for each in the order of `patterns`.
 
     Returns:
@@ -117,14 +117,7 @@ def _network(path: Path, start: Path | None) -> NetworkFile:
     init = None
     if start is not None:
         try:
-            its = onnx.read(start)
-            own = paired(its, imported, f"--init={start}")
-            read_start = jaxpr.read(imported.apply, own, imported.input_shape)
+            init = start_of(onnx.read(start), imported, found, f"--init={start}")
         except ValueError as error:
             raise Refusal(str(error)) from None
-        if not read_start.is_alike(found):
-            raise Refusal(
-                f"--init={start}: another network than {path}; give its own start"
-            )
-        init = read_start.params
     return NetworkFile(path.stem, path, found, init, imported.input_shape, classes)
