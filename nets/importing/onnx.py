@@ -121,9 +121,36 @@ def _model(onnx, path):
         ) from None
     if not model.graph.node:
         raise ValueError(f"{path}: no ONNX file, or damaged: it holds no network")
+    for name in _names(model):
+        if not isinstance(name, str) or not name.isprintable():
+            raise ValueError(
+                f"{path}: no ONNX file, or damaged: {name!a} in it is no name"
+            )
     for tensor in _external_tensors(model):
         _check_external(path, tensor)
     return model
+
+
+def _names(model):
+    """All that is called something in a model; of a damaged one it may be bytes."""
+    graph = model.graph
+    for nodes in (graph.node, *(f.node for f in model.functions)):
+        for node in nodes:
+            yield from (node.name, node.op_type, node.domain, node.overload)
+            yield from (*node.input, *node.output)
+            for attribute in node.attribute:
+                yield from (attribute.name, attribute.ref_attr_name)
+    for function in model.functions:
+        yield from (function.name, function.domain, function.overload)
+        yield from (*function.input, *function.output)
+    for named in (*graph.initializer, *graph.input, *graph.output):
+        yield named.name
+    for given in graph.input:
+        yield from (size.dim_param for size in given.type.tensor_type.shape.dim)
+    for opsets in (model.opset_import, *(f.opset_import for f in model.functions)):
+        yield from (opset.domain for opset in opsets)
+    for tensor in _external_tensors(model):
+        yield from (tensor.name, *_external(tensor).values())
 
 
 def _load_external(onnx, model, path):
@@ -272,7 +299,12 @@ class _Network:
                 f"its input {name!r} is {shape}: all sizes but the batch's, the first, must "
                 "be fixed: export it with the sizes of its examples"
             )
-        dtype = self.onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
+        try:
+            dtype = self.onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
+        except KeyError:
+            raise _Refused(
+                f"its input {name!r} is of a type that there is not: {kind.elem_type}"
+            ) from None
         if not jnp.issubdtype(dtype, jnp.floating):
             raise _Refused(f"its input {name!r} is of {dtype}, not of real numbers")
         if dtype == np.float64:
@@ -593,7 +625,7 @@ class _Network:
             try:
                 with np.errstate(all="ignore"):
                     found = RULES[operation.operator](operation, *inputs)
-            except _FAILURES as error:
+            except (MemoryError, *_FAILURES) as error:
                 raise _Refused(f"{_label(operation)}: {_first_line(error)}") from error
             found = found if isinstance(found, tuple) else (found,)
             for name, value in zip(operation.outputs, found, strict=False):

@@ -9,6 +9,7 @@ Meaning and versions: the operator schemas of the ONNX specification (onnx.defs)
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,6 +23,7 @@ from nets.importing import layers
 NEWEST_OPSET = 28  # of the schemas that these rules were written from
 OLDEST_OPSET = 7  # before, broadcasting was another
 
+_MOST_MADE = 2**27  # numbers of a constant, half a gibibyte
 _FLOAT32_LIMIT = float(np.finfo(np.float32).max)
 
 
@@ -84,6 +86,15 @@ def _known(value, what):
 
 def _integers(value, what):
     return [int(n) for n in np.atleast_1d(_known(value, what)).ravel()]
+
+
+def _made(shape):
+    """A shape that a file asks for in a few bytes: what would not fit is refused, and not made."""
+    if math.prod(shape) > _MOST_MADE:
+        raise ValueError(
+            f"it asks for {list(shape)} numbers, more than {_MOST_MADE} are not made"
+        )
+    return shape
 
 
 # Entry by entry.
@@ -472,7 +483,7 @@ def _size(node, x):
 @_rule("ConstantOfShape")
 def _constant_of_shape(node, shape):
     value = node.get("value", np.zeros(1, np.float32))
-    return np.full(_integers(shape, "shape"), value.item(), value.dtype)
+    return np.full(_made(_integers(shape, "shape")), value.item(), value.dtype)
 
 
 @_rule("Range")
@@ -481,6 +492,7 @@ def _range(node, start, limit, delta):
         _known(v, "range").reshape(()) for v in (start, limit, delta)
     )
     count = max(int(np.ceil((limit - start) / delta)), 0)
+    _made([count])
     return (start + np.arange(count) * delta).astype(start.dtype)
 
 
@@ -527,12 +539,14 @@ def _concatenate(node, *values):
 @_rule("Expand")
 def _expand(node, x, shape):
     shape = np.broadcast_shapes(x.shape, tuple(_integers(shape, "shape")))
-    return _module(x).broadcast_to(x, shape)
+    return _module(x).broadcast_to(x, _made(shape))
 
 
 @_rule("Tile")
 def _tile(node, x, repeats):
-    return _module(x).tile(x, tuple(_integers(repeats, "repeats")))
+    repeats = _integers(repeats, "repeats")
+    _made([*x.shape, *repeats])
+    return _module(x).tile(x, tuple(repeats))
 
 
 def _parts(x, sizes, axis):
@@ -629,6 +643,7 @@ def _pad(node, x, pads=None, constant=None, axes=None):
     before, after = pads[: len(given)], pads[len(given) :]
     for axis, *pair in zip(given, before, after, strict=True):
         every[axis] = tuple(pair)
+    _made([max(n + sum(pair), 0) for n, pair in zip(x.shape, every, strict=True)])
     mode = node.get("mode", "constant")
     if mode != "constant":
         if min(map(min, every)) < 0:

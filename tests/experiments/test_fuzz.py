@@ -32,6 +32,7 @@ from tests.experiments.test_idx import idx_bytes
 from tests.experiments.tiny import ROOT
 
 MUTATIONS = [1000, pytest.param(100_000, marks=pytest.mark.slow)]
+FEWER = [400, pytest.param(20_000, marks=pytest.mark.slow)]
 MOST_MEMORY = 32 * 2**20  # for files of some hundred bytes
 RNG = np.random.default_rng(4)
 TRACED = 200
@@ -384,13 +385,14 @@ def pictures():
     return found | {"plain PNG": published.png(pixels)}
 
 
+@pytest.mark.parametrize("mutations", FEWER)
 @pytest.mark.parametrize("kind", pictures())
-def test_a_changed_picture_is_refused_or_bytes_of_its_size(tmp_path, kind):
+def test_a_changed_picture_is_refused_or_bytes_of_its_size(tmp_path, kind, mutations):
     """What a damaged picture shows is for its decoder; that it is one is for us."""
     whole, rng, refused = pictures()[kind], random.Random(7), 0
     path = tmp_path / "train" / "a" / "1"
     path.parent.mkdir(parents=True)
-    for _ in range(400):
+    for _ in range(mutations):
         path.write_bytes(mutated(whole, rng))
         try:
             with warnings.catch_warnings():
@@ -401,10 +403,11 @@ def test_a_changed_picture_is_refused_or_bytes_of_its_size(tmp_path, kind):
         except Refusal as refusal:
             refused += 1
             assert str(path) in str(refusal) and str(refusal).isprintable()
-    assert 40 < refused < 400
+    assert mutations / 10 < refused < mutations
 
 
-def test_a_changed_parquet_file_is_refused_by_name_or_read(tmp_path):
+@pytest.mark.parametrize("mutations", FEWER)
+def test_a_changed_parquet_file_is_refused_by_name_or_read(tmp_path, mutations):
     arrow = pytest.importorskip("pyarrow", reason="pip install pyarrow")
     import pyarrow.parquet
 
@@ -416,7 +419,7 @@ def test_a_changed_parquet_file_is_refused_by_name_or_read(tmp_path):
         arrow.table({"image": images, "label": [0, 1, 2]}), path
     )
     whole = path.read_bytes()
-    for _ in range(400):
+    for _ in range(mutations):
         path.write_bytes(mutated(whole, rng))
         try:
             found = data_files.Arrays.read(str(path))
@@ -424,7 +427,112 @@ def test_a_changed_parquet_file_is_refused_by_name_or_read(tmp_path):
         except Refusal as refusal:
             refused += 1
             assert str(path) in str(refusal) and str(refusal).isprintable()
-    assert 200 < refused < 400
+    assert mutations / 2 < refused < mutations
+
+
+def onnx_network():
+    """Bytes of a small network; one of its tensors is made of a shape in the file."""
+    onnx = pytest.importorskip("onnx", reason="pip install '.[onnx]'")
+    node, rng = onnx.helper.make_node, np.random.default_rng(0)
+    shapes = {"a": (3, 2, 3, 3), "c": (3, 12), "d": (3,)}
+    tensors = {k: rng.normal(size=s).astype("f4") for k, s in shapes.items()}
+    tensors |= {"n": np.array([3]), "s": np.array([0, -1])}
+    half = onnx.numpy_helper.from_array(np.array([0.5], "f4"))
+    nodes = [
+        node("Conv", ["x", "a"], ["1"], pads=[1] * 4), node("Relu", ["1"], ["2"]),
+        node("MaxPool", ["2"], ["3"], kernel_shape=[2, 2], strides=[2, 2]),
+        node("Reshape", ["3", "s"], ["4"]), node("Gemm", ["4", "c", "d"], ["5"], transB=1),
+        node("ConstantOfShape", ["n"], ["6"], value=half), node("Mul", ["5", "6"], ["7"]),
+    ]  # fmt: skip
+    ends = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", *shape])
+        for name, shape in (("x", (2, 4, 4)), ("7", (3,)))
+    ]
+    held = [onnx.numpy_helper.from_array(v, k) for k, v in tensors.items()]
+    graph = onnx.helper.make_graph(nodes, "net", ends[:1], ends[1:], held)
+    opsets = [onnx.helper.make_opsetid("", 17)]
+    return onnx.helper.make_model(graph, opset_imports=opsets).SerializeToString()
+
+
+@pytest.mark.parametrize("mutations", [200, FEWER[1]])
+def test_a_changed_onnx_file_is_refused_by_name_or_what_its_runtime_computes(
+    tmp_path, mutations
+):
+    from nets.importing import onnx
+
+    runtime = pytest.importorskip("onnxruntime", reason="pip install onnxruntime")
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4
+    whole, rng = onnx_network(), random.Random(7)
+    path, x = tmp_path / "net.onnx", RNG.normal(size=(2, 2, 4, 4)).astype("f4")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    refused = compared = 0
+    for number in range(mutations):
+        raw = mutated(whole, rng)
+        path.write_bytes(raw)
+        try:
+            found = onnx.read(path)
+        except ValueError as error:
+            refused += 1
+            message = str(error)
+            assert message.startswith(str(path)), (number, message)
+            assert message.isprintable() and len(message) < 2000, (number, message)
+            continue
+        try:
+            session = runtime.InferenceSession(raw, options)
+            (wanted,) = session.run(None, {session.get_inputs()[0].name: x})
+        except Exception:  # what its own runtime does not take has no right value
+            continue
+        if found.input_shape == x.shape[1:]:
+            compared += 1
+            np.testing.assert_allclose(
+                found.apply(found.params, x), wanted, 1e-4, 1e-5, err_msg=f"{number}"
+            )
+    taken = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert taken * 1024 < 2**30  # the runtime is imported here
+    assert refused > mutations / 2 and compared > mutations / 20
+
+
+@pytest.mark.parametrize(
+    "operator", ["ConstantOfShape", "Range", "Expand", "Tile", "Pad"]
+)
+def test_a_tensor_that_an_onnx_file_only_asks_for_is_not_made(tmp_path, operator):
+    """Hundred bytes that would be 8 GiB."""
+    onnx = pytest.importorskip("onnx", reason="pip install '.[onnx]'")
+    from nets.importing import onnx as reader
+
+    much, one = np.array([2**31]), np.ones(1, "f4")
+    tensors = {
+        "ConstantOfShape": {"n": much},
+        "Range": {"a": np.float32(0), "b": np.float32(2**31), "c": np.float32(1)},
+        "Expand": {"v": one, "n": much},
+        "Tile": {"v": one, "n": much},
+        "Pad": {"v": one, "n": np.array([0, 2**31])},
+    }[operator]
+    node = onnx.helper.make_node
+    nodes = [
+        node(operator, list(tensors), ["1"], name="large"),
+        node("ReduceMax", ["1"], ["2"], keepdims=0), node("Mul", ["x", "2"], ["3"]),
+    ]  # fmt: skip
+    ends = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", 3])
+        for name in "x3"
+    ]
+    held = [onnx.numpy_helper.from_array(np.asarray(v), k) for k, v in tensors.items()]
+    graph = onnx.helper.make_graph(nodes, "net", ends[:1], ends[1:], held)
+    path = tmp_path / "net.onnx"
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)]),
+        path,
+    )
+    tracemalloc.start()
+    with pytest.raises(
+        ValueError, match=f"'large' .{operator}.: it asks for .*2147483"
+    ) as caught:
+        reader.read(path)
+    assert tracemalloc.get_traced_memory()[1] < MOST_MEMORY
+    tracemalloc.stop()
+    assert str(caught.value).startswith(str(path))
 
 
 BOMBS = """
