@@ -5,17 +5,20 @@ example, the initial weights, the order of the examples. A `Training` says what 
 itself; two of one name in a cell are one run, whichever tools ask for it.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
 import numpy as np
 
+from experiments.lab.later import later
 from experiments.lab.seeding import Purpose, host_generator, key_for
 from experiments.problems import Examples, Problem
-from nets import training
+
+jax, training = later("jax"), later("nets.training")
 
 BASE = "base"  # the name of the run on S itself
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from experiments.beyond_uc import report, study, summary, tables
 from experiments.beyond_uc.settings import Settings
 from experiments.beyond_uc.tools import TOOLS
-from experiments.lab.program import Program
+from experiments.lab.program import InModules
 from experiments.problems import Problem
 
 
-class BeyondUc(Program):
+class BeyondUc(InModules):
     """Tools beyond uniform convergence beside the error and what uniform convergence must say."""
 
     name = "beyond_uc"
@@ -22,7 +21,6 @@ class BeyondUc(Program):
     title = "Beyond uniform convergence: {problem}"
     Settings = Settings
     without = ("label_noise", "draw_rule", "posterior_noise")
-    columns = tables.COLUMNS
     first = ("problem", "tool", "sizes", "seeds")
 
     def takes(self, problem: type[Problem]) -> bool:
@@ -35,10 +33,6 @@ class BeyondUc(Program):
         if config.tool == ("all",):
             own["tool"] = tuple(TOOLS)
         return dataclasses.replace(config, **own)
-
-    study = staticmethod(study.make)
-    tables, summary = staticmethod(tables.make), staticmethod(summary.make)
-    overview, report = staticmethod(report.overview), staticmethod(report.details)
 
 
 PROGRAM = BeyondUc()

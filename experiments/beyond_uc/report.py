@@ -6,7 +6,7 @@ from typing import Any
 
 from bounds.spec import CERTIFIED
 from experiments.beyond_uc import figures
-from experiments.beyond_uc.tools.tool import ON_S, STATUSES
+from experiments.beyond_uc.tools.tool import ON_S, statuses
 from experiments.lab import report
 from experiments.lab.figures import Drawing
 from experiments.lab.program import Results
@@ -151,7 +151,7 @@ def _speaks_of(claim: Mapping[str, Any]) -> str:
 
 def _last_table(found: Mapping[str, Any]) -> report.Table:
     """Every claim at the largest m, the certified ones first, the least value first."""
-    order = {status: place for place, status in enumerate(STATUSES)}
+    order = {status: place for place, status in enumerate(statuses())}
 
     def rank(claim):
         value = claim["points"][-1]["value"]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Iterator
 
 from experiments.beyond_uc.tools import TOOLS
 from experiments.lab.settings import (
@@ -12,15 +13,13 @@ from experiments.lab.settings import (
     at_least_1,
     combined,
     distinct_sizes,
-    one_of,
+    one_of_those,
     redefault,
     repetitions,
     setting,
 )
-from experiments.lab.sgd_settings import SgdSettings
-from nets.losses import LOSSES
-
-TRAINABLE = tuple(name for name in LOSSES if name != "linear")
+from experiments.lab.sgd_settings import SgdSettings, trainable
+from experiments.problems import PROBLEMS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Own(SgdSettings):
     biases: bool = setting(True, "layers have biases", group=NETWORK)
     loss: str = setting(
         "sigmoid", "'sigmoid': one logistic loss a class, averaged (the authors')",
-        one_of(*TRAINABLE), group=TRAINING
+        one_of_those(trainable), group=TRAINING
     )  # fmt: skip
     shuffle: bool = setting(
         False, "a new order every epoch; else the same order every epoch", group=TRAINING
@@ -64,6 +63,21 @@ class Own(SgdSettings):
         None, "a Python file with tools or problems of your own: TOOLS, PROBLEMS",
         group=BOUNDS, compared=False
     )  # fmt: skip
+
+    def clashes(self) -> Iterator[str]:
+        """Lines on settings that do not go together."""
+        yield from super().clashes()
+        for name in () if self.tool == ("all",) else self.tool:
+            if name not in TOOLS:
+                yield f"--tool={name}: must be all, or some of {', '.join(TOOLS)}"
+        problem = PROBLEMS.get(self.problem)
+        if (
+            problem
+            and problem.model is None
+            and problem.needs_biases
+            and not self.biases
+        ):
+            yield f"--biases=false: {problem.needs_biases}"
 
 
 Settings = functools.reduce(combined, (tool.Settings for tool in TOOLS.values()), Own)

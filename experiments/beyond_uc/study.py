@@ -63,30 +63,16 @@ def uniform_bounds(problem: Problem) -> tuple[str, ...]:
 
 
 def chosen_tools(config: Any) -> dict[str, Tool]:
-    """The tools that --tool names.
-
-    Raises:
-      Refusal: there is no such tool.
-    """
+    """The tools that --tool names."""
     names = tuple(TOOLS) if config.tool == ("all",) else config.tool
-    for name in names:
-        if name not in TOOLS:
-            raise Refusal(f"--tool={name}: must be all, or some of {', '.join(TOOLS)}")
     return {name: TOOLS[name] for name in names}
 
 
 def plan_of(config: Any, problem: Problem) -> training.Plan:
-    """How the algorithm trains.
-
-    Raises:
-      Refusal: a batch that no training set fills.
-    """
-    config.check_batch()
+    """How the algorithm trains."""
     model = problem.model or MLP(
         config.width, config.depth, problem.classes, config.biases
     )
-    if problem.model is None and problem.needs_biases and not config.biases:
-        raise Refusal(f"--biases=false: {problem.needs_biases}")
     return training.Plan(
         model=model,
         loss=problem.loss or config.loss,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from experiments.bounds_vs_samples import report, study, summary, tables
+from collections.abc import Mapping
+from typing import Any
+
 from experiments.bounds_vs_samples.settings import Settings
+from experiments.lab import vary
 from experiments.lab.bound_settings import with_bounds
 from experiments.lab.calls import of_problem
-from experiments.lab.program import Program
+from experiments.lab.program import InModules
 from experiments.problems import Problem
 
 
-class BoundsVsSamples(Program):
+class BoundsVsSamples(InModules):
     """Networks of every size, seed and draw, trained to one margin, and their bounds."""
 
     name = "bounds_vs_samples"
@@ -18,19 +21,20 @@ class BoundsVsSamples(Program):
     title = "Test error and generalization bounds against training-set size"
     Settings = Settings
     first = ("problem", "sizes", "seeds", "bounds")
-    columns = tables.COLUMNS
 
     def takes(self, problem: type[Problem]) -> bool:
         """Problems that leave it to the program what learns."""
         return problem.model is None and problem.is_trained and not problem.fixed
 
-    def study(self, config: Settings) -> study.SizeStudy:
+    def study(self, config: Settings) -> Any:
         """Every size, seed and draw of every variant."""
-        return study.make(config, lambda c, problem: of_problem(self, c, problem))
+        return self.part("study").make(config, self.variants(config))
+
+    def variants(self, config: Settings) -> Mapping[str, Settings]:
+        """What `--vary` spans; problems may be swept."""
+        return vary.variants(config, lambda c, problem: of_problem(self, c, problem))
 
     resolved = staticmethod(with_bounds)
-    tables, summary = staticmethod(tables.make), staticmethod(summary.make)
-    overview, report = staticmethod(report.overview), staticmethod(report.details)
 
 
 PROGRAM = BoundsVsSamples()

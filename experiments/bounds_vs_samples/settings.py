@@ -1,23 +1,26 @@
 """The settings of `bounds_vs_samples`; presets are with the problems."""
 
 import dataclasses
+from collections.abc import Iterator
 
 from experiments.lab.bound_settings import BoundSettings
+from experiments.lab.later import later
 from experiments.lab.settings import (
     NETWORK,
     TRAINING,
     at_least_1,
     below_1,
     distinct_sizes,
-    one_of,
+    one_of_those,
     positive,
     redefault,
     repetitions,
     setting,
 )
-from experiments.lab.sgd_settings import SgdSettings
-from nets.losses import LOSSES
-from nets.training import OPTIMIZERS
+from experiments.lab.sgd_settings import SgdSettings, trainable
+from experiments.problems import PROBLEMS
+
+networks, training = later("nets.registry"), later("nets.training")
 
 # The bounds that the paper plots, and their variants: what is evaluated if nothing is said.
 PLOTTED = (
@@ -28,7 +31,6 @@ PLOTTED = (
     "bartlett_2017_between_draws",
     "neyshabur_2019",
 )
-TRAINABLE = tuple(name for name in LOSSES if name != "linear")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Settings(SgdSettings, BoundSettings):
     )  # fmt: skip
     network: str = setting(
         "mlp", "fully connected, or (images) `depth` blocks of two convolutions of `width` "
-        "channels", group=NETWORK, varies=True
+        "channels", one_of_those(lambda: networks.NETWORKS), group=NETWORK, varies=True
     )  # fmt: skip
     width: int = setting(
         1024, "units of a hidden layer, channels of a convolution",
@@ -67,12 +69,12 @@ class Settings(SgdSettings, BoundSettings):
         group=TRAINING, varies=True
     )  # fmt: skip
     optimizer: str = setting(
-        "sgd", "of the training", one_of(*OPTIMIZERS), group=TRAINING, varies=True
+        "sgd", "of the training", one_of_those(lambda: training.OPTIMIZERS), group=TRAINING, varies=True
     )  # fmt: skip
     momentum: float = setting(0.0, "of SGD", below_1, group=TRAINING, varies=True)
     loss: str = setting(
         "sigmoid", "'sigmoid': one logistic loss a class, averaged (the authors')",
-        one_of(*TRAINABLE), group=TRAINING, varies=True
+        one_of_those(trainable), group=TRAINING, varies=True
     )  # fmt: skip
     loss_target: float = setting(
         0.05, "squared loss: training stops at this mean loss instead",
@@ -80,3 +82,12 @@ class Settings(SgdSettings, BoundSettings):
     )  # fmt: skip
     bounds: tuple[str, ...] = redefault(BoundSettings, "bounds", PLOTTED)
     depth_factor: str = redefault(BoundSettings, "depth_factor", "hidden")
+
+    def clashes(self) -> Iterator[str]:
+        """Lines on settings that do not go together."""
+        yield from super().clashes()
+        if self.optimizer != "sgd" and self.momentum:
+            yield f"--momentum={self.momentum}: goes with --optimizer=sgd; use 0"
+        needs = PROBLEMS[self.problem].needs_biases if self.problem in PROBLEMS else ""
+        if needs and not self.biases:
+            yield f"--biases=false: {needs}; use --biases"

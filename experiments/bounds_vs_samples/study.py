@@ -1,7 +1,7 @@
 """What is trained and measured: every size, seed and draw of every variant."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import bounds
@@ -21,7 +21,6 @@ from experiments.lab.training import (
     history_of,
     initial,
 )
-from experiments.lab.vary import variants
 from experiments.problems import Problem
 from nets import training
 from nets.registry import NETWORKS
@@ -43,26 +42,12 @@ class SizeStudy(Study):
     problems: Mapping[str, Problem]
 
 
-def check_flags(config: Settings) -> None:
-    """Raises a `Refusal` where settings do not go together, before any data are read."""
-    config.check_batch()
-    if config.optimizer != "sgd" and config.momentum:
-        raise Refusal(f"--momentum={config.momentum}: goes with --optimizer=sgd; use 0")
-    if config.network not in NETWORKS:
-        raise Refusal(
-            f"--network={config.network}: must be one of {', '.join(NETWORKS)}"
-        )
-
-
 def model_of(config: Settings, problem: Problem) -> Any:
     """The network that is trained.
 
     Raises:
-      Refusal: there is no such network, or it cannot learn the problem.
+      Refusal: the network cannot learn the problem.
     """
-    check_flags(config)
-    if problem.needs_biases and not config.biases:
-        raise Refusal(f"--biases=false: {problem.needs_biases}; use --biases")
     try:
         return NETWORKS[config.network](
             features=problem.features,
@@ -83,9 +68,8 @@ def plan_of(config: Settings, problem: Problem) -> training.Plan:
     """How a network is trained.
 
     Raises:
-      Refusal: a batch that no training set fills, or sizes that the problem has not.
+      Refusal: sizes that the problem has not.
     """
-    check_flags(config)
     largest = problem.largest_size(config.draws)
     if largest is not None and max(config.sizes) > largest:
         raise Refusal(
@@ -126,16 +110,14 @@ def runs_of(config: Settings, variant: str = "") -> list[Run]:
     ]  # fmt: skip
 
 
-def make(
-    config: Settings, of_problem: Callable[[Settings, str], Settings]
-) -> SizeStudy:
+def make(config: Settings, configs: Mapping[str, Settings]) -> SizeStudy:
     """The study that settings ask for.
 
     Args:
       config: of the call.
-      of_problem: (settings, name) -> the same settings for another problem.
+      configs: variant -> its settings.
     """
-    return of_configs(config, variants(config, of_problem), config.bounds)
+    return of_configs(config, configs, config.bounds)
 
 
 def of_configs(
@@ -148,8 +130,6 @@ def of_configs(
       configs: variant -> its settings, of any sizes, seeds, draws and problems.
       names: of the bounds that are to be evaluated.
     """
-    for own in configs.values():
-        check_flags(own)
     problems = problems_made(configs)
     plans = {v: plan_of(c, problems[v]) for v, c in configs.items()}
     runs = [run for v, c in configs.items() for run in runs_of(c, v)]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from experiments.evaluate import report, study, tables
+from collections.abc import Mapping
+from typing import Any
+
 from experiments.evaluate.settings import Settings
 from experiments.lab.bound_settings import with_bounds
-from experiments.lab.program import Program
+from experiments.lab.program import InModules, Rows, Study
 from experiments.problems import Problem
 
 
-class Evaluate(Program):
+class Evaluate(InModules):
     """All bounds on networks that are already trained."""
 
     name = "evaluate"
@@ -18,16 +20,17 @@ class Evaluate(Program):
     Settings = Settings
     needs_problem = False
     without = ("label_noise", "draw_rule")
-    columns = tables.COLUMNS
     first = ("weights", "data", "problem", "bounds")
 
     def takes(self, problem: type[Problem]) -> bool:
         """Problems whose training sets are drawn from stored examples."""
         return problem.pool is not None
 
-    resolved, study = staticmethod(with_bounds), staticmethod(study.make)
-    tables, summary = staticmethod(tables.make), staticmethod(report.summary)
-    overview, report = staticmethod(report.overview), staticmethod(report.details)
+    def summary(self, study: Study, tables: Mapping[str, Rows]) -> dict[str, Any]:
+        """The content of summary.json."""
+        return self.part("report").summary(study, tables)
+
+    resolved = staticmethod(with_bounds)
 
 
 PROGRAM = Evaluate()

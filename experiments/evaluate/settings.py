@@ -2,20 +2,24 @@
 
 import dataclasses
 import math
+from collections.abc import Iterator
 
 from experiments.lab.bound_settings import BoundSettings
-from experiments.lab.reading.data_files import IMAGE_ORDERS
-from experiments.lab.reading.layers import LAYOUTS
+from experiments.lab.later import later
 from experiments.lab.settings import (
     BOUNDS,
     MACHINE,
     NETWORK,
     one_of,
+    one_of_those,
     positive,
     seed_number,
     setting,
 )
-from nets.losses import LOSSES
+
+data_files = later("experiments.lab.reading.data_files")
+layer_files = later("experiments.lab.reading.layers")
+losses = later("nets.losses")
 
 BUDGET = 300.0  # seconds, for networks that are read as graphs
 
@@ -47,7 +51,7 @@ class Settings(BoundSettings):
     image_order: str | None = setting(
         None, "--data, --problem: images: the order in which the network takes their numbers, "
         "'hwc' (height, width, channels) if not given; 'chw' as PyTorch flattens them; or 'whc'",
-        one_of(*IMAGE_ORDERS)
+        one_of_those(lambda: data_files.IMAGE_ORDERS)
     )  # fmt: skip
     train_indices: str | None = setting(
         None, "--problem: which of its training images (from 0), with repeats: an .npz with "
@@ -73,7 +77,7 @@ class Settings(BoundSettings):
     )  # fmt: skip
     layout: str | None = setting(
         None, "how matrices are stored where names do not tell: 'in_out' (Flax) or 'out_in' "
-        "(PyTorch)", one_of(*LAYOUTS), group=NETWORK
+        "(PyTorch)", one_of_those(lambda: layer_files.LAYOUTS), group=NETWORK
     )  # fmt: skip
     layers: tuple[str, ...] | None = setting(
         None, "the layers' names, the input's first, where their order is not clear",
@@ -93,7 +97,7 @@ class Settings(BoundSettings):
     )  # fmt: skip
     loss: str | None = setting(
         None, "that they were trained on, the mean of it over examples; without it gradient noise "
-        "is not available; networks of a run folder know theirs", one_of(*LOSSES),
+        "is not available; networks of a run folder know theirs", one_of_those(lambda: losses.LOSSES),
         group=NETWORK, measuring=True
     )  # fmt: skip
     margin: float | None = setting(
@@ -120,3 +124,33 @@ class Settings(BoundSettings):
         group=BOUNDS, compared=False
     )  # fmt: skip
     seed: int = setting(0, "of the problem, if it is drawn", seed_number, group=MACHINE)
+
+    def clashes(self) -> Iterator[str]:
+        """Lines on settings that do not go together."""
+        if not self.weights and not self.network:
+            yield "--weights is missing; name a file with a network, or an .onnx by --network"
+        if self.weights and self.network:
+            yield "--weights and --network: give one of them"
+        if self.problem and self.data:
+            yield "--problem and --data: give one of them"
+        if self.data and self.train_indices:
+            yield "--train_indices: goes with --problem, not with --data"
+        if self.network and not self.weights:
+            for name in ("layout", "layers", "ignore", "activation"):
+                if getattr(self, name):
+                    yield f"--{name}: goes with --weights; a network of its framework says it itself"
+        if self.problem or self.data:
+            return
+        if self.network:
+            yield "--network: goes with --problem or --data; say what it was trained on"
+        if self.loss:
+            yield (
+                f"--loss={self.loss}: goes with --problem or --data; a network of a run folder "
+                "was trained on the loss that is in its config.json"
+            )
+        for name in ("normalise", "image_order"):
+            if getattr(self, name):
+                yield (
+                    f"--{name}: goes with --problem or --data; a network of a run folder was "
+                    "trained on what its config.json says"
+                )

@@ -46,30 +46,9 @@ def make(config: Settings) -> EvaluateStudy:
     Raises:
       Refusal: weights or data cannot be read, or do not go together.
     """
-    if not config.weights and not config.network:
-        raise Refusal(
-            "--weights is missing; name a file with a network, or an .onnx by --network"
-        )
-    if config.weights and config.network:
-        raise Refusal("--weights and --network: give one of them")
     certificates.check_quote(config.quote, bounds.BOUNDS)
-    given = [n for n in ("problem", "data") if getattr(config, n)]
-    if len(given) == 2:
-        raise Refusal("--problem and --data: give one of them")
-    if config.data and config.train_indices:
-        raise Refusal("--train_indices: goes with --problem, not with --data")
-    if config.loss and not given:
-        raise Refusal(
-            f"--loss={config.loss}: goes with --problem or --data; a network of a run folder was "
-            "trained on the loss that is in its config.json"
-        )
-    for flag in ("normalise", "image_order"):
-        if getattr(config, flag) and not given:
-            raise Refusal(
-                f"--{flag}: goes with --problem or --data; a network of a run folder was trained "
-                "on what its config.json says"
-            )
-    stored = _stored(config, bool(given))
+    given = config.problem or config.data
+    stored = _stored(config)
     if given:
         source = (
             data_files.Arrays.read(config.data)
@@ -125,22 +104,13 @@ def make(config: Settings) -> EvaluateStudy:
     )
 
 
-def _stored(config: Settings, has_data: bool) -> list[Any]:
+def _stored(config: Settings) -> list[Any]:
     """The networks that a call names: a list of `Stored`, or of `NetworkFile`.
 
     Raises:
-      Refusal: they cannot be read; flags that do not go with them, or are missing.
+      Refusal: they cannot be read; a flag is missing.
     """
     if config.network:
-        for flag in ("layout", "layers", "ignore", "activation"):
-            if getattr(config, flag):
-                raise Refusal(
-                    f"--{flag}: goes with --weights; a network of its framework says it itself"
-                )
-        if not has_data:
-            raise Refusal(
-                "--network: goes with --problem or --data; say what it was trained on"
-            )
         return frameworks.read(config.network, config.init, config.outputs)
     stored = weights.read(
         config.weights,

@@ -6,14 +6,19 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
-import bounds
-from bounds.spec import SPEAKS_OF, STATUSES, Convention
+from experiments.lab.later import later
 from experiments.lab.refusals import Refusal
-from experiments.lab.settings import BOUNDS, one_of, open_fraction, setting
+from experiments.lab.settings import BOUNDS, Check, one_of_those, open_fraction, setting
+
+bounds = later("bounds")
 
 
 def _is_once(names):
     return bool(names) and len(set(names)) == len(names)
+
+
+def _choice(name: str) -> Check:
+    return one_of_those(lambda: bounds.Convention.CHOICES[name])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,22 +41,22 @@ class BoundSettings:
     depth_factor: str = setting(
         "matrices", "the factor d of neyshabur_2018: weight 'matrices' (theorem) or 'hidden' "
         "layers (the authors' MNIST code)",
-        one_of(*Convention.CHOICES["depth_factor"]), group=BOUNDS, measuring=True
+        _choice("depth_factor"), group=BOUNDS, measuring=True
     )  # fmt: skip
     input_norm: str = setting(
         "included", "the factor B = max ||x|| of the plotted spectral bounds: 'included', or "
         "'left_out' (the companion notebook)",
-        one_of(*Convention.CHOICES["input_norm"]), group=BOUNDS, measuring=True
+        _choice("input_norm"), group=BOUNDS, measuring=True
     )  # fmt: skip
     norm_21: str = setting(
         "bartlett", "the (2,1) norm of 'bartlett' (over output units), or 'transposed' (the "
-        "authors' code)", one_of(*Convention.CHOICES["norm_21"]), group=BOUNDS, measuring=True
+        "authors' code)", _choice("norm_21"), group=BOUNDS, measuring=True
     )  # fmt: skip
 
     @property
-    def convention(self) -> Convention:
+    def convention(self) -> "bounds.Convention":
         """Of the bounds that have one."""
-        return Convention(self.depth_factor, self.input_norm, self.norm_21)
+        return bounds.Convention(self.depth_factor, self.input_norm, self.norm_21)
 
 
 CONVENTIONS = ("depth_factor", "input_norm", "norm_21")
@@ -85,9 +90,9 @@ def _meant(word):
     if word in every:
         return [word]
     as_status = word.replace("_", " ")
-    if as_status in STATUSES:
+    if as_status in bounds.spec.STATUSES:
         return [n for n, spec in every.items() if spec.status == as_status]
-    if word in SPEAKS_OF:
+    if word in bounds.spec.SPEAKS_OF:
         return [n for n, spec in every.items() if spec.speaks_of == word]
     return (
         [n for n, spec in every.items() if word in spec.also]

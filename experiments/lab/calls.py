@@ -1,5 +1,7 @@
 """What a call asks for: the settings of a program and a problem, and the problems they name."""
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -137,7 +139,7 @@ def _key_of(config):
         )
     kind = PROBLEMS[config.problem]
     own = settings.part(config, kind.Settings)
-    kind.check(own)
+    settings.check(own)
     return kind, own, config.seed
 
 

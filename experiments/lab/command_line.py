@@ -16,12 +16,13 @@ from absl import app, flags, logging
 
 from experiments.lab import calls, devices, plugins, program, run_folder, settings
 from experiments.lab.figures import FORMATS
+from experiments.lab.later import later
+from experiments.lab.program import CHECKPOINT_SECONDS
 from experiments.lab.refusals import Refusal, in_one_line, say, why_not_written
 from experiments.lab.settings import FOLDER, GROUPS, MACHINE, parsed, setting
-from experiments.lab.training import CHECKPOINT_SECONDS
 from experiments.problems import PROBLEMS
-from nets.registry import NETWORKS
-from nets.runs import make_layout
+
+runs = later("nets.runs")
 
 # Names that a flag had, and may still be called by.
 _ALSO = {"dataset": "problem", "example": "problem"}
@@ -92,7 +93,7 @@ def _help(asked, fields):
         f"python -m experiments.{asked.name} --out=FOLDER [--FLAG=VALUE ...]", "",
         asked.about, "", "needed first",
     ]  # fmt: skip
-    choices = {"problem": ", ".join(problems), "network": ", ".join(NETWORKS)}
+    choices = {"problem": ", ".join(problems)}
 
     def line(name):
         return _help_line(name, fields[name], choices.get(name, ""))
@@ -119,8 +120,10 @@ def _help_line(name, whose, choices):
     )
     field = whose[0][1]
     rule = field.metadata["check"]
-    if rule and rule[1].startswith("one of "):
-        choices = rule[1].removeprefix("one of ")
+    wish = rule[1] if rule else ""
+    wish = wish if isinstance(wish, str) else wish()
+    if wish.startswith("one of "):
+        choices = wish.removeprefix("one of ")
     text += f" ({choices})" if choices and choices not in text else ""
     if field.default is not None and (not whose[0][0] or len(whose) == 1):
         default = settings.shown(field.default)
@@ -240,11 +243,10 @@ def _main(asked, instead):
     asks_for_help = {"--help", "-help", "-h", "--helpfull", "--helpshort"}
     is_help = bool(asks_for_help & set(sys.argv[1:]))
     with _refusals_in_one_line():
-        if not is_help:
-            cores = _early("devices")
-            # A plugin decides what flags there are; loading it computes.
-            devices.use_cores(None if cores is None else parsed("devices", cores, int))
-        plugins.load(_early("plugin"))
+        if _early("plugin") is not None:  # it decides what flags there are
+            if not is_help:  # loading it computes
+                _start_devices(_early("devices"))
+            plugins.load(_early("plugin"))
         fields = _fields(asked)
     if is_help:
         print(_help(asked, fields))
@@ -267,6 +269,10 @@ def _main(asked, instead):
     app.run(call, flags_parser=_parse)
 
 
+def _start_devices(cores):
+    devices.use_cores(None if cores is None else parsed("devices", cores, int))
+
+
 def _run(asked, fields, instead):
     values = flags.FLAGS
     given = _given(fields)
@@ -286,13 +292,15 @@ def _run(asked, fields, instead):
     if values.lanes is not None and values.lanes < 1:
         raise Refusal(f"--lanes={values.lanes}: must be a whole number >= 1")
     config = settings_from_flags(asked, given)
+    asked.check(config)
+    _start_devices(_early("devices"))
     if values.dry_run:
         how = {"resume": values.resume, "redraw": values.redraw}
         program.foresee(asked, config, values.out, **how)
         return
     program.run(
         asked, config, values.out, resume=values.resume, redraw=values.redraw,
-        layout=make_layout(lanes_per_device=values.lanes), checkpoint_seconds=seconds,
+        layout=runs.make_layout(lanes_per_device=values.lanes), checkpoint_seconds=seconds,
         formats=formats,
     )  # fmt: skip
 

@@ -2,8 +2,6 @@
 
 import os
 
-import jax
-
 from experiments.lab.refusals import Refusal
 
 
@@ -18,6 +16,8 @@ def use_cores(count: int | None = None) -> None:
     """
     if count is not None and count < 1:
         raise Refusal(f"--devices={count}: must be a whole number >= 1")
+    import jax  # takes long
+
     count = count or len(os.sched_getaffinity(0))
     jax.config.update("jax_num_cpu_devices", count)
     if count > 1:

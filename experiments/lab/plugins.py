@@ -20,10 +20,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bounds import registry
+from experiments.lab.later import later
 from experiments.lab.refusals import Refusal, say
 from experiments.problems import PROBLEMS, Problem
-from nets.registry import NETWORKS
+
+registry, networks = later("bounds.registry"), later("nets.registry")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +95,7 @@ def load(path: str | None) -> Plugin:
             f"{where}: has no dict BOUNDS of name -> bounds.BoundSpec (nor "
             f"{' or '.join(kinds[1:])})"
         )
-    registries = {"PROBLEMS": PROBLEMS, "NETWORKS": NETWORKS}
+    registries = {"PROBLEMS": PROBLEMS, "NETWORKS": networks.NETWORKS}
     registries |= {name: kind.registry for name, kind in MORE.items()}
     for name, ours in registries.items():
         taken = sorted(set(ours) & set(found[name]))
@@ -196,7 +197,7 @@ def decided_by(plugin: Plugin | None, stored: Mapping[str, Any]) -> list[str]:
     """
     name, _, swept = str(stored.get("vary")).partition("=")
     found = []
-    for kind, known in (("problem", PROBLEMS), ("network", NETWORKS)):
+    for kind, known in (("problem", PROBLEMS), ("network", networks.NETWORKS)):
         used = [stored.get(kind), *(swept.split(",") if name == kind else [])]
         used = [n for n in used if isinstance(n, str)]
         if plugin is None:
@@ -223,6 +224,11 @@ def _check_problem(where, name, problem):
             raise Refusal(
                 f"{where}: {name}: its setting {field.name} must be made by "
                 "experiments.lab.settings.setting"
+            )
+        if isinstance(field.type, str):
+            raise Refusal(
+                f"{where}: {name}: its setting {field.name} has a type that is a text; leave out "
+                "`from __future__ import annotations`"
             )
         for other, kind in PROBLEMS.items():
             theirs = {f.name: f.type for f in dataclasses.fields(kind.Settings)}

@@ -4,35 +4,34 @@ A program is a package named as its command. It says what is its own by a `Progr
 the rest.
 """
 
+from __future__ import annotations
+
 import abc
 import dataclasses
 import hashlib
+import importlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from experiments.lab import (
-    checkpoints,
-    foresight,
-    measuring,
-    plugins,
-    report,
-    run_folder,
-    settings,
-    training,
-)
+from experiments.lab import plugins, report, run_folder, settings
 from experiments.lab.figures import Drawing
-from experiments.lab.foresight import shown_bytes
 from experiments.lab.formats import read_json, write_json, write_table
-from experiments.lab.measuring import Arrays, Subject
-from experiments.lab.progress import Progress
+from experiments.lab.later import later
 from experiments.lab.refusals import Refusal, say
 from experiments.lab.run_folder import RunFolder
-from experiments.lab.training import CHECKPOINT_SECONDS, Stage, Trained
 from experiments.problems import Problem
-from nets.runs import Layout, make_layout
+
+checkpoints = later("experiments.lab.checkpoints")
+foresight = later("experiments.lab.foresight")
+measuring = later("experiments.lab.measuring")
+progress = later("experiments.lab.progress")
+training = later("experiments.lab.training")
+runs = later("nets.runs")
+
+CHECKPOINT_SECONDS = 20.0
 
 Rows = list[dict[str, Any]]
 
@@ -50,8 +49,8 @@ class Study:
 
     config: Any
     fingerprint: str | None
-    stages: Sequence[Stage]
-    subjects: Sequence[Subject]
+    stages: Sequence[training.Stage]
+    subjects: Sequence[measuring.Subject]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +65,7 @@ class Results:
     """
 
     study: Any
-    measured: Sequence[Arrays]
+    measured: Sequence[measuring.Arrays]
     tables: Mapping[str, Rows]
     summary: Mapping[str, Any]
 
@@ -103,6 +102,22 @@ class Program(abc.ABC):
         """The settings with what they leave open filled in (names of bounds, say)."""
         return config
 
+    def variants(self, config: Any) -> Mapping[str, Any]:
+        """variant -> its settings, where a call sweeps over some; '' for the call's own.
+
+        Raises:
+          Refusal: as `vary.variants`.
+        """
+        return {"": config}
+
+    def check(self, config: Any) -> None:
+        """Raises a `Refusal` that names all settings that cannot be used, as far as they tell.
+
+        No data are read and nothing slow is imported: `settings.check`, of every variant.
+        """
+        settings.check(config)
+        self.variants(config)
+
     @abc.abstractmethod
     def study(self, config: Any) -> Study:
         """What is trained and measured.
@@ -116,13 +131,17 @@ class Program(abc.ABC):
 
     def before(
         self, study: Any, out: Path
-    ) -> Sequence[tuple["Program", Any, Path, Mapping[str, bool]]]:
+    ) -> Sequence[tuple[Program, Any, Path, Mapping[str, bool]]]:
         """What `prepared` runs in a folder, for `--dry_run`: programs, their settings, folders
         and options of `run`."""
         return ()
 
     def prepared(
-        self, study: Any, folder: RunFolder, layout: Layout, checkpoint_seconds: float
+        self,
+        study: Any,
+        folder: RunFolder,
+        layout: runs.Layout,
+        checkpoint_seconds: float,
     ) -> Any:
         """The study, once what else it needs was made in its folder.
 
@@ -132,7 +151,9 @@ class Program(abc.ABC):
         return study
 
     @abc.abstractmethod
-    def tables(self, study: Any, measured: Sequence[Arrays]) -> dict[str, Rows]:
+    def tables(
+        self, study: Any, measured: Sequence[measuring.Arrays]
+    ) -> dict[str, Rows]:
         """name -> rows of `<name>.csv`, from what was measured."""
 
     @abc.abstractmethod
@@ -155,6 +176,46 @@ class Program(abc.ABC):
         report.write(folder, title, blocks)
 
 
+class InModules(Program):
+    """A `Program` whose work is done by modules of its package, imported at their first use.
+
+    They are `study.make`, `tables.make` and `tables.COLUMNS`, `summary.make`, `report.overview` and
+    `report.details`. So its settings are made and checked without JAX.
+    """
+
+    def part(self, name: str) -> Any:
+        """A module of its package."""
+        package = type(self).__module__.rpartition(".")[0]
+        return importlib.import_module(f"{package}.{name}")
+
+    @property
+    def columns(self) -> Mapping[str, Sequence[str]]:
+        """`tables.COLUMNS`."""
+        return self.part("tables").COLUMNS
+
+    def study(self, config: Any) -> Study:
+        """`study.make`, of the settings."""
+        return self.part("study").make(config)
+
+    def tables(
+        self, study: Any, measured: Sequence[measuring.Arrays]
+    ) -> dict[str, Rows]:
+        """`tables.make`."""
+        return self.part("tables").make(study, measured)
+
+    def summary(self, study: Any, tables: Mapping[str, Rows]) -> dict[str, Any]:
+        """`summary.make`."""
+        return self.part("summary").make(study, tables)
+
+    def overview(self, summary: Mapping[str, Any]) -> list[Any]:
+        """`report.overview`."""
+        return self.part("report").overview(summary)
+
+    def report(self, results: Results, draw: Drawing) -> list[Any]:
+        """`report.details`."""
+        return self.part("report").details(results, draw)
+
+
 def run(
     program: Program,
     config: Any,
@@ -162,7 +223,7 @@ def run(
     *,
     resume: bool = False,
     redraw: bool = False,
-    layout: Layout | None = None,
+    layout: runs.Layout | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     formats: Sequence[str] = ("png",),
 ) -> RunFolder:
@@ -186,7 +247,7 @@ def run(
     """
     config, plugin, study = _asked(program, config, out)
     size = "" if resume or redraw else _size_of_weights(study, Path(out))
-    layout = layout or make_layout()
+    layout = layout or runs.make_layout()
     with RunFolder.open(
         out, program.name, config, study.fingerprint, resume=resume, redraw=redraw,
         plugin_sha256=plugin.sha256,
@@ -197,9 +258,9 @@ def run(
             _reopen(program, study, folder, plugin, redraw)
         if not folder.is_finished:
             study = program.prepared(study, folder, layout, checkpoint_seconds)
-            with Progress(folder.progress) as progress:
+            with progress.Progress(folder.progress) as shown:
                 _train_and_measure(
-                    study, folder, redraw, layout, progress, checkpoint_seconds
+                    study, folder, redraw, layout, shown, checkpoint_seconds
                 )
             _write(program, study, folder, formats)
         folder.forget_checkpoints()
@@ -238,7 +299,7 @@ def foresee(
     is_whole = folder.is_finished and not redraw and not _gone(study, folder)
     trains, again = _to_do(study, folder, redraw)
     foreseen = foresight.Foreseen(
-        study.stages, study.subjects, Trained(folder, study.stages), folder,
+        study.stages, study.subjects, training.Trained(folder, study.stages), folder,
         trains=trains and not is_whole, again=again, is_whole=is_whole,
         kept=frozenset(_kept(study)), damaged=frozenset(damaged),
         begun=frozenset(checkpoints.names(folder.checkpoints)),
@@ -255,9 +316,9 @@ def _asked(program, config, out):
     Raises:
       Refusal: they cannot be used.
     """
-    config = program.resolved(config)
-    settings.check(config)
     plugin = plugins.load(getattr(config, "plugin", None))
+    program.check(config)
+    config = program.resolved(config)
     study = _with_contents(program.study(config))
     program.check_folder(study, Path(out))
     return config, plugin, study
@@ -290,7 +351,7 @@ def _is_there(study, folder):
 
 def _has_weights(study, folder):
     """Whether all can be measured again without training."""
-    trained = Trained(folder, study.stages)
+    trained = training.Trained(folder, study.stages)
     return all(trained.has(r) for s in study.stages if s.is_kept for r in s.runs)
 
 
@@ -307,17 +368,17 @@ def _size_of_weights(study, out):
     Raises:
       Refusal: there is no room for them.
     """
-    kept, trained = _kept(study), Trained(RunFolder(out), study.stages)
+    kept, trained = _kept(study), training.Trained(RunFolder(out), study.stages)
     if not kept:
         return ""
     size = sum(trained.size_of(r) for r in kept)
-    what = f"the weights of {len(kept)} runs take {shown_bytes(size)}"
+    what = f"the weights of {len(kept)} runs take {foresight.shown_bytes(size)}"
     # Learned weights are there twice until all is measured.
     there = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
     total, _, free = shutil.disk_usage(there)
     if total and 1.5 * size > free:  # a file system of no size holds no files
         raise Refusal(
-            f"--out={out}: {what}, half as much again while it runs, and {shown_bytes(free)} are "
+            f"--out={out}: {what}, half as much again while it runs, and {foresight.shown_bytes(free)} are "
             "free there; use another place, or --save_weights=false"
         )
     return f"{out}: {what}; --save_weights=false leaves them out"
@@ -378,7 +439,7 @@ def _reopen(program, study, folder, plugin, redraw):
 
 def _to_do(study, folder, redraw):
     """Whether runs are trained and subjects measured, and whether all are measured again."""
-    trained = Trained(folder, study.stages)
+    trained = training.Trained(folder, study.stages)
     again = redraw and _has_weights(study, folder)
     # What is only drawn again was looked at before: weights that are gone are not learned anew.
     is_measured = (_is_there if redraw else _is_measured)(study, folder)
@@ -395,18 +456,16 @@ def _unkept(study, folder, trained):
     ]
 
 
-def _train_and_measure(study, folder, redraw, layout, progress, checkpoint_seconds):
+def _train_and_measure(study, folder, redraw, layout, shown, checkpoint_seconds):
     """Brings a folder to where only tables are missing."""
-    trained = Trained(folder, study.stages)
+    trained = training.Trained(folder, study.stages)
     for stage in study.stages:
         for r in stage.runs if stage.is_kept else ():
             trained.keep_examples(r)
     is_needed, again = _to_do(study, folder, redraw)
     if is_needed:
-        training.train(
-            study.stages, trained, folder, layout, progress, checkpoint_seconds
-        )
-        measuring.measure(study.subjects, trained, folder, layout, progress, again)
+        training.train(study.stages, trained, folder, layout, shown, checkpoint_seconds)
+        measuring.measure(study.subjects, trained, folder, layout, shown, again)
     for r in _kept(study):
         if not trained.keeps(r) and trained.has(r):
             trained.keep_weights(r)

@@ -4,10 +4,15 @@ A key depends on what it is for (which seed, size, draw), never on what else is 
 17 is the same network in any batch.
 """
 
+from __future__ import annotations
+
 import enum
 
-import jax
 import numpy as np
+
+from experiments.lab.later import later
+
+jax = later("jax")
 
 
 class Purpose(enum.IntEnum):

@@ -14,7 +14,8 @@ from typing import Any
 
 from experiments.lab.refusals import Refusal
 
-Check = tuple[Callable[[Any], bool], str]
+# (predicate, wish); a wish that is a function takes an import to say, and so does the predicate.
+Check = tuple[Callable[[Any], bool], str | Callable[[], str]]
 # The groups of `--help`, in its order.
 PROBLEM, NETWORK, TRAINING, BOUNDS = "problem", "network", "training", "bounds"
 FOLDER, MACHINE = "run folder", "machine"
@@ -57,6 +58,17 @@ def setting(
 def one_of(*choices: str) -> Check:
     """A check that a value is one of several."""
     return lambda value: value in choices, f"one of {', '.join(choices)}"
+
+
+def one_of_those(choices: Callable[[], Iterable[str]]) -> Check:
+    """The same of choices that are known to a module that takes long to import.
+
+    A default is one of them, and all else is checked before they are asked for.
+    """
+    return (
+        lambda value: value in choices(),
+        lambda: f"one of {', '.join(choices())}",
+    )
 
 
 at_least_1 = (
@@ -121,6 +133,12 @@ def combined(program: type, problem: type | None) -> type:
     for field in own:
         if field.name in taken:
             raise ValueError(f"{field.name} is a setting of the program; rename it")
+
+    def clashes(self):
+        yield from _clashes(program, self)
+        if problem is not None:
+            yield from _clashes(problem, part(self, problem))
+
     new = [
         (f.name, f.type, dataclasses.field(default=f.default, metadata=f.metadata))
         for f in own
@@ -130,7 +148,7 @@ def combined(program: type, problem: type | None) -> type:
         new,
         bases=(program,),
         frozen=True,
-        namespace={"__module__": program.__module__},
+        namespace={"__module__": program.__module__, "clashes": clashes},
     )
 
 
@@ -195,14 +213,37 @@ def shown(value: Any) -> str:
 
 
 def check(config: Any) -> None:
-    """Raises a `Refusal` that names all settings with a value they must not have."""
-    wrong = []
-    for field in dataclasses.fields(config):
-        rule, value = field.metadata["check"], getattr(config, field.name)
-        if rule and value is not None and not rule[0](value):
-            wrong.append(f"--{field.name}={shown(value)}: must be {rule[1]}")
+    """Raises a `Refusal` that names all settings with a value they must not have.
+
+    If there are none, it names all that do not go together: what a dataclass of settings says of
+    them in lines, by its method `clashes`. Of a sweep that is asked of each variant. Nothing is
+    imported for it, but where the name of a registry's entry was typed.
+    """
+    rules = [
+        (field, rule, getattr(config, field.name))
+        for field in dataclasses.fields(config)
+        if (rule := field.metadata["check"]) and getattr(config, field.name) is not None
+    ]
+    at_once = [
+        f"--{field.name}={shown(value)}: must be {wish}"
+        for field, (holds, wish), value in rules
+        if isinstance(wish, str) and not holds(value)
+    ]
+    if not at_once and not getattr(config, "vary", None):
+        at_once = list(_clashes(type(config), config))
+    later = (
+        f"--{field.name}={shown(value)}: must be {wish()}"
+        for field, (holds, wish), value in rules
+        if not isinstance(wish, str) and value != field.default and not holds(value)
+    )
+    wrong = at_once or list(later)
     if wrong:
         raise Refusal("; ".join(wrong))
+
+
+def _clashes(kind, config):
+    """The lines on what does not go together that a dataclass has of its settings."""
+    return kind.clashes(config) if hasattr(kind, "clashes") else ()
 
 
 def to_json(config: Any) -> dict[str, Any]:

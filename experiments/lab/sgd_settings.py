@@ -1,8 +1,9 @@
 """How networks are trained to a margin: the settings of a program that does so."""
 
 import dataclasses
+from collections.abc import Iterator
 
-from experiments.lab.refusals import Refusal
+from experiments.lab.later import later
 from experiments.lab.settings import (
     FOLDER,
     MACHINE,
@@ -13,6 +14,13 @@ from experiments.lab.settings import (
     seed_number,
     setting,
 )
+
+losses = later("nets.losses")
+
+
+def trainable() -> tuple[str, ...]:
+    """The losses that a network can be trained on to a margin."""
+    return tuple(name for name in losses.LOSSES if name != "linear")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,10 +51,10 @@ class SgdSettings:
     )  # fmt: skip
     seed: int = setting(0, "decides every random number", seed_number, group=MACHINE)
 
-    def check_batch(self) -> None:
-        """Raises a `Refusal` where a batch is larger than the smallest of `sizes`."""
-        if self.batch_size > min(self.sizes):
-            raise Refusal(
+    def clashes(self) -> Iterator[str]:
+        """Lines on settings that do not go together."""
+        if self.batch_size is not None and self.batch_size > min(self.sizes):
+            yield (
                 f"--batch_size={self.batch_size}: larger than the smallest of --sizes, "
                 f"{min(self.sizes)}; no batch would be complete"
             )

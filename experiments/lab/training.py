@@ -24,8 +24,6 @@ from nets import kernels, training
 from nets.runs import Layout, train_many
 from nets.sample import Sample
 
-CHECKPOINT_SECONDS = 20.0
-
 # How a run went: arrays kept beside its weights, and then beside its measurements.
 HISTORY = ("outcome", "epochs", "seconds", "checks")
 

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
+from experiments.lab.later import later
+
+jax = later("jax")
 
 PACKAGES = (
     "jax",

@@ -3,19 +3,20 @@
 import dataclasses
 import functools
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
+from experiments.lab.later import later
 from experiments.lab.seeding import Purpose, key_for
 from experiments.lab.settings import at_least_1, one_of, positive, setting
 from experiments.problems.problem import Examples, Problem
-from nets.exponential import Exponential
+
+jax, jnp = later("jax"), later("jax.numpy")
+exponential = later("nets.exponential")
 
 NOISES = ("gaussian", "cube")
 
 
-def points(key: jax.Array, count: int, dim: int, noise: str) -> Examples:
+def points(key: "jax.Array", count: int, dim: int, noise: str) -> Examples:
     """Examples x `[2 D]`: x1 = y u, u = (1/2, ..., 1/2), and x2 noise of unit variance.
 
     Args:
@@ -80,7 +81,7 @@ class ExponentialProblem(Problem):
     def __init__(self, settings: Settings, seed: int):
         self._settings, self._seed = settings, seed
         self.features = 2 * settings.dim
-        self.model = Exponential(settings.scale)
+        self.model = exponential.Exponential(settings.scale)
 
     def _points(self, key, count):
         return points(key, count, self._settings.dim, self._settings.noise)

@@ -1,13 +1,17 @@
 """Problems whose examples are drawn anew from a known law: every set from a key of its own."""
 
+from __future__ import annotations
+
 import abc
 import functools
 
-import jax
 import numpy as np
 
+from experiments.lab.later import later
 from experiments.lab.seeding import Purpose, host_generator, key_for
 from experiments.problems.problem import Examples, Problem, randomise
+
+jax = later("jax")
 
 LABEL_NOISE = 2**31  # of a set's key, where its blocks have the numbers below
 

@@ -2,13 +2,12 @@
 
 import dataclasses
 import functools
+from collections.abc import Iterator
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from experiments.lab.refusals import Refusal
+from experiments.lab.later import later
 from experiments.lab.settings import at_least_1, fraction, setting, two_radii
 from experiments.problems import slices
 from experiments.problems.fresh import Fresh
@@ -20,11 +19,18 @@ from experiments.problems.problem import (
     Summary,
 )
 
+jax, jnp = later("jax"), later("jax.numpy")
+
 BLOCK = 1024
 
 
-@functools.partial(jax.jit, static_argnames="dim")
-def _block(key, dim, radii):
+@functools.cache
+def _block():
+    """One compiled program of a dimension."""
+    return jax.jit(_points, static_argnames="dim")
+
+
+def _points(key, dim, radii):
     direction_key, label_key = jax.random.split(key)
     labels = jax.random.bernoulli(label_key, shape=(BLOCK,)).astype(jnp.int32)
     directions = jax.random.normal(direction_key, (BLOCK, dim))
@@ -33,7 +39,7 @@ def _block(key, dim, radii):
 
 
 def points(
-    key: jax.Array, count: int, dim: int, radii: tuple[float, ...]
+    key: "jax.Array", count: int, dim: int, radii: tuple[float, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Examples of the two spheres.
 
@@ -51,7 +57,7 @@ def points(
     """
     radii = jnp.asarray(radii, jnp.float32)
     blocks = [
-        _block(jax.random.fold_in(key, index), dim, radii)
+        _block()(jax.random.fold_in(key, index), dim, radii)
         for index in range(-(-count // BLOCK))
     ]
     inputs, labels = zip(*jax.device_get(blocks), strict=True)
@@ -100,6 +106,11 @@ class Settings:
     label_noise: float = setting(
         0.0, "probability that a label is redrawn uniformly", fraction, varies=True
     )  # fmt: skip
+
+    def clashes(self) -> Iterator[str]:
+        """A line on a sphere of no dimension."""
+        if self.dim < 2:
+            yield f"--dim={self.dim}: a sphere needs at least 2 dimensions; use more"
 
 
 _NOTEBOOK = {
@@ -181,15 +192,7 @@ class Hypersphere(Fresh):
         super().__init__(settings, seed)
         self.features = settings.dim
 
-    @classmethod
-    def check(cls, settings: Settings) -> None:
-        """Raises a `Refusal` for a sphere of no dimension."""
-        if settings.dim < 2:
-            raise Refusal(
-                f"--dim={settings.dim}: a sphere needs at least 2 dimensions; use more"
-            )
-
-    def clean(self, key: jax.Array, count: int) -> tuple[np.ndarray, np.ndarray]:
+    def clean(self, key: "jax.Array", count: int) -> tuple[np.ndarray, np.ndarray]:
         """Points of the two spheres, and on which they lie."""
         return points(key, count, self._settings.dim, self._settings.radii)
 

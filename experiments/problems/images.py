@@ -8,13 +8,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from bounds import checks
-from experiments.lab.reading import cifar, idx
+from experiments.lab.later import later
+from experiments.lab.reading import idx
 from experiments.lab.reading.notes import say
 from experiments.lab.refusals import Refusal
 from experiments.lab.seeding import Purpose, host_generator, key_for
 from experiments.lab.settings import fraction, one_of, setting
 from experiments.problems.problem import Examples, Problem, randomise
+
+checks, cifar = later("bounds.checks"), later("experiments.lab.reading.cifar")
 
 CLASSES = 10
 # The authors drew from the training split that TensorFlow's old MNIST reader left over.

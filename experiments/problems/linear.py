@@ -14,15 +14,15 @@ import functools
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from experiments.lab import report
+from experiments.lab.later import later
 from experiments.lab.seeding import Purpose, key_for
 from experiments.lab.settings import at_least_1, setting
 from experiments.problems.problem import Cells, Draw, Examples, Problem, Summary
-from nets.linear import Linear
+
+jax, jnp, linear = later("jax"), later("jax.numpy"), later("nets.linear")
 
 SIGNAL = 10  # dimensions of x1
 NOISE = 32.0  # E ||x2||^2
@@ -42,11 +42,10 @@ class Kept(NamedTuple):
     noise_sign: Any
 
 
-KEPT = Kept(
-    jax.ShapeDtypeStruct((2,), jnp.uint32),
-    jax.ShapeDtypeStruct((), jnp.float32),
-    jax.ShapeDtypeStruct((), jnp.float32),
-)
+def kept() -> Kept:
+    """The shapes and types of one example's."""
+    number = jax.ShapeDtypeStruct((), jnp.float32)
+    return Kept(jax.ShapeDtypeStruct((2,), jnp.uint32), number, number)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Expand:
 
     dim: int
 
-    def __call__(self, kept: Kept) -> tuple[jax.Array, jax.Array]:
+    def __call__(self, kept: Kept) -> "tuple[jax.Array, jax.Array]":
         """The signal and the noise."""
         key = jax.random.wrap_key_data(kept.key)
         noise = jax.random.normal(key, (self.dim,), jnp.float32)
@@ -76,7 +75,7 @@ def direction(size: int) -> np.ndarray:
     return np.full(SIGNAL, 1 / np.sqrt(SIGNAL * size))
 
 
-def points(key: jax.Array, count: int, size: int) -> Examples:
+def points(key: "jax.Array", count: int, size: int) -> Examples:
     """N = `count` examples of the distribution for training sets of m = `size`.
 
     Their `inputs` are a `Kept` of arrays `[N, ...]`.
@@ -156,12 +155,12 @@ class LinearProblem(Problem):
     }  # fmt: skip
     loss = "linear"
     test_depends_on_size = True
-    features = KEPT
 
     def __init__(self, settings: Settings, seed: int):
         self._settings, self._dim, self._seed = settings, settings.dim, seed
         self.expand = Expand(settings.dim)
-        self.model = Linear((SIGNAL, settings.dim), self.expand)
+        self.features = kept()
+        self.model = linear.Linear((SIGNAL, settings.dim), self.expand)
 
     def draw(self, seed: int, size: int, draw: int | None = None) -> Examples:
         """Fresh points."""

@@ -14,12 +14,13 @@ import dataclasses
 import functools
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
+from experiments.lab.later import later
 from experiments.lab.settings import at_least_1, fraction, setting
 from experiments.problems.fresh import Fresh
+
+jax, jnp = later("jax"), later("jax.numpy")
 
 CLASSES = 10
 LENGTH = 40  # of an example
@@ -113,15 +114,15 @@ class Deformation(NamedTuple):
       shear: uniform on [0, 1).
     """
 
-    zeros: jax.Array
-    scale: jax.Array
-    shift: jax.Array
-    smooth: jax.Array
-    white: jax.Array
-    shear: jax.Array
+    zeros: "jax.Array"
+    scale: "jax.Array"
+    shift: "jax.Array"
+    smooth: "jax.Array"
+    white: "jax.Array"
+    shear: "jax.Array"
 
 
-def drawn(key: jax.Array) -> Deformation:
+def drawn(key: "jax.Array") -> Deformation:
     """A deformation of a key."""
     keys = jax.random.split(key, len(Deformation._fields))
     return Deformation(
@@ -134,7 +135,7 @@ def drawn(key: jax.Array) -> Deformation:
     )
 
 
-def signal(label: jax.Array, of: Deformation) -> jax.Array:
+def signal(label: "jax.Array", of: Deformation) -> "jax.Array":
     """The signal `[40]` of a digit, a whole number `[]`, before it is standardised."""
     stretched = jnp.asarray(_STRETCHED)[label, of.zeros]
     is_template = jnp.asarray(_IS_TEMPLATE)[of.zeros]
@@ -147,8 +148,13 @@ def signal(label: jax.Array, of: Deformation) -> jax.Array:
     return dot(jnp.asarray(_SHORTENED), whole)
 
 
-@jax.jit
-def _block(key):
+@functools.cache
+def _block():
+    """One compiled program."""
+    return jax.jit(_points)
+
+
+def _points(key):
     label_key, signal_key = jax.random.split(key)
     labels = jax.random.randint(label_key, (BLOCK,), 0, CLASSES)
     deformations = jax.vmap(drawn)(jax.random.split(signal_key, BLOCK))
@@ -156,7 +162,7 @@ def _block(key):
     return (signals - MEAN) / DEVIATION, labels
 
 
-def points(key: jax.Array, count: int) -> tuple[np.ndarray, np.ndarray]:
+def points(key: "jax.Array", count: int) -> tuple[np.ndarray, np.ndarray]:
     """Independent examples.
 
     They are made in blocks of one size by one compiled program, so that example i depends
@@ -170,7 +176,7 @@ def points(key: jax.Array, count: int) -> tuple[np.ndarray, np.ndarray]:
       `(inputs, labels)` on the host: float32 `[N, 40]` and int32 `[N]`, uniform on 0..9.
     """
     blocks = [
-        _block(jax.random.fold_in(key, index)) for index in range(-(-count // BLOCK))
+        _block()(jax.random.fold_in(key, index)) for index in range(-(-count // BLOCK))
     ]
     inputs, labels = zip(*jax.device_get(blocks), strict=True)
     return np.concatenate(inputs)[:count], np.concatenate(labels)[:count]
@@ -222,6 +228,6 @@ class Mnist1d(Fresh):
     image = (1, LENGTH, 1)
     classes = CLASSES
 
-    def clean(self, key: jax.Array, count: int) -> tuple[np.ndarray, np.ndarray]:
+    def clean(self, key: "jax.Array", count: int) -> tuple[np.ndarray, np.ndarray]:
         """Signals, and the digits that they are of."""
         return points(key, count)

@@ -57,7 +57,8 @@ class Problem(abc.ABC):
 
     Class attributes:
       about: what is learned and, if there is one, what S' is: a sentence or two.
-      Settings: a dataclass of its own settings (`lab.settings.setting`): they become flags.
+      Settings: a dataclass of its own settings (`lab.settings.setting`): they become flags. Its
+        method `clashes`, if it has one, gives a line on each that does not go with the others.
       presets: program -> preset -> values of settings, of the program's and of its own.
       files: whose files they are, for problems of one `--data_dir`.
       model: what learns, where the problem brings its own; its `apply` gives logits `[N, 2]`.
@@ -106,11 +107,6 @@ class Problem(abc.ABC):
     image: tuple[int, int, int] | None = None
     classes: int = 2
     sha256: str | None = None
-
-    @classmethod
-    def check(cls, settings: Any) -> None:
-        """Raises a `Refusal` where its own settings do not go together."""
-        del settings  # most have nothing to check
 
     @abc.abstractmethod
     def draw(self, seed: int, size: int, draw: int | None = None) -> Examples:

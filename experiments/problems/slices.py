@@ -1,13 +1,15 @@
 """What a network says in the plane of two points: the decision boundary, in two dimensions."""
 
+from __future__ import annotations
+
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
+from experiments.lab.later import later
 from experiments.problems.problem import Arrays, Cells, Draw, Examples
-from nets.training import logits_of
+
+jax, jnp, training = later("jax"), later("jax.numpy"), later("nets.training")
 
 GRID = 96  # points a side
 REACH = 1.25  # of the outer radius
@@ -57,7 +59,7 @@ def through(
     @jax.jit
     def values(grid):
         with jax.default_matmul_precision("highest"):
-            logits = logits_of(model, params, grid)
+            logits = training.logits_of(model, params, grid)
         return logits[:, 1] - logits[:, 0]
 
     found, points = [], []

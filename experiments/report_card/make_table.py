@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.bounds_vs_samples import study as bounds_vs_samples
 from experiments.lab import command_line, report
 from experiments.lab.bound_settings import BoundSettings, with_bounds
 from experiments.lab.formats import read_json
-from experiments.lab.measuring import Arrays, Subject
+from experiments.lab.later import later
 from experiments.lab.program import Program, Results, Rows, Study
 from experiments.lab.settings import (
     FOLDER,
@@ -24,8 +23,12 @@ from experiments.lab.settings import (
     seed_number,
     setting,
 )
-from experiments.report_card import suite, table, twins
-from experiments.report_card.networks import errors_of
+from experiments.report_card import suite
+
+bounds_vs_samples = later("experiments.bounds_vs_samples.study")
+measuring = later("experiments.lab.measuring")
+network_columns, table = later(f"{__package__}.networks"), later(f"{__package__}.table")
+twins = later(f"{__package__}.twins")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +101,7 @@ def _recipe(config):
     return {name: getattr(config, name) for name in suite.AXES}
 
 
-def _twin(subject: Subject, kind: str, seed: int) -> Subject:
+def _twin(subject: "measuring.Subject", kind: str, seed: int) -> "measuring.Subject":
     """The subject with other parameters of the same function."""
 
     def arguments(trained):
@@ -133,11 +136,13 @@ class MakeTable(Program):
         """Every network of the suite."""
         return study_of(config)
 
-    def tables(self, of: SuiteStudy, measured: Sequence[Arrays]) -> dict[str, Rows]:
+    def tables(
+        self, of: SuiteStudy, measured: Sequence["measuring.Arrays"]
+    ) -> dict[str, Rows]:
         """networks: settings and errors."""
         return {
             "networks": [
-                {**network, **errors_of(arrays)}
+                {**network, **network_columns.errors_of(arrays)}
                 for network, arrays in zip(of.networks, measured, strict=True)
             ]
         }

@@ -1,5 +1,7 @@
 """The program: it reads a table, asks every bound, and writes the card."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import hashlib
@@ -8,30 +10,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import bounds
-from experiments.lab import calls, network_rows, plugins, program, report, run_folder
+from experiments.lab import calls, plugins, program, report, run_folder
 from experiments.lab.bound_settings import with_bounds
 from experiments.lab.checksums import whole
 from experiments.lab.figures import Drawing
 from experiments.lab.formats import read_json
-from experiments.lab.measuring import Arrays
+from experiments.lab.later import later
 from experiments.lab.program import Program, Results, Rows, Study
 from experiments.lab.refusals import Refusal
 from experiments.lab.run_folder import RunFolder
-from experiments.report_card import (
-    card,
-    claims,
-    folders,
-    make_table,
-    markdown,
-    page,
-    picture,
-)
-from experiments.report_card import table as tables
 from experiments.report_card.settings import Settings
-from experiments.report_card.trials import TRIALS
-from experiments.report_card.trials.trial import VERDICTS
-from nets.runs import Layout
+
+bounds, network_rows = later("bounds"), later("experiments.lab.network_rows")
+card, claims = later(f"{__package__}.card"), later(f"{__package__}.claims")
+folders, make_table = (
+    later(f"{__package__}.folders"),
+    later(f"{__package__}.make_table"),
+)
+markdown, page = later(f"{__package__}.markdown"), later(f"{__package__}.page")
+picture, tables = later(f"{__package__}.picture"), later(f"{__package__}.table")
+trials, trial = later(f"{__package__}.trials"), later(f"{__package__}.trials.trial")
 
 # How long `--retrain` takes.
 MINUTES = {"quick": "4 minutes on two cores", "standard": "two hours on two cores",
@@ -105,7 +103,7 @@ class ReportCard(Program):
 
     def study(self, config: Settings) -> CardStudy:
         """The table; with `--retrain` it is still to be made."""
-        _check_flags(config)
+        _check_names(config.bounds)
         before, added = _other_card(config.compare), folders.read(config.networks)
         if config.retrain:
             table = None
@@ -153,7 +151,7 @@ class ReportCard(Program):
         self,
         study: CardStudy,
         folder: RunFolder,
-        layout: Layout,
+        layout: Any,
         checkpoint_seconds: float,
     ) -> CardStudy:
         """With `--retrain`: the networks, trained and measured in the folder's `networks`."""
@@ -170,7 +168,9 @@ class ReportCard(Program):
             study, table=self._joined(table, config, study.added)
         )
 
-    def tables(self, of: CardStudy, measured: Sequence[Arrays]) -> dict[str, Rows]:
+    def tables(
+        self, of: CardStudy, measured: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Rows]:
         """scores, a row a bound and a trial; changes since another card."""
         found = of.card
         rows = [
@@ -198,9 +198,9 @@ class ReportCard(Program):
                         for b in found["bounds"].values()
                         if b["status"] != claims.REFERENCE
                     )
-                    for verdict in VERDICTS
+                    for verdict in trial.VERDICTS
                 }
-                for name in TRIALS
+                for name in trials.TRIALS
             },
             "compared_with": compared,
             "changes": rows["changes"],
@@ -211,8 +211,8 @@ class ReportCard(Program):
         blocks: list[Any] = [
             report.Answer(found["answer"]),
             report.Table(
-                ("trial", *VERDICTS),
-                [(TRIALS[name].title, *(str(own[v]) for v in VERDICTS))
+                ("trial", *trial.VERDICTS),
+                [(trials.TRIALS[name].title, *(str(own[v]) for v in trial.VERDICTS))
                  for name, own in found["verdicts"].items()],
                 title="bounds and measures by trial",
             ),
@@ -248,20 +248,9 @@ class ReportCard(Program):
                 aside.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def _check_flags(config):
-    """Raises a `Refusal` where settings do not go together."""
-    if config.retrain and config.table:
-        raise Refusal(
-            f"--table={config.table}: --retrain makes another table; give one of them"
-        )
-    for name in ("data_dir", "fashion_dir"):
-        value = getattr(config, name)
-        if value is not None and not config.retrain:
-            raise Refusal(
-                f"--{name}={value}: nothing is trained, so no data are read; leave it out, or "
-                "--retrain"
-            )
-    for name in config.bounds:
+def _check_names(names):
+    """Raises a `Refusal` of a bound, a plugin's, that has a name of ours."""
+    for name in names:
         if name.startswith(claims.REFERENCE):
             raise Refusal(
                 f"--bounds={name}: {claims.REFERENCE}_... are rows to compare with; give it "

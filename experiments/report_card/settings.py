@@ -1,6 +1,7 @@
 """The settings of `report_card`."""
 
 import dataclasses
+from collections.abc import Iterator
 
 from experiments.lab.bound_settings import BoundSettings
 from experiments.lab.settings import MACHINE, one_of, seed_number, setting
@@ -34,3 +35,17 @@ class Settings(BoundSettings):
     seed: int = setting(
         0, "of the reference rows, and with --retrain of all", seed_number, group=MACHINE
     )  # fmt: skip
+
+    def clashes(self) -> Iterator[str]:
+        """Lines on settings that do not go together."""
+        if self.retrain and self.table:
+            yield (
+                f"--table={self.table}: --retrain makes another table; give one of them"
+            )
+        for name in ("data_dir", "fashion_dir"):
+            value = getattr(self, name)
+            if value is not None and not self.retrain:
+                yield (
+                    f"--{name}={value}: nothing is trained, so no data are read; leave it out, "
+                    "or --retrain"
+                )

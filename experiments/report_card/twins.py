@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from nets import kernels
+from experiments.lab.later import later
+
+kernels = later("nets.kernels")
 
 LARGEST = 4.0  # factors of units lie between 1 / 4 and 4, log-uniformly
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from experiments.lab.program import Program
+from collections.abc import Mapping
+
+from experiments.lab import vary
+from experiments.lab.program import InModules
 from experiments.problems import Problem
-from experiments.uc_failure import report, study, summary, tables
 from experiments.uc_failure.settings import Settings
 
 
-class UcFailure(Program):
+class UcFailure(InModules):
     """Errors on S', on fresh examples and on S, and what they say of eps_unif-alg."""
 
     name = "uc_failure"
@@ -16,16 +18,15 @@ class UcFailure(Program):
     title = "Where uniform convergence fails: {problem}"
     Settings = Settings
     without = ("label_noise", "draw_rule")
-    columns = tables.COLUMNS
     first = ("problem", "sizes", "seeds", "vary")
 
     def takes(self, problem: type[Problem]) -> bool:
         """Problems with a map S -> S'."""
         return problem.sprime is not None
 
-    study = staticmethod(study.make)
-    tables, summary = staticmethod(tables.make), staticmethod(summary.make)
-    overview, report = staticmethod(report.overview), staticmethod(report.details)
+    def variants(self, config: Settings) -> Mapping[str, Settings]:
+        """What `--vary` spans."""
+        return vary.variants(config)
 
 
 PROGRAM = UcFailure()

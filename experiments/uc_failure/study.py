@@ -53,14 +53,9 @@ def model_of(config: Settings, problem: Problem) -> Any:
 
 
 def plan_of(config: Settings, problem: Problem) -> training.Plan | None:
-    """How it is trained; None where it is learned in closed form.
-
-    Raises:
-      Refusal: a batch that no training set fills, or sizes that the problem has not.
-    """
+    """How it is trained; None where it is learned in closed form."""
     if not problem.is_trained:
         return None
-    config.check_batch()
     return training.Plan(
         model=model_of(config, problem),
         loss=problem.loss or "sigmoid",
@@ -165,9 +160,6 @@ class _Examine:
 def make(config: Settings) -> FailureStudy:
     """The study that settings ask for."""
     configs = variants(config)
-    for own in configs.values():
-        if own.batch_size is not None:  # else nothing is trained in batches
-            own.check_batch()
     problems = problems_made(configs)
     plans = {v: plan_of(c, problems[v]) for v, c in configs.items()}
     for problem in problems.values():  # before anything is trained

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import shutil
+import subprocess
+import sys
 import types
 
 import pytest
@@ -15,7 +17,7 @@ from experiments.lab.reading import idx
 from experiments.lab.refusals import Refusal
 from experiments.uc_failure import PROGRAM as UC_FAILURE
 from tests.experiments.test_idx import idx_bytes
-from tests.experiments.tiny import TINY, content, finish, program, run
+from tests.experiments.tiny import ROOT, TINY, content, finish, program, run
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +117,53 @@ def test_flags_are_checked_together_before_data_are_read(asked, typed, names, tm
     config = settings_of(asked, problem, None, {"data_dir": "/nowhere"} | typed)
     with pytest.raises(Refusal, match=names):
         run(config, tmp_path / "a", asked)
+
+
+WITHOUT_JAX = """
+import importlib, sys
+from experiments.lab import command_line
+from experiments.lab.calls import settings_of
+from experiments.lab.refusals import Refusal
+
+for name, problem, typed in %r:
+    asked = importlib.import_module(f"experiments.{name}.program").PROGRAM
+    try:
+        asked.check(settings_of(asked, problem, None, typed))
+    except Refusal as refusal:
+        print(refusal)
+print(*({"jax", "numba", "scipy", "flax", "rich", "bounds", "matplotlib"} & set(sys.modules)))
+"""
+
+
+def test_what_does_not_go_together_is_named_at_once_and_before_jax_is_imported():
+    """JAX takes a second or more to import; and that of a sweep is found in its variants."""
+    calls = [
+        ("bounds_vs_samples", "hypersphere",
+         {"batch_size": 64, "sizes": (32,), "optimizer": "adam", "momentum": 0.9, "biases": False}),
+        ("bounds_vs_samples", "mnist",
+         {"vary": "problem=mnist,hypersphere", "draw_rule": "disjoint"}),
+        ("uc_failure", "hypersphere", {"dim": 1, "vary": "batch_size=8,64", "sizes": (32,)}),
+        ("evaluate", None, {"weights": "a", "network": "b", "loss": "softmax"}),
+        ("report_card", None, {"data_dir": "a", "fashion_dir": "b"}),
+        ("beyond_uc", "hypersphere", {"tool": ("luck",), "biases": False}),
+    ]  # fmt: skip
+    found = subprocess.run(
+        [sys.executable, "-c", WITHOUT_JAX % calls],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    *refused, slow = found.stdout.split("\n")[:-1]
+    assert slow == ""
+    wanted = [
+        ["--batch_size=64", "--momentum=0.9", "--biases=false"],
+        ["--biases=false"],
+        ["--dim=1"],
+        ["--weights and --network", "--network: goes with", "--loss=softmax"],
+        ["--data_dir=a", "--fashion_dir=b"],
+        ["--tool=luck", "--biases=false"],
+    ]
+    assert len(refused) == len(wanted)
+    for line, flags in zip(refused, wanted, strict=True):
+        assert all(flag in line for flag in flags), line
 
 
 WRONG_TYPES = {

@@ -718,8 +718,10 @@ def test_a_coin_decides_which_member_is_trained_on():
     ],
 )
 def test_what_cannot_be_is_refused_in_a_line(own, said):
+    config = settings("hypersphere", **SPHERES | own)
     with pytest.raises(Refusal, match=said) as refusal:
-        study.make(settings("hypersphere", **SPHERES | own))
+        PROGRAM.check(config)
+        study.make(config)
     assert "\n" not in str(refusal.value)
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from bounds.spec import CERTIFIED, UNDER_ASSUMPTION
 from experiments.beyond_uc import curves
 from experiments.beyond_uc.cell import Cell, Look, Seen, Training
 from experiments.beyond_uc.tools.tool import Claim, Costs, Quantities, Tool
 from experiments.lab.figures import Canvas, Drawing
+from experiments.lab.later import later
 from experiments.lab.settings import (
     BOUNDS,
     TRAINING,
@@ -20,7 +20,8 @@ from experiments.lab.settings import (
     setting,
 )
 from experiments.problems import Problem
-from nets import private
+
+spec, private = later("bounds.spec"), later("nets.private")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +134,7 @@ class Privacy(Tool):
             }  # fmt: skip
             found += [
                 Claim(
-                    f"privacy_mu{mu:g}", f"mu{mu:g}_at_the_mean", status=UNDER_ASSUMPTION,
+                    f"privacy_mu{mu:g}", f"mu{mu:g}_at_the_mean", status=spec.UNDER_ASSUMPTION,
                     about="Phi(Phi^-1(E R_S) + mu) at the mean training error of the runs.",
                     assumption="the expected training error is the mean over these runs",
                     check=f"mu{mu:g}_standard_error",
@@ -141,14 +142,14 @@ class Privacy(Tool):
                 ),
                 Claim(
                     f"privacy_mu{mu:g}_certified", f"mu{mu:g}_with_confidence",
-                    status=UNDER_ASSUMPTION if stored else CERTIFIED,
+                    status=spec.UNDER_ASSUMPTION if stored else spec.CERTIFIED,
                     about="The same at an upper limit of the expected training error, by "
                     "Hoeffding over the runs: it takes many.",
                     assumption="the runs are independent, though their training sets are "
                     "drawn from the same stored examples" if stored else "", **in_the_mean,
                 ),
                 Claim(
-                    f"privacy_mu{mu:g}_one_run", f"mu{mu:g}_one_run", status=CERTIFIED,
+                    f"privacy_mu{mu:g}_one_run", f"mu{mu:g}_one_run", status=spec.CERTIFIED,
                     about="The error of one private network as it is: about Phi(Phi^-1(delta R_S) "
                     "+ mu) / delta, all constants paid. Its form was made for the training error "
                     f"{config.expected_error:g}, a guess.",

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from bounds.spec import UNDER_ASSUMPTION
 from experiments.beyond_uc import curves
 from experiments.beyond_uc.cell import (
     Cell,
@@ -19,8 +18,11 @@ from experiments.beyond_uc.cell import (
 )
 from experiments.beyond_uc.tools.tool import Claim, Costs, Quantities, Tool
 from experiments.lab.figures import Canvas, Drawing
+from experiments.lab.later import later
 from experiments.lab.settings import setting
 from experiments.problems import Problem
+
+spec = later("bounds.spec")
 
 _KEY = 2
 WATCHED = 1024  # fresh points, at most, whose error is recorded after every epoch
@@ -187,7 +189,7 @@ class Ratt(Tool):
                 f"ratt_{kind}", "bound", "test_error",
                 "The error of the network trained on S and the randomly labelled points, "
                 "with exact counts and all constants; none where the assumption is refuted.",
-                UNDER_ASSUMPTION, "train_error",
+                spec.UNDER_ASSUMPTION, "train_error",
                 paper="Garg et al. 2021, Theorems 1 and 3; terms derived in bounds/beyond_uc",
                 assumption="training fits fresh mislabelled points no better than "
                 "mislabelled training points", check="assumption_p_value",

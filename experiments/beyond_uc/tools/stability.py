@@ -16,7 +16,6 @@ from experiments.beyond_uc.cell import (
     without,
 )
 from experiments.beyond_uc.curves import mean
-from experiments.beyond_uc.tools import theorems
 from experiments.beyond_uc.tools.tool import (
     ESTIMATE,
     Claim,
@@ -26,8 +25,11 @@ from experiments.beyond_uc.tools.tool import (
 )
 from experiments.lab import report
 from experiments.lab.figures import Drawing
+from experiments.lab.later import later
 from experiments.lab.settings import at_least_1, setting
 from experiments.problems import Problem
+
+theorems = later("experiments.beyond_uc.tools.theorems")
 
 _KEY = 1
 

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from bounds.spec import CERTIFIED
 from experiments.beyond_uc.cell import BASE, Cell, Look, Seen, Training, base, taken
 from experiments.beyond_uc.tools.tool import Claim, Costs, Quantities, Tool
+from experiments.lab.later import later
 from experiments.lab.settings import setting
 from experiments.problems import Problem
+
+spec = later("bounds.spec")
 
 _KEY = 3
 NAME = "on_part_of_S"
@@ -100,13 +102,13 @@ class Surrogate(Tool):
                 "surrogate", "bound", "test_error",
                 "The surrogate's hold-out certificate plus the upper limit on how often the "
                 "network on S disagrees with it.",
-                CERTIFIED, paper="Bazinet et al. 2026; triangle inequality",
+                spec.CERTIFIED, paper="Bazinet et al. 2026; triangle inequality",
                 check="disagreement", check_about="share of unlabelled points they differ on",
                 costs=Costs(trainings=1, unlabelled=size),
             ),
             Claim(
                 "holdout", "with_labels", "test_error",
                 "The baseline: the same points with their labels, as a hold-out set.",
-                CERTIFIED, paper="Clopper & Pearson 1934", costs=Costs(labelled=size),
+                spec.CERTIFIED, paper="Clopper & Pearson 1934", costs=Costs(labelled=size),
             ),
         ]  # fmt: skip

@@ -3,20 +3,28 @@
 A tool is one file, entered by one line in `experiments.beyond_uc.tools`.
 """
 
+from __future__ import annotations
+
 import abc
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from bounds import spec
 from experiments.beyond_uc.cell import Cell, Look, Seen
 from experiments.lab.figures import Drawing
+from experiments.lab.later import later
 from experiments.problems import Problem
 
+spec = later("bounds.spec")
+
 ESTIMATE = "estimate"  # what a few runs show: no promise
-STATUSES = (*spec.STATUSES, ESTIMATE)
 Quantities = dict[str, float]
 ON_S = "on S"  # the network that the algorithm makes of S
+
+
+def statuses() -> tuple[str, ...]:
+    """What a claim can promise, the most first."""
+    return (*spec.STATUSES, ESTIMATE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +56,7 @@ class Claim:
       value: quantity that is the number, of a cell.
       error: quantity that is the error of the network that it speaks of, on fresh points.
       empirical: quantity that is its part seen in training, or ''.
-      status: one of `STATUSES`.
+      status: one of `statuses()`.
       speaks_of: one of `bounds.spec.SPEAKS_OF`.
       about: what it is, in a sentence.
       paper: authors, year, theorem.
@@ -76,8 +84,8 @@ class Claim:
     network: str = ON_S
 
     def __post_init__(self):
-        if self.status not in STATUSES:
-            raise ValueError(f"status={self.status!r}; one of {', '.join(STATUSES)}")
+        if self.status not in statuses():
+            raise ValueError(f"status={self.status!r}; one of {', '.join(statuses())}")
         if self.speaks_of not in spec.SPEAKS_OF:
             raise ValueError(f"speaks_of={self.speaks_of!r}; one of {spec.SPEAKS_OF}")
 

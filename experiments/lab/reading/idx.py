@@ -12,13 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from bounds import checks
+from experiments.lab.later import later
 from experiments.lab.reading import memory
-from experiments.lab.reading.array_files import DEFLATED
 from experiments.lab.reading.flaws import Flaw, told
 from experiments.lab.reading.notes import say
 from experiments.lab.refusals import Refusal
 from experiments.lab.settings import setting
+
+checks = later("bounds.checks")
+array_files = later("experiments.lab.reading.array_files")
 
 FILES = {
     "train_images": "train-images-idx3-ubyte",
@@ -129,7 +131,7 @@ def _unpacked(path, rank):
             size = math.prod(shape)  # of Python's: these do not overflow
             if not size:
                 raise Flaw(f"its header says {list(shape)}: it is empty")
-            if size > stored * (DEFLATED if is_packed else 1):
+            if size > stored * (array_files.DEFLATED if is_packed else 1):
                 raise Flaw(
                     f"its header promises {size} bytes, which {stored} cannot hold: truncated or "
                     "corrupt"

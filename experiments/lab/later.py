@@ -1,0 +1,21 @@
+"""Modules that are imported when they are first used.
+
+JAX and what rests on it take a second to import: flags are made and checked without them, so that
+a wrong one is told at once. What the settings of programs and problems stand beside is named here.
+"""
+
+import importlib
+import types
+from typing import Any
+
+
+class _Later(types.ModuleType):
+    """Stands for a module until something of it is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+def later(module: str) -> Any:
+    """A module by its full name, imported at its first use."""
+    return _Later(module)
