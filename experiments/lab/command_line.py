@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import errno
+import functools
 import logging as standard_logging
 import os
 import signal
@@ -269,6 +270,7 @@ def _main(asked, instead):
     app.run(call, flags_parser=_parse)
 
 
+@functools.cache  # they are there once, before anything is computed
 def _start_devices(cores):
     devices.use_cores(None if cores is None else parsed("devices", cores, int))
 
