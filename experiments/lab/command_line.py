@@ -282,19 +282,25 @@ def _run(asked, fields, instead):
         return
     if not values.out:
         raise Refusal("--out is missing; name a folder for the results")
+    wrong = []
     if values.resume and values.redraw:
-        raise Refusal("--resume and --redraw: give one of them")
+        wrong.append("--resume and --redraw: give one of them")
     formats = (values.figures or "png").split(",")
     if set(formats) - set(FORMATS):
-        raise Refusal(f"--figures={values.figures}: some of {', '.join(FORMATS)}")
+        wrong.append(f"--figures={values.figures}: some of {', '.join(FORMATS)}")
     seconds = values.checkpoint_seconds
     seconds = CHECKPOINT_SECONDS if seconds is None else seconds
     if not seconds >= 0:  # nor what is no number
-        raise Refusal(f"--checkpoint_seconds={seconds}: must be a number >= 0")
+        wrong.append(f"--checkpoint_seconds={seconds}: must be a number >= 0")
     if values.lanes is not None and values.lanes < 1:
-        raise Refusal(f"--lanes={values.lanes}: must be a whole number >= 1")
+        wrong.append(f"--lanes={values.lanes}: must be a whole number >= 1")
     config = settings_from_flags(asked, given)
-    asked.check(config)
+    try:
+        asked.check(config)
+    except Refusal as refusal:
+        wrong.append(str(refusal))
+    if wrong:
+        raise Refusal("; ".join(wrong))
     _start_devices(_early("devices"))
     if values.dry_run:
         how = {"resume": values.resume, "redraw": values.redraw}
