@@ -10,10 +10,16 @@ from typing import Any
 
 
 class _Later(types.ModuleType):
-    """Stands for a module until something of it is asked for."""
+    """Stands for a module: whatever is asked of it, or set, is asked of the module itself."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(importlib.import_module(self.__name__), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(importlib.import_module(self.__name__), name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(importlib.import_module(self.__name__), name)
 
 
 def later(module: str) -> Any:
