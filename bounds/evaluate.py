@@ -10,7 +10,7 @@ import numpy as np
 
 from bounds import registry
 from bounds.network import WITHOUT, Network, Unavailable
-from bounds.spec import CERTIFIED, BoundValue, Convention
+from bounds.spec import CERTIFIED, MADE, BoundValue, Convention
 
 
 def needs(names: Sequence[str]) -> list[str]:
@@ -122,8 +122,7 @@ _ROUNDING = 1e-9
 def _assert_possible(name, spec, value, delta):
     """Refuses certificates below what was counted, and below what their complexity allows.
 
-    Of a certified bound on a stochastic or compressed network exp(`log_complexity`) is c, the
-    complexity over m.
+    Of a certified bound on a network of `MADE` exp(`log_complexity`) is c, the complexity over m.
 
     Such a bound is never below kl^-1(0, c) = 1 - e^{-c}, even without a training error.
 
@@ -134,7 +133,7 @@ def _assert_possible(name, spec, value, delta):
         return
     # An upper limit that fails more often than not may lie below what was counted.
     least = {"what was counted": value.empirical} if delta <= 0.5 else {}
-    if spec.speaks_of in ("stochastic", "compressed"):
+    if spec.speaks_of in MADE:
         complexity = np.exp(np.minimum(value.log_complexity, 700.0))
         least["what its complexity allows"] = -np.expm1(-complexity)
     for what, limit in least.items():

@@ -1,13 +1,17 @@
 """A network made up for tracing: with all that is optional, and of no meaning."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from bounds import arrays, registry
 from bounds.evaluate import measure
-from bounds.network import History, Network
+from bounds.network import History, Learned, Network
+from nets.kernels import weight_matrices
+from nets.stochastic import GaussianMLP
 
 
 def network(matrices: int = 2) -> Network:
@@ -23,8 +27,31 @@ def network(matrices: int = 2) -> Network:
     return found.replace(other=found.init, history=history, first_epoch=found.params)
 
 
+def _of_gaussian(one):
+    """What `GaussianMLP` of one hidden layer has learned on the examples of a network."""
+    inputs = jnp.asarray(one.sample.inputs)
+    classes = weight_matrices(one.params)[-1].shape[-1]
+    model = GaussianMLP(4, 1, classes)
+    return Learned(model, model.init(jax.random.key(0), inputs[:1])["params"])
+
+
+# Network -> what it may have been made from, a line a kind: tried in this order for a group that
+# neither the network nor another group of its type stands for.
+LEARNED: tuple[Callable[[Network], Learned], ...] = (_of_gaussian,)
+
+
+def _of_learned(one, name):
+    """A group of the first kind of network that has it, or None."""
+    for learned in LEARNED:
+        found, _ = measure(one.replace(learned=learned(one)), [name])
+        if name in found:
+            return found[name]
+    return None
+
+
 def groups_for(one: Network, names: Sequence[str]) -> list[Any]:
-    """Groups of a made-up network: of one that it cannot have, another of the same type.
+    """Groups of a made-up network: of one that it cannot have, another of the same type, or that
+    of a network made from something learned (`LEARNED`).
 
     Raises:
       ValueError: one cannot be measured, or is not what its measure declares.
@@ -38,7 +65,9 @@ def groups_for(one: Network, names: Sequence[str]) -> list[Any]:
                     found[name] = stands_for[other]
                     break
         else:
-            raise ValueError(f"{name}: {missing[name]}")
+            found[name] = _of_learned(one, name)
+            if found[name] is None:
+                raise ValueError(f"{name}: {missing[name]}")
     for name in names:
         kind = registry.GROUPS[name]
         if not isinstance(found[name], kind):

@@ -45,8 +45,8 @@ class BoundValue:
       empirical: `[]`, the part that was counted on the training set.
       excess: `[]`, what is added to it: the paper's plotted term.
       log_complexity: `[]`, natural logarithm of the excess before it can saturate or
-        overflow: keeps slopes and ranks alive. Of a certified bound on a stochastic or a
-        compressed network, the logarithm of its complexity over m (KL + ..., c ln 2 + ...).
+        overflow: keeps slopes and ranks alive. Of a certified bound on a network of `MADE`,
+        the logarithm of its complexity over m (KL + ..., c ln 2 + ...).
       risk: `[]`, the held-out error of the network that the bound speaks of, where it is
         not the trained one; None where it is, not a number where it is not known.
       estimate: an `Estimate`, where the value is one.
@@ -94,7 +94,10 @@ UNDER_ASSUMPTION = "certified under assumption"
 UP_TO_CONSTANTS = "up to constants"
 HEURISTIC = "heuristic"
 STATUSES = (CERTIFIED, UNDER_ASSUMPTION, UP_TO_CONSTANTS, HEURISTIC)
-SPEAKS_OF = ("trained", "stochastic", "compressed", "algorithm")
+SPEAKS_OF = ("trained", "stochastic", "compressed", "drawn", "algorithm")
+# Made from what was trained: exp(log_complexity) of their certificates is a complexity over m.
+MADE = ("stochastic", "compressed", "drawn")
+COUNTED = ("trained", "compressed", "drawn")  # one network: its errors are counted
 CHAIN, GRAPH, FUNCTION = "chain", "graph", "function"
 DEFINED_ON = (CHAIN, GRAPH, FUNCTION)
 KEYWORDS = ("margin", "delta", "convention")
@@ -114,8 +117,9 @@ class BoundSpec:
         set), 'certified under assumption' (named in `assumption`), 'up to constants' (the
         form papers plot) or 'heuristic' (a measure that is meant to go along with the error).
       speaks_of: the network whose error it bounds: 'trained' as it is; 'stochastic', its
-        weights drawn afresh for every prediction; 'compressed', rounded and coded; or
-        'algorithm', the error on average over what the algorithm may return.
+        weights drawn afresh for every prediction; 'compressed', rounded and coded; 'drawn',
+        its weights drawn once, and then as they are; or 'algorithm', the error on average over
+        what the algorithm may return.
       two_sided: whether the proof bounds |R_D - R_S| over a class, so that the failure of
         uniform convergence (Nagarajan & Kolter 2019) reaches it.
       bind: parameter of `fn` -> the group that stands for it, where their names differ.

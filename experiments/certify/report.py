@@ -25,13 +25,16 @@ def summary(of: CertifyStudy, tables: Mapping[str, Rows]) -> dict[str, Any]:
         own = [r for r in tables["bounds"] if r["run"] == result["run"]]
         row = certificates.quotable(own, asked)
         if row:
-            error = certificates.own_error(row, result["test_error"])
+            test_error = result["test_error"]
+            error = certificates.own_error(row, test_error)
+            beside = certificates.own_interval(row, test_error, result["test_size"])
             found[result["run"]] = {
                 "bound": row["bound"],
                 "value": row["value"],
                 "empirical": row["empirical"],
                 "risk": row["risk"],
                 "own_test_error": error,
+                "own_test_error_interval": beside,
                 "status": row["status"],
                 "is_non_vacuous": certificates.is_non_vacuous(row, classes),
             }
@@ -70,6 +73,7 @@ def answer(found: Mapping[str, Any]) -> list[str]:
             certificates.sentence(
                 result["run"], row, found["delta"], found["classes"], errors, because
             )
+            + (_cost(result, row, found["tried"]) if row else "")
         )
     lines += certificates.refuted(found["bounds"], "run")
     paper = found["published"]
@@ -80,11 +84,33 @@ def answer(found: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _cost(result, certificate, tried):
+    """What a certificate took, and what its data would have promised as a hold-out set."""
+    parts, beside = [], certificate["own_test_error_interval"]
+    if beside is not None:
+        low, high = map(report.number, beside)
+        parts.append(f"95% interval of its own error: {low} to {high}")
+    prior, m = result["prior_m"], result["m"]
+    parts.append(
+        f"examples: {prior} for the prior, {m} certified on" if prior
+        else f"examples: {m}, all of them certified on"
+    )  # fmt: skip
+    parts.append(f"settings tried, and paid for: {tried}")
+    plain = result["holdout_of_same_data"]
+    parts.append(
+        "no network there has not seen them, so no hold-out bound of the same data"
+        if plain is None
+        else f"hold-out bound of the same data: {report.at_most(plain)}, of the network that has "
+        "not seen them"
+    )
+    return f" {'; '.join(parts)}; {result['seconds']:.0f} seconds."
+
+
 def _results_table(results):
     """The networks themselves."""
     columns = (
         "run", "m", "prior_m", "parameters", "epochs", "outcome", "train_error", "test_error",
-        "kl_over_m", "bits",
+        "holdout_of_same_data", "kl_over_m", "bits",
     )  # fmt: skip
     body = []
     for row in results:

@@ -7,6 +7,7 @@ import numpy as np
 
 import bounds
 from experiments.certify.routes import ROUTES, Route
+from experiments.certify.routes.route import SAME_DATA, Course
 from experiments.certify.settings import Settings
 from experiments.lab import bound_settings, certificates, settings
 from experiments.lab.calls import problem_of
@@ -86,6 +87,17 @@ def _check_others(config, route):
                 )
 
 
+def same_data(course: Course, run: Run, trained: Trained) -> Arrays:
+    """Errors of a course's baseline on what the certificate rests on; {} if it has none."""
+    network = course.baseline(run, trained)
+    if network is None:
+        return {}
+    found = bounds.margins_of(network.model, network.params, network.sample)
+    size = int(found.size)
+    wrong = np.sum(np.asarray(found.sorted)[:size] <= 0)
+    return {f"{SAME_DATA}/wrong": wrong, f"{SAME_DATA}/size": np.asarray(size)}
+
+
 def make(config: Settings) -> CertifyStudy:
     """The study that settings ask for."""
     check_flags(config)
@@ -102,7 +114,7 @@ def make(config: Settings) -> CertifyStudy:
                 before = [trained.history(one) for one in course.earlier(run)]
                 seconds = sum(float(one["seconds"]) for one in [history, *before])
                 history["seconds"] = np.asarray(seconds)
-            return arrays | history
+            return arrays | history | same_data(course, run, trained)
 
         return Subject(
             name=run.name,

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from bounds.numerics import intervals
+from experiments.certify.routes.route import SAME_DATA
 from experiments.certify.study import CertifyStudy
 from experiments.lab import bound_rows, network_rows
 from experiments.lab.measuring import Arrays
@@ -11,7 +13,7 @@ from nets.training import Outcome
 COLUMNS = {
     "results": (
         "run", "seed", "m", "prior_m", "parameters", "epochs", "seconds", "outcome",
-        *network_rows.ERRORS, "kl", "kl_over_m", "stochastic_train_error",
+        *network_rows.ERRORS, "test_size", "holdout_of_same_data", "kl", "kl_over_m", "stochastic_train_error",
         "stochastic_test_error", "bits", "compressed_train_error", "compressed_test_error",
     ),
     "epochs": network_rows.EPOCHS,
@@ -60,8 +62,18 @@ def _result(of, run, a, rows):
         "epochs": int(a["epochs"]),
         "seconds": float(a["seconds"]),
         "outcome": "diverged" if int(a["outcome"]) == Outcome.DIVERGED else "trained",
+        "test_size": len(noisy),
+        "holdout_of_same_data": _holdout_of_same_data(a, of.config),
     } | network_rows.errors(a | {"test/sorted": noisy})
     own = of.route.columns(of.config, a, rows)
     if row["outcome"] == "diverged" and "kl" in own:
         own |= {"kl": None, "kl_over_m": None}
     return row | own
+
+
+def _holdout_of_same_data(a, config):
+    """The exact binomial bound of the course's baseline, at the same delta; or None."""
+    if f"{SAME_DATA}/wrong" not in a:
+        return None
+    wrong, size = (int(a[f"{SAME_DATA}/{n}"]) for n in ("wrong", "size"))
+    return float(intervals.upper([wrong], size, config.delta / config.tried)[0])

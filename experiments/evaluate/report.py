@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bounds import BOUNDS
-from bounds.spec import CERTIFIED, HEURISTIC
+from bounds.spec import CERTIFIED, HEURISTIC, MADE
 from experiments.evaluate import graphs
 from experiments.lab import certificates, report
 from experiments.lab.bound_rows import NOT_AVAILABLE
@@ -148,7 +148,7 @@ def _missing_table(found):
 
 
 def _own_errors(found):
-    """Certificates of stochastic and compressed networks beside these networks' own error."""
+    """Certificates of networks made from the trained one beside these networks' own error."""
     body = [
         [
             name,
@@ -157,8 +157,7 @@ def _own_errors(found):
             "unknown" if row["risk"] is None else report.number(row["risk"]),
         ]
         for name, rows in _by_bound(found).items()
-        if BOUNDS[name].status == CERTIFIED
-        and BOUNDS[name].speaks_of in ("stochastic", "compressed")
+        if BOUNDS[name].status == CERTIFIED and BOUNDS[name].speaks_of in MADE
         for row in list(rows.values())[:_MOST_COLUMNS]
         if row.get("value") is not None
     ]
@@ -166,11 +165,11 @@ def _own_errors(found):
         return []
     columns = ("bound", "network", "counted", "certificate", "own test error")
     return [
-        report.Heading("Stochastic and compressed networks"),
+        report.Heading("Networks made from the trained one"),
         report.Text(
             "What these certificates bound is not the error of the trained network but that of "
-            "one made from it: its weights drawn afresh for every prediction, or rounded and "
-            "coded. Its own test error stands beside; of many networks the first are shown, "
+            "one made from it: its weights drawn afresh for every prediction, or once, or rounded "
+            "and coded. Its own test error stands beside; of many networks the first are shown, "
             "the others are in bounds.csv."
         ),
         report.Table(columns, body, words=("network",)),

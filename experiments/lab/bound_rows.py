@@ -11,7 +11,7 @@ import numpy as np
 import bounds
 from bounds.measures import independence
 from bounds.numerics import intervals
-from bounds.spec import CERTIFIED
+from bounds.spec import CERTIFIED, COUNTED
 from experiments.lab import parts
 from experiments.lab.bound_settings import BoundSettings
 from experiments.lab.measuring import Arrays, missing_of
@@ -170,7 +170,7 @@ def _refute(every, measured, delta):
             if spec.speaks_of == "trained":
                 compared.append((row, wrong / n, n, True))
             elif row.get("risk") is not None:
-                compared.append((row, row["risk"], n, spec.speaks_of == "compressed"))
+                compared.append((row, row["risk"], n, spec.speaks_of in COUNTED))
     accused = []
     for row, error, n, is_counted in compared:
         how_likely = chance(error, n, row["value"], is_counted)

@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from bounds import BOUNDS
-from bounds.spec import CERTIFIED, STATUSES, UNDER_ASSUMPTION
+from bounds.numerics import intervals
+from bounds.spec import CERTIFIED, COUNTED, STATUSES, UNDER_ASSUMPTION
 from experiments.lab import report
 from experiments.lab.bound_rows import DECLARED, REFUTED
 from experiments.lab.figures import Row, paint_rows
@@ -17,6 +18,7 @@ NETWORKS = {
     "stochastic": "not the trained network but a stochastic one, its weights drawn afresh for "
     "every prediction,",
     "compressed": "not the trained network but one made from it, rounded and coded,",
+    "drawn": "not the trained network but one drawn from it, its weights drawn once,",
     "algorithm": "what the algorithm returns, on average,",
 }
 
@@ -115,6 +117,21 @@ def own_error(row: Mapping[str, Any], test_error: float | None) -> float | None:
     if BOUNDS[row["bound"]].speaks_of == "trained":
         return test_error
     return row.get("risk")
+
+
+def own_interval(
+    row: Mapping[str, Any], test_error: float | None, size: int
+) -> tuple[float, float] | None:
+    """The 95% interval of `own_error` on `size` held-out examples.
+
+    Exact binomial of one network; Chernoff's bound of an error that is a mean over draws.
+    """
+    error = own_error(row, test_error)
+    if error is None or not size:
+        return None
+    if BOUNDS[row["bound"]].speaks_of in COUNTED:
+        return intervals.interval(round(error * size), size)
+    return intervals.chernoff_interval(error, size)
 
 
 def quotable(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import bounds
-from bounds.spec import CERTIFIED, UNDER_ASSUMPTION
+from bounds.spec import CERTIFIED, MADE, UNDER_ASSUMPTION
 from experiments.lab import bound_rows
 from experiments.lab.bound_settings import BoundSettings, family
 from experiments.lab.measuring import MISSING
@@ -189,7 +189,7 @@ def _claims(name, rows, trained_risk, delta):
     if np.isnan(quantity).all():
         with np.errstate(divide="ignore", invalid="ignore"):
             quantity = np.log(value)
-    elif spec.status in CERTIFICATES and spec.speaks_of in ("stochastic", "compressed"):
+    elif spec.status in CERTIFICATES and spec.speaks_of in MADE:
         quantity = quantity / 2
     is_there = [row.get("value") is not None for row in rows]
     return Claims(

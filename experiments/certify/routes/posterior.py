@@ -176,11 +176,19 @@ class Posterior(Route):
                 learned=bounds.Learned(plan.model, params),
             )
 
+        def baseline(run: Run, trained: Trained) -> bounds.Network | None:
+            """The prior's mean, where it has learned something, on what is certified."""
+            if config.prior_share == 0:
+                return None
+            sample = trained.job(run).sample()
+            return bounds.Network(model, prior(run, trained), sample)
+
         return Course(
             stages=(Stage(priors, prior_job), Stage(certified, certified_job)),
             runs=certified,
             network=network,
             earlier=lambda run: (priors[run.seed],) if priors else (),
+            baseline=baseline,
         )
 
     def columns(

@@ -10,6 +10,8 @@ from experiments.lab.measuring import Arrays
 from experiments.lab.training import Run, Stage, Trained
 from experiments.problems import Problem
 
+SAME_DATA = "same_data"  # errors of a `Course.baseline`, among the arrays of its run
+
 
 @dataclasses.dataclass(frozen=True)
 class NoSettings:
@@ -25,12 +27,18 @@ class Course:
       runs: those of them that are certified, a seed each.
       network: (run, what was trained) -> the network, and all that its bounds ask for.
       earlier: run -> the runs before it whose seconds count with its own.
+      baseline: (run, what was trained) -> a network that has not seen its `sample`, the data that
+        the certificate rests on: what they would promise as a plain hold-out set. None where the
+        course has no such network.
     """
 
     stages: Sequence[Stage]
     runs: tuple[Run, ...]
     network: Callable[[Run, Trained], bounds.Network]
     earlier: Callable[[Run], Sequence[Run]] = lambda run: ()
+    baseline: Callable[[Run, Trained], bounds.Network | None] = lambda run, trained: (
+        None
+    )
 
 
 class Route(abc.ABC):

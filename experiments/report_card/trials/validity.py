@@ -17,6 +17,7 @@ so the intervals are those of independent networks. Values of 1 and more hold, a
 import numpy as np
 
 from bounds.numerics import intervals
+from bounds.spec import COUNTED
 from experiments.lab import bound_rows
 from experiments.lab.report import number
 from experiments.report_card.claims import Claims, Networks
@@ -33,7 +34,7 @@ def violations(claims: Claims, networks: Networks, rows: np.ndarray) -> np.ndarr
       networks: of a table.
       rows: places of the networks that are compared, `[R]`.
     """
-    is_counted = claims.speaks_of in ("trained", "compressed")
+    is_counted = claims.speaks_of in COUNTED
     found = [
         row
         for row in rows
