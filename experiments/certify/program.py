@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from experiments.certify.settings import Settings
-from experiments.lab.program import InModules, Rows, Study
+from experiments.lab.later import later
+from experiments.lab.program import InModules, Results, Rows, Study
+from experiments.lab.run_folder import RunFolder
 from experiments.problems import Problem
+
+training = later("experiments.lab.training")
 
 
 class Certify(InModules):
@@ -30,6 +35,16 @@ class Certify(InModules):
     def summary(self, study: Study, tables: Mapping[str, Rows]) -> dict[str, Any]:
         """The content of summary.json."""
         return self.part("report").summary(study, tables)
+
+    def publish(self, folder: Path, results: Results, blocks: Sequence[Any]) -> None:
+        """What is to be deployed, if weights are kept, and the report."""
+        of, place = results.study, RunFolder(folder)
+        trained = training.Trained(place, of.stages)
+        for run, arrays in zip(of.runs, results.measured, strict=True):
+            if of.config.save_weights and trained.has(run):
+                rows = [r for r in results.tables["bounds"] if r["run"] == run.name]
+                of.route.keep(of.config, run, trained, arrays, rows, place.weights)
+        super().publish(folder, results, blocks)
 
 
 PROGRAM = Certify()

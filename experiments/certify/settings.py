@@ -61,6 +61,14 @@ class Own(BoundSettings):
         "training) were tried on these images: they should have been chosen before; delta is "
         "divided by it", at_least_1, group=BOUNDS
     )  # fmt: skip
+    verify: str | None = setting(
+        None, "recount the certificate in the file of a drawn network, from the file and the "
+        "data alone; nothing is trained, no --out is needed", group=FOLDER, compared=False
+    )  # fmt: skip
+    data: str | None = setting(
+        None, "--verify: the examples that were certified on, `x` and `y` of an .npz or "
+        ".safetensors, where they are not those of --problem", group=FOLDER, compared=False
+    )  # fmt: skip
     save_weights: bool = setting(
         True, "keep weights/*.safetensors, so that it can be measured again", group=FOLDER
     )  # fmt: skip
@@ -74,4 +82,6 @@ class Own(BoundSettings):
     delta: float = redefault(BoundSettings, "delta", 0.035)
 
 
-Settings = functools.reduce(combined, (r.Settings for r in ROUTES.values()), Own)
+# Routes may share their settings.
+_KINDS = dict.fromkeys(route.Settings for route in ROUTES.values())
+Settings = functools.reduce(combined, _KINDS, Own)

@@ -59,6 +59,10 @@ def check_flags(config: Settings) -> None:
     """Raises a `Refusal` where settings do not go together, before any data are read."""
     route = ROUTES[config.route]
     _check_others(config, route)
+    if config.data and not config.verify:
+        raise Refusal(
+            f"--data={config.data}: goes with --verify; say what is learned by --problem"
+        )
     if config.size < config.batch_size:
         raise Refusal(
             f"--size={config.size}: fewer images than --batch_size={config.batch_size}; use "

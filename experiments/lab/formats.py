@@ -86,9 +86,18 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         return {name: file[name] for name in file.files if name != _MADE_WITH}
 
 
-def write_tensors(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """A flat dict of arrays as `.safetensors`; in a run folder with what made it."""
-    made = {_MADE_WITH: _made_here()} if root_of(path) else None
+def write_tensors(
+    path: Path, arrays: Mapping[str, np.ndarray], notes: Mapping[str, str] | None = None
+) -> None:
+    """A flat dict of arrays as `.safetensors`; in a run folder with what made it.
+
+    Args:
+      path: of the file.
+      arrays: by name.
+      notes: more of its metadata.
+    """
+    made = {_MADE_WITH: _made_here()} if root_of(path) else {}
+    made = made | dict(notes or {}) or None
     with whole(path) as aside:
         contiguous = {name: np.asarray(a, order="C") for name, a in arrays.items()}
         aside.write_bytes(safetensors.numpy.save(contiguous, made))

@@ -227,6 +227,9 @@ class Mnist(Images):
             "perez_ortiz": {},
             # The same by the lambda objective.                                 2 minutes
             "perez_ortiz_lambda": {"objective": "lambda"},
+            # One network drawn from the posterior of `perez_ortiz`, which hardly moves.
+            #                                                                    1 minute
+            "single_draw": {"route": "single_draw", "epochs": 2},
             # A network of few bits, one and not a stochastic one, as Lotfi et al. (2022) have
             # it: about 0.235, published 0.116.                                  1 minute
             "lotfi": {

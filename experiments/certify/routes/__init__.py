@@ -5,8 +5,11 @@ To add one: a file, a line here.
 
 from experiments.certify.routes.posterior import Posterior
 from experiments.certify.routes.route import Route
+from experiments.certify.routes.single_draw import SingleDraw
 from experiments.certify.routes.subspace import Subspace
 
-ROUTES: dict[str, Route] = {route.name: route for route in (Posterior(), Subspace())}
+ROUTES: dict[str, Route] = {
+    route.name: route for route in (Posterior(), SingleDraw(), Subspace())
+}
 
 __all__ = ["ROUTES", "Route"]

@@ -67,6 +67,11 @@ def prior_size(config: Any) -> int:
     return round(config.prior_share * config.size)
 
 
+def certified_part(config: Any) -> slice:
+    """Which of the training images are certified on: those that the prior has not seen."""
+    return slice(prior_size(config), None)
+
+
 class Posterior(Route):
     """Langford & Seeger 2001; Dziugaite & Roy 2017; Perez-Ortiz et al. 2021."""
 
@@ -161,10 +166,10 @@ class Posterior(Route):
                 around = start(run, trained), prior(run, trained)
                 return stochastic.around(*around, config.deviation, config.deviation)
 
-            part = slice(prior_size(config), None)
             return sgd.job(
-                config, problem, run, own=plan, part=part, order=1, init=init
-            )
+                config, problem, run, own=plan, part=certified_part(config), order=1,
+                init=init,
+            )  # fmt: skip
 
         def network(run: Run, trained: Trained) -> bounds.Network:
             params = trained.params(run)

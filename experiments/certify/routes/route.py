@@ -3,6 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import bounds
@@ -70,6 +71,26 @@ class Route(abc.ABC):
     def certified_size(self, config: Any) -> int:
         """How many training examples its certificate is computed on."""
         return config.size
+
+    def keep(  # noqa: B027
+        self,
+        config: Any,
+        run: Run,
+        trained: Trained,
+        arrays: Arrays,
+        rows: Sequence[Mapping[str, Any]],
+        weights: Path,
+    ) -> None:
+        """Writes what is to be deployed, where that is not the run's own file.
+
+        Args:
+          config: the settings.
+          run: which.
+          trained: what the runs have learned.
+          arrays: what was measured of it.
+          rows: of its bounds.
+          weights: the folder of weights; whoever wants none kept gets none.
+        """
 
     def columns(
         self, config: Any, arrays: Arrays, rows: Sequence[Mapping[str, Any]]

@@ -49,6 +49,23 @@ def initial_network(config: Any, own: training.Plan, features: int, run: Run) ->
     return initial(own, features)(initial_key(config, run))
 
 
+def examples_of(config: Any, problem: Problem, seed: int, part: slice) -> Examples:
+    """A part of the training images of a seed.
+
+    Args:
+      config: the settings.
+      problem: what is learned.
+      seed: of the run.
+      part: which of the images.
+    """
+    whole = problem.draw(seed, config.size, 0)
+    record = {
+        name: values[part] if len(values) == config.size else values
+        for name, values in whole.record.items()
+    }
+    return Examples(whole.inputs[part], whole.labels[part], record)
+
+
 def job(
     config: Any,
     problem: Problem,
@@ -72,12 +89,7 @@ def job(
     """
 
     def examples() -> Examples:
-        whole = problem.draw(run.seed, config.size, 0)
-        record = {
-            name: values[part] if len(values) == config.size else values
-            for name, values in whole.record.items()
-        }
-        return Examples(whole.inputs[part], whole.labels[part], record)
+        return examples_of(config, problem, run.seed, part)
 
     def sample() -> Sample:
         drawn = examples()

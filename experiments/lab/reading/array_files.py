@@ -226,7 +226,36 @@ def _check_name(name):
 # Safetensors.
 
 
+def notes(path: str | Path) -> dict[str, str]:
+    """The metadata of a safetensors file.
+
+    Raises:
+      Flaw: it cannot be read, or is no such file.
+      Damaged: as for `read`.
+    """
+    path = Path(path)
+    with told():
+        _check_file(path)
+        return _header_of_safetensors(path)[1]
+
+
 def _of_safetensors(path):
+    header, notes, start = _header_of_safetensors(path)
+    size = path.stat().st_size
+    entries = {name: _entry(name, stored) for name, stored in header.items()}
+    _check_places(entries, size - start)
+    memory.check("its tensors", size)  # once they are looked at
+    arrays = {}
+    for name, (kind, shape, begin, _) in entries.items():
+        if 0 in shape:
+            arrays[name] = np.zeros(shape, kind)
+        else:
+            arrays[name] = np.memmap(path, kind, "r", start + begin, shape)
+    return arrays | _aliases(arrays, notes)
+
+
+def _header_of_safetensors(path):
+    """(what it says of its tensors, metadata, bytes up to the numbers)."""
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -245,16 +274,7 @@ def _of_safetensors(path):
         isinstance(v, str) for v in notes.values()
     ):
         raise Flaw("its __metadata__ is corrupt")
-    entries = {name: _entry(name, stored) for name, stored in header.items()}
-    _check_places(entries, size - 8 - length)
-    memory.check("its tensors", size)  # once they are looked at
-    arrays = {}
-    for name, (kind, shape, begin, _) in entries.items():
-        if 0 in shape:
-            arrays[name] = np.zeros(shape, kind)
-        else:
-            arrays[name] = np.memmap(path, kind, "r", 8 + length + begin, shape)
-    return arrays | _aliases(arrays, notes)
+    return header, notes, 8 + length
 
 
 def _once(pairs):

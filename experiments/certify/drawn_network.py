@@ -1,0 +1,226 @@
+"""The file of a drawn network: weights that `evaluate` takes, and all that its certificate needs.
+
+`final/0/kernel`, `final/0/bias`, ... are the network. `posterior/0/kernel`, ... are the posterior
+that it was drawn from and its prior, named as the parameters of a `nets.stochastic.GaussianMLP`:
+whoever only wants the network leaves them alone. The certificate is JSON in the metadata, under
+`certificate`, with a digest of it beside; it holds digests of the tensors and of the examples.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import chex
+import jax
+import numpy as np
+
+from bounds.measures import single_draw
+from experiments.lab import formats
+from experiments.lab.reading import array_files
+from experiments.lab.reading.flaws import Flaw
+from experiments.lab.refusals import Refusal
+from experiments.problems import Examples
+from nets import kernels
+
+_NOTE, _DIGEST = "certificate", "certificate_sha256"
+_NETWORK, _POSTERIOR = "final/", "posterior/"
+
+
+@dataclasses.dataclass(frozen=True)
+class Certificate:
+    """What is claimed of a drawn network, and where it came from.
+
+    Attributes:
+      bound: its name.
+      value: the error is at most this.
+      delta: failure probability, that of `tried` settings included.
+      tried: settings that share it.
+      log_ratio: ln (dQ/dP)(h), nats.
+      price: ln of 1 over the prior's share of delta.
+      has_learned_prior: whether the prior's deviation was chosen on its grid.
+      wrong: errors among the certified examples.
+      certified_size: how many these are.
+      problem, problem_settings: what they were drawn from.
+      problem_sha256: digest of its data, or None.
+      size: training examples in all.
+      prior_share: of them, that the prior was trained on.
+      seed, run_seed: that decide which these are.
+      data_sha256: digest of the certified examples.
+      definition_sha256: digest of the code of the bound.
+    """
+
+    bound: str
+    value: float
+    delta: float
+    tried: int
+    log_ratio: float
+    price: float
+    has_learned_prior: bool
+    wrong: int
+    certified_size: int
+    problem: str
+    problem_settings: dict
+    problem_sha256: str | None
+    size: int
+    prior_share: float
+    seed: int
+    run_seed: int
+    data_sha256: str
+    definition_sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """A drawn network from its file.
+
+    Attributes:
+      network: `[{"kernel": [in, out], "bias": [out]}, ...]`, the input's layer first.
+      posterior: the same layers as `kernel`, `bias`, `log_sd_...`, `prior_...`; the first one
+        has `log_prior_sd`.
+      certificate: what is claimed.
+    """
+
+    network: list[dict[str, np.ndarray]]
+    posterior: list[dict[str, np.ndarray]]
+    certificate: Certificate
+
+
+def digest_of_examples(examples: Examples) -> str:
+    """Of inputs, as float32, and labels, in their order."""
+    found = hashlib.sha256()
+    for array in (examples.inputs.astype(np.float32), examples.labels.astype(np.int32)):
+        found.update(f"{array.shape}".encode())
+        found.update(np.ascontiguousarray(array))
+    return found.hexdigest()
+
+
+def _digest_of(tensors):
+    """Of arrays by name, in the order of names."""
+    found = hashlib.sha256()
+    for name, array in sorted(tensors.items()):
+        found.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        found.update(np.ascontiguousarray(array))
+    return found.hexdigest()
+
+
+def _canonical(claims):
+    return json.dumps(claims, sort_keys=True)
+
+
+def write(path: Path, params: chex.ArrayTree, certificate: Certificate) -> None:
+    """Draws the network and writes its file.
+
+    Args:
+      path: of the file.
+      params: of the `GaussianMLP` that it is drawn from.
+      certificate: of it.
+    """
+    with jax.enable_x64(True):
+        network = single_draw.drawn(params)
+    trees = {_NETWORK: network, _POSTERIOR: params}
+    tensors = {
+        f"{prefix}{name}": np.asarray(array)
+        for prefix, tree in trees.items()
+        for name, array in kernels.to_arrays(tree).items()
+    }
+    claims = dataclasses.asdict(certificate) | {"tensors_sha256": _digest_of(tensors)}
+    text = _canonical(claims)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    formats.write_tensors(path, tensors, {_NOTE: text, _DIGEST: digest})
+
+
+def read(path: str | Path) -> Stored:
+    """A drawn network from a file, whose digests fit what is in it.
+
+    Raises:
+      Refusal: it cannot be read, is a file of another kind, or was changed.
+    """
+    flag = f"--verify={path}"
+    try:
+        notes = array_files.notes(path)
+        tensors = {n: np.asarray(a) for n, a in array_files.read(path).items()}
+    except Flaw as flaw:
+        raise Refusal(
+            f"{flag}: cannot be read ({flaw}); give a file of a drawn network, "
+            "weights/<run>_drawn.safetensors"
+        ) from None
+    if _NOTE not in notes:
+        raise Refusal(
+            f"{flag}: holds no certificate; give a file of a drawn network, "
+            "weights/<run>_drawn.safetensors"
+        )
+    text = notes[_NOTE]
+    if notes.get(_DIGEST) != hashlib.sha256(text.encode()).hexdigest():
+        raise Refusal(
+            f"{flag}: its certificate was altered, its digest is another; get the file again"
+        )
+    claims = _claims(flag, text)
+    if claims.pop("tensors_sha256") != _digest_of(tensors):
+        raise Refusal(
+            f"{flag}: its tensors were changed, their digest is another; get the file again"
+        )
+    layers = [_layers(tensors, prefix) for prefix in (_NETWORK, _POSTERIOR)]
+    _check_shapes(flag, *layers)
+    return Stored(*layers, Certificate(**claims))
+
+
+def _claims(flag, text):
+    """The content of a certificate, each value of its type."""
+    kinds = {f.name: f.type for f in dataclasses.fields(Certificate)}
+    kinds["tensors_sha256"] = str
+    broken = Refusal(
+        f"{flag}: its certificate is not one of this version's; get the file again"
+    )
+    try:
+        claims = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise broken from error
+    if not isinstance(claims, dict) or set(claims) != set(kinds):
+        raise broken
+    for name, kind in kinds.items():
+        value = claims[name]
+        is_right = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
+        if not is_right or (kind is float and not math.isfinite(value)):
+            raise broken
+    return claims
+
+
+def _layers(tensors: Mapping[str, np.ndarray], prefix: str) -> list[dict[str, Any]]:
+    """The layers among tensors, the input's first."""
+    found: dict[int, dict[str, Any]] = {}
+    for name, array in tensors.items():
+        number, _, part = name.removeprefix(prefix).partition("/")
+        if name.startswith(prefix) and number.isdecimal():
+            found.setdefault(int(number), {})[part] = array
+    return [found[number] for number in sorted(found)]
+
+
+def _check_shapes(flag, network, posterior):
+    """Raises a `Refusal` unless layers follow one another, with all that a posterior has."""
+    wrong = Refusal(
+        f"{flag}: its tensors are not those of a drawn network and its posterior; get the file "
+        "again"
+    )
+    if not network or len(network) != len(posterior):
+        raise wrong
+    prior = posterior[0].get("log_prior_sd")
+    if prior is None or prior.shape != () or not np.isfinite(prior):
+        raise wrong
+    for layer, own in zip(network, posterior, strict=True):
+        for name, dimensions in (("kernel", 2), ("bias", 1)):
+            arrays = [layer.get(name), own.get(name), own.get(f"log_sd_{name}")]
+            arrays.append(own.get(f"prior_{name}"))
+            if any(a is None or a.ndim != dimensions for a in arrays):
+                raise wrong
+            if len({a.shape for a in arrays}) > 1:
+                raise wrong
+            if not all(np.isfinite(a).all() for a in arrays):
+                raise wrong
+    inputs = [layer["kernel"].shape[0] for layer in network]
+    outputs = [layer["kernel"].shape[1] for layer in network]
+    if inputs[1:] != outputs[:-1] or outputs != [len(n["bias"]) for n in network]:
+        raise wrong

@@ -1,0 +1,84 @@
+"""One network drawn from a posterior: an ordinary file of weights, with its certificate in it."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import bounds
+from experiments.certify import drawn_network
+from experiments.certify.routes.posterior import Posterior
+from experiments.lab import calls, certificates, definitions, settings
+from experiments.lab.measuring import Arrays
+from experiments.lab.training import Run, Trained
+from experiments.problems import PROBLEMS
+
+
+class SingleDraw(Posterior):
+    """Rivasplata et al. 2020; Blanchard & Fleuret 2007; trained as `posterior`."""
+
+    name = "single_draw"
+    about = (
+        "the same posterior, of which one network is drawn and kept: the certificate is of that "
+        "network, and in its file, weights/<run>_drawn.safetensors"
+    )
+    groups = ("single_draw",)
+    bounds = (
+        "blanchard_2007_single_draw", "rivasplata_2020_single_draw",
+        "maurer_2004_kl_posterior", "holdout_cp",
+    )  # fmt: skip
+
+    def keep(
+        self,
+        config: Any,
+        run: Run,
+        trained: Trained,
+        arrays: Arrays,
+        rows: Sequence[Mapping[str, Any]],
+        weights: Path,
+    ) -> None:
+        """The drawn network, with the certificate that is quoted of it."""
+        asked = [name for name in config.quote or config.bounds if self.speaks(name)]
+        row = certificates.quotable(rows, asked)
+        if row is None:
+            return
+        job, problem = trained.job(run), calls.problem_of(config)
+        own = settings.part(config, PROBLEMS[config.problem].Settings)
+        drawn_network.write(
+            weights / f"{run.name}_drawn.safetensors",
+            trained.params(run),
+            drawn_network.Certificate(
+                bound=row["bound"],
+                value=row["value"],
+                delta=config.delta,
+                tried=config.tried,
+                log_ratio=float(arrays["single_draw/log_ratio"]),
+                price=float(arrays["single_draw/price"]),
+                has_learned_prior=job.plan.model.learned_prior,
+                wrong=int(arrays["single_draw/wrong"]),
+                certified_size=int(arrays["single_draw/size"]),
+                problem=config.problem,
+                problem_settings=dataclasses.asdict(own),
+                problem_sha256=problem.sha256,
+                size=config.size,
+                prior_share=config.prior_share,
+                seed=config.seed,
+                run_seed=run.seed,
+                data_sha256=drawn_network.digest_of_examples(job.examples()),
+                definition_sha256=definitions.of(bounds.BOUNDS[row["bound"]].fn),
+            ),
+        )
+
+    def columns(
+        self, config: Any, arrays: Arrays, rows: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Any]:
+        """Of the drawn network too: its density ratio and errors."""
+        found = super().columns(config, arrays, rows)
+        if "single_draw/log_ratio" not in arrays:
+            return found
+        return found | {
+            "log_ratio": float(arrays["single_draw/log_ratio"]),
+            "drawn_train_error": float(arrays["single_draw/wrong"])
+            / float(arrays["single_draw/size"]),
+            "drawn_test_error": float(arrays["single_draw/holdout_error"]),
+        }

@@ -1,0 +1,254 @@
+"""`--verify`: a certificate recounted from its file and the data alone, by plain sums in numpy.
+
+Nothing of what made the certificate is used but the standard normals of the draw, which are a
+matter of record: the draw, the density ratio, the errors and the bound are computed here again,
+in float64 and another way.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.special import gammaln, logsumexp
+
+from bounds.measures import single_draw
+from experiments.certify import PROGRAM, drawn_network
+from experiments.certify.drawn_network import Certificate, Stored
+from experiments.certify.routes import sgd
+from experiments.certify.routes.posterior import certified_part
+from experiments.certify.study import check_size
+from experiments.lab import calls, report, settings
+from experiments.lab.reading import data_files
+from experiments.lab.refusals import Refusal
+from experiments.problems import Examples
+
+_GOES_WITH = ("verify", "data", "problem", "data_dir", "plugin")
+_ROWS = 4096  # examples at once
+_TOO_CLOSE = 1e-5  # times the largest logit: where float32 may decide otherwise
+_ROUNDING = 1e-9
+_HALVINGS = 100
+
+
+def verified(given: Mapping[str, Any]) -> tuple[str, bool]:
+    """A line on the certificate in a file, and whether it is what the file and the data say.
+
+    Args:
+      given: what was typed: `verify`, the file, and the data, `data` or `problem` and `data_dir`.
+
+    Raises:
+      Refusal: the file was changed, is of another kind, or the data are others.
+    """
+    for name, value in given.items():
+        if name not in _GOES_WITH:
+            raise Refusal(
+                f"--{name}={settings.shown(value)}: does not go with --verify; leave it out"
+            )
+    path = given["verify"]
+    stored = drawn_network.read(path)
+    one = stored.certificate
+    if one.bound not in RECOUNTED:
+        raise Refusal(
+            f"--verify={path}: its certificate is by {one.bound}; recounted are "
+            f"{', '.join(RECOUNTED)}"
+        )
+    examples = _examples(given, one)
+    if drawn_network.digest_of_examples(examples) != one.data_sha256:
+        raise Refusal(
+            f"{_data_flag(given, one)}: not the {one.certified_size} examples that the certificate "
+            "in --verify was computed on, their digest is another; give those"
+        )
+    differs = _differences(stored, examples)
+    if differs:
+        return f"{path}: refuted: {'; '.join(differs)}", False
+    at_most = report.at_most(one.value)
+    return (
+        f"{path}: verified: the network errs on at most {at_most} of new examples drawn like "
+        f"these, with confidence {1 - one.delta:g} ({one.bound}; {one.wrong} errors among "
+        f"{one.certified_size}, ln ratio {one.log_ratio:.6g}, {one.tried} settings tried and paid "
+        "for)"
+    ), True
+
+
+def _data_flag(given, one):
+    if given.get("data"):
+        return f"--data={given['data']}"
+    return f"--problem={one.problem}"
+
+
+def _examples(given: Mapping[str, Any], one: Certificate) -> Examples:
+    """The examples that a certificate was computed on, from the data of a call."""
+    if given.get("data"):
+        for name in ("problem", "data_dir"):
+            if given.get(name):
+                raise Refusal(f"--{name} and --data: give one of them")
+        return data_files.Arrays.read(given["data"]).train
+    typed = given.get("problem")
+    if typed not in (None, one.problem):
+        raise Refusal(
+            f"--problem={typed}: the certificate in --verify is of {one.problem}; leave it out"
+        )
+    there = calls.problems_of(PROGRAM)
+    if one.problem not in there:
+        raise Refusal(
+            f"--verify={given['verify']}: of the problem {one.problem}, which is not here; give "
+            "its --plugin, or the examples by --data"
+        )
+    own = {f: v for f, v in one.problem_settings.items() if f != "data_dir"}
+    own |= {n: getattr(one, n) for n in ("problem", "size", "prior_share", "seed")}
+    try:
+        config = settings.from_json(calls.kind_of(PROGRAM, one.problem), own)
+    except (TypeError, KeyError) as error:
+        raise Refusal(
+            f"--verify={given['verify']}: its problem has settings that {one.problem} has not "
+            f"({error}); give the examples by --data"
+        ) from error
+    if given.get("data_dir"):
+        config = dataclasses.replace(config, data_dir=given["data_dir"])
+    settings.check(config)
+    problem = calls.problem_of(config)
+    check_size(config, problem)
+    return sgd.examples_of(config, problem, one.run_seed, certified_part(config))
+
+
+def _differences(stored: Stored, examples: Examples) -> list[str]:
+    """What of a certificate is not what its file and the data say."""
+    one, found = stored.certificate, []
+    log_prior, price = _prior(stored)
+    layer = _misdrawn(stored)
+    if layer is not None:
+        found.append(
+            f"layer {layer} is not what the fixed key draws from its posterior"
+        )
+    ratio = _log_ratio(stored, log_prior)
+    if abs(ratio - one.log_ratio) > 1e-6 + 1e-9 * abs(ratio):
+        found.append(f"ln ratio is {ratio:.9g}, not {one.log_ratio:.9g}")
+    if abs(price - one.price) > _ROUNDING:
+        found.append(f"the price of the prior is {price:.9g}, not {one.price:.9g}")
+    least, most = _wrong(stored.network, examples)
+    size = len(examples.labels)
+    if size != one.certified_size:
+        found.append(f"there are {size} examples, not {one.certified_size}")
+    if not least <= one.wrong <= most:
+        counted = least if least == most else f"{least} to {most}"
+        found.append(f"it errs on {counted} of them, not {one.wrong}")
+    wrong = min(max(one.wrong, least), most)
+    value = RECOUNTED[one.bound](ratio, price, wrong, size, one.delta / one.tried)
+    if value > one.value + _ROUNDING:
+        found.append(f"the bound is {value:.9g}, not {one.value:.9g}")
+    return found
+
+
+def _prior(stored: Stored) -> tuple[float, float]:
+    """ln of the prior's deviation and its price: on the grid .1 e^(-j/100) if it was learned."""
+    log_prior = float(stored.posterior[0]["log_prior_sd"])
+    if not stored.certificate.has_learned_prior:
+        return log_prior, 0.0
+    j = max(round(100 * (math.log(0.1) - 2 * log_prior)), 1)
+    return (math.log(0.1) - j / 100) / 2, 2 * math.log(j) + math.log(math.pi**2 / 6)
+
+
+def _arrays(stored: Stored) -> Any:
+    """(layer, name, h, w, ln s, z), float64, of every array of the network."""
+    pairs = zip(stored.network, stored.posterior, strict=True)
+    for number, (own, layer) in enumerate(pairs):
+        for name in single_draw.ARRAYS:
+            parts = own[name], layer[name], layer[f"log_sd_{name}"]
+            yield (
+                number,
+                name,
+                *(np.asarray(a, np.float64) for a in (*parts, layer[f"prior_{name}"])),
+            )
+
+
+def _misdrawn(stored: Stored) -> int | None:
+    """The first layer that is not what the fixed key draws, but for rounding; or None."""
+    like = {f"Dense_{n}": layer for n, layer in enumerate(stored.posterior)}
+    noise = single_draw.normals(like)
+    for number, name, h, w, log_sd, _ in _arrays(stored):
+        moved = np.exp(log_sd) * np.asarray(noise[number][name], np.float64)
+        allowed = np.spacing(np.abs(h).astype(np.float32)) + 1e-6 * np.abs(moved)
+        if np.any(np.abs(h - (w + moved)) > allowed):
+            return number
+    return None
+
+
+def _log_ratio(stored: Stored, log_prior: float) -> float:
+    """sum_i (h_i - z_i)^2/(2 l^2) - (h_i - w_i)^2/(2 s_i^2) + ln(l/s_i)."""
+    total = 0.0
+    for _, _, h, w, log_sd, z in _arrays(stored):
+        of_prior = (h - z) ** 2 / (2 * math.exp(2 * log_prior))
+        of_own = (h - w) ** 2 / (2 * np.exp(2 * log_sd))
+        total += float(np.sum(of_prior - of_own + log_prior - log_sd))
+    return total
+
+
+def _wrong(
+    network: Sequence[Mapping[str, np.ndarray]], examples: Examples
+) -> tuple[int, int]:
+    """Errors at least and at most: a margin within the rounding of float32 may be either."""
+    least = most = 0
+    if examples.inputs.shape[1:] != network[0]["kernel"].shape[:1]:
+        raise Refusal(
+            f"--data: inputs {list(examples.inputs.shape[1:])}, and the network of --verify takes "
+            f"{network[0]['kernel'].shape[0]}; give the examples that it was certified on"
+        )
+    layers = [{n: a.astype(np.float64) for n, a in layer.items()} for layer in network]
+    for start in range(0, len(examples.labels), _ROWS):
+        z = examples.inputs[start : start + _ROWS].astype(np.float64)
+        labels = examples.labels[start : start + _ROWS]
+        for number, layer in enumerate(layers):
+            z = (np.maximum(z, 0) if number else z) @ layer["kernel"] + layer["bias"]
+        rows, width = np.arange(len(z)), _TOO_CLOSE * np.max(np.abs(z), axis=1)
+        own = z[rows, labels]
+        z[rows, labels] = -np.inf
+        margins = own - np.max(z, axis=1)
+        least += int(np.sum(margins < -width))
+        most += int(np.sum(margins <= width))
+    return least, most
+
+
+def _largest(holds: Callable[[float], bool], low: float) -> float:
+    """The largest p in [low, 1] up to which a property holds, from above."""
+    high = 1.0
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return high
+
+
+def _rivasplata_2020(ratio, price, wrong, size, delta):
+    """sup {p : kl(k/m || p) <= (ratio + price + ln(2 sqrt(m)/delta))/m}."""
+    c = max(ratio + price + math.log(2 * math.sqrt(size) / delta), 0.0) / size
+    q = wrong / size
+
+    def holds(p):
+        first = q * math.log(q / p) if q > 0 else 0.0
+        rest = (1 - q) * math.log((1 - q) / (1 - p)) if q < 1 and p < 1 else 0.0
+        return p < 1 and first + rest <= c
+
+    return _largest(holds, q)
+
+
+def _blanchard_2007(ratio, price, wrong, size, delta):
+    """sup {p : Pr[Bin(m, p) <= k] >= delta e^-r/(2 (1 + r)^2)}, the tail a sum in logarithms."""
+    ratio = max(ratio, 0.0)
+    log_level = math.log(delta / 2) - price - ratio - 2 * math.log1p(ratio)
+    if wrong >= size:
+        return 1.0
+    i = np.arange(wrong + 1)
+    log_choose = gammaln(size + 1) - gammaln(i + 1) - gammaln(size - i + 1)
+
+    def holds(p):
+        if p >= 1:
+            return False
+        return logsumexp(log_choose + i * math.log(p) + (size - i) * math.log1p(-p)) >= log_level  # fmt: skip
+
+    return _largest(holds, wrong / size)
+
+
+RECOUNTED = {
+    "rivasplata_2020_single_draw": _rivasplata_2020,
+    "blanchard_2007_single_draw": _blanchard_2007,
+}
