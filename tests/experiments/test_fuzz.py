@@ -483,7 +483,8 @@ def test_a_changed_onnx_file_is_refused_by_name_or_what_its_runtime_computes(
             (wanted,) = session.run(None, {session.get_inputs()[0].name: x})
         except Exception:  # what its own runtime does not take has no right value
             continue
-        if found.input_shape == x.shape[1:]:
+        # Near the largest number a sum overflows in one order and not in another.
+        if found.input_shape == x.shape[1:] and np.abs(wanted).max() < 1e30:
             compared += 1
             np.testing.assert_allclose(
                 found.apply(found.params, x), wanted, 1e-4, 1e-5, err_msg=f"{number}"
