@@ -50,7 +50,8 @@ class Settings(SgdSettings):
     )  # fmt: skip
     confidence: float = setting(
         0.95, "at which the lower bound on it holds",
-        (lambda v: 0 < v <= 1 - 1e-6, "a number in (0, 1 - 1e-6]"), group=BOUNDS,
+        # Of all points at once it is 1 - (1 - confidence) / points: 0 where 1 - 1e-300 is 1.
+        (lambda v: 1e-6 <= v <= 1 - 1e-6, "a number in [1e-6, 1 - 1e-6]"), group=BOUNDS,
         measuring=True
     )  # fmt: skip
     plugin: str | None = setting(

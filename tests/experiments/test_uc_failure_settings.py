@@ -64,6 +64,7 @@ BAD = [
     ("linear", {"delta": 0.5}, "--delta=0.5", "1/2)"),
     ("linear", {"delta": 1e-17}, "--delta=1e-17", "1e-6"),
     ("linear", {"confidence": 1.0}, "--confidence=1.0", "1 - 1e-6"),
+    ("linear", {"confidence": 1e-300}, "--confidence=1e-300", "[1e-6"),
     ("hypersphere", {"dim": 1}, "--dim=1", "at least 2"),
     ("linear", {"vary": "threshold=0.1,0.10"}, "0.10 twice", "once"),
     ("linear", {"vary": "seeds=1,2"}, "--vary=seeds=1,2", "dim"),
