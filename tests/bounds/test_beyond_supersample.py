@@ -145,6 +145,43 @@ def test_the_forms_of_one_row_are_ordered_by_what_is_looked_at():
     )
 
 
+def in_whole_numbers(m, draws, classes):
+    """Masks, predictions and labels by a formula, so that any code can be given the same.
+
+    As learners that interpolate but for a seventh: the label of what was trained on, else a guess.
+    """
+    i, k = np.meshgrid(np.arange(m), np.arange(draws))
+    masks = (i * i + 3 * i * k + k**3 // 3 + (i + k) // 5) % 2
+    labels = np.stack([i % classes, i // 2 % classes], -1)
+    guesses = np.stack(
+        [(i + 2 * k + i * k // 4) % classes, (3 * i + k * k // 2) % classes], -1
+    )
+    kept = (masks[..., None] == [0, 1]) & ((i + k) % 7 > 0)[..., None]
+    return masks[None], np.where(kept, labels, guesses)[None], labels[None]
+
+
+@pytest.mark.parametrize(
+    ("case", "f_cmi", "ld_cmi", "capacity"),
+    [
+        # Their smallest case of MNIST 4 against 9: m = 75, 30 draws, two classes.
+        ((75, 30, 2), 0.7223905274055763, 0.6907386476523479, 0.4346400002794579),
+        # Their draws of CIFAR-10, ten classes.
+        ((40, 40, 10), 1.0889239253856995, 0.9965524139234347, 0.7233609414949017),
+    ],
+)
+def test_values_of_the_published_codes(case, f_cmi, ld_cmi, capacity):
+    """What the estimators of hrayrhar/f-CMI (`estimate_fcmi_bound_classification`) and of
+    ZiqiaoWangGeothe/ld-single-CMI (`bound`, `capacity`) return for this case, run once."""
+    masks, predictions, labels = in_whole_numbers(*case)
+    losses = (predictions != labels).astype(float)
+    assert supersample.f_cmi(predictions, masks, 0).square_root.mean == pytest.approx(
+        f_cmi, rel=1e-12
+    )
+    found = supersample.ld_cmi(losses, masks, 0)
+    assert found.square_root.mean == pytest.approx(ld_cmi, rel=1e-12)
+    assert found.information.mean / np.log(2) == pytest.approx(capacity, rel=1e-12)
+
+
 def test_gap_is_unbiased_and_its_interval_covers():
     rng = np.random.default_rng(4)
     hits, values = 0, []
