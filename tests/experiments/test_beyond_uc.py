@@ -590,6 +590,57 @@ def test_one_private_run_is_certified_by_itself(tmp_path):
         assert price > 0
 
 
+def test_a_private_run_has_the_noise_of_its_mu():
+    """Every example is in the one batch of each of E epochs: mu = 2 sqrt(E) / sigma."""
+    made, jobs = jobs_of(settings("hypersphere", **SPHERES, tool=("privacy",)))
+    seen = 0
+    for cell in made.cells:
+        for mu in cell.config.mu:
+            job = jobs[f"{cell.name}_private{mu:g}"]
+            plan = job.plan
+            assert mu == pytest.approx(
+                2 * np.sqrt(plan.max_epochs) / plan.objective.noise
+            )
+            assert plan.max_epochs == SPHERES["private_epochs"]
+            assert plan.batch_size == len(job.examples().labels) == cell.size
+            np.testing.assert_array_equal(job.examples().inputs, cell.train.inputs)
+            seen += 1
+    assert seen == 8
+
+
+def test_no_ensemble_differs_more_from_its_disagreement_than_cace_allows(
+    spheres, linear
+):
+    """|E err - E Dis| <= q-weighted CACE <= CACE, pairs of a model with itself among the pairs."""
+    checked = 0
+    for out in (spheres, linear[1]):
+        found = {}
+        for r in rows_of(out / "quantities.csv"):
+            if r["tool"] == "disagreement" and r["value"]:
+                found[r["m"], r["seed"], r["quantity"]] = float(r["value"])
+        for (m, seed, name), difference in found.items():
+            if name.endswith("_theorem_difference"):
+                regime = name.removesuffix("_theorem_difference")
+                weighted, whole = (
+                    found[m, seed, f"{regime}_{n}"] for n in ("weighted_cace", "cace")
+                )
+                assert abs(difference) <= weighted + 1e-12 and weighted <= whole + 1e-12
+                checked += 1
+    assert checked == 4 * (4 + 2)
+
+
+def test_terms_of_the_gap_add_up(spheres):
+    for kind in ("redrawn", "noise0.5"):
+        for m in (32, 64):
+            for seed in (0, 1):
+                terms = [
+                    quantity(spheres, "derandomization", m, seed, f"{kind}_{term}")
+                    for term in ("estimation", "fitting", "rest")
+                ]
+                gap = quantity(spheres, "derandomization", m, seed, "gap")
+                assert sum(terms) == pytest.approx(gap, abs=1e-9)
+
+
 def test_ratt_along_training_ends_where_the_network_does(spheres):
     """What the engine saw at the last epoch is what is seen of the finished network."""
     made = study.make(settings("hypersphere", **SPHERES, tool=("ratt",)))
@@ -638,6 +689,7 @@ def test_what_depends_on_mu_and_on_epochs_is_drawn(spheres):
     for name, said in (
         ("privacy", "The trade-off over mu"),
         ("ratt", "RATT along training"),
+        ("derandomization", "The gap of the network on S in three terms"),
     ):
         assert f"figures/{name}.png" in text and said in text
         assert (spheres / "figures" / f"{name}.png").stat().st_size > 10_000

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.beyond_uc import curves
 from experiments.beyond_uc.cell import (
     BASE,
     Cell,
@@ -23,6 +24,7 @@ from experiments.beyond_uc.tools.tool import (
     Quantities,
     Tool,
 )
+from experiments.lab.figures import Canvas, Drawing
 from experiments.lab.settings import at_least_1, setting
 from experiments.problems import Examples, Problem
 
@@ -162,3 +164,47 @@ class Derandomization(Tool):
                 in_expectation=True,
             )
         ]  # fmt: skip
+
+    def report(
+        self,
+        cells: Sequence[Cell],
+        rows: Sequence[Mapping[str, Any]],
+        draw: Drawing,
+    ) -> Sequence[Any]:
+        """The three terms, of each kind of surrogate."""
+        kinds = {"redrawn": "other inputs, the labels of S"} | {
+            f"noise{noise:g}": f"S's network, noise {noise:g}"
+            for noise in cells[0].config.weight_noise
+        }
+        caption = (
+            "The gap of the network on S in three terms, a panel a kind of surrogate: the gap of the "
+            "surrogates (where uniform convergence has its say), what the network fits of S beyond "
+            "them, and its own error beyond theirs, which is 0 in the mean if it is drawn as they "
+            "are. Noisy weights are not. Means over training sets."
+        )
+        return [draw("derandomization", caption, _paint, rows, kinds)]
+
+
+_TERMS = {  # end of a quantity's name -> name of its style, its label
+    "estimation": ("estimation", "gap of the surrogates"),
+    "fitting": ("fitting", "fitted of S beyond them"),
+    "rest": ("rest", "its test error beyond theirs"),
+}
+
+
+def _paint(canvas: Canvas, rows, kinds):
+    sizes = sorted({row["m"] for row in rows})
+    with canvas.panels(len(kinds), 3.4, 3.0) as grid:
+        for axes, (kind, title) in zip(grid, kinds.items(), strict=True):
+            names = {("gap", "gap of the network on S: the sum"): "gap"} | {
+                look: f"{kind}_{term}" for term, look in _TERMS.items()
+            }
+            for (name, label), quantity in names.items():
+                found = {m: curves.mean(rows, quantity, m) for m in sizes}
+                known = {m: v for m, v in found.items() if v is not None}
+                look = canvas.style(name) | {"label": label, "ls": "-"}
+                axes.plot(list(known), list(known.values()), **look)
+            axes.axhline(0.0, color="#777777", lw=0.8, ls=":")
+            canvas.ticks(axes, sizes)
+            axes.set(title=title, xlabel="training-set size m")
+        grid[0].set_ylabel("difference of errors")
