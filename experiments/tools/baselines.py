@@ -182,3 +182,54 @@ def numpy_exponential(inputs: Any, labels: Any, sets: Any) -> Any:
         )
         found.append(np.mean((yes > no) != (y == 1)))
     return found
+
+
+def torch_resnet(examples: int, width: int = 64) -> tuple[Any, np.ndarray, np.ndarray]:
+    """ResNet-18 for 32 x 32 inputs (He et al. 2016), as drawn, in inference mode.
+
+    Args:
+      examples: how many.
+      width: channels of its first stage.
+
+    Returns:
+      The module, made-up inputs `[examples, 3, 32, 32]` and labels.
+    """
+    import torch
+    from torch import nn
+
+    class Block(nn.Module):
+        def __init__(self, channels, out, stride):
+            super().__init__()
+            self.main = nn.Sequential(
+                nn.Conv2d(channels, out, 3, stride, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU(),
+                nn.Conv2d(out, out, 3, 1, 1, bias=False), nn.BatchNorm2d(out),
+            )  # fmt: skip
+            self.around = nn.Sequential()
+            if (channels, stride) != (out, 1):
+                self.around = nn.Sequential(
+                    nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out)
+                )  # fmt: skip
+
+        def forward(self, x):
+            return torch.relu(self.main(x) + self.around(x))
+
+    torch.manual_seed(0)
+    first = nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+    blocks, channels = [], width
+    for stage in range(4):
+        for stride in (2 if stage else 1, 1):
+            blocks.append(Block(channels, width * 2**stage, stride))
+            channels = width * 2**stage
+    last = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, CLASSES)
+    inputs = np.random.default_rng(0).normal(size=(examples, 3, 32, 32))
+    _, labels = data(examples)
+    module = nn.Sequential(*first, *blocks, *last).eval()
+    return module, inputs.astype(np.float32), labels
+
+
+def torch_forward(module: Any, inputs: np.ndarray) -> Any:
+    """Logits of a block of examples, without what gradients would need."""
+    import torch
+
+    with torch.inference_mode():
+        return module(torch.from_numpy(inputs))

@@ -16,6 +16,8 @@ Every row times our program and a baseline one after the other on the same machi
 - coupled: 256 runs on S with one example replaced, for stability, against one such run alone
   on all cores (compilation apart), and against PyTorch's loop; a run each, compilation in
   ours;
+- forward: a block of examples through a residual network of ResNet-18's size, read by `from_torch`, as
+  margins are measured of it, against PyTorch's own forward pass;
 - enclosures: certified to a relative width of 1e-4 against numpy's SVD;
 - examples: where uniform convergence fails, each against the loop one would write: a step of
   the networks (PyTorch); the linear classifier learned and its margins on S and S' (numpy,
@@ -46,10 +48,12 @@ from experiments.tools.baselines import (
     numpy_linear,
     torch_data,
     torch_epoch,
+    torch_forward,
     torch_job,
     torch_measures,
     torch_network,
     torch_noise,
+    torch_resnet,
 )
 from experiments.tools.ours import (
     StepTimer,
@@ -64,12 +68,14 @@ from experiments.tools.ours import (
 from experiments.uc_failure import study
 from nets import kernels, runs, training
 from nets.mlp import MLP
-from nets.sample import pad_sample
+from nets.sample import BLOCK, pad_sample
 
 flags.DEFINE_integer("devices", None, "CPU devices; default: all cores")
 flags.DEFINE_float("seconds", 6.0, "how long to time each side of a row")
 flags.DEFINE_list(
-    "rows", None, "some of steps, job, library, noise, coupled, enclosures, examples"
+    "rows",
+    None,
+    "some of steps, job, library, noise, coupled, forward, enclosures, examples",
 )
 
 # What weights, margins and the norms of the inputs decide.
@@ -185,6 +191,22 @@ def coupled_rows(seconds: float) -> Iterator[tuple[str, float, float, str]]:
         epoch = functools.partial(torch_epoch, network, batch, inputs, one_hot)
         epoch()
         yield f"{what}, PyTorch", ours, EPOCHS * best(epoch, seconds), "run"
+
+
+def forward_rows(seconds: float) -> Iterator[tuple[str, float, float, str]]:
+    """ResNet-18 for 32 x 32 inputs: a block of examples, on all cores."""
+    module, inputs, labels = torch_resnet(BLOCK)
+    network = bounds.from_torch(module, inputs, labels)
+    program = jax.jit(lambda one: bounds.margins_of(one.model, one.params, one.sample))
+
+    def ours():
+        return jax.block_until_ready(program(network))
+
+    ours()
+    yield (
+        f"forward: ResNet-18, {BLOCK} examples of 3 x 32 x 32", best(ours, seconds),
+        best(functools.partial(torch_forward, module, inputs), seconds), "block",
+    )  # fmt: skip
 
 
 def enclosure_rows(seconds: float) -> Iterator[tuple[str, float, float, str]]:
@@ -304,6 +326,7 @@ ROWS = {
     "library": library_rows,
     "noise": noise_rows,
     "coupled": coupled_rows,
+    "forward": forward_rows,
     "enclosures": enclosure_rows,
     "examples": example_rows,
 }

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 import bounds
+from bounds import functions
 from bounds.measures.layers import NORMS
+from nets.importing import jaxpr
 
 # All that is deterministic and needs no ascent and no noise; `init` is given.
 GROUPS = (
@@ -86,10 +88,54 @@ def apply(p, x):
 
 
 @pytest.fixture(scope="module")
-def expected(examples):
+def plain(examples):
     with jax.numpy_rank_promotion("allow"):
-        network = bounds.from_apply(apply, TRAINED, *examples, init=START)
-    return network, values(network)
+        return bounds.from_apply(apply, TRAINED, *examples, init=START)
+
+
+def test_the_start_of_a_network_whose_exporter_left_out_what_is_zero():
+    """Normalisation folded into layers: before training they have no biases yet."""
+    from nets.importing.imported import Imported
+
+    def convolution(p, x, name):
+        return jax.lax.conv_general_dilated(
+            x, p[f"{name}.weight"], (1, 1), "SAME", dimension_numbers=("NCHW", "OIHW", "NCHW")
+        )  # fmt: skip
+
+    def run(p, x):
+        x = convolution(p, x, "a")
+        x = jax.nn.relu(x + p["a.bias"][None, :, None, None] if "a.bias" in p else x)
+        return x.mean((2, 3)) @ p["last.weight"].T + p["last.bias"]
+
+    def imported(p):
+        return Imported(run, p, (2, 8, 8), "net", ())
+
+    names = "a.weight", "last.weight", "last.bias"
+    start = {name: START[name] for name in names}
+    trained = {name: TRAINED[name] for name in names} | {"a.bias": TRAINED["a.shift"]}
+    read = jaxpr.read(run, trained, (2, 8, 8))
+    found = functions.start_of(imported(start), imported(trained), read, "start")
+    assert not np.any(found["Layer_0"]["bias"])
+    kernel = START["a.weight"].transpose(2, 3, 1, 0)
+    np.testing.assert_array_equal(found["Layer_0"]["kernel"], kernel)
+    # Of another network it is none, nor does one that has more go with one that has less.
+    with pytest.raises(ValueError, match=r"start: .* before its training"):
+        functions.start_of(
+            imported(trained), imported(start), jaxpr.read(run, start, (2, 8, 8)), "start"
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def expected(plain):
+    return plain, values(plain)
+
+
+def assert_one(network, other):
+    """The same graph with the same numbers: whatever is measured of it is the same."""
+    assert network.model == other.model
+    for own, its in ((network.params, other.params), (network.init, other.init)):
+        for a, b in zip(jax.tree.leaves(own), jax.tree.leaves(its), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
 def assert_same(found, expected):
@@ -147,7 +193,7 @@ def test_a_flax_module(examples, expected):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("is_whole", [True, False], ids=["vmapped", "layers vmapped"])
-def test_an_equinox_module(examples, expected, is_whole):
+def test_an_equinox_module(examples, plain, is_whole):
     """Vmapped as a whole, or one that takes a batch and vmaps its layers itself."""
     eqx = pytest.importorskip("equinox", reason="needs equinox")
 
@@ -210,14 +256,12 @@ def test_an_equinox_module(examples, expected, is_whole):
             return jax.vmap(lambda one: model(one, state), axis_name="batch")(x)
         return model(x, state)
 
-    network = bounds.from_apply(run, params, *examples, init=start)
-    assert network.model == expected[0].model
-    assert_same(values(network), expected[1])
+    assert_one(bounds.from_apply(run, params, *examples, init=start), plain)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_haiku_function(examples, expected):
-    """Channels last; it keeps its averages biased and debiases them when it is run."""
+def test_a_haiku_function(examples):
+    """As Flax's, channels last; it keeps its averages biased and debiases them when it is run."""
     hk = pytest.importorskip("haiku", reason="needs dm-haiku")
 
     def forward(x, is_training):
@@ -260,7 +304,8 @@ def test_a_haiku_function(examples, expected):
         return net.apply(*both, x, False)[0]
 
     network = bounds.from_apply(run, of(TRAINED), x, y, init=of(START))
-    assert_same(values(network), expected[1])
+    its = bounds.from_apply(Flax().apply, of_flax(TRAINED), x, y, init=of_flax(START))
+    assert_one(network, its)
 
 
 def test_an_onnx_file(tmp_path, examples, expected):
