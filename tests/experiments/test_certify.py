@@ -7,8 +7,9 @@ import sys
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from experiments.certify import PROGRAM, study
+from experiments.certify import PROGRAM, drawn_network, study, verification
 from experiments.lab import formats
 from experiments.lab import program as lab
 from experiments.lab.calls import problem_of, settings_of
@@ -141,6 +142,61 @@ def test_evaluate_takes_a_posterior_s_mean_and_no_initial_weights(folder):
         np.testing.assert_array_equal(layer.bias, arrays[f"final/{index}/bias"])
 
 
+def test_beside_a_certificate_stands_what_its_data_would_say_as_a_hold_out_set(folder):
+    """The exact binomial bound of the prior's mean, on the half that it has not seen."""
+    chosen = PROGRAM.resolved(config("perez_ortiz"))
+    found = study.make(chosen)
+    trained = Trained(RunFolder(folder), found.stages)
+    summary = json.loads((folder / "summary.json").read_text())
+    for run_, row in zip(found.runs, read(folder, "results"), strict=True):
+        arrays = formats.read_tensors(folder / "weights" / f"{run_.name}.safetensors")
+        z = trained.job(run_).examples()
+        x = z.inputs.astype(float)
+        for n in (0, 1):
+            x = np.maximum(x, 0) if n else x
+            kernel, bias = (arrays[f"final/{n}/prior_{p}"] for p in ("kernel", "bias"))
+            x = x @ kernel.astype(float) + bias
+        wrong = int(np.sum(np.argmax(x, axis=1) != z.labels))
+        upper = stats.beta.isf(chosen.delta / chosen.tried, wrong + 1, 300 - wrong)
+        assert float(row["holdout_of_same_data"]) == pytest.approx(upper, rel=1e-9)
+        low, high = summary["certificates"][run_.name]["own_test_error_interval"]
+        assert low < float(row["stochastic_test_error"]) < high
+    text = (folder / "report.md").read_text()
+    for said in ("hold-out bound of the same data: 0", "300 for the prior, 300 certified",
+                 "settings tried, and paid for: 16", " seconds."):  # fmt: skip
+        assert said in text
+
+
+@pytest.mark.slow
+def test_the_drawn_network_is_a_file_that_evaluate_takes_and_verify_recounts(tmp_path):
+    names = "blanchard_2007_single_draw", "rivasplata_2020_single_draw"
+    chosen = config("single_draw", seeds=1, bounds=names)
+    found = run(chosen, tmp_path / "out").path
+    (result,), rows = read(found, "results"), read(found, "bounds")
+    path = found / "weights" / "certified_seed0_drawn.safetensors"
+    given = {"verify": str(path), "data_dir": str(MNIST_SAMPLE)}
+    line, holds = verification.verified(given)
+    assert holds and line.startswith(f"{path}: verified")
+    stored = weights.read(str(path))[0]
+    arrays = formats.read_tensors(path)
+    assert stored.is_ours and stored.init is None and len(stored.final) == 2
+    for index, layer in enumerate(stored.final):
+        np.testing.assert_array_equal(layer.kernel, arrays[f"final/{index}/kernel"])
+        np.testing.assert_array_equal(layer.bias, arrays[f"final/{index}/bias"])
+    test = problem_of(chosen).test()
+    hidden = np.maximum(test.inputs @ stored.final[0].kernel + stored.final[0].bias, 0)
+    logits = hidden @ stored.final[1].kernel + stored.final[1].bias
+    own = np.mean(np.argmax(logits, axis=1) != test.labels)
+    assert float(result["drawn_test_error"]) == pytest.approx(own)
+    assert {float(row["risk"]) for row in rows} == {pytest.approx(own)}
+    named = verification.verified(given | {"problem": "mnist"})
+    assert named == (line, True)
+    # Quoted anew, written anew; and again what it was.
+    run(dataclasses.replace(chosen, quote=names[1:]), found, redraw=True)
+    assert drawn_network.read(path).certificate.bound == names[1]
+    assert verification.verified(given)[1]
+
+
 @pytest.mark.slow
 def test_digits_in_halves_from_the_initial_weights(tmp_path):
     chosen = config("dziugaite_roy", seeds=1, epochs=6, label_noise=0.0)
@@ -229,6 +285,7 @@ def test_interrupted_and_resumed_is_the_same(tmp_path, folder, monkeypatch):
             "--prior_share=0.3: goes with --route=posterior",
         ),
         ("lotfi", {"route": "magic"}, "--route=magic"),
+        ("single_draw", {"data": "set.npz"}, "--data=set.npz: goes with --verify"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_made(

@@ -1,0 +1,212 @@
+"""`certify --verify`: a drawn network's certificate, recounted from its file and the data alone."""
+
+import dataclasses
+import hashlib
+import json
+import math
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import bounds
+from experiments.certify import drawn_network, verification
+from experiments.lab.refusals import Refusal
+from experiments.problems import Examples
+from nets import stochastic
+from nets.mlp import MLP
+from nets.sample import pad_sample
+from tests.experiments.tiny import ROOT
+
+BOUNDS = "blanchard_2007_single_draw", "rivasplata_2020_single_draw"
+DELTA, TRIED = 0.04, 2
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """bound -> its file, and the data, of a posterior around a network of random weights."""
+    folder, rng = tmp_path_factory.mktemp("drawn"), np.random.default_rng(0)
+    model, plain = stochastic.GaussianMLP(6, 1, 3), MLP(6, 1, 3, True)
+    x = rng.standard_normal((200, 5)).astype(np.float32)
+    y = (np.argmax(x[:, :3], axis=1)).astype(np.int32)
+    mean = plain.init(jax.random.key(0), x[:1])["params"]
+    prior = jax.tree.map(lambda leaf: leaf + 0.02, mean)
+    params = stochastic.around(mean, prior, 0.05, 0.08)
+    net = bounds.Network(
+        plain, mean, pad_sample(x, y, 0), learned=bounds.Learned(model, params)
+    )
+    with jax.enable_x64(True):
+        group = jax.device_get(bounds.measure(net, ["single_draw"])[0]["single_draw"])
+    stacked = jax.tree.map(lambda leaf: np.asarray(leaf)[None], group)
+    values = bounds.evaluate({"single_draw": stacked}, BOUNDS, delta=DELTA / TRIED)
+    np.savez(folder / "data.npz", x=x, y=y)
+    np.savez(folder / "other.npz", x=x[::-1], y=y[::-1])
+    for name in BOUNDS:
+        certificate = drawn_network.Certificate(
+            bound=name, value=float(values[name].value[0]), delta=DELTA, tried=TRIED,
+            log_ratio=float(group.log_ratio), price=0.0, has_learned_prior=False,
+            wrong=int(group.wrong), certified_size=200, problem="mnist",
+            problem_settings={"draw_rule": "without_replacement", "label_noise": 0.0},
+            problem_sha256=None, size=400, prior_share=0.5, seed=0, run_seed=0,
+            data_sha256=drawn_network.digest_of_examples(Examples(x, y)),
+            definition_sha256="0" * 64,
+        )  # fmt: skip
+        drawn_network.write(folder / f"{name}.safetensors", params, certificate)
+    return folder
+
+
+def verified(path, data, **more):
+    return verification.verified({"verify": str(path), "data": str(data), **more})
+
+
+def read(path):
+    raw = path.read_bytes()
+    header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
+    return safetensors.numpy.load(raw), header["__metadata__"]
+
+
+def forged(path, to, change=lambda tensors, claims: None, is_told=True):
+    """A file with other content; `is_told`: with the digests that it should have, too."""
+    tensors, notes = read(path)
+    claims = json.loads(notes["certificate"])
+    change(tensors, claims)
+    if is_told:
+        claims["tensors_sha256"] = drawn_network._digest_of(tensors)
+    notes["certificate"] = json.dumps(claims, sort_keys=True)
+    if is_told:
+        digest = hashlib.sha256(notes["certificate"].encode()).hexdigest()
+        notes["certificate_sha256"] = digest
+    to.write_bytes(safetensors.numpy.save(tensors, notes))
+    return to
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_a_file_is_recounted(made, name):
+    path = made / f"{name}.safetensors"
+    line, holds = verified(path, made / "data.npz")
+    assert holds and "\n" not in line
+    claims = json.loads(read(path)[1]["certificate"])
+    assert f"verified: the network errs on at most {claims['value']:.4g}"[:40] in line
+    assert "confidence 0.96" in line and name in line and "2 settings tried" in line
+
+
+def test_the_value_is_the_binomial_limit_at_its_level(made):
+    """By another way still: the roots of scipy's tail."""
+    from scipy import optimize, stats
+
+    claims = json.loads(read(made / f"{BOUNDS[0]}.safetensors")[1]["certificate"])
+    r, k = max(claims["log_ratio"], 0), claims["wrong"]
+    level = DELTA / TRIED / 2 * math.exp(-r) / (1 + r) ** 2
+    root = optimize.brentq(
+        lambda p: stats.binom.logcdf(k, 200, p) - math.log(level), k / 200, 1 - 1e-12
+    )
+    assert claims["value"] == pytest.approx(root, rel=1e-9)
+
+
+def _move(name, by):
+    def change(tensors, claims):
+        tensors[name] = tensors[name] + np.float32(by)
+
+    return change
+
+
+def _claim(**values):
+    return lambda tensors, claims: claims.update(values)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (_move("final/1/bias", 0.01), "layer 1 is not what the fixed key draws"),
+        (_move("posterior/0/kernel", 0.01), "layer 0 is not what the fixed key draws"),
+        (_move("posterior/0/prior_kernel", 0.01), "ln ratio is"),
+        (_claim(log_ratio=0.5), "ln ratio is"),
+        (_claim(value=0.2), "the bound is"),
+        (_claim(wrong=0), "it errs on"),
+        (_claim(certified_size=400), "there are 200 examples, not 400"),
+        (_claim(price=-5.0), "the price of the prior is 0, not -5"),
+        (_claim(tried=1, delta=1e-4), "the bound is"),
+        (_claim(has_learned_prior=True), "the price of the prior is"),
+    ],
+)
+def test_what_was_forged_is_refuted(made, tmp_path, change, says):
+    path = forged(made / f"{BOUNDS[0]}.safetensors", tmp_path / "a.safetensors", change)
+    line, holds = verified(path, made / "data.npz")
+    assert not holds and f"{path}: refuted: " in line and says in line
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (_claim(value=0.2), "its certificate was altered"),
+        (_claim(tried=1), "its certificate was altered"),
+        (_move("final/0/kernel", 1e-6), "its tensors were changed"),
+        (_move("posterior/1/log_sd_bias", 0.1), "its tensors were changed"),
+    ],
+)
+def test_what_was_altered_is_refused(made, tmp_path, change, says):
+    path = forged(
+        made / f"{BOUNDS[0]}.safetensors", tmp_path / "a.safetensors", change, False
+    )
+    with pytest.raises(Refusal, match=says):
+        verified(path, made / "data.npz")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda t, c: t.pop("posterior/1/kernel"), "not those of a drawn network"),
+        (_move("posterior/1/kernel", np.nan), "not those of a drawn network"),
+        (_claim(bound="holdout_cp"), "its certificate is by holdout_cp"),
+        (_claim(value="0.2"), "not one of this version's"),
+        (_claim(delta=float("nan")), "not one of this version's"),
+        (lambda t, c: c.pop("seed"), "not one of this version's"),
+    ],
+)
+def test_what_is_no_drawn_network_is_refused(made, tmp_path, change, says):
+    path = forged(made / f"{BOUNDS[0]}.safetensors", tmp_path / "a.safetensors", change)
+    with pytest.raises(Refusal, match=says):
+        verified(path, made / "data.npz")
+
+
+def test_other_data_and_other_files_are_refused(made, tmp_path):
+    path = made / f"{BOUNDS[0]}.safetensors"
+    with pytest.raises(Refusal, match="not the 200 examples"):
+        verified(path, made / "other.npz")
+    with pytest.raises(Refusal, match=r"data\.npz: (holds no|cannot be read)"):
+        verified(made / "data.npz", made / "data.npz")
+    with pytest.raises(Refusal, match="nowhere"):
+        verified("/nowhere", made / "data.npz")
+    plain = tmp_path / "plain.safetensors"
+    plain.write_bytes(safetensors.numpy.save(read(path)[0]))
+    with pytest.raises(Refusal, match="holds no certificate"):
+        verified(plain, made / "data.npz")
+    with pytest.raises(Refusal, match="--problem and --data"):
+        verified(path, made / "data.npz", problem="mnist")
+    with pytest.raises(Refusal, match="--width=5: does not go with --verify"):
+        verified(path, made / "data.npz", width=5)
+    with pytest.raises(Refusal, match="--problem=fashion_mnist: the certificate"):
+        verification.verified({"verify": str(path), "problem": "fashion_mnist"})
+
+
+def test_the_command_has_an_exit_code(made, tmp_path):
+    """1 where it is refuted; no folder is asked for. Before its line, what the data are."""
+    change = _claim(value=0.2)
+    path = forged(made / f"{BOUNDS[0]}.safetensors", tmp_path / "a.safetensors", change)
+    command = [sys.executable, "-m", "experiments.certify", f"--verify={path}",
+               f"--data={made / 'data.npz'}"]  # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and not done.stderr
+    line = done.stdout.splitlines()[-1]
+    assert line.startswith(f"{path}: refuted: the bound is")
+
+
+def test_what_a_certificate_holds_is_written_as_it_was(made):
+    path = made / f"{BOUNDS[1]}.safetensors"
+    one = drawn_network.read(path).certificate
+    claims = json.loads(read(path)[1]["certificate"])
+    del claims["tensors_sha256"]
+    assert dataclasses.asdict(one) == claims
