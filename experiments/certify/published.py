@@ -1,7 +1,8 @@
 """What papers report of the settings that the presets reproduce, for the report.
 
-Dziugaite & Roy (2017): their Table 1. Perez-Ortiz et al. (2021) and Lotfi et al. (2022) as
-remembered, for fully connected networks on MNIST: compare their size, not their third digit.
+Dziugaite & Roy (2017): their Table 1. Perez-Ortiz et al. (2021) and Lotfi et al. (2022), for fully
+connected networks on MNIST, and Viallard et al. (2021), for a convolutional one, as remembered:
+compare their size, not their third digit.
 """
 
 from typing import Any
@@ -16,6 +17,9 @@ _PUBLISHED = {
     ),
     ("posterior", "mnist", 60000, 0.5, 0.0): (
         "as remembered, Perez-Ortiz et al. 2021, fully connected", 0.0279, 0.0202,
+    ),
+    ("single_draw", "mnist", 60000, 0.5, 0.0): (
+        "as remembered, Viallard et al. 2021 and after, a convolutional network", 0.011, None,
     ),
     ("subspace", "mnist", 60000, 0.0, 0.0): (
         "as remembered, Lotfi et al. 2022, without a data-dependent prior", 0.116, None,

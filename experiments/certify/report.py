@@ -170,8 +170,8 @@ def details(results: Results, draw: Drawing) -> list[Any]:
             "of, if the prior (its share of the images, its deviation, its training) or the "
             f"subspace was chosen before the images were seen, or among {config.tried} tries "
             "(--tried), which are paid for: a stochastic one draws its weights afresh for "
-            "every prediction, a compressed one is the decoded network. Images that the prior "
-            "was trained on do not count."
+            "every prediction, a drawn one drew them once, a compressed one is the decoded network. "
+            "Images that the prior was trained on do not count."
         ),
         *(report.Text(line) for line in missing),
     ]
