@@ -9,22 +9,17 @@ import jax
 import numpy as np
 
 import bounds
-from experiments.evaluate import outputs, run_folders
+from experiments.evaluate import run_folders
 from experiments.evaluate.settings import BUDGET, Settings
 from experiments.lab import certificates, network_rows, parts
-from experiments.lab.calls import problem_of
 from experiments.lab.measure_network import MeasureNetwork, test_samples
 from experiments.lab.measuring import Subject
 from experiments.lab.program import Study
-from experiments.lab.reading import data_files, frameworks, weights
-from experiments.lab.reading.notes import say
-from experiments.lab.refusals import Refusal
+from experiments.lab.reading import frameworks, given
 from experiments.problems import Examples
 from nets.importing.jaxpr import Read
-from nets.sample import pad_sample
 
 _MOST_SHOWN = 5  # networks whose layers are printed
-Pair = tuple[bounds.Network, Examples | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,26 +42,15 @@ def make(config: Settings) -> EvaluateStudy:
       Refusal: weights or data cannot be read, or do not go together.
     """
     certificates.check_quote(config.quote, bounds.BOUNDS)
-    given = config.problem or config.data
-    stored = _stored(config)
-    if given:
-        source = (
-            data_files.Arrays.read(config.data)
-            if config.data
-            else data_files.Pool(problem_of(config))
-        )
-        if config.normalise or config.image_order:
-            source = data_files.Prepared(source, config.image_order, config.normalise)
+    stored = given.read(config)
+    if given.has_data(config):
+        source = given.source_of(config)
 
-        def put_together(one: Any) -> Pair:
-            if isinstance(one, frameworks.NetworkFile):
-                return _of_graph(one, source, config)
-            data = source.of(one.name, config.train_indices)
-            return _network(one, *data, config.loss)
+        def put_together(one: Any) -> given.Pair:
+            return given.put_together(one, given.as_taken(one, source, config), config)
 
     else:
-        folders = run_folders.Folders(config)
-        put_together = folders.network
+        put_together = run_folders.Folders(config).network
     kept = (*network_rows.GROUPS, "independence")
     groups = MeasureNetwork.for_bounds(config.bounds, kept).groups
     budget = config.budget
@@ -104,86 +88,17 @@ def make(config: Settings) -> EvaluateStudy:
     )
 
 
-def _stored(config: Settings) -> list[Any]:
-    """The networks that a call names: a list of `Stored`, or of `NetworkFile`.
-
-    Raises:
-      Refusal: they cannot be read; a flag is missing.
-    """
-    if config.network:
-        return frameworks.read(config.network, config.init, config.outputs)
-    stored = weights.read(
-        config.weights,
-        config.init,
-        config.layout,
-        config.layers,
-        config.ignore,
-        config.outputs,
-    )
-    for one in stored:
-        if config.activation is None and not one.is_ours and len(one.final) > 1:
-            raise Refusal(
-                f"--activation is missing: {one.path} has {len(one.final)} layers, and tensors "
-                "do not tell what is between them; if it is a ReLU, say --activation=relu "
-                "(others cannot be evaluated)"
-            )
-    return stored
-
-
-def _of_graph(stored: frameworks.NetworkFile, source: Any, config: Settings) -> Pair:
-    """A network that was read as a graph and its training set, whose shapes must agree."""
-    flag, shape = f"--network={stored.path}", stored.shape
-    given = source.source if isinstance(source, data_files.Prepared) else source
-    if config.image_order is None and len(shape) == 3:
-        height, width, channels = given.image or (0, 0, 0)
-        if given.image and shape == (channels, height, width) and channels > 1:
-            say(
-                f"{flag}: takes {list(shape)}: images are given to it with channels first"
-            )
-            source = data_files.Prepared(given, "chw", config.normalise)
-        own = tuple(given.shape)
-        if (
-            not given.image
-            and len(own) == 3
-            and own != shape
-            and sorted(own) == sorted(shape)
-        ):
-            raise Refusal(
-                f"{flag}: takes {list(shape)}, the data has inputs {list(own)}; store them in the "
-                "order in which the network takes them"
-            )
-    train, test = source.of(stored.name, config.train_indices)
-    if train.inputs.shape[1] != np.prod(shape, dtype=int):
-        raise Refusal(
-            f"{flag}: takes inputs {list(shape)}, the data has "
-            f"{list(given.shape) or train.inputs.shape[1]}; give the data it was trained on"
-        )
-    for examples in (train, *(() if test is None else (test,))):
-        if examples.labels.max(initial=0) >= stored.classes:
-            raise Refusal(
-                f"{flag}: has {stored.classes} outputs, a label is {examples.labels.max()}; give "
-                "the data it was trained on, with labels from 0"
-            )
-    return bounds.Network(
-        model=stored.read.graph,
-        params=stored.read.params,
-        sample=pad_sample(train.inputs, train.labels, 0),
-        init=stored.init,
-        loss=config.loss,
-    ), test
-
-
 def _subject(
-    stored: Any, put_together: Callable[[Any], Pair], measure_of: Callable[..., Any]
+    stored: Any,
+    put_together: Callable[[Any], given.Pair],
+    measure_of: Callable[..., Any],
 ) -> tuple[Subject, bytes]:
     """A subject, which is tried once, and a fingerprint of its weights and data.
 
     A network is put together only when it is measured: hundreds need not fit in memory.
     """
     network, test = put_together(stored)
-    if stored.outputs is not None:
-        final = stored.read.final if isinstance(stored, frameworks.NetworkFile) else ""
-        outputs.check(stored.outputs, network, final)
+    given.prove(stored, network)
     leaves, structure = jax.tree.flatten(network)
     digest, own_test = hashlib.sha256(), hashlib.sha256()
     # How training went is told of it, and no part of what it is.
@@ -208,50 +123,3 @@ def _subject(
         content=digest.hexdigest(),
     )
     return subject, sha256
-
-
-def _arrays(layers, part):
-    return None if layers is None else [getattr(layer, part) for layer in layers]
-
-
-def _network(
-    stored: weights.Stored, train: Examples, test: Examples | None, loss: str | None
-) -> Pair:
-    """A fully connected network and its training set, whose shapes must agree."""
-    if any(layer.kernel.ndim != 2 for layer in stored.final):
-        raise Refusal(
-            f"{stored.path}: a convolutional network is read from its run folder only; "
-            "leave --problem and --data out"
-        )
-    first, last = stored.final[0], stored.final[-1]
-    if last.kernel.shape[1] == 1:
-        raise Refusal(
-            f"{stored.path}: its last layer {last} has one output, whose sign is the class; an "
-            "output for each class is needed: store that layer as two columns, -w/2 and w/2 "
-            "(and -b/2 and b/2), which says the same"
-        )
-    if first.kernel.shape[0] != train.inputs.shape[1]:
-        raise Refusal(
-            f"{stored.path}: its first layer {first} takes {first.kernel.shape[0]} inputs, "
-            f"the data has {train.inputs.shape[1]}; give the data it was trained on"
-        )
-    for examples in (train, *(() if test is None else (test,))):
-        if examples.labels.max(initial=0) >= last.kernel.shape[1]:
-            raise Refusal(
-                f"{stored.path}: its last layer {last} has {last.kernel.shape[1]} outputs, "
-                f"a label is {examples.labels.max()}; give the data it was trained on"
-            )
-    try:
-        with np.errstate(over="ignore"):  # what float32 has not is refused
-            network = bounds.from_arrays(
-                _arrays(stored.final, "kernel"),
-                train.inputs,
-                train.labels,
-                biases=_arrays(stored.final, "bias"),
-                init=_arrays(stored.init, "kernel"),
-                init_biases=_arrays(stored.init, "bias"),
-                loss=loss,
-            )
-    except ValueError as error:
-        raise Refusal(f"{stored.path}, with its data: {error}") from error
-    return network, test
