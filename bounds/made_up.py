@@ -9,6 +9,7 @@ import numpy as np
 
 from bounds import arrays, registry
 from bounds.evaluate import measure
+from bounds.measures.disagreement import Unlabelled
 from bounds.network import History, Learned, Network
 from nets.kernels import weight_matrices
 from nets.stochastic import GaussianMLP
@@ -35,9 +36,18 @@ def _of_gaussian(one):
     return Learned(model, model.init(jax.random.key(0), inputs[:1])["params"])
 
 
+def _with_surrogate(one):
+    """Unlabelled points beside a network, and itself for a surrogate."""
+    things = {"surrogate": one.params, "certifying": one.holdout}
+    return Learned(Unlabelled(one.model), things | {"unlabelled": one.holdout})
+
+
 # Network -> what it may have been made from, a line a kind: tried in this order for a group that
 # neither the network nor another group of its type stands for.
-LEARNED: tuple[Callable[[Network], Learned], ...] = (_of_gaussian,)
+LEARNED: tuple[Callable[[Network], Learned], ...] = (
+    _of_gaussian,
+    _with_surrogate,
+)
 
 
 def _of_learned(one, name):

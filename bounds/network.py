@@ -37,8 +37,9 @@ class Learned:
     """What was trained, where the parameters of a network are made from it.
 
     Attributes:
-      model: the Linen module: of a Gaussian posterior, of a network in a random subspace.
-      params: its learned parameters.
+      model: the Linen module: of a Gaussian posterior, of a network in a random subspace; or what
+        says which other things stand beside a network (`bounds.measures.disagreement`).
+      params: its learned parameters, or these things.
     """
 
     model: nn.Module = struct.field(pytree_node=False)
@@ -83,7 +84,8 @@ WITHOUT = {
     "holdout": "no held-out examples are given",
     "history": "how its training went is not given",
     "first_epoch": "the weights after the first epoch are not given",
-    "learned": "it was not made from a learned posterior, or in a random subspace",
+    "learned": "it was not made from a learned posterior, or in a random subspace, and no "
+    "unlabelled points are given",
     "loss": "the loss of an example that it was trained on is not given (evaluate --loss, "
     "from_arrays(loss=)), or there is none",
 }

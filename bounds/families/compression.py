@@ -27,6 +27,17 @@ from bounds.measures.inputs import Task
 from bounds.spec import CERTIFIED, GRAPH, BoundSpec, BoundValue
 
 
+def limits(task: Task, code: Code, delta: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """What holds of every network of a `Code` at once: `[J]` limits on R_D, `[J]` c_j/m in nats.
+
+    c_j includes ln(c (c + 1)) and ln(1/delta).
+    """
+    bits = jnp.maximum(code.bits.astype(float), 1.0)  # of none there is one network
+    nats = bits * jnp.log(2.0) + arithmetic.log(bits) + arithmetic.log(bits + 1)
+    nats = (nats - jnp.log(delta)) / task.size.astype(float)
+    return jax.vmap(arithmetic.kl_inverse)(code.errors, nats), nats
+
+
 def zhou_2019(task: Task, code: Code, *, delta: jax.Array) -> BoundValue:
     """R_D <= kl^-1(R_S, (c ln 2 + ln(c (c + 1)) + ln(1/delta)) / m), c bits: the least.
 
@@ -34,10 +45,7 @@ def zhou_2019(task: Task, code: Code, *, delta: jax.Array) -> BoundValue:
     2019, who have c ln 2 + 2 ln c in a bound of Catoni's; Lotfi et al. 2022).
     """
     chex.assert_rank([task.size, code.bits, code.errors, delta], [0, 1, 1, 0])
-    bits = jnp.maximum(code.bits.astype(float), 1.0)  # of none there is one network
-    nats = bits * jnp.log(2.0) + arithmetic.log(bits) + arithmetic.log(bits + 1)
-    nats = (nats - jnp.log(delta)) / task.size.astype(float)
-    values = jax.vmap(arithmetic.kl_inverse)(code.errors, nats)
+    values, nats = limits(task, code, delta)
     # Where kl^-1 is too close to 1 to be told from it, -ln(1 - kl^-1(q, c)) is close to
     # (c + H(q)) / (1 - q), H the entropy.
     right = 1 - code.errors

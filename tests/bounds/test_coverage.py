@@ -122,6 +122,7 @@ def test_the_others_are_above_1_even_here(many):
         if spec.status == CERTIFIED
         and spec.speaks_of == "trained"
         and name not in BELOW_1
+        and "learned" not in bounds.requires([name])  # test_surrogate
     ]
     found = bounds.evaluate(many[0], others, delta=DELTA)
     for name in others:
