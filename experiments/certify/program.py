@@ -28,6 +28,10 @@ class Certify(InModules):
         """Problems that leave it to the program what learns."""
         return problem.model is None and problem.is_trained and not problem.fixed
 
+    def lacks_problem(self, typed: Mapping[str, Any]) -> bool:
+        """Data of one's own are a problem, and a given network's are to be named."""
+        return not any(typed.get(name) for name in ("data", "network", "weights"))
+
     def resolved(self, config: Settings) -> Settings:
         """With the names of the bounds that are meant: those of the route if none are given."""
         return self.part("study").resolved(config)

@@ -8,24 +8,31 @@ from experiments.certify.published import published
 from experiments.certify.study import CertifyStudy
 from experiments.lab import certificates, report
 from experiments.lab.bound_rows import NOT_AVAILABLE
-from experiments.lab.calls import problem_of
 from experiments.lab.figures import Drawing
 from experiments.lab.program import Results
 
 DIVERGED = f"{NOT_AVAILABLE}the run diverged"
 Rows = Sequence[Mapping[str, Any]]
+_OF_GIVEN = (
+    "A certificate holds with probability 1 - delta over the labelled examples and the unlabelled "
+    "points together, each for itself. The given network may have been trained in any way on any "
+    "examples but the unlabelled points, which are independent draws of the distribution that the "
+    "certificate speaks of and were seen by no network. A surrogate's settings were chosen before "
+    "the labelled examples were seen, or among --tried, which are paid for."
+)
 
 
 def summary(of: CertifyStudy, tables: Mapping[str, Rows]) -> dict[str, Any]:
     """The content of summary.json."""
-    config, classes = of.config, problem_of(of.config).classes
+    config, classes, lines = of.config, of.classes, {}
     asked = config.quote or [n for n in config.bounds if of.route.speaks(n)]
     found = {}
     for result in tables["results"]:
+        lines[result["run"]] = of.route.beside(result, config.delta)
         own = [r for r in tables["bounds"] if r["run"] == result["run"]]
         row = certificates.quotable(own, asked)
         if row:
-            test_error = result["test_error"]
+            test_error = result.get("test_error")
             error = certificates.own_error(row, test_error)
             beside = certificates.own_interval(row, test_error, result["test_size"])
             found[result["run"]] = {
@@ -45,9 +52,11 @@ def summary(of: CertifyStudy, tables: Mapping[str, Rows]) -> dict[str, Any]:
         "tried": config.tried,
         "quoted_from": list(asked),
         "certificates": found,
+        "beside": lines,
+        "shown": list(of.route.shown),
         "published": paper
         and {"what": paper[0], "certificate": paper[1], "own_test_error": paper[2]},
-        "seconds": sum(row["seconds"] for row in tables["results"]),
+        "seconds": sum(row.get("seconds", 0.0) for row in tables["results"]),
         "results": tables["results"],
         "bounds": tables["bounds"],
     }
@@ -57,7 +66,7 @@ def overview(found: Mapping[str, Any]) -> list[Any]:
     """The certificate that may be quoted, the networks, every bound."""
     return [
         report.Answer(answer(found)),
-        _results_table(found["results"]),
+        _results_table(found["results"], found.get("shown", ())),
         _certificates_table(found),
     ]
 
@@ -68,13 +77,14 @@ def answer(found: Mapping[str, Any]) -> list[str]:
     for result in found["results"]:
         row = found["certificates"].get(result["run"])
         errors = result.get("test_error")
-        because = f", {DIVERGED}" if result["outcome"] == "diverged" else ""
+        because = f", {DIVERGED}" if result.get("outcome") == "diverged" else ""
         lines.append(
             certificates.sentence(
                 result["run"], row, found["delta"], found["classes"], errors, because
             )
             + (_cost(result, row, found["tried"]) if row else "")
         )
+        lines += found.get("beside", {}).get(result["run"], [])
     lines += certificates.refuted(found["bounds"], "run")
     paper = found["published"]
     if paper:
@@ -90,9 +100,10 @@ def _cost(result, certificate, tried):
     if beside is not None:
         low, high = map(report.number, beside)
         parts.append(f"95% interval of its own error: {low} to {high}")
-    prior, m = result["prior_m"], result["m"]
+    prior, m, certified = result["prior_m"], result["m"], result.get("certified")
     parts.append(
-        f"examples: {prior} for the prior, {m} certified on" if prior
+        f"examples: {m - certified} for the surrogate, {certified} certified on" if certified
+        else f"examples: {prior} for the prior, {m} certified on" if prior
         else f"examples: {m}, all of them certified on"
     )  # fmt: skip
     parts.append(f"settings tried, and paid for: {tried}")
@@ -103,14 +114,16 @@ def _cost(result, certificate, tried):
         else f"hold-out bound of the same data: {report.at_most(plain)}, of the network that has "
         "not seen them"
     )
-    return f" {'; '.join(parts)}; {result['seconds']:.0f} seconds."
+    took = result.get("seconds")
+    parts.append("nothing was trained" if took is None else f"{took:.0f} seconds")
+    return f" {'; '.join(parts)}."
 
 
-def _results_table(results):
-    """The networks themselves."""
+def _results_table(results, shown):
+    """The networks themselves, with the columns that their route adds."""
     columns = (
         "run", "m", "prior_m", "parameters", "epochs", "outcome", "train_error", "test_error",
-        "holdout_of_same_data", "kl_over_m", "bits",
+        "holdout_of_same_data", "kl_over_m", "bits", *(c for c in shown if c != "bits"),
     )  # fmt: skip
     body = []
     for row in results:
@@ -122,7 +135,7 @@ def _results_table(results):
 
 def _certificates_table(found):
     """Every bound on every network, beside that network's own error."""
-    errors = {r["run"]: r["test_error"] for r in found["results"]}
+    errors = {r["run"]: r.get("test_error") for r in found["results"]}
     rows = certificates.order(found["bounds"], found["classes"])
     rows = [row for row in rows if row.get("value") is not None]
     body = [
@@ -152,7 +165,7 @@ def details(results: Results, draw: Drawing) -> list[Any]:
     """What a certificate promises, the figure, and what there is not."""
     found, config = results.summary, results.study.config
     rows = [row | {"network": row["run"]} for row in found["bounds"]]
-    errors = {r["run"]: r["test_error"] for r in found["results"]}
+    errors = {r["run"]: r.get("test_error") for r in found["results"]}
     missing = sorted(
         {r["status"] for r in rows if r["status"].startswith(NOT_AVAILABLE)}
     )
@@ -165,7 +178,9 @@ def details(results: Results, draw: Drawing) -> list[Any]:
     return [
         *([draw("certificates", caption, *painted)] if drawn else []),
         report.Text(
-            "A certificate holds with probability 1 - delta over the images it was computed on "
+            _OF_GIVEN
+            if results.study.route.of_given
+            else "A certificate holds with probability 1 - delta over the images it was computed on "
             "and over the draws of the noise, each for itself, for the network that it speaks "
             "of, if the prior (its share of the images, its deviation, its training) or the "
             f"subspace was chosen before the images were seen, or among {config.tried} tries "

@@ -5,6 +5,7 @@ import functools
 
 from experiments.certify.routes import ROUTES
 from experiments.lab.bound_settings import BoundSettings
+from experiments.lab.reading.given_settings import GivenNetworks
 from experiments.lab.settings import (
     BOUNDS,
     FOLDER,
@@ -24,7 +25,7 @@ from experiments.lab.settings import (
 
 
 @dataclasses.dataclass(frozen=True)
-class Own(BoundSettings):
+class Own(GivenNetworks, BoundSettings):
     """What is certified, and by which route.
 
     Defaults are those of the preset `perez_ortiz`: MNIST, half of it for the prior.
@@ -34,6 +35,12 @@ class Own(BoundSettings):
     route: str = setting(
         "posterior", "; ".join(f"'{r.name}': {r.about}" for r in ROUTES.values()),
         one_of(*ROUTES)
+    )  # fmt: skip
+    unlabelled: str | None = setting(
+        None, "points without labels, of the distribution that the certificate is to speak of, "
+        "which neither the given network nor anything that is trained here has seen: a file with "
+        "an array `x` [u, D] (or [u, H, W]); or a number: so many of the held-out examples, the "
+        "first, without their labels"
     )  # fmt: skip
     quote: tuple[str, ...] | None = setting(
         None, "whose certificate the answer quotes, fixed beforehand: the first of these "
@@ -47,8 +54,8 @@ class Own(BoundSettings):
     width: int = setting(600, "units of a hidden layer", at_least_1, group=NETWORK)
     depth: int = setting(2, "hidden layers", at_least_1, group=NETWORK)
     epochs: int = setting(
-        10, "epochs of what is certified: of the posterior, or of the network in the subspace",
-        at_least_1, group=TRAINING
+        10, "epochs of what is certified: of the posterior, of the network in the subspace, or of "
+        "the surrogate", at_least_1, group=TRAINING
     )  # fmt: skip
     batch_size: int = setting(100, "examples a step", at_least_1, group=TRAINING)
     learning_rate: float = setting(
@@ -63,11 +70,7 @@ class Own(BoundSettings):
     )  # fmt: skip
     verify: str | None = setting(
         None, "recount the certificate in the file of a drawn network, from the file and the "
-        "data alone; nothing is trained, no --out is needed", group=FOLDER, compared=False
-    )  # fmt: skip
-    data: str | None = setting(
-        None, "--verify: the examples that were certified on, `x` and `y` of an .npz or "
-        ".safetensors, where they are not those of --problem", group=FOLDER, compared=False
+        "data alone (--data, or those of its problem); nothing is trained, no --out is needed", group=FOLDER, compared=False
     )  # fmt: skip
     save_weights: bool = setting(
         True, "keep weights/*.safetensors, so that it can be measured again", group=FOLDER
@@ -82,6 +85,8 @@ class Own(BoundSettings):
     delta: float = redefault(BoundSettings, "delta", 0.035)
 
 
+# What only those that certify a given network have.
+OF_GIVEN = (*(field.name for field in dataclasses.fields(GivenNetworks)), "unlabelled")
 # Routes may share their settings.
 _KINDS = dict.fromkeys(route.Settings for route in ROUTES.values())
 Settings = functools.reduce(combined, _KINDS, Own)

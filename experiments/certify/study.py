@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 import bounds
+from experiments.certify import given
 from experiments.certify.routes import ROUTES, Route
 from experiments.certify.routes.route import SAME_DATA, Course
-from experiments.certify.settings import Settings
+from experiments.certify.settings import OF_GIVEN, Settings
 from experiments.lab import bound_settings, certificates, settings
 from experiments.lab.calls import problem_of
 from experiments.lab.measure_network import MeasureNetwork, test_samples
@@ -28,10 +29,12 @@ class CertifyStudy(Study):
     Attributes:
       route: that they come by.
       runs: those that are certified, a seed each.
+      classes: C.
     """
 
     route: Route
     runs: tuple[Run, ...]
+    classes: int
 
 
 def resolved(config: Settings) -> Settings:
@@ -59,11 +62,9 @@ def check_flags(config: Settings) -> None:
     """Raises a `Refusal` where settings do not go together, before any data are read."""
     route = ROUTES[config.route]
     _check_others(config, route)
-    if config.data and not config.verify:
-        raise Refusal(
-            f"--data={config.data}: goes with --verify; say what is learned by --problem"
-        )
-    if config.size < config.batch_size:
+    if route.of_given:
+        given.check(config)
+    elif config.size < config.batch_size:
         raise Refusal(
             f"--size={config.size}: fewer images than --batch_size={config.batch_size}; use "
             "more images or smaller batches"
@@ -80,6 +81,14 @@ def check_flags(config: Settings) -> None:
 
 def _check_others(config, route):
     """What is a setting of another route alone must be as it is by default."""
+    fields = type(config).__dataclass_fields__
+    for name in _without(route):
+        if getattr(config, name) != fields[name].default:
+            fitting = [r.name for r in ROUTES.values() if name not in _without(r)]
+            raise Refusal(
+                f"--{name}={settings.shown(getattr(config, name))}: goes with "
+                f"--route={' or '.join(fitting)}; leave it out with --route={route.name}"
+            )
     own = {field.name for field in dataclasses.fields(route.Settings)}
     for other in ROUTES.values():
         for field in dataclasses.fields(other.Settings):
@@ -89,6 +98,11 @@ def _check_others(config, route):
                     f"--{field.name}={value}: goes with --route={other.name}; leave it out "
                     f"with --route={route.name}"
                 )
+
+
+def _without(route):
+    """Settings of all routes that mean nothing to one."""
+    return route.without if route.of_given else (*route.without, *OF_GIVEN)
 
 
 def same_data(course: Course, run: Run, trained: Trained) -> Arrays:
@@ -105,17 +119,25 @@ def same_data(course: Course, run: Run, trained: Trained) -> Arrays:
 def make(config: Settings) -> CertifyStudy:
     """The study that settings ask for."""
     check_flags(config)
-    problem, route = problem_of(config), ROUTES[config.route]
-    check_size(config, problem)
+    route, also = ROUTES[config.route], TABLE_GROUPS
+    if route.of_given:
+        problem = given.GivenNetwork(config)
+        also += ("independence",) if problem.network.init is not None else ()
+    else:
+        problem = problem_of(config)
+        check_size(config, problem)
     course = route.course(config, problem)
-    measure = MeasureNetwork.for_bounds(config.bounds, TABLE_GROUPS)
+    measure = MeasureNetwork.for_bounds(config.bounds, also)
 
     def subject(run: Run) -> Subject:
         def finish(_: Any, arrays: Arrays, trained: Trained) -> Arrays:
             """Its seconds are with those of the runs that it took."""
-            history = trained.history(run)
+            took = [r for r in (run, *course.earlier(run)) if trained.trains(r)]
+            if not took:
+                return arrays
+            history = trained.history(took[0])
             if not trained.is_measured(run):
-                before = [trained.history(one) for one in course.earlier(run)]
+                before = [trained.history(one) for one in took[1:]]
                 seconds = sum(float(one["seconds"]) for one in [history, *before])
                 history["seconds"] = np.asarray(seconds)
             return arrays | history | same_data(course, run, trained)
@@ -124,7 +146,9 @@ def make(config: Settings) -> CertifyStudy:
             name=run.name,
             kind="certified",
             measure=measure,
-            shared=lambda: test_samples(problem.test()),
+            shared=problem.samples
+            if route.of_given
+            else lambda: test_samples(problem.test()),
             arguments=lambda trained: course.network(run, trained),
             finish=finish,
         )
@@ -136,4 +160,5 @@ def make(config: Settings) -> CertifyStudy:
         subjects=tuple(subject(run) for run in course.runs),
         route=route,
         runs=course.runs,
+        classes=problem.classes,
     )

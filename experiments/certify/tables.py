@@ -51,22 +51,25 @@ def make(
 
 
 def _result(of, run, a, rows):
-    noisy = a.get("test_noisy/sorted", a["test/sorted"])
-    size = int(a["task/size"])
+    noisy, size = a.get("test_noisy/sorted", a.get("test/sorted")), int(a["task/size"])
     row = {
         "run": run.name,
         "seed": run.seed,
         "m": size,
         "prior_m": of.config.size - of.route.certified_size(of.config),
         "parameters": int(a["architecture/parameters"].sum()),
-        "epochs": int(a["epochs"]),
-        "seconds": float(a["seconds"]),
-        "outcome": "diverged" if int(a["outcome"]) == Outcome.DIVERGED else "trained",
-        "test_size": len(noisy),
+        "test_size": 0 if noisy is None else len(noisy),
         "holdout_of_same_data": _holdout_of_same_data(a, of.config),
     } | network_rows.errors(a | {"test/sorted": noisy})
-    own = of.route.columns(of.config, a, rows)
-    if row["outcome"] == "diverged" and "kl" in own:
+    own, is_diverged = of.route.columns(of.config, a, rows), False
+    if "outcome" in a:  # something was trained
+        is_diverged = int(a["outcome"]) == Outcome.DIVERGED
+        row |= {
+            "epochs": int(a["epochs"]),
+            "seconds": float(a["seconds"]),
+            "outcome": "diverged" if is_diverged else "trained",
+        }
+    if is_diverged and "kl" in own:
         own |= {"kl": None, "kl_over_m": None}
     return row | own
 

@@ -44,7 +44,7 @@ def settings_of(
     typed, there = dict(typed or {}), problems_of(program)
     if problem is not None and problem not in there:
         raise Refusal(f"--problem={problem}: must be one of {', '.join(there)}")
-    if problem is None and program.needs_problem:
+    if problem is None and program.lacks_problem(typed):
         having = [n for n in there if preset in (None, *presets_of(program, n))]
         problem = having[0] if having else next(iter(there))
     presets = presets_of(program, problem)

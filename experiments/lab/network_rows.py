@@ -95,7 +95,7 @@ def went(a: Arrays) -> dict[str, Any]:
 def diverged(measured: Sequence[Arrays]) -> list[str | None]:
     """Per run, why no bound speaks of it, or None."""
     return [
-        "the run diverged" if int(a["outcome"]) == Outcome.DIVERGED else None
+        "the run diverged" if int(a.get("outcome", -1)) == Outcome.DIVERGED else None
         for a in measured
     ]
 
@@ -134,5 +134,5 @@ def epochs(
         {"run": name, "epoch": epoch}
         | {c: float(v) for c, v in zip(columns, values, strict=True)}
         for name, a in zip(names, measured, strict=True)
-        for epoch, values in enumerate(a["checks"], 1)
+        for epoch, values in enumerate(a.get("checks", ()), 1)
     ]

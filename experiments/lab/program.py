@@ -98,6 +98,10 @@ class Program(abc.ABC):
         """Whether it can ask its question of a problem."""
         return True
 
+    def lacks_problem(self, typed: Mapping[str, Any]) -> bool:
+        """Whether a call that typed this, and no problem, means the first that fits."""
+        return self.needs_problem
+
     def resolved(self, config: Any) -> Any:
         """The settings with what they leave open filled in (names of bounds, say)."""
         return config

@@ -114,6 +114,10 @@ class Trained:
         """Of a run of any stage."""
         return self._stage[run].job(run, self)
 
+    def trains(self, run: Run) -> bool:
+        """Whether a run is one of the stages'."""
+        return run in self._stage
+
     def fresh_path(self, run: Run) -> Any:
         """Where a run's weights are until everything is measured."""
         return self._folder.trained / f"{run.name}.safetensors"

@@ -3,13 +3,16 @@
 To add one: a file, a line here.
 """
 
+from experiments.certify.routes.compression import Compression
 from experiments.certify.routes.posterior import Posterior
 from experiments.certify.routes.route import Route
 from experiments.certify.routes.single_draw import SingleDraw
 from experiments.certify.routes.subspace import Subspace
+from experiments.certify.routes.surrogate import Surrogate
 
 ROUTES: dict[str, Route] = {
-    route.name: route for route in (Posterior(), SingleDraw(), Subspace())
+    route.name: route
+    for route in (Posterior(), SingleDraw(), Subspace(), Surrogate(), Compression())
 }
 
 __all__ = ["ROUTES", "Route"]

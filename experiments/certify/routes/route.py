@@ -25,9 +25,10 @@ class Course:
 
     Attributes:
       stages: in order.
-      runs: those of them that are certified, a seed each.
+      runs: what is certified, a seed each: mostly of the last stage.
       network: (run, what was trained) -> the network, and all that its bounds ask for.
-      earlier: run -> the runs before it whose seconds count with its own.
+      earlier: run -> the runs before it whose seconds count with its own; where it is none that
+        is trained, the first of them says how training went.
       baseline: (run, what was trained) -> a network that has not seen its `sample`, the data that
         the certificate rests on: what they would promise as a plain hold-out set. None where the
         course has no such network.
@@ -53,6 +54,10 @@ class Route(abc.ABC):
         speaks of what it trains.
       bounds: those that are evaluated if `--bounds` is not given; the first of them that can be
         had is quoted.
+      of_given: whether it certifies a network that is given (`certify.given`), not one that it
+        trains.
+      without: settings of all routes that mean nothing to it.
+      shown: its own columns that the report shows.
     """
 
     name: ClassVar[str]
@@ -60,6 +65,9 @@ class Route(abc.ABC):
     Settings: ClassVar[type] = NoSettings
     groups: ClassVar[tuple[str, ...]]
     bounds: ClassVar[tuple[str, ...]]
+    of_given: ClassVar[bool] = False
+    without: ClassVar[tuple[str, ...]] = ()
+    shown: ClassVar[tuple[str, ...]] = ()
 
     def check(self, config: Any) -> None:  # noqa: B027
         """Raises a `Refusal` where settings do not go together; no data are read."""
@@ -103,6 +111,15 @@ class Route(abc.ABC):
           rows: of its bounds.
         """
         return {}
+
+    def beside(self, row: Mapping[str, Any], delta: float) -> list[str]:
+        """Sentences that belong beside the certificate: what the same data give by other means.
+
+        Args:
+          row: of the network in results.csv.
+          delta: failure probability of each of them.
+        """
+        return []
 
     def speaks(self, name: str) -> bool:
         """Whether a bound speaks of what it trains."""

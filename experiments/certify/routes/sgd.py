@@ -49,7 +49,9 @@ def initial_network(config: Any, own: training.Plan, features: int, run: Run) ->
     return initial(own, features)(initial_key(config, run))
 
 
-def examples_of(config: Any, problem: Problem, seed: int, part: slice) -> Examples:
+def examples_of(
+    config: Any, problem: Problem, seed: int, part: slice, size: int | None = None
+) -> Examples:
     """A part of the training images of a seed.
 
     Args:
@@ -57,10 +59,12 @@ def examples_of(config: Any, problem: Problem, seed: int, part: slice) -> Exampl
       problem: what is learned.
       seed: of the run.
       part: which of the images.
+      size: how many there are in all; `--size` if not given.
     """
-    whole = problem.draw(seed, config.size, 0)
+    size = size or config.size
+    whole = problem.draw(seed, size, 0)
     record = {
-        name: values[part] if len(values) == config.size else values
+        name: values[part] if len(values) == size else values
         for name, values in whole.record.items()
     }
     return Examples(whole.inputs[part], whole.labels[part], record)
@@ -75,6 +79,7 @@ def job(
     part: slice,
     order: int,
     init: Callable[[], Any],
+    size: int | None = None,
 ) -> Job:
     """The `Job` of a run on a part of the training images of its seed.
 
@@ -86,10 +91,11 @@ def job(
       part: which of the images.
       order: a number of its own: decides in which order they are seen.
       init: the parameters it starts from.
+      size: as of `examples_of`.
     """
 
     def examples() -> Examples:
-        return examples_of(config, problem, run.seed, part)
+        return examples_of(config, problem, run.seed, part, size)
 
     def sample() -> Sample:
         drawn = examples()

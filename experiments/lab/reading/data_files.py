@@ -36,12 +36,14 @@ class Arrays:
       image: height, width and channels of an input whose numbers are laid out in that order;
         None where that is not known.
       shape: of an input as it was stored.
+      dtype: of its numbers there.
     """
 
     train: Examples
     test: Examples | None
     image: tuple[int, int, int] | None = None
     shape: tuple[int, ...] = ()
+    dtype: str = "uint8"
 
     def of(
         self, name: str, train_indices: str | None
@@ -157,7 +159,7 @@ class Prepared:
         """The examples with other inputs; the last two are kept: many networks share them."""
         kept, key = self._kept, id(examples)
         if key not in kept:
-            new = dataclasses.replace(examples, inputs=self._inputs(examples.inputs))
+            new = dataclasses.replace(examples, inputs=self.inputs(examples.inputs))
             kept[key] = examples, new  # as long as it is kept nothing else has its id
             while len(kept) > 2:
                 kept.popitem(last=False)
@@ -182,7 +184,8 @@ class Prepared:
             shape,
         ).ravel()
 
-    def _inputs(self, inputs):
+    def inputs(self, inputs: np.ndarray) -> np.ndarray:
+        """Inputs `[N, D]` of the same kind, prepared alike."""
         if not isinstance(inputs, np.ndarray):
             raise Refusal(
                 "--normalise, --image_order: go with inputs that are arrays; this problem's are "
@@ -202,11 +205,11 @@ class Prepared:
         return inputs
 
 
-def _read(path, flag):
+def _read(path, flag, only="indices"):
     try:
         if Path(path).suffix == ".txt":
-            return {"indices": array_files.read_numbers(path)}
-        return array_files.read(path, only="indices")
+            return {only: array_files.read_numbers(path)}
+        return array_files.read(path, only=only)
     except Flaw as flaw:
         raise Refusal(
             f"{flag}: {path} cannot be read ({flaw}); give an .npz of plain arrays"
@@ -290,7 +293,35 @@ def _pairs(path):
     how = "bytes, divided by 255" if kind == np.uint8 else f"{kind}, taken as they are"
     low, high = train.inputs.min(), train.inputs.max()
     say(f"{flag}: inputs are {how}: {low:.4g} to {high:.4g}")
-    return train, test, None, arrays[names[0]].shape[1:]
+    return train, test, None, arrays[names[0]].shape[1:], str(kind)
+
+
+def unlabelled(path: str, source: Arrays | Pool) -> np.ndarray:
+    """Points without labels, as the inputs of a data set are before they are prepared.
+
+    Args:
+      path: a file with an array `x` `[u, D]` (or `[u, H, W]`); others are not looked at.
+      source: the data set.
+
+    Returns:
+      float32 `[u, D]`; bytes are divided by 255.
+
+    Raises:
+      Refusal: it cannot be read, or its points are of another kind.
+    """
+    flag = f"--unlabelled={path}"
+    arrays = _read(path, flag, "x")
+    if "x" not in arrays:
+        raise Refusal(f"{flag}: has no `x`; there are {_listed(arrays)}")
+    dtype, own = arrays["x"].dtype, getattr(source, "dtype", "")
+    if own and (own == "uint8") != (dtype == np.uint8):
+        raise Refusal(
+            f"{flag}: `x` is of type {dtype} and the data of type {own}; bytes are divided by 255, "
+            "others are not: give both in one type"
+        )
+    points = _inputs(f"{flag}: `x`", arrays["x"])
+    say(f"{flag}: {len(points)} points, {points.min():.4g} to {points.max():.4g}")
+    return points
 
 
 def _go_together(flag, names, arrays, train, test):

@@ -1,0 +1,254 @@
+"""A network that was given, its data and its unlabelled points: what its routes certify."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import bounds
+from bounds import checks
+from bounds.measures import disagreement
+from bounds.numerics import intervals
+from experiments.lab import report
+from experiments.lab.measure_network import test_samples
+from experiments.lab.measuring import Arrays
+from experiments.lab.reading import data_files, given
+from experiments.lab.reading.notes import say
+from experiments.lab.refusals import Refusal
+from experiments.lab.seeding import Purpose, host_generator, key_for
+from experiments.problems import PROBLEMS, Examples, Problem
+from nets.sample import Sample, pad_sample
+from nets.training import logits_of
+
+
+class GivenNetwork(Problem):
+    """A `Problem` whose training set is all labelled examples, drawn in a random order.
+
+    Inputs are images in the order height, width, channels where that is known, whatever the order
+    in which the network takes them.
+
+    Attributes:
+      name: of the network.
+      network: with the training set as it takes inputs; its `learned` is what a route puts there.
+      size: labelled examples.
+      points: unlabelled ones, as the network takes them.
+      own_points: the same as this problem's inputs, or None: they are the same.
+      with_labels: the unlabelled points with their labels, where the data have them.
+    """
+
+    about = "The labelled examples of a given network."
+
+    def __init__(self, config: Any):
+        """Reads what settings name.
+
+        Raises:
+          Refusal: it cannot be read, or does not go together.
+        """
+        stored = _only(config)
+        source = given.source_of(config)
+        taken = given.as_taken(stored, source, config)
+        self.name = stored.name
+        self.network, test = given.put_together(stored, taken, config)
+        given.prove(stored, self.network)
+        say(f"{stored.name} was taken to be: {stored.shown}")
+        # Of a surrogate, which is ours, images are in the order that ours take.
+        plain = given.unprepared(source)
+        if config.normalise:
+            plain = data_files.Prepared(plain, None, config.normalise)
+        is_same = getattr(taken, "image_order", None) in (None, "hwc")
+        self._labelled, own_test = plain.of(stored.name, config.train_indices)
+        self.size, self.features = self._labelled.inputs.shape
+        self._seed = config.seed
+        points, own_points, count = _points(
+            config, (taken, plain), (test, own_test), self.features
+        )
+        self.points = _unlabelled(points)
+        self.own_points = None if is_same else _unlabelled(own_points)
+        train = np.asarray(self.network.sample.inputs)[: self.size]
+        _not_seen(f"--unlabelled={config.unlabelled}: points", train, points)
+        self.with_labels, self._test = None, test
+        if count:
+            self.with_labels = Examples(points, test.labels[:count])
+            rest = Examples(test.inputs[count:], test.labels[count:])
+            self._test = rest if len(rest.labels) else None
+        self.image = _image(given.unprepared(source))
+        logits = jax.eval_shape(
+            lambda x: logits_of(self.network.model, self.network.params, x), train[:1]
+        )
+        self.classes = logits.shape[1]
+        digest = hashlib.sha256()
+        of_test = self._test and (self._test.inputs, self._test.labels)
+        for leaf in jax.tree.leaves((self.network, self.points, of_test)):
+            digest.update(np.ascontiguousarray(leaf))
+        self.sha256 = digest.hexdigest()
+
+    def draw(self, seed: int, size: int, draw: int | None = None) -> Examples:
+        """All labelled examples, in the order of a seed."""
+        key = key_for(self._seed, Purpose.TRAIN, seed, self.size)
+        order = host_generator(key).permutation(self.size)
+        return Examples(
+            self._labelled.inputs[order],
+            self._labelled.labels[order],
+            {"indices": order.astype(np.int32)},
+        )
+
+    def parts(self, seed: int, count: int) -> tuple[Examples, Examples]:
+        """The first `count` of `draw`, and the others."""
+        whole = self.draw(seed, self.size)
+        return tuple(
+            Examples(whole.inputs[part], whole.labels[part])
+            for part in (slice(count), slice(count, None))
+        )
+
+    def check_parts(self, seed: int, count: int) -> None:
+        """Raises a `Refusal` where many of the first are among the others: they would certify
+        nothing of what was trained on these."""
+        first, others = self.parts(seed, count)
+        _not_seen("--data: labelled examples that certify", others.inputs, first.inputs)
+
+    def test(self, size: int | None = None) -> Examples | None:
+        """Held-out examples that are not among the unlabelled points, if there are any."""
+        return self._test
+
+    def samples(self) -> dict[str, Sample]:
+        """`test_samples`, and the unlabelled points with their labels, where there are labels."""
+        found = test_samples(self._test)
+        if self.with_labels is not None:
+            one = self.with_labels
+            found["with_labels"] = pad_sample(one.inputs, one.labels, 0)
+        return found
+
+
+def check(config: Any) -> None:
+    """Raises a `Refusal` where flags are missing or do not go together; no data are read."""
+    if not (config.network or config.weights):
+        raise Refusal(
+            f"--route={config.route}: --network or --weights is missing; name a file with a network"
+        )
+    if not given.has_data(config):
+        raise Refusal(
+            f"--route={config.route}: goes with --problem or --data; say what the network was "
+            "trained on"
+        )
+    if not config.unlabelled:
+        raise Refusal(
+            f"--unlabelled is missing: --route={config.route} rests on points without labels that "
+            "training has not seen; name a file with `x`, or a number of held-out examples"
+        )
+    if config.problem and PROBLEMS[config.problem].pool is None:
+        raise Refusal(
+            f"--problem={config.problem}: its examples are drawn anew for every network; give those "
+            "that this one was trained on, by --data"
+        )
+    for name in ("label_noise", "draw_rule"):
+        field = type(config).__dataclass_fields__.get(name)
+        if field is not None and getattr(config, name) != field.default:
+            raise Refusal(
+                f"--{name}={getattr(config, name)}: is of networks that are trained here; leave it "
+                f"out with --route={config.route}"
+            )
+
+
+def _only(config):
+    """The one network that settings name."""
+    stored, *more = given.read(config)
+    if more:
+        flag = "network" if config.network else "weights"
+        raise Refusal(
+            f"--{flag}={getattr(config, flag)}: {1 + len(more)} networks; a certificate is of one, "
+            "give one"
+        )
+    return stored
+
+
+def _points(config, sources, tests, features):
+    """The unlabelled points for the network and for a surrogate; how many are held-out examples."""
+    flag = f"--unlabelled={config.unlabelled}"
+    if config.unlabelled.isdecimal() and not Path(config.unlabelled).exists():
+        count = int(config.unlabelled)
+        there = 0 if tests[0] is None else len(tests[0].labels)
+        if not there:
+            raise Refusal(
+                f"{flag}: the data have no held-out examples; give a file with `x`"
+            )
+        if not 1 <= count <= there:
+            raise Refusal(
+                f"{flag}: the data have {there} held-out examples; give 1 to {there}, or a file "
+                "with `x`"
+            )
+        return *(test.inputs[:count] for test in tests), count
+    found = data_files.unlabelled(config.unlabelled, given.unprepared(sources[0]))
+    if found.shape[1] != features:
+        raise Refusal(
+            f"{flag}: `x` has {found.shape[1]} features, the data have {features}; give points of "
+            "the same kind"
+        )
+    return *(_prepared(found, source) for source in sources), 0
+
+
+def _prepared(points, source):
+    is_prepared = isinstance(source, data_files.Prepared)
+    return source.inputs(points) if is_prepared else points
+
+
+def _unlabelled(points):
+    return pad_sample(points, np.zeros(len(points), np.int32), 0)
+
+
+def _not_seen(what, train, held_out):
+    try:
+        line = checks.shared(what, train, np.asarray(held_out))
+    except ValueError as error:
+        raise Refusal(str(error)) from error
+    if line:
+        say(line)
+
+
+def _image(source):
+    """Height, width and channels; of stored grey images, too."""
+    if source.image or len(source.shape) != 2:
+        return source.image
+    return *source.shape, 1
+
+
+def learned(problem: GivenNetwork, model: Any = None, **things: Any) -> bounds.Network:
+    """The network with its unlabelled points, and what else stands beside it.
+
+    Args:
+      problem: the network.
+      model: of a surrogate, a Linen module, or None.
+      things: of it, as `bounds.measures.disagreement.Unlabelled` names them.
+    """
+    things["unlabelled"] = problem.points
+    if model is not None and problem.own_points is not None:
+        things["of_surrogate"] = problem.own_points
+    beside = bounds.Learned(disagreement.Unlabelled(model), things)
+    return problem.network.replace(learned=beside)
+
+
+def with_labels(arrays: Arrays, delta: float) -> dict[str, float]:
+    """The column `with_labels`: what the unlabelled points certify as a hold-out set, if they have
+    labels.
+
+    Args:
+      arrays: what was measured.
+      delta: failure probability.
+    """
+    if "with_labels/sorted" not in arrays:
+        return {}
+    margins = arrays["with_labels/sorted"]
+    wrong = int((margins <= 0).sum())
+    return {"with_labels": float(intervals.upper([wrong], len(margins), delta)[0])}
+
+
+def beside(row: Mapping[str, Any], delta: float) -> list[str]:
+    """The sentence on `with_labels`, of a row of results.csv."""
+    if row.get("with_labels") is None:
+        return []
+    return [
+        f"Beside it: the same {row['unlabelled']} points with their labels, as a hold-out set, "
+        f"certify {report.at_most(row['with_labels'])} with confidence {1 - delta:g}."
+    ]

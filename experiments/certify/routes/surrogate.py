@@ -1,0 +1,148 @@
+"""A given network by a surrogate: trained on a part of the labels, certified by the others."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+
+import bounds
+from bounds.families.surrogate import parts_of_surrogate
+from bounds.measures.disagreement import Surrogate as Counts
+from experiments.certify import given
+from experiments.certify.given import GivenNetwork
+from experiments.certify.routes import sgd
+from experiments.certify.routes.route import Course, Route
+from experiments.lab import report
+from experiments.lab.measuring import Arrays
+from experiments.lab.refusals import Refusal
+from experiments.lab.settings import NETWORK, one_of, setting
+from experiments.lab.training import Job, Run, Stage, Trained
+from nets.registry import NETWORKS
+from nets.sample import pad_sample
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Of `surrogate`."""
+
+    surrogate_network: str = setting(
+        "mlp", "surrogate: what it is, of --width and --depth",
+        one_of(*NETWORKS), group=NETWORK
+    )  # fmt: skip
+    certified_share: float = setting(
+        0.5, "surrogate: share of the labelled examples that certify it; it is trained on the "
+        "others", (lambda v: 0 < v < 1, "a number in (0, 1)")
+    )  # fmt: skip
+
+
+class Surrogate(Route):
+    """Bazinet, Zantedeschi & Germain 2026."""
+
+    name = "surrogate"
+    about = (
+        "of a given network (--network or --weights): a second network is trained on a part of the "
+        "labelled examples and certified by the others, and unlabelled points show how often the "
+        "given one disagrees with it"
+    )
+    Settings = Settings
+    groups = ("surrogate",)
+    bounds = ("bazinet_2026_surrogate", "holdout_cp")
+    of_given = True
+    without = ("size",)
+    shown = (
+        "surrogate_m", "certified", "surrogate_at_most", "unlabelled", "disagreement",
+        "disagreement_at_most", "with_labels",
+    )  # fmt: skip
+
+    def course(self, config: Any, problem: GivenNetwork) -> Course:
+        """One stage, the surrogate's."""
+        size = problem.size
+        count = round(config.certified_share * size)
+        own = size - count
+        if own < config.batch_size or not count:
+            raise Refusal(
+                f"--certified_share={config.certified_share}: leaves {own} of {size} examples to "
+                f"train the surrogate on, in batches of {config.batch_size}, and {count} to "
+                "certify it"
+            )
+        try:
+            model = NETWORKS[config.surrogate_network](
+                features=problem.features, image=problem.image, classes=problem.classes,
+                width=config.width, depth=config.depth, biases=True,
+            )  # fmt: skip
+        except ValueError as error:
+            raise Refusal(
+                f"--surrogate_network={config.surrogate_network}: {error}; use mlp"
+            ) from error
+        plan = sgd.plan(config, model, own, config.epochs)
+        surrogates = sgd.runs_of("surrogate", own, config)
+        for run in surrogates:
+            problem.check_parts(run.seed, count)
+
+        def job(run: Run, _: Trained) -> Job:
+            return sgd.job(
+                config, problem, run, own=plan, part=slice(count, None), order=0, size=size,
+                init=lambda: sgd.initial_network(config, plan, problem.features, run),
+            )  # fmt: skip
+
+        def baseline(run: Run, trained: Trained) -> bounds.Network:
+            """The surrogate itself, on the labelled examples that it has not seen."""
+            held, _ = problem.parts(run.seed, count)
+            sample = pad_sample(held.inputs, held.labels, 0)
+            return bounds.Network(model, trained.params(surrogates[run.seed]), sample)
+
+        def network(run: Run, trained: Trained) -> bounds.Network:
+            its = baseline(run, trained)
+            return given.learned(
+                problem, model, surrogate=its.params, certifying=its.sample
+            )
+
+        return Course(
+            stages=(Stage(surrogates, job),),
+            runs=tuple(
+                Run(_named(problem.name, run, config), size, run.seed)
+                for run in surrogates
+            ),
+            network=network,
+            earlier=lambda run: (surrogates[run.seed],),
+            baseline=baseline,
+        )
+
+    def columns(
+        self, config: Any, arrays: Arrays, rows: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Any]:
+        """The counts, the two parts of the certificate, and what others would have given."""
+        if "surrogate/wrong" not in arrays:
+            return {}
+        fields = [f.name for f in dataclasses.fields(Counts)]
+        counts = Counts(**{n: int(arrays[f"surrogate/{n}"]) for n in fields})
+        paid = config.delta / config.tried
+        with jax.enable_x64(True):
+            parts = [float(part) for part in parts_of_surrogate(counts, paid)]
+        return {
+            "surrogate_m": int(arrays["task/size"]) - counts.labelled,
+            "certified": counts.labelled,
+            "surrogate_error": counts.wrong / counts.labelled,
+            "surrogate_at_most": parts[0],
+            "unlabelled": counts.unlabelled,
+            "disagreement": counts.disagreements / counts.unlabelled,
+            "disagreement_at_most": parts[1],
+        } | given.with_labels(arrays, config.delta)
+
+    def beside(self, row: Mapping[str, Any], delta: float) -> list[str]:
+        """Its parts, and the hold-out bound of the points with labels."""
+        if row.get("surrogate_at_most") is None:
+            return []
+        return [
+            f"Its parts: the surrogate errs on at most {report.at_most(row['surrogate_at_most'])} "
+            f"(on {row['surrogate_error']:.4f} of {row['certified']}), and disagrees on at most "
+            f"{report.at_most(row['disagreement_at_most'])} (on {row['disagreement']:.4f} of "
+            f"{row['unlabelled']}).",
+            *given.beside(row, delta),
+        ]
+
+
+def _named(name, run, config):
+    """What is certified is the given network, once for each surrogate."""
+    return name if config.seeds == 1 else f"{name}_by_{run.name}"
