@@ -84,8 +84,7 @@ WITHOUT = {
     "holdout": "no held-out examples are given",
     "history": "how its training went is not given",
     "first_epoch": "the weights after the first epoch are not given",
-    "learned": "it was not made from a learned posterior, or in a random subspace, and no "
-    "unlabelled points are given",
+    "learned": "it was not made from a learned posterior, or in a random subspace",
     "loss": "the loss of an example that it was trained on is not given (evaluate --loss, "
     "from_arrays(loss=)), or there is none",
 }

@@ -13,6 +13,7 @@ from bounds.families.surrogate import parts_of_surrogate
 from bounds.measures.code import CANDIDATES, Code
 from bounds.measures.disagreement import CodedDisagreement, Surrogate, Unlabelled
 from bounds.measures.inputs import Task
+from bounds.network import WITHOUT
 from nets.mlp import MLP
 from nets.sample import pad_sample
 from tests.bounds.test_compression import (
@@ -134,7 +135,7 @@ def test_without_points_or_a_surrogate_there_is_a_reason():
         jax.eval_shape(lambda n: missing.update(bounds.measure(n, groups)[1]), net)
         return [missing.get(g) for g in groups]
 
-    assert all("no unlabelled points are given" in reason for reason in why(net))
+    assert why(net) == [WITHOUT["learned"]] * 2
     x = np.zeros((9, np.shape(net.sample.inputs)[1]))
     assert why(beside(net, x)) == ["there is no surrogate", None]
     other = net.replace(learned=bounds.Learned(net.model, net.params))
