@@ -9,7 +9,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import hashlib
-import importlib
+import importlib.util
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 from experiments.lab import plugins, report, run_folder, settings
 from experiments.lab.figures import Drawing
 from experiments.lab.formats import read_json, write_json, write_table
-from experiments.lab.later import later
+from experiments.lab.later import at_once, later
 from experiments.lab.refusals import Refusal, say
 from experiments.lab.run_folder import RunFolder
 from experiments.problems import Problem
@@ -188,8 +188,11 @@ class InModules(Program):
     """
 
     def part(self, name: str) -> Any:
-        """A module of its package."""
+        """A module of its package; with the first all are imported."""
         package = type(self).__module__.rpartition(".")[0]
+        names = ("study", "tables", "summary", "report")
+        places = [f"{package}.{one}" for one in names]
+        at_once(*(later(p) for p in places if importlib.util.find_spec(p)))
         return importlib.import_module(f"{package}.{name}")
 
     @property
@@ -322,6 +325,7 @@ def _asked(program, config, out):
     """
     plugin = plugins.load(getattr(config, "plugin", None))
     program.check(config)
+    at_once(checkpoints, foresight, measuring, progress, training, runs)
     config = program.resolved(config)
     study = _with_contents(program.study(config))
     program.check_folder(study, Path(out))

@@ -14,7 +14,7 @@ from typing import Any
 from experiments.lab import command_line, report
 from experiments.lab.bound_settings import BoundSettings, with_bounds
 from experiments.lab.formats import read_json
-from experiments.lab.later import later
+from experiments.lab.later import at_once, later
 from experiments.lab.program import Program, Results, Rows, Study
 from experiments.lab.settings import (
     FOLDER,
@@ -63,6 +63,7 @@ class SuiteStudy(Study):
 
 def study_of(config: Settings) -> SuiteStudy:
     """What is trained and measured: the first draw of every network, and twins."""
+    at_once(network_columns, table, twins)
     members = suite.members(config.suite)
     folders = {"mnist": config.data_dir, "fashion_mnist": config.fashion_dir}
     configs = suite.configs(members, folders, config.seed)

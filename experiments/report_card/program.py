@@ -15,7 +15,7 @@ from experiments.lab.bound_settings import with_bounds
 from experiments.lab.checksums import whole
 from experiments.lab.figures import Drawing
 from experiments.lab.formats import read_json
-from experiments.lab.later import later
+from experiments.lab.later import at_once, later
 from experiments.lab.program import Program, Results, Rows, Study
 from experiments.lab.refusals import Refusal
 from experiments.lab.run_folder import RunFolder
@@ -103,6 +103,7 @@ class ReportCard(Program):
 
     def study(self, config: Settings) -> CardStudy:
         """The table; with `--retrain` it is still to be made."""
+        at_once(card, markdown, page, picture, trials)
         _check_names(config.bounds)
         before, added = _other_card(config.compare), folders.read(config.networks)
         if config.retrain:
