@@ -219,12 +219,12 @@ class MeasureParts:
             reasons.update(lacking)
             return its
 
-        found |= self._run(", ".join(groups), measured, (network,), found)
+        self._run(", ".join(groups), measured, (network,), found)
         missing |= reasons
 
     @staticmethod
     def _run(name, function, arguments, found):
-        """What a function gives, compiled; what both took goes to `found`."""
+        """Adds what a function gives, compiled, and what both took."""
         began = time.perf_counter()
         program = jax.jit(function).lower(*arguments).compile()
         compiled = time.perf_counter()
@@ -233,7 +233,6 @@ class MeasureParts:
         found[f"{SECONDS}{name}/compile"] = np.asarray(compiled - began)
         found[f"{SECONDS}{name}/run"] = np.asarray(ended - compiled)
         found |= its
-        return its
 
 
 def _held_out(network, tests):

@@ -280,18 +280,41 @@ def test_what_is_no_softmax_stays():
     np.testing.assert_allclose(found.params["Layer_0"]["kernel"], 2 * once, rtol=1e-6)
 
 
-def test_pools():
-    def windows(function):
-        params = {"a": np.ones((8, 3), np.float32)}
-        found = jaxpr.read(
-            lambda p, x: function(x).mean((1, 2)) @ p["a"][: x.shape[-1]],
-            params,
-            (6, 6, 2),
-        )
-        return [n.op for n in found.graph.nodes if n.kind == "window"]
+def windows(function):
+    params = {"a": np.ones((8, 3), np.float32)}
+    found = jaxpr.read(
+        lambda p, x: function(x).mean((1, 2)) @ p["a"][: x.shape[-1]],
+        params,
+        (6, 6, 2),
+    )
+    return [n.op for n in found.graph.nodes if n.kind == "window"]
 
+
+def test_largest_values():
     (found,) = windows(lambda x: nn.max_pool(x, (2, 2), (2, 2)))
     assert (found.kind, found.size, found.strides) == (MAX, (2, 2), (2, 2))
+
+
+def test_a_largest_value_whose_start_is_among_the_parameters():
+    """As equinox's pools have it where all that is a number is a parameter."""
+
+    def apply(p, x):
+        window = (1, 2, 2, 1), (1, 2, 2, 1), "VALID"
+        x = jax.lax.reduce_window(x, p["start"], jax.lax.max, *window)
+        return x.mean((1, 2)) @ p["a"]
+
+    params = {
+        "a": np.ones((2, 3), np.float32),
+        "start": np.asarray(-np.inf, np.float32),
+    }
+    found = jaxpr.read(apply, params, (6, 6, 2))
+    assert [n.op.kind for n in found.graph.nodes if n.kind == "window"] == [MAX]
+    params["start"] = np.zeros((), np.float32)  # the larger of that and 0
+    found = jaxpr.read(apply, params, (6, 6, 2))
+    assert "opaque" in [n.kind for n in found.graph.nodes]
+
+
+def test_means():
     (found,) = windows(lambda x: nn.avg_pool(x, (3, 3), (1, 1), padding="SAME"))
     assert found.kind == MEAN and found.counts_padding
     (found,) = windows(
