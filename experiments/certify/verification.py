@@ -95,8 +95,9 @@ def _examples(given: Mapping[str, Any], one: Certificate) -> Examples:
             f"--verify={given['verify']}: of the problem {one.problem}, which is not here; give "
             "its --plugin, or the examples by --data"
         )
-    own = {f: v for f, v in one.problem_settings.items() if f != "data_dir"}
-    own |= {n: getattr(one, n) for n in ("problem", "size", "prior_share", "seed")}
+    own = one.problem_settings | {
+        n: getattr(one, n) for n in ("problem", "size", "prior_share", "seed")
+    }
     try:
         config = settings.from_json(calls.kind_of(PROGRAM, one.problem), own)
     except (TypeError, KeyError) as error:
@@ -105,6 +106,11 @@ def _examples(given: Mapping[str, Any], one: Certificate) -> Examples:
             f"({error}); give the examples by --data"
         ) from error
     if given.get("data_dir"):
+        if not hasattr(config, "data_dir"):
+            raise Refusal(
+                f"--data_dir={given['data_dir']}: problem {one.problem} has no such setting; leave "
+                "it out"
+            )
         config = dataclasses.replace(config, data_dir=given["data_dir"])
     settings.check(config)
     problem = calls.problem_of(config)

@@ -1,6 +1,5 @@
 """One network drawn from a posterior: an ordinary file of weights, with its certificate in it."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,7 +42,8 @@ class SingleDraw(Posterior):
         if row is None:
             return
         job, problem = trained.job(run), calls.problem_of(config)
-        own = settings.part(config, PROBLEMS[config.problem].Settings)
+        # Where the data lie is no part of what they are.
+        decide = settings.names(PROBLEMS[config.problem].Settings, compared=True)
         drawn_network.write(
             weights / f"{run.name}_drawn.safetensors",
             trained.params(run),
@@ -58,7 +58,7 @@ class SingleDraw(Posterior):
                 wrong=int(arrays["single_draw/wrong"]),
                 certified_size=int(arrays["single_draw/size"]),
                 problem=config.problem,
-                problem_settings=dataclasses.asdict(own),
+                problem_settings={name: getattr(config, name) for name in decide},
                 problem_sha256=problem.sha256,
                 size=config.size,
                 prior_share=config.prior_share,
