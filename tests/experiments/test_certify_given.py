@@ -232,13 +232,13 @@ def test_what_cannot_be_certified_is_one_line(place, tmp_path):
         ({"problem": None, "data_dir": None}, "goes with --problem or --data"),
         ({"problem": "hypersphere", "data_dir": None}, "drawn anew for every network"),
         ({"label_noise": 0.5}, "--label_noise=0.5"),
-        ({"size": 500}, "--size=500: goes with --route=posterior or subspace"),
+        ({"size": 500}, "--size=500: goes with --route=posterior or single_draw or subspace;"),
         ({"certified_share": 0.99}, "leaves 24 of 2400 examples to train"),
         ({"certified_share": 1.0}, "--certified_share=1.0: must be a number in (0, 1)"),
         (data | {"unlabelled": str(place / "points.npz"), "surrogate_network": "cnn"},
          "--surrogate_network=cnn: it needs images"),
         ({"route": "posterior"}, "goes with --route=surrogate or compression"),
-        (COMPRESSION | {"width": 16}, "--width=16: goes with --route=posterior or subspace"),
+        (COMPRESSION | {"width": 16}, "--width=16: goes with --route=posterior or"),
         (COMPRESSION | {"certified_share": 0.2}, "goes with --route=surrogate"),
     ):  # fmt: skip
         with pytest.raises(Refusal) as caught:
