@@ -7,6 +7,7 @@ after another, which is faster there and lets every run have its own trip counts
 """
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any
@@ -296,8 +297,13 @@ def train_many(
         )
 
 
-def _compiled(plan, layout, lanes):
-    """The program that advances all lanes: `(budget, segment, states, samples)`."""
+@functools.lru_cache(maxsize=8)
+def _program(plan, layout):
+    """The program that advances all lanes: `(budget, segment, states, samples)`.
+
+    Kept for the next runs of the same plan in this process: JAX looks for a program that it
+    has by the function that it was made of.
+    """
 
     def advance(budget, segment, state, sample):
         state, records = training.advance(
@@ -305,8 +311,12 @@ def _compiled(plan, layout, lanes):
         )
         return training.pack(state), records
 
-    program = map_lanes(layout, advance, shared=2, donate=(2,))
-    one = np.int32(1)
+    return map_lanes(layout, advance, shared=2, donate=(2,))
+
+
+def _compiled(plan, layout, lanes):
+    """The program of a plan, for what is in the lanes."""
+    program, one = _program(plan, layout), np.int32(1)
     # An accelerator's default product is coarser than float32, and the stopping rule
     # must agree with what is measured afterwards.
     with jax.default_matmul_precision("highest"):

@@ -5,6 +5,7 @@ from these files, so they can be made again without training.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
@@ -163,25 +164,43 @@ def measure(
         _measure_kind(same, trained, folder, layout, progress)
 
 
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class _Reasons:
+    """Why what could not be measured was not: known when a program is traced."""
+
+    of_groups: tuple[tuple[str, str], ...]
+
+
+@functools.lru_cache(maxsize=8)
+def _program(measure, layout, wide, definitions):
+    """What measures all lanes: `(shared, arguments)` -> `(found, reasons)`.
+
+    Kept for what is measured next in this process by the same code (`definitions`): JAX
+    looks for a program that it has by the function that it was made of.
+    """
+
+    def traced(shared, arguments):
+        found, unavailable = measure(shared, arguments)
+        return found, _Reasons(tuple(unavailable.items()))
+
+    with jax.enable_x64(wide):
+        return map_lanes(layout, traced, shared=1)
+
+
 def _measure_kind(subjects, trained, folder, layout, progress):
-    one, reasons = subjects[0], {}
+    one = subjects[0]
     if not one.is_program:
         for subject in subjects:
             _measure_on_host(subject, trained, folder)
             progress.measured(1)
         return
     layout = _for(len(subjects), layout)
-
-    def traced(shared, arguments):
-        found, unavailable = one.measure(shared, arguments)
-        reasons.update(unavailable)
-        return found
-
-    with jax.enable_x64(one.wide):
-        program = map_lanes(layout, traced, shared=1)
+    by = tuple(one.definitions().items())
+    program = _program(one.measure, layout, one.wide, by)
     for alike in {s.shares: None for s in subjects}:
         sharing = [s for s in subjects if s.shares == alike]
-        _measure_sharing(sharing, program, reasons, trained, folder, layout, progress)
+        _measure_sharing(sharing, program, trained, folder, layout, progress)
 
 
 def _for(count, layout):
@@ -203,7 +222,7 @@ def _measure_on_host(subject, trained, folder):
     _store(subject, flatten(found), reasons, arguments, trained, folder)
 
 
-def _measure_sharing(subjects, program, reasons, trained, folder, layout, progress):
+def _measure_sharing(subjects, program, trained, folder, layout, progress):
     one = subjects[0]
     # Random draws and samples are made in float32.
     shared = one.shared()
@@ -214,7 +233,8 @@ def _measure_sharing(subjects, program, reasons, trained, folder, layout, progre
         arguments = [subject.arguments(trained) for subject in batch]
         lanes = stack(arguments, layout.lanes)
         with jax.enable_x64(one.wide):
-            found = jax.device_get(program(shared, lanes))
+            found, reasons = jax.device_get(program(shared, lanes))
+        reasons = dict(reasons.of_groups)
         for lane, subject in enumerate(batch):
             arrays = flatten(jax.tree.map(lambda leaf, lane=lane: leaf[lane], found))
             _store(subject, arrays, reasons, arguments[lane], trained, folder)
