@@ -1,9 +1,14 @@
 """A run small enough for tests, and how to run it: by `run` and by `python -m`."""
 
 import dataclasses
+import functools
+import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import jax
@@ -58,20 +63,58 @@ def content(folder):
     }
 
 
-def program(*flags, name="bounds_vs_samples", **options):
-    """A program, started from the shell."""
-    command = [sys.executable, "-m", f"experiments.{name}", *flags]
+class Started:
+    """A program as if started from the shell, by a process that has imported JAX already."""
+
+    def __init__(self, module, flags):
+        self._place = tempfile.TemporaryDirectory()
+        self._said = [str(Path(self._place.name) / name) for name in ("out", "err")]
+        self.returncode = None
+        self.pid = _ask({"run": [module, flags, *self._said]})
+
+    def poll(self):
+        if self.returncode is None:
+            self.returncode = _ask({"poll": self.pid})
+        return self.returncode
+
+    def send_signal(self, number):
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def wait(self, timeout):
+        end = time.monotonic() + timeout
+        while self.poll() is None:
+            if time.monotonic() > end:
+                self.send_signal(signal.SIGKILL)
+                raise TimeoutError(f"{timeout} s are over")
+            time.sleep(0.02)
+
+    def said(self):
+        found = [Path(path).read_text() for path in self._said]
+        self._place.cleanup()
+        return found
+
+
+@functools.cache
+def _warm():
     return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=os.environ | CACHE, **options,
+        [sys.executable, "-m", "tests.experiments.warm"], cwd=ROOT, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | CACHE,
     )  # fmt: skip
 
 
+def _ask(what):
+    warm = _warm()
+    print(json.dumps(what), file=warm.stdin, flush=True)
+    return json.loads(warm.stdout.readline())
+
+
+def program(*flags, name="bounds_vs_samples"):
+    """A program, started with the flags of a command line."""
+    return Started(f"experiments.{name}", list(flags))
+
+
 def finish(process):
-    with process:
-        try:
-            out, err = process.communicate(timeout=300)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
-    return process.returncode, out, err
+    """Exit code, stdout and stderr of a program, when it has ended."""
+    process.wait(300)
+    return process.returncode, *process.said()
