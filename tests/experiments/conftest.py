@@ -5,11 +5,13 @@ programs that are started as processes render their figures, too.
 """
 
 import base64
+import contextlib
 
 import jax
 import pytest
 
 from experiments.lab import figures
+from experiments.lab.training import Trained
 
 # A picture of one point.
 EMPTY = base64.b64decode(
@@ -37,3 +39,24 @@ def unwatched():
     """Every call of a compiled function takes a slow path where the reuse of keys is watched."""
     with jax.debug_key_reuse(False):
         yield
+
+
+@pytest.fixture
+def interrupted_after(monkeypatch):
+    """`with interrupted_after(3) as stored:` Ctrl-C comes when a fourth run has been trained."""
+
+    @contextlib.contextmanager
+    def interrupted(count):
+        stored, store = [], Trained.store
+
+        def once_too_often(self, run, *rest):
+            if len(stored) == count:
+                raise KeyboardInterrupt
+            stored.append(run)
+            store(self, run, *rest)
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(Trained, "store", once_too_often)
+            yield stored
+
+    return interrupted

@@ -19,7 +19,6 @@ from experiments.beyond_uc.tools import TOOLS
 from experiments.lab import calls, plugins, program
 from experiments.lab.formats import read_json
 from experiments.lab.refusals import Refusal
-from experiments.lab.training import Trained
 from experiments.problems.hypersphere import Hypersphere
 from experiments.problems.linear import Expand
 
@@ -56,6 +55,13 @@ def linear(tmp_path_factory):
     config = settings("linear", **LINEAR, tool=("stability", "disagreement"))
     program.run(PROGRAM, config, out)
     return study.make(config), out
+
+
+@pytest.fixture(autouse=True)
+def few_bounds(monkeypatch):
+    """Two of the two-sided bounds: all of them are measured once, by the fixture `spheres`."""
+    whole = study.uniform_bounds
+    monkeypatch.setattr(study, "uniform_bounds", lambda problem: whole(problem)[:2])
 
 
 def quantity(out, tool, m, seed, name):
@@ -725,22 +731,12 @@ def test_the_report_begins_with_its_answer(spheres):
     assert [p["m"] for p in summary["points"]] == [32, 64]
 
 
-def test_a_run_that_was_ended_half_way_goes_on(spheres, tmp_path, monkeypatch):
+def test_a_run_that_was_ended_half_way_goes_on(spheres, tmp_path, interrupted_after):
     """Two tools, the runs of one of which are trained by a program of their own."""
-    out, stored = tmp_path / "again", []
+    out = tmp_path / "again"
     config = settings("hypersphere", **SPHERES, tool=("stability", "privacy"))
-    store = Trained.store
-
-    def once_too_often(self, run, *rest):
-        if len(stored) == 20:
-            raise KeyboardInterrupt
-        stored.append(run)
-        store(self, run, *rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Trained, "store", once_too_often)
-        with pytest.raises(KeyboardInterrupt):
-            program.run(PROGRAM, config, out)
+    with interrupted_after(20):
+        program.run(PROGRAM, config, out)
     program.run(PROGRAM, config, out, resume=True)
     for name in ("claims", "per_seed", "quantities", "errors"):
         first, second = (rows_of(f / f"{name}.csv") for f in (spheres, out))

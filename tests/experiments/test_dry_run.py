@@ -16,7 +16,7 @@ from experiments.lab import program as lab
 from experiments.lab.foresight import pattern, shown_bytes
 from experiments.lab.refusals import Refusal
 from experiments.lab.run_folder import RunFolder
-from experiments.lab.training import Run, Trained
+from experiments.lab.training import Run
 from experiments.report_card.program import PROGRAM as REPORT_CARD
 from experiments.uc_failure import PROGRAM as UC_FAILURE
 from tests.experiments import tiny_failure
@@ -51,22 +51,12 @@ def bytes_of_weights(folder):
     )
 
 
-def test_what_it_says_is_what_is_then_done(tmp_path, capsys, monkeypatch):
+def test_what_it_says_is_what_is_then_done(tmp_path, capsys, interrupted_after):
     out, config = tmp_path / "a", TINY
     before = foreseen(capsys, BOUNDS_VS_SAMPLES, config, out)
     assert not out.exists() and before.endswith(f"{NOTHING}\n")
-    stored, store = [], Trained.store
-
-    def once_too_often(self, run, *rest):
-        if len(stored) == 3:
-            raise KeyboardInterrupt
-        stored.append(run)
-        store(self, run, *rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Trained, "store", once_too_often)
-        with pytest.raises(KeyboardInterrupt):
-            run(config, out)
+    with interrupted_after(3) as stored:
+        run(config, out)
     there = state(out)
     half_way = foreseen(capsys, BOUNDS_VS_SAMPLES, config, out, resume=True)
     assert state(out) == there
