@@ -110,7 +110,7 @@ def test_a_learned_prior_is_on_its_grid_and_paid_for(posterior):
 
 
 def test_every_form_is_its_oracles():
-    rng, runs = np.random.default_rng(1), 60
+    rng, runs = np.random.default_rng(1), 30
     m = np.exp(rng.uniform(np.log(8), np.log(3e4), runs)).astype(int)
     wrong = (m * rng.choice([0.0, 0.003, 0.05, 0.4], runs) * rng.random(runs)).astype(
         int
@@ -126,7 +126,7 @@ def test_every_form_is_its_oracles():
 @pytest.mark.parametrize("log_level", [-590.0, -610.0, -3000.0, -20000.0])
 def test_levels_that_no_number_holds_are_levels(log_level):
     """scipy's tail is 0 below e^-745, and any p would be above its limit."""
-    for k, m in ((0, 30000), (100, 30000), (2000, 30000), (29999, 30000)):
+    for k, m in ((0, 30000), (100, 30000), (2000, 30000), (299, 300)):
         with jax.enable_x64(True):
             found = float(intervals.binomial_upper_of_log(k, float(m), log_level))
         expected = oracle.binomial_upper(k, m, log_level)
