@@ -10,6 +10,7 @@ import numpy as np
 from bounds import arrays, registry
 from bounds.evaluate import measure
 from bounds.measures.disagreement import Unlabelled
+from bounds.measures.picks import PickToLearn
 from bounds.network import History, Learned, Network
 from nets.kernels import weight_matrices
 from nets.stochastic import GaussianMLP
@@ -42,11 +43,18 @@ def _with_surrogate(one):
     return Learned(Unlabelled(one.model), things | {"unlabelled": one.holdout})
 
 
+def _picked(one):
+    """Every second example of a network was picked."""
+    rows = one.sample.labels.shape[0]
+    return Learned(PickToLearn(rows), {"picked": np.arange(rows) % 2 == 0})
+
+
 # Network -> what it may have been made from, a line a kind: tried in this order for a group that
 # neither the network nor another group of its type stands for.
 LEARNED: tuple[Callable[[Network], Learned], ...] = (
     _of_gaussian,
     _with_surrogate,
+    _picked,
 )
 
 

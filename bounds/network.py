@@ -38,7 +38,8 @@ class Learned:
 
     Attributes:
       model: the Linen module: of a Gaussian posterior, of a network in a random subspace; or what
-        says which other things stand beside a network (`bounds.measures.disagreement`).
+        says which other things stand beside a network (`bounds.measures.disagreement`), or by
+        which scheme it was made (`bounds.measures.picks`).
       params: its learned parameters, or these things.
     """
 

@@ -6,6 +6,7 @@ import flax.linen as nn
 
 from nets.cnn import CNN
 from nets.mlp import MLP
+from nets.strided import StridedCNN
 
 
 def mlp(
@@ -37,10 +38,36 @@ def cnn(
       ValueError: the inputs are no images.
     """
     del features
+    return CNN(_image(image), width, depth, classes, biases)
+
+
+def strided_cnn(
+    *,
+    features: int,
+    image: tuple[int, int, int] | None,
+    classes: int,
+    width: int,
+    depth: int,
+    biases: bool,
+) -> nn.Module:
+    """`depth` convolutions that halve the image, of `width`, 2 `width`, ... channels.
+
+    Raises:
+      ValueError: the inputs are no images.
+    """
+    del features
+    return StridedCNN(_image(image), width, depth, classes, biases)
+
+
+def _image(image):
     if image is None:
         raise ValueError("it needs images")
-    return CNN(image, width, depth, classes, biases)
+    return image
 
 
 # name -> what makes the Linen module: inputs `[N, features]` to logits `[N, classes]`.
-NETWORKS: dict[str, Callable[..., nn.Module]] = {"mlp": mlp, "cnn": cnn}
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "mlp": mlp,
+    "cnn": cnn,
+    "strided_cnn": strided_cnn,
+}

@@ -182,8 +182,8 @@ def details(results: Results, draw: Drawing) -> list[Any]:
             if results.study.route.of_given
             else "A certificate holds with probability 1 - delta over the images it was computed on "
             "and over the draws of the noise, each for itself, for the network that it speaks "
-            "of, if the prior (its share of the images, its deviation, its training) or the "
-            f"subspace was chosen before the images were seen, or among {config.tried} tries "
+            "of, if the prior (its share of the images, its deviation, its training), the subspace "
+            f"or the budget of picks was chosen before the images were seen, or among {config.tried} tries "
             "(--tried), which are paid for: a stochastic one draws its weights afresh for "
             "every prediction, a drawn one drew them once, a compressed one is the decoded network. "
             "Images that the prior was trained on do not count."

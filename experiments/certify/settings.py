@@ -55,7 +55,7 @@ class Own(GivenNetworks, BoundSettings):
     depth: int = setting(2, "hidden layers", at_least_1, group=NETWORK)
     epochs: int = setting(
         10, "epochs of what is certified: of the posterior, of the network in the subspace, or of "
-        "the surrogate", at_least_1, group=TRAINING
+        "the surrogate, or of each round of picks", at_least_1, group=TRAINING
     )  # fmt: skip
     batch_size: int = setting(100, "examples a step", at_least_1, group=TRAINING)
     learning_rate: float = setting(
@@ -64,8 +64,8 @@ class Own(GivenNetworks, BoundSettings):
     )  # fmt: skip
     momentum: float = setting(0.9, "of SGD", below_1, group=TRAINING)
     tried: int = setting(
-        16, "how many settings of prior or subspace (shares, deviation, shape, their "
-        "training) were tried on these images: they should have been chosen before; delta is "
+        16, "how many settings of prior, subspace or picks (shares, deviation, shape, budget, "
+        "their training) were tried on these images: they should have been chosen before; delta is "
         "divided by it", at_least_1, group=BOUNDS
     )  # fmt: skip
     verify: str | None = setting(

@@ -137,8 +137,8 @@ def make(config: Settings) -> CertifyStudy:
                 return arrays
             history = trained.history(took[0])
             if not trained.is_measured(run):
-                before = [trained.history(one) for one in took[1:]]
-                seconds = sum(float(one["seconds"]) for one in [history, *before])
+                seconds = sum(float(trained.history(r)["seconds"]) for r in took)
+                seconds += sum(float(trained.notes(r).get("seconds", 0)) for r in took)
                 history["seconds"] = np.asarray(seconds)
             return arrays | history | same_data(course, run, trained)
 

@@ -64,7 +64,8 @@ class Foreseen:
 
     def _waiting(self):
         """The runs that would be trained."""
-        return [r for r in self._runs if self.trains and not self._is_trained(r)]
+        due, has = self.trained.is_due, self._is_trained
+        return [r for r in self._runs if self.trains and due(r, has)]
 
     def _is_measured(self, subject):
         path = self.folder.measured_path(subject.name)

@@ -26,6 +26,7 @@ from nets.sample import Sample
 
 # How a run went: arrays kept beside its weights, and then beside its measurements.
 HISTORY = ("outcome", "epochs", "seconds", "checks")
+NOTES = "notes/"  # before the names of a job's notes, among the arrays of its weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +60,9 @@ class Job:
       examples: its training set.
       sample: the same, padded to one shape for all runs of one plan and features.
       watches: whether the sample has watched ones; runs of one plan and features may differ.
+      notes: more arrays that are kept with what it has learned; called when it has.
+      origin: the initial weights that are kept with it, where it goes on from another run's and
+        `init` are those.
     """
 
     plan: training.Plan
@@ -68,6 +72,8 @@ class Job:
     examples: Callable[[], Examples]
     sample: Callable[[], Sample]
     watches: bool = False
+    notes: Callable[[], Mapping[str, np.ndarray]] = dict
+    origin: Callable[[], Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,11 +85,14 @@ class Stage:
       job: (run, what earlier stages have trained) -> its `Job`.
       is_kept: whether `--save_weights` keeps its weights; what is not is trained again
         where it is needed again.
+      leads_to: run -> the later run that alone needs its weights: where that one is trained, it
+        is not trained again.
     """
 
     runs: Sequence[Run]
     job: Callable[[Run, "Trained"], Job]
     is_kept: bool = True
+    leads_to: Callable[[Run], Run] | None = None
 
 
 @functools.cache
@@ -134,10 +143,28 @@ class Trained:
         """Whether its weights are where `--save_weights` puts them."""
         return self.kept_path(run).exists()
 
+    def is_due(self, run: Run, has: Callable[[Run], bool] | None = None) -> bool:
+        """Whether a run is still to be trained.
+
+        Args:
+          run: of any stage.
+          has: whether the weights of a run are there; `Trained.has` if not given.
+        """
+        has, leads_to = has or self.has, self._stage[run].leads_to
+        return not has(run) and not (leads_to and has(leads_to(run)))
+
+    def _stored(self, run):
+        path = self.fresh_path(run)
+        return formats.read_tensors(path if path.exists() else self.kept_path(run))
+
+    def notes(self, run: Run) -> dict[str, np.ndarray]:
+        """The `notes` of the job of a finished run, as they were when it ended."""
+        arrays = self._stored(run).items()
+        return {n.removeprefix(NOTES): a for n, a in arrays if n.startswith(NOTES)}
+
     def params(self, run: Run) -> Any:
         """The learned parameters of a finished run."""
-        path = self.fresh_path(run)
-        arrays = formats.read_tensors(path if path.exists() else self.kept_path(run))
+        arrays = self._stored(run)
         final = {
             n.removeprefix("final/"): a for n, a in arrays.items() if "final/" in n
         }
@@ -183,7 +210,8 @@ class Trained:
         formats.write_tensors(
             self.fresh_path(run),
             {f"final/{name}": np.asarray(array) for name, array in final.items()}
-            | {n: np.asarray(a) for n, a in zip(HISTORY, history, strict=True)},
+            | {n: np.asarray(a) for n, a in zip(HISTORY, history, strict=True)}
+            | {f"{NOTES}{n}": a for n, a in self.job(run).notes().items()},
         )
 
     def size_of(self, run: Run) -> int:
@@ -195,8 +223,9 @@ class Trained:
 
     def keep_weights(self, run: Run) -> None:
         """Writes `weights/<run>.safetensors`: `init/0/kernel`, ..., `final/0/kernel`, ...,
-        and `HISTORY`, so that it can be measured again."""
-        trees = {"init": self.job(run).init(), "final": self.params(run)}
+        `HISTORY` and notes, so that it can be measured again."""
+        job = self.job(run)
+        trees = {"init": (job.origin or job.init)(), "final": self.params(run)}
         formats.write_tensors(
             self.kept_path(run),
             {
@@ -204,7 +233,8 @@ class Trained:
                 for when, tree in trees.items()
                 for name, array in kernels.to_arrays(tree).items()
             }
-            | self.history(run),
+            | self.history(run)
+            | {f"{NOTES}{name}": array for name, array in self.notes(run).items()},
         )
 
     def keep_examples(self, run: Run) -> None:
@@ -250,7 +280,7 @@ def train(
       checkpoint_seconds: how long between checkpoints of the runs under way.
     """
     for stage in stages:
-        waiting = [run for run in stage.runs if not trained.has(run)]
+        waiting = [run for run in stage.runs if trained.is_due(run)]
         if not waiting:
             continue
         jobs = {run: trained.job(run) for run in waiting}

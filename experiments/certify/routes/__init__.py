@@ -4,6 +4,7 @@ To add one: a file, a line here.
 """
 
 from experiments.certify.routes.compression import Compression
+from experiments.certify.routes.pick_to_learn import PickToLearn
 from experiments.certify.routes.posterior import Posterior
 from experiments.certify.routes.route import Route
 from experiments.certify.routes.single_draw import SingleDraw
@@ -12,7 +13,14 @@ from experiments.certify.routes.surrogate import Surrogate
 
 ROUTES: dict[str, Route] = {
     route.name: route
-    for route in (Posterior(), SingleDraw(), Subspace(), Surrogate(), Compression())
+    for route in (
+        Posterior(),
+        SingleDraw(),
+        Subspace(),
+        PickToLearn(),
+        Surrogate(),
+        Compression(),
+    )
 }
 
 __all__ = ["ROUTES", "Route"]

@@ -27,8 +27,8 @@ class Course:
       stages: in order.
       runs: what is certified, a seed each: mostly of the last stage.
       network: (run, what was trained) -> the network, and all that its bounds ask for.
-      earlier: run -> the runs before it whose seconds count with its own; where it is none that
-        is trained, the first of them says how training went.
+      earlier: run -> the runs before it whose seconds count with its own, as do those that notes
+        speak of; where it is none that is trained, the first of them says how training went.
       baseline: (run, what was trained) -> a network that has not seen its `sample`, the data that
         the certificate rests on: what they would promise as a plain hold-out set. None where the
         course has no such network.
