@@ -236,12 +236,6 @@ class Mnist(Images):
                 "route": "subspace", "width": 300, "epochs": 20, "learning_rate": 1.0,
                 "rank": 24,
             },
-            # A network trained on 900 picked images, certified by the others.
-            "pick_to_learn": {
-                "route": "pick_to_learn", "architecture": "strided_cnn", "width": 16, "depth": 3,
-                "budget": 900, "picks": 45, "order": "first", "epochs": 9, "shift": 2,
-                "batch_size": 50, "learning_rate": 0.05, "tried": 4,
-            },
         },
     }  # fmt: skip
 

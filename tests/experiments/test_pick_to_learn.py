@@ -10,7 +10,7 @@ from scipy import stats
 from experiments.certify import PROGRAM
 from experiments.certify.routes import ROUTES
 from experiments.certify.routes.pick_to_learn import CHUNK, FIRST, WORST, chosen
-from experiments.lab import formats
+from experiments.lab import formats, training
 from experiments.lab import program as lab
 from experiments.lab.calls import problem_of, settings_of
 from experiments.lab.refusals import Refusal
@@ -110,7 +110,7 @@ def test_what_is_not_kept_is_no_matter(order, tmp_path, monkeypatch):
 
 def test_interrupted_and_resumed_is_the_same(folder, tmp_path, monkeypatch, capsys):
     """In the second round; then drawn again, without training the rounds anew."""
-    out, train_group, groups = tmp_path / "out", lab.training._train_group, []
+    out, train_group, groups = tmp_path / "out", training._train_group, []
 
     def first_only(*args):
         groups.append(args)
@@ -119,7 +119,7 @@ def test_interrupted_and_resumed_is_the_same(folder, tmp_path, monkeypatch, caps
         train_group(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(lab.training, "_train_group", first_only)
+        patch.setattr(training, "_train_group", first_only)
         with pytest.raises(KeyboardInterrupt):
             run(config(), out)
     there = {p.stem for p in (out / "checkpoints" / "trained").iterdir()}
@@ -134,7 +134,7 @@ def test_interrupted_and_resumed_is_the_same(folder, tmp_path, monkeypatch, caps
     assert before == read(folder, "bounds")
     seconds = [row["seconds"] for row in read(out, "results")]
     with monkeypatch.context() as patch:
-        patch.setattr(lab.training, "_train_group", None)
+        patch.setattr(training, "_train_group", None)
         lab.foresee(PROGRAM, config(), out, redraw=True)
         assert "0 of 6 runs would be trained" in capsys.readouterr().out
         run(config(), out, redraw=True)
