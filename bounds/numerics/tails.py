@@ -6,6 +6,8 @@ that what is left out of the sum is at most a geometric series: the tail is foun
 whatever n and k are. Incomplete beta functions underflow there, and then certify falsely.
 """
 
+from collections.abc import Callable
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -74,7 +76,9 @@ def log_at_most(of: Binomial, p: jax.Array) -> jax.Array:
     return jnp.where(is_above, jnp.minimum(found, 0.0), 0.0)
 
 
-def least(is_reached, shape_of: jax.Array) -> jax.Array:
+def least(
+    is_reached: Callable[[jax.Array], jax.Array], shape_of: jax.Array
+) -> jax.Array:
     """The least p in [0, 1] from which on `is_reached(p)` is true, from above: `[]`.
 
     Args:

@@ -2,8 +2,6 @@
 
 import math
 
-from scipy import optimize
-
 
 def log_choose(n, k):
     return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
@@ -12,6 +10,14 @@ def log_choose(n, k):
 def log_sum(logs):
     largest = max(logs)
     return largest + math.log(math.fsum(math.exp(one - largest) for one in logs))
+
+
+def root(increasing, low, high):
+    """Where an increasing function is 0, by 60 halvings."""
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if increasing(middle) > 0 else (middle, high)
+    return high
 
 
 def log_at_most(k, n, p):
@@ -29,10 +35,9 @@ def littlestone_1986(k, e, m, delta):
     if e >= m - k:
         return 1.0
     level = math.log(delta) - log_choose(m, k) - math.log((k + 1) * (k + 2))
-    return optimize.brentq(
-        lambda p: log_at_most(e, m - k, p) - level, max(e / (m - k), 1e-12), 1 - 1e-15,
-        xtol=1e-15, rtol=1e-14,
-    )  # fmt: skip
+    return root(
+        lambda p: level - log_at_most(e, m - k, p), max(e / (m - k), 1e-12), 1 - 1e-15
+    )
 
 
 def log_psi(t, k, m, delta):
@@ -45,6 +50,4 @@ def paccagnan_2023(k, m, delta):
     """The t in (0, 1) at which that is 0; k picks and errors."""
     if k >= m:
         return 1.0
-    return optimize.brentq(
-        lambda t: log_psi(t, k, m, delta), 1e-12, 1 - 1e-15, xtol=1e-15, rtol=1e-14
-    )
+    return root(lambda t: log_psi(t, k, m, delta), 1e-12, 1 - 1e-15)
