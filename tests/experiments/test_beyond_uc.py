@@ -62,6 +62,7 @@ def few_bounds(monkeypatch):
     """Two of the two-sided bounds: all of them are measured once, by the fixture `spheres`."""
     whole = study.uniform_bounds
     monkeypatch.setattr(study, "uniform_bounds", lambda problem: whole(problem)[:2])
+    return whole
 
 
 def quantity(out, tool, m, seed, name):
@@ -731,8 +732,11 @@ def test_the_report_begins_with_its_answer(spheres):
     assert [p["m"] for p in summary["points"]] == [32, 64]
 
 
-def test_a_run_that_was_ended_half_way_goes_on(spheres, tmp_path, interrupted_after):
+def test_a_run_that_was_ended_half_way_goes_on(
+    spheres, tmp_path, interrupted_after, few_bounds, monkeypatch
+):
     """Two tools, the runs of one of which are trained by a program of their own."""
+    monkeypatch.setattr(study, "uniform_bounds", few_bounds)  # all of them
     out = tmp_path / "again"
     config = settings("hypersphere", **SPHERES, tool=("stability", "privacy"))
     with interrupted_after(20):
