@@ -20,7 +20,7 @@ import jax.numpy as jnp
 
 from bounds import arithmetic
 from bounds.measures.single_draw import SingleDraw
-from bounds.numerics import intervals
+from bounds.numerics import tails
 from bounds.spec import CERTIFIED, GRAPH, BoundSpec, BoundValue
 
 
@@ -83,7 +83,7 @@ def blanchard_2007(single_draw: SingleDraw, *, delta: jax.Array) -> BoundValue:
     ratio = jnp.maximum(single_draw.log_ratio, 0.0)
     nats = ratio + jnp.log(2.0) + 2 * jnp.log1p(ratio)
     nats += single_draw.price - jnp.log(delta)
-    value = intervals.binomial_upper_of_log(single_draw.wrong, m, -nats)
+    value = tails.upper(single_draw.wrong, m, -nats)
     return _value(value, single_draw.wrong / m, nats / m, single_draw)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import betainc, gammaln, xlog1py, xlogy
+from jax.scipy.special import betainc
 
 from bounds import arithmetic
 
@@ -34,55 +34,6 @@ def binomial_upper(wrong: Any, size: Any, failure: Any) -> jax.Array:
     ends = jnp.zeros(()), jnp.ones(())
     found = jax.lax.fori_loop(0, _HALVINGS, halve, ends)[1]
     return jnp.where(wrong >= size, 1.0, found)
-
-
-_LOWEST = -600.0  # logarithm of a tail that `betainc` still holds to full precision
-
-
-def log_tail(wrong: Any, size: Any, probability: Any) -> jax.Array:
-    """An upper limit `[]` of ln Pr[Bin(n, p) <= k] for p > k / n, far below what a number holds.
-
-    Each term C(n, i) p^i (1 - p)^(n - i) is at most r = k (1 - p) / ((n - k + 1) p) < 1 times the
-    next one up to i = k: the sum is at most the last of them over 1 - r.
-
-    Args:
-      wrong, size, probability: k, n, p, `[]` each.
-    """
-    right = size - wrong
-    log_choose = gammaln(size + 1.0) - gammaln(wrong + 1.0) - gammaln(right + 1.0)
-    log_term = log_choose + xlogy(wrong, probability) + xlog1py(right, -probability)
-    ratio = wrong * (1 - probability) / ((right + 1) * probability)
-    return log_term - jnp.log1p(-jnp.minimum(ratio, 1.0))
-
-
-def binomial_upper_of_log(wrong: Any, size: Any, log_failure: Any) -> jax.Array:
-    """`binomial_upper` `[]` whose failure probability is given as its natural logarithm.
-
-    sup {p : Pr[Bin(n, p) <= k] >= e^log_failure}, exact down to e^-600 and, with `log_tail`,
-    never below it further down, where no number holds the tail itself. To be traced, in float64.
-
-    Args:
-      wrong: `[]`, k.
-      size: `[]`, n trials; the limit is 1 if all of them are wrong.
-      log_failure: `[]`, at most ln(1/2): the limit is then at least k / n.
-    """
-    counted = jnp.asarray(wrong / size, float)
-    a, b = jnp.maximum(size - wrong, 1) * 1.0, wrong + 1.0
-    is_low = log_failure < _LOWEST
-    failure = jnp.exp(jnp.maximum(log_failure, _LOWEST))
-
-    def halve(_, ends):
-        low, high = ends
-        middle = (low + high) / 2
-        p = counted + middle
-        exact = betainc(a, b, 1 - p) >= failure
-        inside = jnp.where(is_low, log_tail(wrong, size, p) >= log_failure, exact)
-        return jnp.where(inside, middle, low), jnp.where(inside, high, middle)
-
-    ends = jnp.zeros_like(counted), 1 - counted
-    found = counted + jax.lax.fori_loop(0, _HALVINGS, halve, ends)[1]
-    found = jnp.where(wrong >= size, 1.0, found)
-    return jnp.where(jnp.isnan(log_failure), jnp.nan, found)
 
 
 _upper_limits = jax.jit(jax.vmap(binomial_upper, (0, None, None)))

@@ -37,16 +37,11 @@ class MeasureNetwork:
         """What bounds ask for, and more groups that tables are made from."""
         return cls(tuple(dict.fromkeys([*also, *bounds.needs(names)])))
 
-    @staticmethod
-    def holdout_of(tests: Mapping[str, Sample]) -> Sample | None:
-        """Those of the `test_samples` that certificates may be held against."""
-        return tests.get("test_noisy", tests.get("test"))
-
     def __call__(
         self, tests: Mapping[str, Sample], network: bounds.Network
     ) -> tuple[dict[str, Any], Mapping[str, str]]:
         """The groups, and margins on each of the `test_samples`."""
-        network = network.replace(holdout=self.holdout_of(tests))
+        network = network.replace(holdout=tests.get("test_noisy", tests.get("test")))
         found, missing = bounds.measure(network, self.groups)
         for name, sample in tests.items():
             found[name] = bounds.margins_of(network.model, network.params, sample)

@@ -17,7 +17,6 @@ import numpy as np
 import bounds
 from bounds import passes, registry
 from bounds.passes import Sizes
-from experiments.lab.measure_network import MeasureNetwork
 from experiments.lab.progress import clock
 from experiments.lab.refusals import say
 from experiments.problems import Examples
@@ -139,7 +138,7 @@ class MeasureParts:
         self, tests: Mapping[str, Sample], network: bounds.Network
     ) -> tuple[dict[str, Any], dict[str, str]]:
         """The groups, margins on held-out examples, and what each part took."""
-        network = network.replace(holdout=MeasureNetwork.holdout_of(tests))
+        network = network.replace(holdout=tests.get("test_noisy", tests.get("test")))
         found, missing = {}, {}
         if tests:
             network_alone = network.replace(holdout=None)

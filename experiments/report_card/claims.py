@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 import bounds
+from bounds import registry
+from bounds.network import WITHOUT
 from bounds.spec import CERTIFIED, MADE, UNDER_ASSUMPTION
 from experiments.lab import bound_rows
 from experiments.lab.bound_settings import BoundSettings, family
@@ -135,7 +137,7 @@ def check_groups(table: Table, names: Sequence[str], minutes: str) -> None:
     there = {name.removeprefix(MISSING).split("/")[0] for name in fields}
     for name in names:
         for group in bounds.needs([name]):
-            if group not in there:
+            if group not in there and not _is_learned(group):
                 raise Refusal(
                     f"--bounds={name}: asks for the group {group}, which the table of the suite "
                     f"{table.about['suite']} lacks; --retrain trains its networks again and "
@@ -149,6 +151,21 @@ def check_groups(table: Table, names: Sequence[str], minutes: str) -> None:
                     f"{table.about['suite']} is of an older version of the code, without it; "
                     f"--retrain makes it again ({minutes})"
                 )
+
+
+def _is_learned(group):
+    """Whether a group asks for more than networks as SGD left them, which those of a suite are."""
+    return "learned" in registry.MEASURES[group].required(group)
+
+
+def _measured(table, names):
+    """What was measured of each network, and why what only learned things have was not."""
+    reasons = {
+        f"{MISSING}{group}": np.array(WITHOUT["learned"])
+        for group in bounds.needs(names)
+        if _is_learned(group)
+    }
+    return [reasons | arrays for arrays in table.measured]
 
 
 def of_table(
@@ -166,7 +183,7 @@ def of_table(
     config = dataclasses.replace(config, bounds=tuple(names))
     broken = ["the run diverged" if n["diverged"] else None for n in table.networks]
     rules = {"target": np.array([n["margin"] for n in table.networks], float)}
-    every = bound_rows.rows(config, table.measured, rules, broken)
+    every = bound_rows.rows(config, _measured(table, names), rules, broken)
     trained_risk = np.array([n["noisy_test_error"] for n in table.networks])
     by_name: dict[str, list[Mapping[str, Any]]] = {name: [] for name in names}
     for own in every:
