@@ -12,6 +12,11 @@ from typing import Any
 class _Later(types.ModuleType):
     """Stands for a module: whatever is asked of it, or set, is asked of the module itself."""
 
+    @property
+    def __dict__(self) -> dict[str, Any]:
+        """The module's own: who sets an attribute for a while looks there for what was."""
+        return vars(importlib.import_module(self.__name__))
+
     def __getattr__(self, name: str) -> Any:
         return getattr(importlib.import_module(self.__name__), name)
 

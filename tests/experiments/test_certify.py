@@ -286,7 +286,11 @@ def test_interrupted_and_resumed_is_the_same(tmp_path, folder, monkeypatch):
             "--prior_share=0.3: goes with --route=posterior",
         ),
         ("lotfi", {"route": "magic"}, "--route=magic"),
-        ("single_draw", {"data": "set.npz"}, "--data=set.npz: goes with --verify"),
+        (
+            "single_draw",
+            {"problem": "mnist", "data": "set.npz"},
+            "--problem and --data: give one",
+        ),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_made(

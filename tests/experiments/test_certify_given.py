@@ -232,7 +232,7 @@ def test_what_cannot_be_certified_is_one_line(place, tmp_path):
         ({"problem": None, "data_dir": None}, "goes with --problem or --data"),
         ({"problem": "hypersphere", "data_dir": None}, "drawn anew for every network"),
         ({"label_noise": 0.5}, "--label_noise=0.5"),
-        ({"size": 500}, "--size=500: goes with --route=posterior or single_draw or subspace;"),
+        ({"size": 500}, "--size=500: goes with --route=posterior or single_draw or subspace or pick_to_learn;"),
         ({"certified_share": 0.99}, "leaves 24 of 2400 examples to train"),
         ({"certified_share": 1.0}, "--certified_share=1.0: must be a number in (0, 1)"),
         (data | {"unlabelled": str(place / "points.npz"), "surrogate_network": "cnn"},
