@@ -115,7 +115,14 @@ def test_what_is_not_given_is_named():
     from_init = {name for name, (_, *of) in NORMS.items() if "init" in of}
     from_init |= {"first_layer", "gibbs", "gibbs_layers", "magnitude_ratios", "code"}
     from_init |= {"code_projected", "ascent_sums", "independence"}
-    of_its_kind = {"gibbs_posterior", "code_subspace", "single_draw"}
+    of_its_kind = {
+        "gibbs_posterior",
+        "code_subspace",
+        "single_draw",
+        "picks",
+        "surrogate",
+    }
+    of_its_kind |= {"coded_disagreement", "coded_disagreement_from_origin"}
     not_given = {"from_other", "holdout", "speed", "gradients_first_epoch", "gradients"}
     assert set(missing) == from_init | of_its_kind | not_given
     assert all("initial" in missing[name] for name in from_init)
