@@ -105,8 +105,10 @@ def upper(wrong: jax.Array, size: jax.Array, log_failure: jax.Array) -> jax.Arra
     Args:
       wrong: `[]`, k.
       size: `[]`, n trials; the limit is 1 if all of them are wrong, or there are none.
-      log_failure: `[]`, ln of the probability that the limit is too low, at most.
+      log_failure: `[]`, ln of the probability that the limit is too low, at most; not a number
+        makes the limit none.
     """
     of = binomial(wrong, jnp.maximum(size, 1))
     found = least(lambda p: log_at_most(of, p) < log_failure, of.size)
-    return jnp.where(jnp.asarray(wrong) >= size, 1.0, found)
+    found = jnp.where(jnp.asarray(wrong) >= size, 1.0, found)
+    return jnp.where(jnp.isnan(log_failure), jnp.nan, found)
