@@ -23,51 +23,37 @@ def mlp(
     return MLP(width, depth, classes, biases)
 
 
-def cnn(
-    *,
-    features: int,
-    image: tuple[int, int, int] | None,
-    classes: int,
-    width: int,
-    depth: int,
-    biases: bool,
-) -> nn.Module:
-    """`depth` blocks of two convolutions of `width` channels.
+def _of_images(kind: Callable[..., nn.Module], about: str) -> Callable[..., nn.Module]:
+    """What makes a network that takes images."""
+
+    def make(
+        *,
+        features: int,
+        image: tuple[int, int, int] | None,
+        classes: int,
+        width: int,
+        depth: int,
+        biases: bool,
+    ) -> nn.Module:
+        del features
+        if image is None:
+            raise ValueError("it needs images")
+        return kind(image, width, depth, classes, biases)
+
+    make.__doc__ = f"""{about}
 
     Raises:
       ValueError: the inputs are no images.
     """
-    del features
-    return CNN(_image(image), width, depth, classes, biases)
-
-
-def strided_cnn(
-    *,
-    features: int,
-    image: tuple[int, int, int] | None,
-    classes: int,
-    width: int,
-    depth: int,
-    biases: bool,
-) -> nn.Module:
-    """`depth` convolutions that halve the image, of `width`, 2 `width`, ... channels.
-
-    Raises:
-      ValueError: the inputs are no images.
-    """
-    del features
-    return StridedCNN(_image(image), width, depth, classes, biases)
-
-
-def _image(image):
-    if image is None:
-        raise ValueError("it needs images")
-    return image
+    return make
 
 
 # name -> what makes the Linen module: inputs `[N, features]` to logits `[N, classes]`.
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,
-    "cnn": cnn,
-    "strided_cnn": strided_cnn,
+    "cnn": _of_images(CNN, "`depth` blocks of two convolutions of `width` channels."),
+    "strided_cnn": _of_images(
+        StridedCNN,
+        "`depth` convolutions that halve the image, of `width`, 2 `width`, ... channels.",
+    ),
 }
