@@ -109,7 +109,7 @@ def _cost(result, certificate, tried):
     parts.append(f"settings tried, and paid for: {tried}")
     plain = result["holdout_of_same_data"]
     parts.append(
-        "no network there has not seen them, so no hold-out bound of the same data"
+        "all networks there have seen them, so there is no hold-out bound of the same data"
         if plain is None
         else f"hold-out bound of the same data: {report.at_most(plain)}, of the network that has "
         "not seen them"

@@ -178,7 +178,7 @@ def sentence(
     if row is None:
         return f"{name}: there is no certificate to quote{because}."
     spec = BOUNDS[row["bound"]]
-    value = report.at_most(row["value"])
+    value = report.at_most(min(row["value"], 1.0))  # no error is above 1
     line = (
         f"{name}: {NETWORKS[spec.speaks_of]} errs on at most {value} of new examples drawn "
         f"like these, with confidence {1 - delta:g} ({row['bound']}, fixed beforehand"
