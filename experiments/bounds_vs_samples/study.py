@@ -10,6 +10,7 @@ from experiments.lab import network_rows
 from experiments.lab.calls import fingerprint_of, problems_made
 from experiments.lab.measure_network import MeasureNetwork, test_samples
 from experiments.lab.measuring import Arrays, Subject
+from experiments.lab.networks import network_of
 from experiments.lab.program import Study
 from experiments.lab.refusals import Refusal
 from experiments.lab.seeding import Purpose, key_for
@@ -23,7 +24,6 @@ from experiments.lab.training import (
 )
 from experiments.problems import Problem
 from nets import training
-from nets.registry import NETWORKS
 from nets.sample import pad_sample
 
 
@@ -48,20 +48,7 @@ def model_of(config: Settings, problem: Problem) -> Any:
     Raises:
       Refusal: the network cannot learn the problem.
     """
-    try:
-        return NETWORKS[config.network](
-            features=problem.features,
-            image=problem.image,
-            classes=problem.classes,
-            width=config.width,
-            depth=config.depth,
-            biases=config.biases,
-        )
-    except ValueError as error:
-        raise Refusal(
-            f"--network={config.network}: {error}, and --problem={config.problem} has none; "
-            "use --network=mlp"
-        ) from error
+    return network_of("network", config, problem, config.biases)
 
 
 def plan_of(config: Settings, problem: Problem) -> training.Plan:

@@ -15,6 +15,7 @@ from bounds.measures.picks import PickToLearn as Scheme
 from experiments.certify.routes import sgd
 from experiments.certify.routes.route import Course, Route
 from experiments.lab.measuring import Arrays
+from experiments.lab.networks import network_of
 from experiments.lab.refusals import Refusal
 from experiments.lab.seeding import Purpose, key_for
 from experiments.lab.settings import (
@@ -282,16 +283,7 @@ class PickToLearn(Route):
                 f"--shift={config.shift}: --problem={config.problem} has no images to move; "
                 "use --shift=0"
             )
-        try:
-            return NETWORKS[config.architecture](
-                features=problem.features, image=problem.image, classes=problem.classes,
-                width=config.width, depth=config.depth, biases=True,
-            )  # fmt: skip
-        except ValueError as error:
-            raise Refusal(
-                f"--architecture={config.architecture}: {error}, and --problem={config.problem} has "
-                "none; use --architecture=mlp"
-            ) from error
+        return network_of("architecture", config, problem, biases=True)
 
     def course(self, config: Any, problem: Problem) -> Course:
         """A stage a round; the last one's networks are certified."""

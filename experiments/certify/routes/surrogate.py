@@ -15,6 +15,7 @@ from experiments.certify.routes import sgd
 from experiments.certify.routes.route import Course, Route
 from experiments.lab import report
 from experiments.lab.measuring import Arrays
+from experiments.lab.networks import network_of
 from experiments.lab.refusals import Refusal
 from experiments.lab.settings import NETWORK, one_of, setting
 from experiments.lab.training import Job, Run, Stage, Trained
@@ -66,15 +67,7 @@ class Surrogate(Route):
                 f"train the surrogate on, in batches of {config.batch_size}, and {count} to "
                 "certify it"
             )
-        try:
-            model = NETWORKS[config.surrogate_network](
-                features=problem.features, image=problem.image, classes=problem.classes,
-                width=config.width, depth=config.depth, biases=True,
-            )  # fmt: skip
-        except ValueError as error:
-            raise Refusal(
-                f"--surrogate_network={config.surrogate_network}: {error}; use mlp"
-            ) from error
+        model = network_of("surrogate_network", config, problem, biases=True)
         plan = sgd.plan(config, model, own, config.epochs)
         surrogates = sgd.runs_of("surrogate", own, config)
         for run in surrogates:

@@ -1,0 +1,38 @@
+"""The network that settings name, made for a problem."""
+
+from typing import Any
+
+import flax.linen as nn
+
+from experiments.lab.refusals import Refusal
+from experiments.problems import Problem
+from nets.registry import NETWORKS
+
+
+def network_of(flag: str, config: Any, problem: Problem, biases: bool) -> nn.Module:
+    """The network that a flag names, of `width` and `depth`.
+
+    Args:
+      flag: the setting whose value is a name in `NETWORKS`.
+      config: the settings.
+      problem: what it is to learn.
+      biases: whether its layers have biases.
+
+    Raises:
+      Refusal: it cannot learn the problem.
+    """
+    name = getattr(config, flag)
+    try:
+        return NETWORKS[name](
+            features=problem.features,
+            image=problem.image,
+            classes=problem.classes,
+            width=config.width,
+            depth=config.depth,
+            biases=biases,
+        )
+    except ValueError as error:
+        given = f"--problem={config.problem}" if config.problem else "--data"
+        raise Refusal(
+            f"--{flag}={name}: {error}, and {given} has none; use --{flag}=mlp"
+        ) from error
