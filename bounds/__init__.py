@@ -15,7 +15,7 @@ from bounds.evaluate import (
     needs,
     requires,
 )
-from bounds.functions import from_apply, from_onnx, from_torch
+from bounds.functions import folded, from_apply, from_onnx, from_torch
 from bounds.measures.examples import margins_of
 from bounds.network import History, Learned, Measure, Network, Unavailable
 from bounds.registry import BOUNDS, GROUPS
@@ -36,6 +36,7 @@ __all__ = [
     "Unavailable",
     "arithmetic",
     "evaluate",
+    "folded",
     "from_apply",
     "from_arrays",
     "from_onnx",

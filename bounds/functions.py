@@ -115,6 +115,42 @@ def _network(apply, params, inputs, labels, started, holdout, loss):
     )
 
 
+def folded(network: Network) -> Network:
+    """A network of ours with its batch normalisation folded into its layers, as a graph.
+
+    Measures and bounds speak of linear maps; running statistics are learned like weights, and
+    are part of them once folded. Networks without normalisation come back as they are.
+
+    Args:
+      network: a `Network`; all its parameters (initial ones, another draw's) are folded.
+
+    Raises:
+      ValueError: the graph does not compute what the module does, or its parameters are not alike.
+    """
+    model, kinds = network.model, ("init", "other", "first_epoch")
+    if not getattr(model, "is_normalised", False):
+        return network
+    x = np.asarray(network.sample.inputs)
+
+    def read(params: chex.ArrayTree) -> jaxpr.Read:
+        def apply(variables, inputs):
+            return model.apply({"params": variables}, inputs)
+
+        return jaxpr.read(
+            apply, params, x.shape[1:], x[:_PROOF] if len(x) > 1 else None
+        )
+
+    found, others = read(network.params), {}
+    for kind in kinds:
+        given = getattr(network, kind)
+        if given is not None:
+            one = read(given)
+            if not one.is_alike(found):
+                raise ValueError(f"{kind}: it makes another network than params does")
+            others[kind] = one.params
+    return network.replace(model=found.graph, params=found.params, **others)
+
+
 def from_onnx(
     path: str,
     inputs: np.ndarray,

@@ -4,10 +4,38 @@ import itertools
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from nets.mlp import GLOROT_UNIFORM, glorot_uniform_bias
 from nets.operators import Convolution, Dense
+
+
+class ConvolutionLayer(nn.Module):
+    """A `Convolution` with a kernel of its own, `[size, size, in, channels]`, and a bias or none.
+
+    Attributes:
+      op: the map.
+      channels: outputs.
+      size: height and width of the kernel.
+      use_bias: whether there is a bias.
+    """
+
+    op: Convolution
+    channels: int
+    size: int
+    use_bias: bool
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        """`[N, H', W', channels]` of images `[N, H, W, in]`."""
+        shape = self.size, self.size, x.shape[-1], self.channels
+        kernel = self.param("kernel", GLOROT_UNIFORM, shape)
+        y = (self.op.in_training if train else self.op.of_batch)(kernel, x)
+        if self.use_bias:
+            bias = self.param("bias", glorot_uniform_bias, (self.channels,))
+            y += jnp.broadcast_to(bias, y.shape)
+        return y
 
 
 class CNN(nn.Module):
@@ -32,6 +60,8 @@ class CNN(nn.Module):
     classes: int
     biases: bool = False
 
+    has_training_mode = True
+
     def _images(self):
         """Height and width of the input and of every block's output."""
         found = [self.image[:2]]
@@ -49,24 +79,27 @@ class CNN(nn.Module):
         return [*found, Dense(height * width)]
 
     @nn.compact
-    def __call__(self, x):
-        """Logits `[..., C]` of inputs `[..., H * W * channels]`."""
-        options = {
-            "use_bias": self.biases,
-            "kernel_init": GLOROT_UNIFORM,
-            "bias_init": glorot_uniform_bias,
-        }
-        x = x.reshape(*x.shape[:-1], *self.image)
-        number = 0  # layers are numbered in the order in which the input meets them
-        for size, stride in ((3, 2), (1, 1)) * self.depth:
-            layer = nn.Conv(
-                self.width,
-                (size, size),
-                (stride, stride),
-                padding="SAME",
-                name=f"Layer_{number}",
-                **options,
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        """Logits `[..., C]` of inputs `[..., H * W * channels]`.
+
+        Args:
+          x: the inputs.
+          train: run it as its gradients are fast; the function is the same.
+        """
+        inputs = x.shape[:-1]
+        x = x.reshape(-1, *self.image)
+        *convolutions, _ = self.operators()
+        for number, op in enumerate(convolutions):  # in the order in which x meets them
+            size = 1 if number % 2 else 3
+            layer = ConvolutionLayer(
+                op, self.width, size, self.biases, name=f"Layer_{number}"
             )
-            x, number = nn.relu(layer(x)), number + 1
-        x = jnp.mean(x, axis=(-3, -2))
-        return nn.Dense(self.classes, name=f"Layer_{number}", **options)(x)
+            x = nn.relu(layer(x, train))
+        last = nn.Dense(
+            self.classes,
+            use_bias=self.biases,
+            kernel_init=GLOROT_UNIFORM,
+            bias_init=glorot_uniform_bias,
+            name=f"Layer_{len(convolutions)}",
+        )
+        return last(jnp.mean(x, axis=(-3, -2))).reshape(*inputs, self.classes)

@@ -161,6 +161,11 @@ class Convolution:
         plain, kernel = self.plain(kernel)
         return plain._patches(kernel, x) @ kernel.reshape(-1, kernel.shape[-1])
 
+    def in_training(self, kernel: jax.Array, x: jax.Array) -> jax.Array:
+        """`of_batch` as steps of training run it: on a CPU by patches, for their gradients."""
+        run = self.of_patches if jax.default_backend() == "cpu" else self.of_batch
+        return run(kernel, x)
+
     def _patches(self, kernel, x):
         """What each output position sees: `[N, H', W', kh * kw * in]` of `x` `[N, ...]`."""
         x = x.reshape(x.shape[0], *self.image, kernel.shape[2])

@@ -6,6 +6,7 @@ import flax.linen as nn
 
 from nets.cnn import CNN
 from nets.mlp import MLP
+from nets.normalised import VGG, NormalisedCNN, ResNet
 from nets.strided import StridedCNN
 
 
@@ -55,5 +56,12 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "strided_cnn": _of_images(
         StridedCNN,
         "`depth` convolutions that halve the image, of `width`, 2 `width`, ... channels.",
+    ),
+    "cnn_bn": _of_images(NormalisedCNN, "The network `cnn` with batch normalisation."),
+    "resnet": _of_images(
+        ResNet, "A residual network of 6 `depth` + 2 layers, `width` channels at first."
+    ),
+    "vgg": _of_images(
+        VGG, "Three stages of `depth` convolutions, each with a max-pooling behind it."
     ),
 }

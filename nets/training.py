@@ -5,7 +5,7 @@ Everything here speaks of a single network; `nets.runs` maps it over many.
 
 import dataclasses
 import enum
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import chex
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from nets import losses, margins
+from nets import losses, margins, normalised
 from nets.sample import Sample, blocks_of, fold_blocks, rows_of
 
 RECORDS = 64  # epochs one call of `advance` can report
@@ -104,7 +104,23 @@ class Plan:
         """
         if self.objective is not None:
             return self.objective(self.model, params, inputs, labels, size, key)
-        logits = logits_of(self.model, params, inputs)
+        return self._mean_loss(logits_of(self.model, params, inputs), labels)
+
+    def step_objective(
+        self,
+        params: chex.ArrayTree,
+        inputs: chex.ArrayTree,
+        labels: jax.Array,
+        size: jax.Array,
+        key: chex.PRNGKey,
+    ) -> tuple[jax.Array, Mapping[str, Any]]:
+        """`batch_objective`, and the running statistics that the batch moved, by layer."""
+        if self.objective is None and getattr(self.model, "has_training_mode", False):
+            logits, statistics = normalised.in_training(self.model, params, inputs)
+            return self._mean_loss(logits, labels), statistics
+        return self.batch_objective(params, inputs, labels, size, key), {}
+
+    def _mean_loss(self, logits, labels):
         return jnp.mean(jax.vmap(losses.LOSSES[self.loss])(logits, labels))
 
 
@@ -247,11 +263,16 @@ def take_step(
     key: chex.PRNGKey,
 ) -> tuple[chex.ArrayTree, chex.ArrayTree]:
     """One step down `plan.batch_objective`: `(params, optimizer_state)` after it."""
-    gradient = jax.grad(plan.batch_objective)(params, *batch, size, key)
+    gradient, statistics = jax.grad(plan.step_objective, has_aux=True)(
+        params, *batch, size, key
+    )
     updates, optimizer_state = plan.transformation.update(
         gradient, optimizer_state, params
     )
-    return optax.apply_updates(params, updates), optimizer_state
+    params = optax.apply_updates(params, updates)
+    if statistics:
+        params = normalised.moved(params, statistics)
+    return params, optimizer_state
 
 
 def judge(plan: Plan, done: Check, epoch: jax.Array) -> jax.Array:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from bounds.network import Measure, Network
+from nets.graph import Graph
 from nets.kernels import map_last, weight_matrices
 from nets.margins import margin
 from nets.sample import Sample, fold_blocks
@@ -104,17 +105,26 @@ def margins_of(model: nn.Module, params: chex.ArrayTree, sample: Sample) -> Marg
     return on_examples(model, params, sample)[0]
 
 
+def _are_logits(network):
+    """Whether the columns of the last layer are the logits themselves."""
+    model, one = network.model, jax.tree.map(lambda x: x[:1], network.sample.inputs)
+    logits = jax.eval_shape(lambda p: logits_of(model, p, one), network.params)
+    is_last = not isinstance(model, Graph) or model.ends_with_layer
+    return is_last and logits.shape[-1] == 2
+
+
 def training_set(network: Network) -> dict[str, Any]:
     """The groups `margins` and `outputs`, which share the passes over the training set.
 
     Two classes are told by the difference of two columns, and so is their margin: what the
     columns have in common may be large, cancels in the norms that bounds charge for, and
-    must not come back as rounding.
+    must not come back as rounding. Where other operations follow the last layer, it is told by
+    the logits.
     """
-    params = network.params
-    if weight_matrices(params)[-1].shape[-1] == 2:
+    model, params = network.model, network.params
+    if weight_matrices(params)[-1].shape[-1] == 2 and _are_logits(network):
         params = map_last(params, _second_minus_first)
-    found = on_examples(network.model, params, network.sample)
+    found = on_examples(model, params, network.sample)
     return dict(zip(("margins", "outputs"), found, strict=True))
 
 

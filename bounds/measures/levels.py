@@ -35,7 +35,8 @@ from flax import struct
 from bounds import arithmetic
 from bounds.network import Measure, Network, Unavailable
 from bounds.numerics.linear_maps import has_biases, plain_params
-from nets.graph import MAX, Graph, Node, graph_of
+from nets.graph import Graph, Node, graph_of
+from nets.operations import MAX
 from nets.operators import Dense
 
 

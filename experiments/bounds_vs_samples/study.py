@@ -174,7 +174,7 @@ def of_configs(
             trained.history(run), run.size // own.batch_size, own.max_epochs
         )
         first = first_epochs[run]
-        return bounds.Network(
+        found = bounds.Network(
             model=job.plan.model,
             params=trained.params(run),
             sample=job.sample(),
@@ -185,6 +185,7 @@ def of_configs(
             first_epoch=trained.params(first) if needs_first_epoch else None,
             loss=job.plan.loss,
         )
+        return bounds.folded(found)
 
     def subject(run: Run) -> Subject:
         problem, own = problems[run.variant], configs[run.variant]

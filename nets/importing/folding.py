@@ -15,8 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nets.graph import MEAN, SUM, Affine, Graph, Layout, Node
+from nets.graph import Graph, Node
 from nets.importing.rules import Raw
+from nets.operations import MEAN, SUM, Affine, Layout
 from nets.operators import Convolution, Dense
 
 

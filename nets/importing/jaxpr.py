@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nets.graph import MAX, Graph
+from nets.graph import Graph
 from nets.importing import folding
 from nets.importing.rules import Data, Known, NotReadable, Reader
 
@@ -121,32 +121,7 @@ def read(
         )
         raise NotReadable(f"there is no linear layer in it{inside}")
     _prove(found, final, apply, params, shape, proof)
-    _check_two_columns(found)
     return found
-
-
-def _check_two_columns(found):
-    """Refuses a last layer of two outputs that are not the two logits.
-
-    Margins of two classes are those of the difference of the last layer's columns
-    (`bounds.measures.examples`), and nothing else may have such a layer for its last.
-    """
-    last = len(found.params) - 1
-    if found.params[f"Layer_{last}"]["kernel"].shape[-1] != 2:
-        return
-    nodes = found.graph.nodes
-    places = [n for n, node in enumerate(nodes) if node.layer == last]
-    behind = nodes[places[-1] + 1 :]
-    is_linear = all(
-        n.kind == "layout" or (n.kind == "window" and n.op.kind != MAX) for n in behind
-    )
-    one = jnp.zeros((1, *found.graph.shape))
-    logits = jax.eval_shape(found.graph.apply, {"params": found.params}, one)
-    if len(places) != 1 or not is_linear or logits.shape[1] != 2:
-        raise NotReadable(
-            "its last layer has two outputs that are not its two logits; such networks cannot be "
-            "measured yet"
-        )
 
 
 def _prove(found, final, apply, params, shape, proof):

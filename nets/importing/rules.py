@@ -13,9 +13,9 @@ import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 
-from nets import graph as graphs
-from nets.graph import MAX, SUM, Activation, Layout, Opaque, Window
+from nets import operations
 from nets.importing import expressions
+from nets.operations import MAX, SUM, Activation, Layout, Opaque, Window
 from nets.operators import Convolution, Dense
 
 _X = ("x",)
@@ -176,7 +176,7 @@ class Reader:
             found = rule(equation, *given) if rule else None
             if found is None and name in _MOVED:
                 found = self._moved(equation, given)
-            if found is None and name in graphs.PRIMITIVES:
+            if found is None and name in operations.PRIMITIVES:
                 found = self._entrywise(equation, given)
             if found is not None:
                 return [found]

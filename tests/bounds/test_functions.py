@@ -474,3 +474,48 @@ def test_held_out_examples_and_starts_that_do_not_go_with_it(examples):
     other = START | {"last.weight": np.ones((CLASSES, 4), np.float32) * 0}
     found = bounds.from_apply(apply, TRAINED, x, y, init=other)
     assert found.init is not None
+
+
+def _convolved(p, x):
+    """Two channels at every place, each a class: 2 x the places of them."""
+    numbers = ("NHWC", "HWIO", "NHWC")
+    y = jax.lax.conv_general_dilated(
+        x, p["w"], (1, 1), "VALID", dimension_numbers=numbers
+    )
+    return y.reshape(len(x), -1)
+
+
+TWO_COLUMNS = {
+    "a channel for a class at each place": ((1, 1, 3, 2), (1, 2, 3), _convolved),
+    "a layer that is used twice": (
+        (2, 2), (2,), lambda p, x: jax.nn.relu(x @ p["w"]) @ p["w"],
+    ),
+    "operations behind the last layer": (
+        (4, 2), (4,), lambda p, x: jnp.concatenate([x @ p["w"], x[:, :1]], axis=1),
+    ),
+    "a ReLU behind the last layer": (
+        (4, 2), (4,), lambda p, x: jax.nn.relu(x @ p["w"] + 1),
+    ),
+    "two logits": ((4, 2), (4,), lambda p, x: x @ p["w"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TWO_COLUMNS)
+def test_margins_are_of_the_logits_whatever_has_two_columns(name):
+    """Only where the two columns are the two logits may their difference stand for them."""
+    weight, shape, apply = TWO_COLUMNS[name]
+    rng = np.random.default_rng(0)
+    params = {"w": rng.normal(size=weight).astype(np.float32)}
+    x = rng.normal(size=(12, *shape)).astype(np.float32)
+    logits = np.asarray(apply(params, x), float)
+    labels = rng.integers(0, logits.shape[1], size=12).astype(np.int32)
+    network = bounds.from_apply(apply, params, x, labels)
+    found = bounds.measure(network, ("margins",))[0]["margins"]
+    own = logits[np.arange(12), labels]
+    logits[np.arange(12), labels] = -np.inf
+    np.testing.assert_allclose(
+        np.asarray(found.sorted)[:12],
+        np.sort(own - logits.max(1)),
+        rtol=1e-5,
+        atol=1e-6,
+    )

@@ -10,7 +10,8 @@ import pytest
 
 import bounds
 from bounds.measures.levels import factors, levels, log_path
-from nets.graph import MAX, MEAN, Affine, Graph, Node, Window
+from nets.graph import Graph, Node
+from nets.operations import MAX, MEAN, Affine, Window
 from nets.operators import Convolution, Dense
 from nets.sample import pad_sample
 from tests import oracles

@@ -59,7 +59,7 @@ BAD_SETTINGS = [
     ({"optimizer": "lion"}, "--optimizer=lion", "sgd, adam"),
     ({"optimizer": "adam", "momentum": 0.9}, "--momentum=0.9", "--optimizer=sgd"),
     ({"network": "cnn"}, "--network=cnn", "--network=mlp"),
-    ({"network": "resnet"}, "--network=resnet", "mlp, cnn"),
+    ({"network": "transformer"}, "--network=transformer", "mlp, cnn"),
     ({"vary": "seeds=1,2"}, "--vary=seeds=1,2", "width"),
     ({"vary": "width=30,x"}, "'x'", "--width"),
     ({"vary": "batch_size=8,64", "sizes": (32,)}, "--batch_size=64", "--sizes"),

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from nets.cnn import CNN
-from nets.graph import MAX, MEAN, Affine, Graph, Layout, Node, Window, graph_of
+from nets.graph import Graph, Node, graph_of
 from nets.mlp import MLP
+from nets.operations import MAX, MEAN, Affine, Layout, Window
 from nets.operators import Convolution, Dense
 from tests.oracles.graphs import convolution_edges, sum_over_paths, window_edges
 

@@ -9,9 +9,9 @@ from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nets.graph import MAX, MEAN
 from nets.importing import expressions, jaxpr
 from nets.mlp import MLP
+from nets.operations import MAX, MEAN
 
 
 @pytest.fixture(autouse=True)
@@ -512,21 +512,6 @@ def test_what_was_not_understood_is_not_blamed_on_the_batch():
     with pytest.raises(jaxpr.NotReadable) as error:
         jaxpr.read(in_half_precision, params, (4,))
     assert "batch" not in str(error.value)
-
-
-def test_two_columns_that_are_not_two_classes_are_refused():
-    """Margins would be taken of their difference."""
-    params = {
-        "k": np.random.default_rng(0).normal(size=(1, 1, 3, 2)).astype(np.float32)
-    }
-    with pytest.raises(
-        jaxpr.NotReadable, match="two outputs that are not its two logits"
-    ):
-        jaxpr.read(
-            lambda p, x: convolve(x, p["k"]).reshape(len(x), -1), params, (1, 2, 3)
-        )
-    found = jaxpr.read(lambda p, x: convolve(x, p["k"]).mean((1, 2)), params, (1, 2, 3))
-    assert kinds(found) == ["input", "linear", "layout", "window"]
 
 
 LAYERS = st.sampled_from(

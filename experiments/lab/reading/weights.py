@@ -168,6 +168,11 @@ def _network(path, name, arrays, layout, chosen):
     for tensor, array in arrays.items():
         if match := _OURS.fullmatch(tensor):
             ours[match[1]][match[2]] = array
+    if any(leaf.endswith("/variance") for leaf in ours["final"]):
+        raise Refusal(
+            f"{where}: a network with batch normalisation is bounded in its own run folder; use "
+            "--redraw --bounds=all there"
+        )
     if any("log_sd_" in leaf for leaf in ours["final"]):
         # A posterior of `certify`: its mean. What it began with may have seen the data.
         kept = {n: a for n, a in ours["final"].items() if n.split("/")[1] in _PARTS}
