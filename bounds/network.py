@@ -9,6 +9,7 @@ import chex
 import flax.linen as nn
 from flax import struct
 
+from bounds.passes import Counts, Sizes
 from nets.sample import Sample
 
 
@@ -85,7 +86,8 @@ WITHOUT = {
     "holdout": "no held-out examples are given",
     "history": "how its training went is not given",
     "first_epoch": "the weights after the first epoch are not given",
-    "learned": "it was not made from a learned posterior, or in a random subspace",
+    "learned": "it was not made from a learned posterior, in a random subspace or of picked "
+    "examples, and no unlabelled points are given",
     "loss": "the loss of an example that it was trained on is not given (evaluate --loss, "
     "from_arrays(loss=)), or there is none",
 }
@@ -101,6 +103,8 @@ class Measure:
         `Unavailable` for one that cannot be had, or raised for all of them. Pure.
       requires: optional fields of `Network` without which none of the groups can be had; or
         name -> those of one group.
+      passes: sizes of the examples -> how many passes over blocks of them it makes; None for none
+        worth counting.
 
     Raises:
       ValueError: where it is made, for a field that no network has, or a group that it does
@@ -110,6 +114,7 @@ class Measure:
     groups: Mapping[str, type]
     fn: Callable[[Network, Collection[str]], Mapping[str, Any]]
     requires: tuple[str, ...] | Mapping[str, tuple[str, ...]] = ()
+    passes: Callable[[Sizes], Counts] | None = None
 
     def __post_init__(self):
         by_group = self.requires if isinstance(self.requires, Mapping) else {}
@@ -130,6 +135,7 @@ class Measure:
         kind: type,
         fn: Callable[[Network], Any],
         requires: tuple[str, ...] = (),
+        passes: Callable[[Sizes], Counts] | None = None,
     ) -> "Measure":
         """Of one group, from a function of the network alone."""
 
@@ -137,7 +143,7 @@ class Measure:
         def of_one(network, _):
             return {name: fn(network)}
 
-        return cls({name: kind}, of_one, requires)
+        return cls({name: kind}, of_one, requires, passes)
 
     @classmethod
     def several(
@@ -145,6 +151,7 @@ class Measure:
         groups: Mapping[str, type],
         fn: Callable[[Network], Mapping[str, Any]],
         requires: tuple[str, ...] | Mapping[str, tuple[str, ...]] = (),
+        passes: Callable[[Sizes], Counts] | None = None,
     ) -> "Measure":
         """Of groups that one function of the network returns together."""
 
@@ -152,7 +159,7 @@ class Measure:
         def of_several(network, _):
             return fn(network)
 
-        return cls(groups, of_several, requires)
+        return cls(groups, of_several, requires, passes)
 
     def required(self, group: str) -> tuple[str, ...]:
         """The fields of `Network` without which a group cannot be had."""

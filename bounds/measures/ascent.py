@@ -12,9 +12,10 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from bounds.measures.climb import climb, in_box
-from bounds.measures.loss import kernels_of, size_of, slope_at
+from bounds.measures.climb import STEPS, climb, in_box
+from bounds.measures.loss import EXAMPLES, kernels_of, size_of, slope_at
 from bounds.network import Measure, Network
+from bounds.passes import GRADIENT, Counts, Sizes
 
 
 @struct.dataclass
@@ -132,10 +133,16 @@ def ascent(network: Network) -> dict[str, Any]:
     return groups
 
 
+def _passes(of: Sizes) -> Counts:
+    searches = 2 * (CELLS.bit_length() - 1) * STEPS
+    return {GRADIENT: (searches + 1) * of.blocks(EXAMPLES)}
+
+
 MEASURES = (
     Measure.several(
         {"ascent": Ascent, "ascent_sums": AscentSums},
         ascent,
         {"ascent_sums": ("init",)},
+        _passes,
     ),
 )

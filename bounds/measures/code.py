@@ -23,6 +23,7 @@ from bounds import arithmetic
 from bounds.measures.examples import margins_of
 from bounds.network import Measure, Network, Unavailable
 from bounds.numerics import coding
+from bounds.passes import FORWARD, Counts, Sizes
 from nets import subspace
 from nets.graph import is_dense
 from nets.kernels import layers
@@ -246,9 +247,13 @@ def code_subspace(network: Network) -> Code:
     )
 
 
+def _passes(of: Sizes) -> Counts:
+    return {FORWARD: len(CANDIDATES) * (of.blocks() + of.held_out_blocks)}
+
+
 MEASURES = (
-    Measure.one("code", Code, code, ("init",)),
-    Measure.one("code_from_origin", Code, code_from_origin),
+    Measure.one("code", Code, code, ("init",), _passes),
+    Measure.one("code_from_origin", Code, code_from_origin, passes=_passes),
     Measure.one("code_projected", Code, code_projected, ("init",)),
     Measure.one("code_subspace", Code, code_subspace, ("learned",)),
 )

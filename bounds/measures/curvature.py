@@ -20,6 +20,7 @@ from bounds.measures.loss import (
 from bounds.measures.pullback import pullback
 from bounds.network import Measure, Network
 from bounds.numerics import lanczos
+from bounds.passes import FORWARD, PRODUCT, SINGLE, Counts, Sizes
 
 
 @struct.dataclass
@@ -167,4 +168,9 @@ def curvature(network: Network) -> Curvature:
     )
 
 
-MEASURES = (Measure.one("curvature", Curvature, curvature),)
+def _passes(of: Sizes) -> Counts:
+    every = of.blocks()
+    return {FORWARD: 2 * every, PRODUCT: STEPS * every, SINGLE: of.classes * every}
+
+
+MEASURES = (Measure.one("curvature", Curvature, curvature, passes=_passes),)

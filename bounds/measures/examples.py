@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from bounds.network import Measure, Network
+from bounds.passes import FORWARD, Counts, Sizes
 from nets.graph import Graph
 from nets.kernels import map_last, weight_matrices
 from nets.margins import margin
@@ -135,7 +136,17 @@ def holdout(network: Network) -> Holdout:
     return Holdout(wrong=found.size - right, size=found.size)
 
 
+def _passes(of: Sizes) -> Counts:
+    return {FORWARD: of.blocks()}
+
+
+def _passes_held_out(of: Sizes) -> Counts:
+    return {FORWARD: of.held_out_blocks}
+
+
 MEASURES = (
-    Measure.several({"margins": Margins, "outputs": Outputs}, training_set),
-    Measure.one("holdout", Holdout, holdout, ("holdout",)),
+    Measure.several(
+        {"margins": Margins, "outputs": Outputs}, training_set, passes=_passes
+    ),
+    Measure.one("holdout", Holdout, holdout, ("holdout",), _passes_held_out),
 )

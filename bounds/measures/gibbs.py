@@ -20,6 +20,7 @@ from flax import struct
 from bounds import arithmetic, objectives
 from bounds.measures import noisy
 from bounds.network import Measure, Network, Unavailable
+from bounds.passes import NOISY, Counts, Sizes
 from nets import stochastic
 from nets.kernels import layers
 
@@ -180,7 +181,16 @@ def gibbs_posterior(network: Network) -> Gibbs:
     )
 
 
+def _passes(of: Sizes) -> Counts:
+    """Of two kinds of posteriors: a first look at all levels, then at those that are kept."""
+    train, held_out = max(of.train, 1), max(of.held_out, 1)
+    first = 2 * LEVELS * math.ceil(FIRST_LOOK / train) * of.blocks()
+    then = 2 * KEPT * math.ceil(EXAMPLES / train) * of.blocks()
+    held = 2 * KEPT * math.ceil(EXAMPLES / held_out) * of.held_out_blocks
+    return {NOISY: first + then + held}
+
+
 MEASURES = (
-    Measure.several({"gibbs": Gibbs, "gibbs_layers": Gibbs}, gibbs, ("init",)),
+    Measure.several({"gibbs": Gibbs, "gibbs_layers": Gibbs}, gibbs, ("init",), _passes),
     Measure.one("gibbs_posterior", Gibbs, gibbs_posterior, ("learned",)),
 )

@@ -8,6 +8,7 @@ from flax import struct
 from bounds.measures.loss import finite_or_inf, kernels_of, loss_of, visit_blocks
 from bounds.measures.pullback import pullback
 from bounds.network import Measure, Network
+from bounds.passes import GRADIENT, SINGLE, Counts, Sizes
 
 
 @struct.dataclass
@@ -60,12 +61,17 @@ def gradients_first_epoch(network: Network) -> Gradients:
     return gradients(network.replace(params=network.first_epoch))
 
 
+def _passes(of: Sizes) -> Counts:
+    return {GRADIENT: of.blocks(), SINGLE: of.blocks()}
+
+
 MEASURES = (
-    Measure.one("gradients", Gradients, gradients, ("loss",)),
+    Measure.one("gradients", Gradients, gradients, ("loss",), _passes),
     Measure.one(
         "gradients_first_epoch",
         Gradients,
         gradients_first_epoch,
         ("first_epoch", "loss"),
+        _passes,
     ),
 )

@@ -16,6 +16,7 @@ from flax import struct
 
 from bounds.measures.examples import margins_of
 from bounds.network import Measure, Network
+from bounds.passes import FORWARD, Counts, Sizes
 from bounds.spec import HEURISTIC, BoundSpec
 from nets.kernels import weight_matrices
 from nets.sample import Sample, fold_blocks
@@ -145,4 +146,8 @@ def of_arrays(arrays: Mapping[str, Any]) -> Independence | None:
     return Independence(**{field: arrays[name] for field, name in names.items()})
 
 
-MEASURES = [Measure.one("independence", Independence, independence, ("init",))]
+def _passes(of: Sizes) -> Counts:
+    return {FORWARD: of.blocks() + of.held_out_blocks}
+
+
+MEASURES = [Measure.one("independence", Independence, independence, ("init",), _passes)]

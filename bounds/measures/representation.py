@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from bounds.network import Measure, Network, Unavailable
+from bounds.passes import FORWARD, Counts, Sizes
 from nets.graph import Graph, graph_of
 from nets.kernels import layers, weight_matrices
 from nets.margins import margin
@@ -267,8 +268,12 @@ def mixup(network: Network) -> Mixup:
     return Mixup(error=jnp.sum(found) / size.astype(float), examples=size)
 
 
+def _passes(of: Sizes) -> Counts:
+    return {FORWARD: of.blocks(EXAMPLES)}
+
+
 MEASURES = (
     Measure.one("hidden_margins", HiddenMargins, hidden_margins),
     Measure.one("clusters", Clusters, clusters),
-    Measure.one("mixup", Mixup, mixup),
+    Measure.one("mixup", Mixup, mixup, passes=_passes),
 )

@@ -1,7 +1,7 @@
 """Measuring a network part by part, each timed, within a budget of seconds.
 
 A part is what one measure makes, by a program of its own. How long it will take is not guessed from
-the machine: a pass of each kind over one block is timed after compilation, and `bounds.passes` says
+the machine: a pass of each kind over one block is timed after compilation, and `bounds.cost` says
 how many of them a part makes.
 """
 
@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 import bounds
-from bounds import passes, registry
+from bounds import cost, registry
 from bounds.passes import Sizes
 from experiments.lab.progress import clock
 from experiments.lab.refusals import say
@@ -105,9 +105,9 @@ def is_large(
 ) -> bool:
     """Whether measuring takes so many operations that it is worth planning."""
     of = _sizes(network)._replace(held_out=0 if test is None else len(test.labels))
-    every = [passes.counts(one[0], of) for one in sharing(groups)]
+    every = [cost.counts(one[0], of) for one in sharing(groups)]
     total = sum(count for counts in every for count in counts.values())
-    return total * BLOCK * passes.operations(network) > LIGHT
+    return total * BLOCK * cost.operations(network) > LIGHT
 
 
 def sharing(groups: Sequence[str]) -> list[tuple[str, ...]]:
@@ -164,22 +164,22 @@ class MeasureParts:
         )
         if self.budget is None or lacks or set(groups) & set(self.kept):
             return False
-        return bool(passes.counts(groups[0], _sizes(network)))
+        return bool(cost.counts(groups[0], _sizes(network)))
 
     def _plans(self, parts, network):
         """What is made of the parts, said beforehand where it takes long."""
         of, unit = _sizes(network), {}
         for groups in parts:
-            for kind in passes.counts(groups[0], of):
+            for kind in cost.counts(groups[0], of):
                 if kind not in unit:
-                    unit[kind] = _timed(functools.partial(passes.one, kind), (network,))
+                    unit[kind] = _timed(functools.partial(cost.one, kind), (network,))
 
         def wanted(groups):
             def seconds(examples):
-                counts = passes.counts(groups[0], of._replace(train=examples))
+                counts = cost.counts(groups[0], of._replace(train=examples))
                 return sum(n * unit[kind] for kind, n in counts.items())
 
-            return Wanted(groups, seconds, passes.may_be_of_fewer(groups))
+            return Wanted(groups, seconds, cost.may_be_of_fewer(groups))
 
         found = plan([wanted(groups) for groups in parts], of.train, self.budget)
         for one in found:
@@ -208,7 +208,7 @@ class MeasureParts:
     def _measure(self, groups, network, found, missing, examples=None):
         size = int(network.sample.size)
         if examples is not None and examples < size:
-            network = network.replace(sample=passes.first(network.sample, examples))
+            network = network.replace(sample=cost.first(network.sample, examples))
             for group in groups:
                 found[f"{EXAMPLES_OF}{group}"] = np.asarray(examples)
         reasons = {}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import bounds
-from bounds import passes
+from bounds import cost, passes
 from nets.graph import Graph, Node
 from nets.operators import Convolution, Dense
 from nets.sample import BLOCK, pad_sample
@@ -73,7 +73,7 @@ def test_passes_are_as_many_as_are_made(counted, group):
         jax.block_until_ready(program(network))
         jax.effects_barrier()
     of = passes.Sizes(TRAIN, HELD_OUT, CLASSES)
-    expected = sum(passes.counts(group, of).values())
+    expected = sum(cost.counts(group, of).values())
     assert sum(seen) == BLOCK * expected
 
 
@@ -81,7 +81,7 @@ def test_passes_are_as_many_as_are_made(counted, group):
 def test_one_pass_is_one(counted, kind):
     network, seen = counted
     with jax.enable_x64(True):
-        program = jax.jit(lambda net: passes.one(kind, net)).lower(network).compile()
+        program = jax.jit(lambda net: cost.one(kind, net)).lower(network).compile()
         seen.clear()
         jax.block_until_ready(program(network))
         jax.effects_barrier()
@@ -97,13 +97,13 @@ def test_what_theorems_speak_of_is_never_of_fewer_examples():
         ["margins", "outputs"], ["holdout"], ["code"], ["gibbs", "gibbs_layers"], ["task"],
         ["independence"], ["noise"],
     ):  # fmt: skip
-        assert not passes.may_be_of_fewer(groups), groups
+        assert not cost.may_be_of_fewer(groups), groups
     for groups in (["sharpness"], ["mixup"], ["gradients"], ["curvature"]):
-        assert passes.may_be_of_fewer(groups), groups
+        assert cost.may_be_of_fewer(groups), groups
 
 
 def test_the_first_examples_are_whole_blocks(counted):
     network, _ = counted
-    found = passes.first(network.sample, 100)
+    found = cost.first(network.sample, 100)
     assert found.labels.shape == (BLOCK,) and int(found.size) == BLOCK
-    assert int(passes.first(network.sample, TRAIN).size) == TRAIN
+    assert int(cost.first(network.sample, TRAIN).size) == TRAIN
