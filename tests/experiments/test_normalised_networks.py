@@ -1,4 +1,4 @@
-"""`bounds_vs_samples` with a residual network: trained, and measured as the graph it is."""
+"""`bounds_vs_samples` with a normalised network: trained, and measured as the graph it is."""
 
 import dataclasses
 
@@ -14,20 +14,23 @@ from tests.experiments.tiny import read, run
 BOUNDS = ("holdout_cp", "gonon_2024_certified", "path_norm", "bartlett_2017_certified")
 CONFIG = dataclasses.replace(
     calls.settings_of(PROGRAM, "mnist", None, {"data_dir": str(MNIST_SAMPLE)}),
-    network="resnet", width=2, depth=1, sizes=(64,), seeds=2, draws=1, batch_size=16,
-    learning_rate=0.1, margin=0.01, threshold=0.2, max_epochs=20, bounds=BOUNDS,
+    network="vgg", width=4, depth=1, sizes=(64,), seeds=2, draws=1, batch_size=16,
+    learning_rate=0.1, margin=0.01, threshold=0.3, max_epochs=100, bounds=BOUNDS,
     draw_rule="without_replacement", biases=True, save_weights=True,
 )  # fmt: skip
 
 
+pytestmark = pytest.mark.slow  # a minute, of which most is compiling
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return run(CONFIG, tmp_path_factory.mktemp("runs") / "resnet").path
+    return run(CONFIG, tmp_path_factory.mktemp("runs") / "vgg").path
 
 
 def test_it_learns_and_is_measured_as_a_graph(folder):
     for row in read(folder, "results"):
-        assert row["outcome"] == "converged" and float(row["train_error"]) <= 0.2
+        assert row["converged"] == "True" and float(row["train_error"]) <= 0.3
     rows = read(folder, "bounds")
     for row in rows:
         of_chains = row["bound"] == "bartlett_2017_certified"
