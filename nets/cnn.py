@@ -1,6 +1,7 @@
 """A small convolutional ReLU network, between Network-in-Network and VGG."""
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -19,12 +20,14 @@ class ConvolutionLayer(nn.Module):
       channels: outputs.
       size: height and width of the kernel.
       use_bias: whether there is a bias.
+      bias_init: its initial values.
     """
 
     op: Convolution
     channels: int
     size: int
     use_bias: bool
+    bias_init: Callable[..., jax.Array] = glorot_uniform_bias
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
@@ -33,7 +36,7 @@ class ConvolutionLayer(nn.Module):
         kernel = self.param("kernel", GLOROT_UNIFORM, shape)
         y = (self.op.in_training if train else self.op.of_batch)(kernel, x)
         if self.use_bias:
-            bias = self.param("bias", glorot_uniform_bias, (self.channels,))
+            bias = self.param("bias", self.bias_init, (self.channels,))
             y += jnp.broadcast_to(bias, y.shape)
         return y
 

@@ -5,28 +5,11 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from nets.cnn import ConvolutionLayer
 from nets.mlp import GLOROT_UNIFORM
 from nets.operators import Convolution, Dense
 
 _LARGE = 2  # of the first convolutions have 5 x 5 kernels, the others 3 x 3
-
-
-class _Convolution(nn.Module):
-    """A `Convolution` with its kernel and bias, computed as a product of patches."""
-
-    op: Convolution
-    size: int
-    channels: int
-    biases: bool
-
-    @nn.compact
-    def __call__(self, x):
-        shape = self.size, self.size, x.shape[-1], self.channels
-        x = self.op.of_patches(self.param("kernel", GLOROT_UNIFORM, shape), x)
-        if self.biases:
-            bias = self.param("bias", nn.initializers.zeros, (self.channels,))
-            x = x + bias[None, None, None]
-        return x
 
 
 class StridedCNN(nn.Module):
@@ -63,14 +46,15 @@ class StridedCNN(nn.Module):
     @nn.compact
     def __call__(self, x):
         """Logits `[..., C]` of inputs `[..., H * W * channels]`."""
-        before = x.shape[:-1]
+        before, zeros = x.shape[:-1], nn.initializers.zeros
         x = x.reshape(-1, *self.image)
         for layer, op in enumerate(self._convolutions()):
             size, channels = 5 if layer < _LARGE else 3, self.width << layer
-            convolution = _Convolution(
-                op, size, channels, self.biases, name=f"Layer_{layer}"
+            convolution = ConvolutionLayer(
+                op, channels, size, self.biases, zeros, name=f"Layer_{layer}"
             )
-            x = nn.relu(convolution(x))
+            # Always as gradients are fast: objectives run it as they like.
+            x = nn.relu(convolution(x, train=True))
         x = x.reshape(x.shape[0], -1)
         for layer, units in enumerate((8 * self.width, self.classes)):
             dense = nn.Dense(
