@@ -99,7 +99,7 @@ def test_all_bad_settings_are_named_in_one_line(tmp_path):
     [
         (PROGRAM, {"batch_size": 64, "sizes": (32,)}, "--batch_size=64"),
         (PROGRAM, {"optimizer": "adam", "momentum": 0.9}, "--momentum=0.9"),
-        (PROGRAM, {"network": "resnet"}, "--network=resnet"),
+        (PROGRAM, {"network": "transformer"}, "--network=transformer"),
         (
             UC_FAILURE,
             {"batch_size": 64, "sizes": (32,), "vary": None},
