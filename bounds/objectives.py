@@ -11,6 +11,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from bounds.network import Learned, Unavailable
 from nets.kernels import layers
 from nets.stochastic import GaussianMLP, held, log_likelihoods
 
@@ -54,6 +55,26 @@ def on_the_grid(params: chex.ArrayTree) -> chex.ArrayTree:
     cell = jnp.maximum(jnp.round(prior_cell(log_prior_sd)), 1.0)
     rounded = (math.log(PRIOR_VARIANCE) - cell / PRIOR_GRID) / 2
     return params | {"Dense_0": first | {"log_prior_sd": rounded}}
+
+
+def certified(learned: Learned) -> tuple[chex.ArrayTree, jax.Array]:
+    """The posterior that a certificate is of, and its price.
+
+    Returns:
+      Parameters of the `GaussianMLP`, a learned prior's variance on its grid, and ln of 1 `[]` over
+      the share of the failure probability that this prior has.
+
+    Raises:
+      Unavailable: what was learned is no Gaussian posterior.
+    """
+    model, params = learned.model, learned.params
+    if not isinstance(model, GaussianMLP):
+        raise Unavailable("the network has no learned posterior")
+    if not model.learned_prior:
+        return params, jnp.zeros(())
+    params = on_the_grid(params)
+    cell = prior_cell(params["Dense_0"]["log_prior_sd"])
+    return params, prior_price(jnp.round(cell))
 
 
 def _quadratic(risk, complexity):

@@ -19,9 +19,8 @@ from flax import struct
 
 from bounds import arithmetic, objectives
 from bounds.measures import noisy
-from bounds.network import Measure, Network, Unavailable
+from bounds.network import Measure, Network
 from bounds.passes import NOISY, Counts, Sizes
-from nets import stochastic
 from nets.kernels import layers
 
 
@@ -153,14 +152,7 @@ def gibbs(network: Network) -> dict[str, Any]:
 
 def gibbs_posterior(network: Network) -> Gibbs:
     """A learned posterior: `Gibbs` with J = 1."""
-    model, params = network.learned.model, network.learned.params
-    if not isinstance(model, stochastic.GaussianMLP):
-        raise Unavailable("the network has no learned posterior")
-    price = jnp.zeros(())
-    if model.learned_prior:
-        params = objectives.on_the_grid(params)
-        cell = objectives.prior_cell(params["Dense_0"]["log_prior_sd"])
-        price = objectives.prior_price(jnp.round(cell))
+    params, price = objectives.certified(network.learned)
     found = noisy.posterior(params)
     level = jnp.ones((1, len(layers(params))))
     counted, draws, fill = noisy.errors(

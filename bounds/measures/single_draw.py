@@ -14,8 +14,7 @@ from flax import struct
 
 from bounds import objectives
 from bounds.measures.examples import holdout
-from bounds.network import Measure, Network, Unavailable
-from nets import stochastic
+from bounds.network import Measure, Network
 from nets.kernels import layers
 from nets.mlp import MLP
 
@@ -108,14 +107,8 @@ def log_ratio(params: chex.ArrayTree, network: chex.ArrayTree) -> jax.Array:
 
 def single_draw(network: Network) -> SingleDraw:
     """Of a learned posterior: `SingleDraw`."""
-    model, params = network.learned.model, network.learned.params
-    if not isinstance(model, stochastic.GaussianMLP):
-        raise Unavailable("the network has no learned posterior")
-    price = jnp.zeros(())
-    if model.learned_prior:
-        params = objectives.on_the_grid(params)
-        cell = objectives.prior_cell(params["Dense_0"]["log_prior_sd"])
-        price = objectives.prior_price(jnp.round(cell))
+    params, price = objectives.certified(network.learned)
+    model = network.learned.model
     own = drawn(params)
     plain = MLP(model.width, model.depth, model.classes, biases=True)
 

@@ -19,12 +19,20 @@ def test_samples(examples: Examples | None) -> dict[str, Sample]:
     return {n: pad_sample(examples.inputs, y, 0) for n, y in labels.items()}
 
 
+def holdout_of(tests: Mapping[str, Sample]) -> Sample | None:
+    """The examples that certificates may be held against, and that no choice has seen.
+
+    Their labels are as the training set's: with label noise, the noisy ones.
+
+    Args:
+      tests: `test_samples`.
+    """
+    return tests.get("test_noisy", tests.get("test"))
+
+
 @dataclasses.dataclass(frozen=True)
 class MeasureNetwork:
     """The `measure` of a `Subject` that is a `bounds.Network`: groups, and held-out margins.
-
-    The examples that certificates may be held against, and that no choice has seen, are those
-    whose labels are as the training set's: with label noise, the noisy ones.
 
     Attributes:
       groups: names of groups.
@@ -41,7 +49,7 @@ class MeasureNetwork:
         self, tests: Mapping[str, Sample], network: bounds.Network
     ) -> tuple[dict[str, Any], Mapping[str, str]]:
         """The groups, and margins on each of the `test_samples`."""
-        network = network.replace(holdout=tests.get("test_noisy", tests.get("test")))
+        network = network.replace(holdout=holdout_of(tests))
         found, missing = bounds.measure(network, self.groups)
         for name, sample in tests.items():
             found[name] = bounds.margins_of(network.model, network.params, sample)

@@ -17,6 +17,7 @@ import numpy as np
 import bounds
 from bounds import cost, registry
 from bounds.passes import Sizes
+from experiments.lab.measure_network import holdout_of
 from experiments.lab.progress import clock
 from experiments.lab.refusals import say
 from experiments.problems import Examples
@@ -138,7 +139,7 @@ class MeasureParts:
         self, tests: Mapping[str, Sample], network: bounds.Network
     ) -> tuple[dict[str, Any], dict[str, str]]:
         """The groups, margins on held-out examples, and what each part took."""
-        network = network.replace(holdout=tests.get("test_noisy", tests.get("test")))
+        network = network.replace(holdout=holdout_of(tests))
         found, missing = {}, {}
         if tests:
             network_alone = network.replace(holdout=None)
