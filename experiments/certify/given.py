@@ -19,7 +19,7 @@ from experiments.lab.reading import data_files, given
 from experiments.lab.reading.notes import say
 from experiments.lab.refusals import Refusal
 from experiments.lab.seeding import Purpose, host_generator, key_for
-from experiments.problems import PROBLEMS, Examples, Problem
+from experiments.problems import Examples, Problem
 from nets.sample import Sample, pad_sample
 from nets.training import logits_of
 
@@ -120,36 +120,6 @@ class GivenNetwork(Problem):
             one = self.with_labels
             found["with_labels"] = pad_sample(one.inputs, one.labels, 0)
         return found
-
-
-def check(config: Any) -> None:
-    """Raises a `Refusal` where flags are missing or do not go together; no data are read."""
-    if not (config.network or config.weights):
-        raise Refusal(
-            f"--route={config.route}: --network or --weights is missing; name a file with a network"
-        )
-    if not given.has_data(config):
-        raise Refusal(
-            f"--route={config.route}: goes with --problem or --data; say what the network was "
-            "trained on"
-        )
-    if not config.unlabelled:
-        raise Refusal(
-            f"--unlabelled is missing: --route={config.route} rests on points without labels that "
-            "training has not seen; name a file with `x`, or a number of held-out examples"
-        )
-    if config.problem and PROBLEMS[config.problem].pool is None:
-        raise Refusal(
-            f"--problem={config.problem}: its examples are drawn anew for every network; give those "
-            "that this one was trained on, by --data"
-        )
-    for name in ("label_noise", "draw_rule"):
-        field = type(config).__dataclass_fields__.get(name)
-        if field is not None and getattr(config, name) != field.default:
-            raise Refusal(
-                f"--{name}={getattr(config, name)}: is of networks that are trained here; leave it "
-                f"out with --route={config.route}"
-            )
 
 
 def _only(config):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Iterator
 
 from experiments.certify.routes import ROUTES
 from experiments.lab.bound_settings import BoundSettings
@@ -21,7 +22,9 @@ from experiments.lab.settings import (
     repetitions,
     seed_number,
     setting,
+    shown,
 )
+from experiments.problems import PROBLEMS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +86,78 @@ class Own(GivenNetworks, BoundSettings):
         group=BOUNDS, measuring=True
     )  # fmt: skip
     delta: float = redefault(BoundSettings, "delta", 0.035)
+
+    def clashes(self) -> Iterator[str]:
+        """Lines on settings that do not go together, or not with the route."""
+        route = ROUTES[self.route]
+        yield from _of_others(self, route)
+        if route.of_given:
+            yield from _lacking(self)
+        elif self.size < self.batch_size:
+            yield (
+                f"--size={self.size}: fewer images than --batch_size={self.batch_size}; use more "
+                "images or smaller batches"
+            )
+        yield from super().clashes()
+        yield from route.clashes(self)
+
+
+def _of_others(config, route):
+    """Of what is a setting of other routes alone, and is not as it is by default."""
+    fields = type(config).__dataclass_fields__
+    for name in _without(route):
+        value = getattr(config, name)
+        if name in fields and value != fields[name].default:
+            fitting = [r.name for r in ROUTES.values() if name not in _without(r)]
+            yield (
+                f"--{name}={shown(value)}: goes with --route={' or '.join(fitting)}; leave it out "
+                f"with --route={route.name}"
+            )
+    own = {field.name for field in dataclasses.fields(route.Settings)}
+    owners = {}
+    for other in ROUTES.values():
+        for field in dataclasses.fields(other.Settings):
+            if field.name not in own:
+                owners.setdefault(field.name, (field, []))[1].append(other.name)
+    for name, (field, names) in owners.items():
+        if (value := getattr(config, name)) != field.default:
+            yield (
+                f"--{name}={shown(value)}: goes with --route={' or '.join(names)}; leave it out "
+                f"with --route={route.name}"
+            )
+
+
+def _without(route):
+    """Settings of all routes that mean nothing to one."""
+    return route.without if route.of_given else (*route.without, *OF_GIVEN)
+
+
+def _lacking(config):
+    """Of a route that certifies a given network: what is missing."""
+    if not (config.network or config.weights):
+        yield f"--route={config.route}: --network or --weights is missing; name a file with a network"
+    if config.weights and not (config.problem or config.data):
+        yield (
+            f"--route={config.route}: goes with --problem or --data; say what the network was "
+            "trained on"
+        )
+    if not config.unlabelled:
+        yield (
+            f"--unlabelled is missing: --route={config.route} rests on points without labels that "
+            "training has not seen; name a file with `x`, or a number of held-out examples"
+        )
+    if config.problem and PROBLEMS[config.problem].pool is None:
+        yield (
+            f"--problem={config.problem}: its examples are drawn anew for every network; give those "
+            "that this one was trained on, by --data"
+        )
+    for name in ("label_noise", "draw_rule"):
+        field = type(config).__dataclass_fields__.get(name)
+        if field is not None and getattr(config, name) != field.default:
+            yield (
+                f"--{name}={getattr(config, name)}: is of networks that are trained here; leave it "
+                f"out with --route={config.route}"
+            )
 
 
 # What only those that certify a given network have.

@@ -9,7 +9,7 @@ import bounds
 from experiments.certify import given
 from experiments.certify.routes import ROUTES, Route
 from experiments.certify.routes.route import SAME_DATA, Course
-from experiments.certify.settings import OF_GIVEN, Settings
+from experiments.certify.settings import Settings
 from experiments.lab import bound_settings, certificates, settings
 from experiments.lab.calls import problem_of
 from experiments.lab.measure_network import MeasureNetwork, test_samples
@@ -58,18 +58,9 @@ def check_size(config: Settings, problem: Problem) -> None:
         )
 
 
-def check_flags(config: Settings) -> None:
-    """Raises a `Refusal` where settings do not go together, before any data are read."""
+def check_bounds(config: Settings) -> None:
+    """Raises a `Refusal` where none of the bounds speaks of what the route trains."""
     route = ROUTES[config.route]
-    _check_others(config, route)
-    if route.of_given:
-        given.check(config)
-    elif config.size < config.batch_size:
-        raise Refusal(
-            f"--size={config.size}: fewer images than --batch_size={config.batch_size}; use "
-            "more images or smaller batches"
-        )
-    route.check(config)
     if not any(map(route.speaks, config.bounds)):
         fitting = [name for name in bounds.BOUNDS if route.speaks(name)]
         raise Refusal(
@@ -77,32 +68,6 @@ def check_flags(config: Settings) -> None:
             f"{', '.join(fitting)}"
         )
     certificates.check_quote(config.quote or (), config.bounds)
-
-
-def _check_others(config, route):
-    """What is a setting of another route alone must be as it is by default."""
-    fields = type(config).__dataclass_fields__
-    for name in _without(route):
-        if getattr(config, name) != fields[name].default:
-            fitting = [r.name for r in ROUTES.values() if name not in _without(r)]
-            raise Refusal(
-                f"--{name}={settings.shown(getattr(config, name))}: goes with "
-                f"--route={' or '.join(fitting)}; leave it out with --route={route.name}"
-            )
-    own = {field.name for field in dataclasses.fields(route.Settings)}
-    for other in ROUTES.values():
-        for field in dataclasses.fields(other.Settings):
-            value = getattr(config, field.name)
-            if field.name not in own and value != field.default:
-                raise Refusal(
-                    f"--{field.name}={value}: goes with --route={other.name}; leave it out "
-                    f"with --route={route.name}"
-                )
-
-
-def _without(route):
-    """Settings of all routes that mean nothing to one."""
-    return route.without if route.of_given else (*route.without, *OF_GIVEN)
 
 
 def same_data(course: Course, run: Run, trained: Trained) -> Arrays:
@@ -118,7 +83,8 @@ def same_data(course: Course, run: Run, trained: Trained) -> Arrays:
 
 def make(config: Settings) -> CertifyStudy:
     """The study that settings ask for."""
-    check_flags(config)
+    settings.check(config)
+    check_bounds(config)
     route, also = ROUTES[config.route], TABLE_GROUPS
     if route.of_given:
         problem = given.GivenNetwork(config)

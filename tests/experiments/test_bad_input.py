@@ -147,6 +147,7 @@ def test_what_does_not_go_together_is_named_at_once_and_before_jax_is_imported()
         ("evaluate", None, {"weights": "a", "network": "b", "loss": "softmax"}),
         ("report_card", None, {"data_dir": "a", "fashion_dir": "b"}),
         ("beyond_uc", "hypersphere", {"tool": ("luck",), "biases": False}),
+        ("certify", "mnist", {"route": "subspace", "prior_share": 0.3, "batch_size": 90000}),
     ]  # fmt: skip
     found = subprocess.run(
         [sys.executable, "-c", WITHOUT_JAX % calls],
@@ -161,6 +162,7 @@ def test_what_does_not_go_together_is_named_at_once_and_before_jax_is_imported()
         ["--weights and --network", "--network: goes with", "--loss=softmax"],
         ["--data_dir=a", "--fashion_dir=b"],
         ["--tool=luck", "--biases=false"],
+        ["--prior_share=0.3", "--size=60000"],
     ]
     assert len(refused) == len(wanted)
     for line, flags in zip(refused, wanted, strict=True):

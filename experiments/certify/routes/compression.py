@@ -1,22 +1,27 @@
 """A given network by its own compressed form: quantised and coded; nothing is trained."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 
-import bounds
-from bounds.families.surrogate import parts_of_codes
-from bounds.measures.code import Code
-from bounds.measures.disagreement import CodedDisagreement
-from bounds.measures.inputs import Task
-from experiments.certify import given
-from experiments.certify.given import GivenNetwork
 from experiments.certify.routes.route import Course, Route
-from experiments.lab import report
-from experiments.lab.measuring import Arrays
-from experiments.lab.training import Run, Trained
+from experiments.lab.later import later
+
+if TYPE_CHECKING:
+    from experiments.certify.given import GivenNetwork
+    from experiments.lab.measuring import Arrays
+    from experiments.lab.training import Run, Trained
+
+bounds = later("bounds")
+code = later("bounds.measures.code")
+disagreement = later("bounds.measures.disagreement")
+families = later("bounds.families.surrogate")
+given = later("experiments.certify.given")
+inputs = later("bounds.measures.inputs")
+jax = later("jax")
+report = later("experiments.lab.report")
+training = later("experiments.lab.training")
 
 
 class Compression(Route):
@@ -41,16 +46,16 @@ class Compression(Route):
         "disagreement", "disagreement_at_most", "with_labels",
     )  # fmt: skip
 
-    def course(self, config: Any, problem: GivenNetwork) -> Course:
+    def course(self, config: Any, problem: "GivenNetwork") -> Course:
         """Nothing to be trained."""
 
-        def network(_: Run, __: Trained) -> bounds.Network:
+        def network(_: "Run", __: "Trained") -> "bounds.Network":
             return given.learned(problem)
 
-        return Course((), (Run(problem.name, problem.size, 0),), network)
+        return Course((), (training.Run(problem.name, problem.size, 0),), network)
 
     def columns(
-        self, config: Any, arrays: Arrays, rows: Sequence[Mapping[str, Any]]
+        self, config: Any, arrays: "Arrays", rows: Sequence[Mapping[str, Any]]
     ) -> dict[str, Any]:
         """Of the candidate that the first certificate rests on: its bits and its two parts."""
         known = [r["bound"] for r in rows if r.get("value") is not None]
@@ -64,26 +69,30 @@ class Compression(Route):
                 f: arrays[f"{name}/{f}"] for f in kind.__dataclass_fields__
             })  # fmt: skip
 
-        code, coded = group(Code, named), group(CodedDisagreement, other)
+        coded = group(code.Code, named)
+        disagreeing = group(disagreement.CodedDisagreement, other)
         with jax.enable_x64(True):
             certificates, limits = map(
                 np.asarray,
-                parts_of_codes(
-                    group(Task, "task"), code, coded, config.delta / config.tried
+                families.parts_of_codes(
+                    group(inputs.Task, "task"),
+                    coded,
+                    disagreeing,
+                    config.delta / config.tried,
                 ),
             )
         best = int(np.argmin(certificates + limits))
-        unlabelled = int(coded.unlabelled)
+        unlabelled = int(disagreeing.unlabelled)
         return {
-            "bits": int(code.bits[best]),
+            "bits": int(coded.bits[best]),
             "code_from": "the origin"
             if named.endswith("origin")
             else "the initial weights",
             "code_at_most": float(certificates[best]),
-            "compressed_train_error": float(code.errors[best]),
-            "compressed_test_error": _number(code.holdout_errors[best]),
+            "compressed_train_error": float(coded.errors[best]),
+            "compressed_test_error": _number(coded.holdout_errors[best]),
             "unlabelled": unlabelled,
-            "disagreement": int(coded.disagreements[best]) / unlabelled,
+            "disagreement": int(disagreeing.disagreements[best]) / unlabelled,
             "disagreement_at_most": float(limits[best]),
         } | given.with_labels(arrays, config.delta)
 

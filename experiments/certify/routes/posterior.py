@@ -1,27 +1,31 @@
 """A Gaussian posterior, trained on a PAC-Bayes bound around a prior that may be learned."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-import bounds
-from bounds.objectives import OBJECTIVES, SURROGATES, PacBayes
-from experiments.certify.routes import sgd
 from experiments.certify.routes.route import Course, Route
-from experiments.lab.measuring import Arrays
-from experiments.lab.refusals import Refusal
+from experiments.lab.later import later
 from experiments.lab.settings import (
     TRAINING,
     below_1,
     not_negative,
-    one_of,
+    one_of_those,
     positive,
     setting,
     whole_number,
 )
-from experiments.lab.training import Job, Run, Stage, Trained
 from experiments.problems import Problem
-from nets import stochastic
+
+if TYPE_CHECKING:
+    from experiments.lab.measuring import Arrays
+    from experiments.lab.training import Job, Run, Trained
+
+bounds = later("bounds")
+objectives = later("bounds.objectives")
+sgd = later("experiments.certify.routes.sgd")
+stochastic = later("nets.stochastic")
+training = later("experiments.lab.training")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,12 +57,12 @@ class Settings:
     )  # fmt: skip
     objective: str = setting(
         "quadratic", "posterior: the bound that it descends",
-        one_of(*OBJECTIVES), group=TRAINING
+        one_of_those(lambda: objectives.OBJECTIVES), group=TRAINING
     )  # fmt: skip
     surrogate: str = setting(
         "bounded", "posterior: its loss: cross-entropy in bits ('logistic'), or cut at "
         "probability 1e-5 and divided by its largest value ('bounded')",
-        one_of(*SURROGATES), group=TRAINING
+        one_of_those(lambda: objectives.SURROGATES), group=TRAINING
     )  # fmt: skip
 
 
@@ -93,19 +97,19 @@ class Posterior(Route):
         """What the prior leaves."""
         return config.size - prior_size(config)
 
-    def check(self, config: Any) -> None:
-        """Raises a `Refusal`: parts too small, or a prior that learns nothing."""
+    def clashes(self, config: Any) -> Iterator[str]:
+        """Parts too small, or a prior that learns nothing."""
         parts = {"--size": self.certified_size(config)}
         if config.prior_share > 0:
             parts["--prior_share"] = prior_size(config)
         for flag, size in parts.items():
             if size < config.batch_size:
-                raise Refusal(
+                yield (
                     f"{flag}: leaves {size} images for one of the two parts, fewer than "
                     f"--batch_size={config.batch_size}; use more images or smaller batches"
                 )
         if config.prior_share > 0 and not config.prior_epochs:
-            raise Refusal(
+            yield (
                 f"--prior_epochs=0: nothing is learned from the share {config.prior_share} of "
                 "the images; use --prior_epochs=20 or --prior_share=0"
             )
@@ -130,26 +134,28 @@ class Posterior(Route):
             config.epochs,
             learning_rate=config.posterior_learning_rate,
             optimizer="adam",
-            objective=PacBayes(config.objective, config.surrogate, config.delta),
+            objective=objectives.PacBayes(
+                config.objective, config.surrogate, config.delta
+            ),
         )
         priors = sgd.runs_of("prior", first, config) if config.prior_epochs else ()
         certified = sgd.runs_of("certified", size, config)
 
-        def initial(run: Run) -> Any:
+        def initial(run: "Run") -> Any:
             return sgd.initial_network(config, plain, problem.features, run)
 
-        def start(run: Run, trained: Trained) -> Any:
+        def start(run: "Run", trained: "Trained") -> Any:
             """The network that a seed's first stage ended with."""
             if not priors:
                 return initial(run)
             params = trained.params(priors[run.seed])
             return stochastic.mean_network(params) if is_noisy else params
 
-        def prior(run: Run, trained: Trained) -> Any:
+        def prior(run: "Run", trained: "Trained") -> Any:
             """The prior's mean: learned on its share, or the initial weights."""
             return start(run, trained) if config.prior_share > 0 else initial(run)
 
-        def prior_job(run: Run, _: Trained) -> Job:
+        def prior_job(run: "Run", _: "Trained") -> "Job":
             def init():
                 params, deviation = initial(run), config.prior_noise
                 if is_noisy:
@@ -161,7 +167,7 @@ class Posterior(Route):
                 init=init,
             )  # fmt: skip
 
-        def certified_job(run: Run, trained: Trained) -> Job:
+        def certified_job(run: "Run", trained: "Trained") -> "Job":
             def init():
                 around = start(run, trained), prior(run, trained)
                 return stochastic.around(*around, config.deviation, config.deviation)
@@ -171,7 +177,7 @@ class Posterior(Route):
                 init=init,
             )  # fmt: skip
 
-        def network(run: Run, trained: Trained) -> bounds.Network:
+        def network(run: "Run", trained: "Trained") -> "bounds.Network":
             params = trained.params(run)
             return bounds.Network(
                 model=model,
@@ -181,7 +187,7 @@ class Posterior(Route):
                 learned=bounds.Learned(plan.model, params),
             )
 
-        def baseline(run: Run, trained: Trained) -> bounds.Network | None:
+        def baseline(run: "Run", trained: "Trained") -> "bounds.Network | None":
             """The prior's mean, where it has learned something, on what is certified."""
             if config.prior_share == 0:
                 return None
@@ -189,7 +195,10 @@ class Posterior(Route):
             return bounds.Network(model, prior(run, trained), sample)
 
         return Course(
-            stages=(Stage(priors, prior_job), Stage(certified, certified_job)),
+            stages=(
+                training.Stage(priors, prior_job),
+                training.Stage(certified, certified_job),
+            ),
             runs=certified,
             network=network,
             earlier=lambda run: (priors[run.seed],) if priors else (),
@@ -197,7 +206,7 @@ class Posterior(Route):
         )
 
     def columns(
-        self, config: Any, arrays: Arrays, rows: Sequence[Mapping[str, Any]]
+        self, config: Any, arrays: "Arrays", rows: Sequence[Mapping[str, Any]]
     ) -> dict[str, Any]:
         """KL, and the errors under noise."""
         if "gibbs_posterior/kl" not in arrays:

@@ -2,14 +2,18 @@
 
 import abc
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import bounds
-from experiments.lab.measuring import Arrays
-from experiments.lab.training import Run, Stage, Trained
+from experiments.lab.later import later
 from experiments.problems import Problem
+
+if TYPE_CHECKING:
+    from experiments.lab.measuring import Arrays
+    from experiments.lab.training import Run, Stage, Trained
+
+bounds = later("bounds")
 
 SAME_DATA = "same_data"  # errors of a `Course.baseline`, among the arrays of its run
 
@@ -34,11 +38,11 @@ class Course:
         course has no such network.
     """
 
-    stages: Sequence[Stage]
-    runs: tuple[Run, ...]
-    network: Callable[[Run, Trained], bounds.Network]
-    earlier: Callable[[Run], Sequence[Run]] = lambda run: ()
-    baseline: Callable[[Run, Trained], bounds.Network | None] = lambda run, trained: (
+    stages: "Sequence[Stage]"
+    runs: "tuple[Run, ...]"
+    network: "Callable[[Run, Trained], bounds.Network]"
+    earlier: "Callable[[Run], Sequence[Run]]" = lambda run: ()
+    baseline: "Callable[[Run, Trained], bounds.Network | None]" = lambda run, trained: (
         None
     )
 
@@ -69,8 +73,9 @@ class Route(abc.ABC):
     without: ClassVar[tuple[str, ...]] = ()
     shown: ClassVar[tuple[str, ...]] = ()
 
-    def check(self, config: Any) -> None:  # noqa: B027
-        """Raises a `Refusal` where settings do not go together; no data are read."""
+    def clashes(self, config: Any) -> Iterator[str]:
+        """Lines on settings that do not go together; nothing slow is imported, no data are read."""
+        yield from ()
 
     @abc.abstractmethod
     def course(self, config: Any, problem: Problem) -> Course:
@@ -83,9 +88,9 @@ class Route(abc.ABC):
     def keep(  # noqa: B027
         self,
         config: Any,
-        run: Run,
-        trained: Trained,
-        arrays: Arrays,
+        run: "Run",
+        trained: "Trained",
+        arrays: "Arrays",
         rows: Sequence[Mapping[str, Any]],
         weights: Path,
     ) -> None:
@@ -101,7 +106,7 @@ class Route(abc.ABC):
         """
 
     def columns(
-        self, config: Any, arrays: Arrays, rows: Sequence[Mapping[str, Any]]
+        self, config: Any, arrays: "Arrays", rows: Sequence[Mapping[str, Any]]
     ) -> dict[str, Any]:
         """More columns of a network's row in results.csv.
 

@@ -2,15 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import bounds
-from experiments.certify import drawn_network
 from experiments.certify.routes.posterior import Posterior
-from experiments.lab import calls, certificates, definitions, settings
-from experiments.lab.measuring import Arrays
-from experiments.lab.training import Run, Trained
+from experiments.lab import settings
+from experiments.lab.later import later
 from experiments.problems import PROBLEMS
+
+if TYPE_CHECKING:
+    from experiments.lab.measuring import Arrays
+    from experiments.lab.training import Run, Trained
+
+bounds = later("bounds")
+calls = later("experiments.lab.calls")
+certificates = later("experiments.lab.certificates")
+definitions = later("experiments.lab.definitions")
+drawn_network = later("experiments.certify.drawn_network")
 
 
 class SingleDraw(Posterior):
@@ -30,9 +37,9 @@ class SingleDraw(Posterior):
     def keep(
         self,
         config: Any,
-        run: Run,
-        trained: Trained,
-        arrays: Arrays,
+        run: "Run",
+        trained: "Trained",
+        arrays: "Arrays",
         rows: Sequence[Mapping[str, Any]],
         weights: Path,
     ) -> None:
@@ -70,7 +77,7 @@ class SingleDraw(Posterior):
         )
 
     def columns(
-        self, config: Any, arrays: Arrays, rows: Sequence[Mapping[str, Any]]
+        self, config: Any, arrays: "Arrays", rows: Sequence[Mapping[str, Any]]
     ) -> dict[str, Any]:
         """Of the drawn network too: its density ratio and errors."""
         found = super().columns(config, arrays, rows)

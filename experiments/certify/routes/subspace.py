@@ -2,19 +2,24 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import bounds
-from experiments.certify.routes import sgd
 from experiments.certify.routes.route import Course, Route
-from experiments.lab.measuring import Arrays
+from experiments.lab.later import later
 from experiments.lab.settings import TRAINING, at_least_1, setting
-from experiments.lab.training import Job, Run, Stage, Trained
 from experiments.problems import Problem
-from nets import training
-from nets.subspace import SubspaceMLP, materialized
+
+if TYPE_CHECKING:
+    from experiments.lab.measuring import Arrays
+    from experiments.lab.training import Job, Run, Trained
+
+bounds = later("bounds")
+plans = later("nets.training")
+sgd = later("experiments.certify.routes.sgd")
+subspace = later("nets.subspace")
+training = later("experiments.lab.training")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,36 +48,36 @@ class Subspace(Route):
         """One stage, on all images."""
         shape = config.width, config.depth, problem.classes
         # Each bias would cost as many bits as a weight of a core.
-        model = SubspaceMLP(*shape, biases=False, rank=config.rank)
+        model = subspace.SubspaceMLP(*shape, biases=False, rank=config.rank)
         plan = sgd.plan(config, model, config.size, config.epochs)
         plain = sgd.plain_model(config, problem, biases=False)
         certified = sgd.runs_of("certified", config.size, config)
 
-        def initial(run: Run) -> Any:
+        def initial(run: "Run") -> Any:
             key = sgd.initial_key(config, run)
-            return training.init_params(plan, key, problem.features)
+            return plans.init_params(plan, key, problem.features)
 
-        def job(run: Run, _: Trained) -> Job:
+        def job(run: "Run", _: "Trained") -> "Job":
             return sgd.job(
                 config, problem, run, own=plan, part=slice(0, None), order=1,
                 init=lambda: initial(run),
             )  # fmt: skip
 
-        def network(run: Run, trained: Trained) -> bounds.Network:
+        def network(run: "Run", trained: "Trained") -> "bounds.Network":
             params = trained.params(run)
             return bounds.Network(
                 model=plain,
-                params=materialized(params),
+                params=subspace.materialized(params),
                 sample=trained.job(run).sample(),
-                init=materialized(initial(run)),
+                init=subspace.materialized(initial(run)),
                 learned=bounds.Learned(plan.model, params),
                 loss=plan.loss,
             )
 
-        return Course((Stage(certified, job),), certified, network)
+        return Course((training.Stage(certified, job),), certified, network)
 
     def columns(
-        self, config: Any, arrays: Arrays, rows: Sequence[Mapping[str, Any]]
+        self, config: Any, arrays: "Arrays", rows: Sequence[Mapping[str, Any]]
     ) -> dict[str, Any]:
         """Of the best code: bits, and the errors of the network that it describes."""
         coded = [r for r in rows if "value" in r and self.speaks(r["bound"])]

@@ -2,25 +2,29 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
-
-import bounds
-from bounds.families.surrogate import parts_of_surrogate
-from bounds.measures.disagreement import Surrogate as Counts
-from experiments.certify import given
-from experiments.certify.given import GivenNetwork
-from experiments.certify.routes import sgd
 from experiments.certify.routes.route import Course, Route
-from experiments.lab import report
-from experiments.lab.measuring import Arrays
-from experiments.lab.networks import network_of
+from experiments.lab.later import later
 from experiments.lab.refusals import Refusal
-from experiments.lab.settings import NETWORK, one_of, setting
-from experiments.lab.training import Job, Run, Stage, Trained
-from nets.registry import NETWORKS
-from nets.sample import pad_sample
+from experiments.lab.settings import NETWORK, one_of_those, setting
+
+if TYPE_CHECKING:
+    from experiments.certify.given import GivenNetwork
+    from experiments.lab.measuring import Arrays
+    from experiments.lab.training import Job, Run, Trained
+
+bounds = later("bounds")
+disagreement = later("bounds.measures.disagreement")
+families = later("bounds.families.surrogate")
+given = later("experiments.certify.given")
+jax = later("jax")
+networks = later("experiments.lab.networks")
+registry = later("nets.registry")
+report = later("experiments.lab.report")
+samples = later("nets.sample")
+sgd = later("experiments.certify.routes.sgd")
+training = later("experiments.lab.training")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Settings:
 
     surrogate_network: str = setting(
         "mlp", "surrogate: what it is, of --width and --depth",
-        one_of(*NETWORKS), group=NETWORK
+        one_of_those(lambda: registry.NETWORKS), group=NETWORK
     )  # fmt: skip
     certified_share: float = setting(
         0.5, "surrogate: share of the labelled examples that certify it; it is trained on the "
@@ -56,7 +60,7 @@ class Surrogate(Route):
         "disagreement_at_most", "with_labels",
     )  # fmt: skip
 
-    def course(self, config: Any, problem: GivenNetwork) -> Course:
+    def course(self, config: Any, problem: "GivenNetwork") -> Course:
         """One stage, the surrogate's."""
         size = problem.size
         count = round(config.certified_share * size)
@@ -67,34 +71,34 @@ class Surrogate(Route):
                 f"train the surrogate on, in batches of {config.batch_size}, and {count} to "
                 "certify it"
             )
-        model = network_of("surrogate_network", config, problem, biases=True)
+        model = networks.network_of("surrogate_network", config, problem, biases=True)
         plan = sgd.plan(config, model, own, config.epochs)
         surrogates = sgd.runs_of("surrogate", own, config)
         for run in surrogates:
             problem.check_parts(run.seed, count)
 
-        def job(run: Run, _: Trained) -> Job:
+        def job(run: "Run", _: "Trained") -> "Job":
             return sgd.job(
                 config, problem, run, own=plan, part=slice(count, None), order=0, size=size,
                 init=lambda: sgd.initial_network(config, plan, problem.features, run),
             )  # fmt: skip
 
-        def baseline(run: Run, trained: Trained) -> bounds.Network:
+        def baseline(run: "Run", trained: "Trained") -> "bounds.Network":
             """The surrogate itself, on the labelled examples that it has not seen."""
             held, _ = problem.parts(run.seed, count)
-            sample = pad_sample(held.inputs, held.labels, 0)
+            sample = samples.pad_sample(held.inputs, held.labels, 0)
             return bounds.Network(model, trained.params(surrogates[run.seed]), sample)
 
-        def network(run: Run, trained: Trained) -> bounds.Network:
+        def network(run: "Run", trained: "Trained") -> "bounds.Network":
             its = baseline(run, trained)
             return given.learned(
                 problem, model, surrogate=its.params, certifying=its.sample
             )
 
         return Course(
-            stages=(Stage(surrogates, job),),
+            stages=(training.Stage(surrogates, job),),
             runs=tuple(
-                Run(_named(problem.name, run, config), size, run.seed)
+                training.Run(_named(problem.name, run, config), size, run.seed)
                 for run in surrogates
             ),
             network=network,
@@ -103,16 +107,18 @@ class Surrogate(Route):
         )
 
     def columns(
-        self, config: Any, arrays: Arrays, rows: Sequence[Mapping[str, Any]]
+        self, config: Any, arrays: "Arrays", rows: Sequence[Mapping[str, Any]]
     ) -> dict[str, Any]:
         """The counts, the two parts of the certificate, and what others would have given."""
         if "surrogate/wrong" not in arrays:
             return {}
-        fields = [f.name for f in dataclasses.fields(Counts)]
-        counts = Counts(**{n: int(arrays[f"surrogate/{n}"]) for n in fields})
+        fields = [f.name for f in dataclasses.fields(disagreement.Surrogate)]
+        counts = disagreement.Surrogate(
+            **{n: int(arrays[f"surrogate/{n}"]) for n in fields}
+        )
         paid = config.delta / config.tried
         with jax.enable_x64(True):
-            parts = [float(part) for part in parts_of_surrogate(counts, paid)]
+            parts = [float(part) for part in families.parts_of_surrogate(counts, paid)]
         return {
             "surrogate_m": int(arrays["task/size"]) - counts.labelled,
             "certified": counts.labelled,
