@@ -13,7 +13,8 @@ from bounds.measures.disagreement import Unlabelled
 from bounds.measures.picks import PickToLearn
 from bounds.network import History, Learned, Network
 from nets.kernels import weight_matrices
-from nets.stochastic import GaussianMLP
+from nets.mlp import MLP
+from nets.stochastic import GaussianNetwork
 
 
 def network(matrices: int = 2) -> Network:
@@ -30,10 +31,10 @@ def network(matrices: int = 2) -> Network:
 
 
 def _of_gaussian(one):
-    """What `GaussianMLP` of one hidden layer has learned on the examples of a network."""
+    """What a `GaussianNetwork` of one hidden layer has learned on the examples of a network."""
     inputs = jnp.asarray(one.sample.inputs)
     classes = weight_matrices(one.params)[-1].shape[-1]
-    model = GaussianMLP(4, 1, classes)
+    model = GaussianNetwork(MLP(4, 1, classes, biases=True))
     return Learned(model, model.init(jax.random.key(0), inputs[:1])["params"])
 
 

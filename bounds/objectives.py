@@ -1,6 +1,6 @@
 """PAC-Bayes bounds as objectives: what the training of a Gaussian posterior descends.
 
-The network is a `nets.stochastic.GaussianMLP`; its prior's variance is fixed, or learned on the
+The network is a `nets.stochastic.GaussianNetwork`; its prior's variance is fixed, or learned on the
 grid of Dziugaite & Roy (2017), for its price.
 """
 
@@ -13,14 +13,14 @@ import jax.numpy as jnp
 
 from bounds.network import Learned, Unavailable
 from nets.kernels import layers
-from nets.stochastic import GaussianMLP, held, log_likelihoods
+from nets.stochastic import GaussianNetwork, held, in_order, log_likelihoods
 
 PRIOR_GRID = 100.0  # b: prior variances c exp(-j / b), j = 1, 2, ...
 PRIOR_VARIANCE = 0.1  # c: the largest
 
 
 def kl(params: chex.ArrayTree) -> jax.Array:
-    """KL(Q || P) `[]` of a `GaussianMLP`, nats, in the widest float there is.
+    """KL(Q || P) `[]` of a `GaussianNetwork`, nats, in the widest float there is.
 
     Q = N(w, diag v), P = N(z, lambda I): (1/2) sum_i (v_i + (w_i - z_i)^2)/lambda - 1 +
     ln(lambda/v_i).
@@ -50,30 +50,30 @@ def prior_price(cell: jax.Array) -> jax.Array:
 
 def on_the_grid(params: chex.ArrayTree) -> chex.ArrayTree:
     """`params` with the prior's variance rounded to its grid c exp(-j / b)."""
-    first = params["Dense_0"]
-    log_prior_sd = first["log_prior_sd"].astype(float)  # float32 is off the grid
+    name = in_order(params)[0]
+    log_prior_sd = params[name]["log_prior_sd"].astype(float)  # float32 is off the grid
     cell = jnp.maximum(jnp.round(prior_cell(log_prior_sd)), 1.0)
     rounded = (math.log(PRIOR_VARIANCE) - cell / PRIOR_GRID) / 2
-    return params | {"Dense_0": first | {"log_prior_sd": rounded}}
+    return params | {name: params[name] | {"log_prior_sd": rounded}}
 
 
 def certified(learned: Learned) -> tuple[chex.ArrayTree, jax.Array]:
     """The posterior that a certificate is of, and its price.
 
     Returns:
-      Parameters of the `GaussianMLP`, a learned prior's variance on its grid, and ln of 1 `[]` over
+      Parameters of the `GaussianNetwork`, a learned prior's variance on its grid, and ln of 1 `[]` over
       the share of the failure probability that this prior has.
 
     Raises:
       Unavailable: what was learned is no Gaussian posterior.
     """
     model, params = learned.model, learned.params
-    if not isinstance(model, GaussianMLP):
+    if not isinstance(model, GaussianNetwork):
         raise Unavailable("the network has no learned posterior")
     if not model.learned_prior:
         return params, jnp.zeros(())
     params = on_the_grid(params)
-    cell = prior_cell(params["Dense_0"]["log_prior_sd"])
+    cell = prior_cell(layers(params)[0]["log_prior_sd"])
     return params, prior_price(jnp.round(cell))
 
 
@@ -130,22 +130,22 @@ class PacBayes:
 
     def __call__(
         self,
-        model: GaussianMLP,
+        model: GaussianNetwork,
         params: chex.ArrayTree,
         inputs: jax.Array,
         labels: jax.Array,
         size: jax.Array,
         key: chex.PRNGKey,
     ) -> jax.Array:
-        """The bound `[]` with a batch's surrogate loss, each example under its own draw."""
-        first = params["Dense_0"]
-        log_prior_sd, price = first["log_prior_sd"], 0.0
+        """The bound `[]` with a batch's surrogate loss, of `log_likelihoods`."""
+        name, price = in_order(params)[0], 0.0
+        log_prior_sd = params[name]["log_prior_sd"]
         if model.learned_prior:
             # Below j = 1 there is no cell.
             price = prior_price(jnp.maximum(prior_cell(log_prior_sd), 1.0))
         else:
             log_prior_sd = jax.lax.stop_gradient(log_prior_sd)
-        params = params | {"Dense_0": first | {"log_prior_sd": log_prior_sd}}
+        params = params | {name: params[name] | {"log_prior_sd": log_prior_sd}}
         log_p = log_likelihoods(model, params, inputs, labels, key)
         risk = jnp.mean(SURROGATES[self.surrogate](log_p))
         size = size.astype(jnp.float32)

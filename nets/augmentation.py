@@ -1,6 +1,7 @@
 """Training on images that are moved a little, anew in every step."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import chex
@@ -33,17 +34,39 @@ def shifted(
 
 
 @dataclasses.dataclass(frozen=True)
-class ShiftedLoss:
-    """The `objective` of a `training.Plan`: the mean softmax loss of `shifted` images.
+class KnownLoss:
+    """The `objective` of a `training.Plan`: the mean softmax loss where there is a label.
 
-    Of the examples whose label is not negative: where there are none it is 0, and so is its
-    gradient.
+    That is where it is not negative: where there are none it is 0, and so is its gradient.
+    """
+
+    def __call__(
+        self,
+        model: Any,
+        params: chex.ArrayTree,
+        inputs: jax.Array,
+        labels: jax.Array,
+        size: jax.Array,
+        key: chex.PRNGKey,
+    ) -> jax.Array:
+        """As `training.Plan.objective` has it: `[]`."""
+        del size, key
+        logits, counts = logits_of(model, params, inputs), labels >= 0
+        values = jax.vmap(losses.LOSSES["softmax"])(logits, jnp.maximum(labels, 0))
+        return jnp.sum(jnp.where(counts, values, 0.0)) / jnp.maximum(jnp.sum(counts), 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shifted:
+    """The `objective` of a `training.Plan`: another one, of `shifted` images.
 
     Attributes:
+      objective: the other one.
       image: height, width, channels.
       most: pixels; 0: inputs of any kind, as they are.
     """
 
+    objective: Callable[..., jax.Array]
     image: tuple[int, int, int] | None
     most: int
 
@@ -57,9 +80,7 @@ class ShiftedLoss:
         key: chex.PRNGKey,
     ) -> jax.Array:
         """As `training.Plan.objective` has it: `[]`."""
-        del size
         if self.most:
-            inputs = shifted(key, inputs, self.image, self.most)
-        logits, counts = logits_of(model, params, inputs), labels >= 0
-        values = jax.vmap(losses.LOSSES["softmax"])(logits, jnp.maximum(labels, 0))
-        return jnp.sum(jnp.where(counts, values, 0.0)) / jnp.maximum(jnp.sum(counts), 1)
+            own, key = jax.random.split(key)
+            inputs = shifted(own, inputs, self.image, self.most)
+        return self.objective(model, params, inputs, labels, size, key)

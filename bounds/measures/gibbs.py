@@ -6,7 +6,7 @@ one of 40 for all layers, or for each layer one of all 2^(k/2), whose shares of 
 probability sum to 1. A first look, under noise of its own, says which few of them are worth
 being measured; the errors reported are counted under fresh noise.
 
-Of a `GaussianMLP`: its own posterior and prior.
+Of a `GaussianNetwork`: its own posterior and prior.
 """
 
 import math
@@ -153,7 +153,7 @@ def gibbs(network: Network) -> dict[str, Any]:
 def gibbs_posterior(network: Network) -> Gibbs:
     """A learned posterior: `Gibbs` with J = 1."""
     params, price = objectives.certified(network.learned)
-    found = noisy.posterior(params)
+    found = noisy.posterior(network.learned.model, params)
     level = jnp.ones((1, len(layers(params))))
     counted, draws, fill = noisy.errors(
         found, level, network.sample, jax.random.key(2), POSTERIOR_EXAMPLES

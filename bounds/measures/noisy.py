@@ -2,7 +2,7 @@
 
 In a dense network every example has its own draw of all weights: given the activations a that
 enter a layer, its pre-activations are independent Gaussians, and no weight is drawn. Where there
-are convolutions a block shares a draw. Levels of noise that are compared are under the same
+are convolutions a block shares a draw, but of a learned posterior (`posterior`). Levels of noise that are compared are under the same
 standard normals, which differ from block to block and from pass to pass; networks are under the
 same ones, too.
 """
@@ -19,7 +19,7 @@ from nets.graph import is_dense
 from nets.kernels import layers
 from nets.margins import margin
 from nets.sample import BLOCK, Sample, block_of, blocks_of
-from nets.stochastic import pre_activations
+from nets.stochastic import GaussianNetwork, pre_activations
 from nets.training import logits_of
 
 MAGNITUDE_FLOOR = 1e-3  # standard deviation of the noise that a weight of 0 has
@@ -146,14 +146,16 @@ def magnitude_aware(network: Network) -> Noisy:
     return _dense(layers(network.params), spread)
 
 
-def posterior(params: chex.ArrayTree) -> Noisy:
-    """The noise that a `GaussianMLP` has, at level 1."""
+def posterior(model: GaussianNetwork, params: chex.ArrayTree) -> Noisy:
+    """The noise that a `GaussianNetwork` has, whatever the level: each example its own draw."""
 
-    def spread(layer, a):
-        variance = jnp.square(a) @ jnp.exp(2 * layer["log_sd_kernel"])
-        return variance + jnp.exp(2 * layer["log_sd_bias"])[None], 0.0
+    def draw(key):
+        return model.normals(params, key, BLOCK, is_each=True)
 
-    return _dense(layers(params), spread)
+    def logits(_, x, normals):
+        return model.noisy_logits(params, x, normals)
+
+    return Noisy(draw, lambda x: x, logits, True)
 
 
 def lost(logits: jax.Array, labels: jax.Array, known: jax.Array) -> jax.Array:

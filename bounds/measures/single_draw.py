@@ -1,6 +1,6 @@
 """The group `single_draw`: one network drawn from a learned Gaussian posterior, and what it costs.
 
-The weights of a `GaussianMLP` are drawn once, with a key that is the same for every network: no
+The weights of a `GaussianNetwork` are drawn once, with a key that is the same for every network: no
 data decide the draw. What is drawn is then an ordinary network of fixed float32 weights, and its
 errors are counted. Densities are taken at these rounded weights: of the probabilities that two
 Gaussians give to a cell of rounding, their ratio at its centre is the ratio up to the square of
@@ -16,10 +16,9 @@ from bounds import objectives
 from bounds.measures.examples import holdout
 from bounds.network import Measure, Network
 from nets.kernels import layers
-from nets.mlp import MLP
+from nets.stochastic import ARRAYS, in_order
 
 KEY = 5  # of the draw, for every network
-ARRAYS = ("kernel", "bias")
 
 
 @struct.dataclass
@@ -59,19 +58,18 @@ def normals(params: chex.ArrayTree) -> list[dict[str, jax.Array]]:
 
 
 def drawn(params: chex.ArrayTree) -> chex.ArrayTree:
-    """The network h: parameters of an `MLP` with biases, float32.
+    """The network h: parameters of the plain network, float32.
 
     Computed in the widest float there is and rounded once, so that every program that draws it
     draws the same.
 
     Args:
-      params: of a `GaussianMLP`.
+      params: of a `GaussianNetwork`.
     """
     found = {}
-    for n, (layer, noise) in enumerate(
-        zip(layers(params), normals(params), strict=True)
-    ):
-        found[f"Dense_{n}"] = {
+    every = zip(in_order(params), layers(params), normals(params), strict=True)
+    for layer_name, layer, noise in every:
+        found[layer_name] = {
             name: (
                 layer[name].astype(float)
                 + jnp.exp(layer[f"log_sd_{name}"].astype(float))
@@ -83,14 +81,14 @@ def drawn(params: chex.ArrayTree) -> chex.ArrayTree:
 
 
 def log_ratio(params: chex.ArrayTree, network: chex.ArrayTree) -> jax.Array:
-    """ln (dQ/dP)(h) `[]` of a `GaussianMLP`, nats, in the widest float there is.
+    """ln (dQ/dP)(h) `[]` of a `GaussianNetwork`, nats, in the widest float there is.
 
     Q = N(w, diag s^2), P = N(z, l^2 I): sum_i (h_i - z_i)^2/(2 l^2) - (h_i - w_i)^2/(2 s_i^2) +
     ln(l/s_i).
 
     Args:
-      params: of the `GaussianMLP`.
-      network: h, parameters of an `MLP`.
+      params: of the `GaussianNetwork`.
+      network: h, parameters of the plain network.
     """
     every = layers(params)
     log_prior = every[0]["log_prior_sd"].astype(float)
@@ -108,9 +106,8 @@ def log_ratio(params: chex.ArrayTree, network: chex.ArrayTree) -> jax.Array:
 def single_draw(network: Network) -> SingleDraw:
     """Of a learned posterior: `SingleDraw`."""
     params, price = objectives.certified(network.learned)
-    model = network.learned.model
     own = drawn(params)
-    plain = MLP(model.width, model.depth, model.classes, biases=True)
+    plain = network.learned.model.plain
 
     def counted(examples):
         return holdout(Network(plain, own, examples, holdout=examples))

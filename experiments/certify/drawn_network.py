@@ -1,9 +1,11 @@
 """The file of a drawn network: weights that `evaluate` takes, and all that its certificate needs.
 
 `final/0/kernel`, `final/0/bias`, ... are the network. `posterior/0/kernel`, ... are the posterior
-that it was drawn from and its prior, named as the parameters of a `nets.stochastic.GaussianMLP`:
-whoever only wants the network leaves them alone. The certificate is JSON in the metadata, under
-`certificate`, with a digest of it beside; it holds digests of the tensors and of the examples.
+that it was drawn from and its prior, named as the parameters of a
+`nets.stochastic.GaussianNetwork`: whoever only wants the network leaves them alone. What its layers
+are (`experiments.lab.chains`) is JSON in the metadata, under `network`. So is the certificate, under
+`certificate`, with a digest of it beside; it holds the same, and digests of the tensors and of the
+examples.
 """
 
 import dataclasses
@@ -19,7 +21,8 @@ import jax
 import numpy as np
 
 from bounds.measures import single_draw
-from experiments.lab import formats
+from experiments.lab import chains, formats
+from experiments.lab.chains import NETWORK
 from experiments.lab.reading import array_files
 from experiments.lab.reading.flaws import Flaw
 from experiments.lab.refusals import Refusal
@@ -51,6 +54,7 @@ class Certificate:
       seed, run_seed: that decide which these are.
       data_sha256: digest of the certified examples.
       definition_sha256: digest of the code of the bound.
+      network: what its layers are (`experiments.lab.chains`).
     """
 
     bound: str
@@ -71,6 +75,7 @@ class Certificate:
     run_seed: int
     data_sha256: str
     definition_sha256: str
+    network: dict
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +83,8 @@ class Stored:
     """A drawn network from its file.
 
     Attributes:
-      network: `[{"kernel": [in, out], "bias": [out]}, ...]`, the input's layer first.
+      network: `[{"kernel": [in, out] or [kh, kw, in, out], "bias": [out]}, ...]`, the input's layer
+        first.
       posterior: the same layers as `kernel`, `bias`, `log_sd_...`, `prior_...`; the first one
         has `log_prior_sd`.
       certificate: what is claimed.
@@ -116,7 +122,7 @@ def write(path: Path, params: chex.ArrayTree, certificate: Certificate) -> None:
 
     Args:
       path: of the file.
-      params: of the `GaussianMLP` that it is drawn from.
+      params: of the `GaussianNetwork` that it is drawn from.
       certificate: of it.
     """
     with jax.enable_x64(True):
@@ -130,7 +136,8 @@ def write(path: Path, params: chex.ArrayTree, certificate: Certificate) -> None:
     claims = dataclasses.asdict(certificate) | {"tensors_sha256": _digest_of(tensors)}
     text = _canonical(claims)
     digest = hashlib.sha256(text.encode()).hexdigest()
-    formats.write_tensors(path, tensors, {_NOTE: text, _DIGEST: digest})
+    notes = {_NOTE: text, _DIGEST: digest, NETWORK: _canonical(certificate.network)}
+    formats.write_tensors(path, tensors, notes)
 
 
 def read(path: str | Path) -> Stored:
@@ -164,7 +171,7 @@ def read(path: str | Path) -> Stored:
             f"{flag}: its tensors were changed, their digest is another; get the file again"
         )
     layers = [_layers(tensors, prefix) for prefix in (_NETWORK, _POSTERIOR)]
-    _check_shapes(flag, *layers)
+    _check_shapes(flag, *layers, claims["network"])
     return Stored(*layers, Certificate(**claims))
 
 
@@ -186,6 +193,10 @@ def _claims(flag, text):
         is_right = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
         if not is_right or (kind is float and not math.isfinite(value)):
             raise broken
+    try:
+        chains.check(claims["network"])
+    except ValueError as error:
+        raise broken from error
     return claims
 
 
@@ -199,19 +210,22 @@ def _layers(tensors: Mapping[str, np.ndarray], prefix: str) -> list[dict[str, An
     return [found[number] for number in sorted(found)]
 
 
-def _check_shapes(flag, network, posterior):
+def _check_shapes(flag, network, posterior, described):
     """Raises a `Refusal` unless layers follow one another, with all that a posterior has."""
     wrong = Refusal(
         f"{flag}: its tensors are not those of a drawn network and its posterior; get the file "
         "again"
     )
-    if not network or len(network) != len(posterior):
+    every = described["layers"]
+    if not network or not len(network) == len(posterior) == len(every):
         raise wrong
     prior = posterior[0].get("log_prior_sd")
     if prior is None or prior.shape != () or not np.isfinite(prior):
         raise wrong
-    for layer, own in zip(network, posterior, strict=True):
-        for name, dimensions in (("kernel", 2), ("bias", 1)):
+    size = math.prod(described["input"])
+    for layer, own, op in zip(network, posterior, every, strict=True):
+        rank = 2 if op["kind"] == "dense" else 4
+        for name, dimensions in (("kernel", rank), ("bias", 1)):
             arrays = [layer.get(name), own.get(name), own.get(f"log_sd_{name}")]
             arrays.append(own.get(f"prior_{name}"))
             if any(a is None or a.ndim != dimensions for a in arrays):
@@ -220,7 +234,21 @@ def _check_shapes(flag, network, posterior):
                 raise wrong
             if not all(np.isfinite(a).all() for a in arrays):
                 raise wrong
-    inputs = [layer["kernel"].shape[0] for layer in network]
-    outputs = [layer["kernel"].shape[1] for layer in network]
-    if inputs[1:] != outputs[:-1] or outputs != [len(n["bias"]) for n in network]:
-        raise wrong
+        kernel = layer["kernel"].shape
+        positions = op["positions"] if op["kind"] == "dense" else math.prod(op["image"])
+        if positions * kernel[-2] != size or len(layer["bias"]) != kernel[-1]:
+            raise wrong
+        size = kernel[-1]
+        if op["kind"] == "convolution":
+            size *= math.prod(outputs(op, kernel))
+            if size <= 0:
+                raise wrong
+
+
+def outputs(op: Mapping[str, Any], kernel: tuple[int, ...]) -> tuple[int, ...]:
+    """Height and width of what a convolution of a chain makes."""
+    every = zip(op["image"], op["zeros"], op["strides"], kernel[:2], strict=True)
+    return tuple(
+        max((size + sum(zeros) - window) // stride + 1, 0)
+        for size, zeros, stride, window in every
+    )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from experiments.certify.routes import ROUTES
 from experiments.lab.bound_settings import BoundSettings
+from experiments.lab.later import later
 from experiments.lab.reading.given_settings import GivenNetworks
 from experiments.lab.settings import (
     BOUNDS,
@@ -17,14 +18,18 @@ from experiments.lab.settings import (
     below_1,
     combined,
     one_of,
+    one_of_those,
     positive,
     redefault,
     repetitions,
     seed_number,
     setting,
     shown,
+    whole_number,
 )
 from experiments.problems import PROBLEMS
+
+registry = later("nets.registry")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,11 +59,20 @@ class Own(GivenNetworks, BoundSettings):
     seeds: int = setting(
         1, "repetitions, each with its own initial weights and order of the images", repetitions
     )  # fmt: skip
+    architecture: str = setting(
+        "mlp", "what is trained, or the surrogate: fully connected ('mlp'); or, of images, "
+        "'strided_cnn' (--depth convolutions, the first of --width channels) or 'cnn' (--depth "
+        "blocks of --width channels)", one_of_those(lambda: registry.NETWORKS), group=NETWORK
+    )  # fmt: skip
     width: int = setting(600, "units of a hidden layer", at_least_1, group=NETWORK)
     depth: int = setting(2, "hidden layers", at_least_1, group=NETWORK)
     epochs: int = setting(
         10, "epochs of what is certified: of the posterior, of the network in the subspace, or of "
         "the surrogate, or of each round of picks", at_least_1, group=TRAINING
+    )  # fmt: skip
+    shift: int = setting(
+        0, "pixels by which an image is moved at most, anew in every step: of those that a prior "
+        "is trained on, or that were picked", whole_number, group=TRAINING
     )  # fmt: skip
     batch_size: int = setting(100, "examples a step", at_least_1, group=TRAINING)
     learning_rate: float = setting(

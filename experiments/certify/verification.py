@@ -7,7 +7,7 @@ in float64 and another way.
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from scipy.special import gammaln, logsumexp
 
 from bounds.measures import single_draw
 from experiments.certify import PROGRAM, drawn_network
-from experiments.certify.drawn_network import Certificate, Stored
+from experiments.certify.drawn_network import Certificate, Stored, outputs
 from experiments.certify.routes import sgd
 from experiments.certify.routes.posterior import certified_part
 from experiments.certify.study import check_size
@@ -23,9 +23,10 @@ from experiments.lab import calls, report, settings
 from experiments.lab.reading import data_files
 from experiments.lab.refusals import Refusal
 from experiments.problems import Examples
+from nets import stochastic
 
 _GOES_WITH = ("verify", "data", "problem", "data_dir", "plugin")
-_ROWS = 4096  # examples at once
+_ROWS = 1024  # examples at once
 _TOO_CLOSE = 1e-5  # times the largest logit: where float32 may decide otherwise
 _ROUNDING = 1e-9
 _HALVINGS = 100
@@ -132,7 +133,7 @@ def _differences(stored: Stored, examples: Examples) -> list[str]:
         found.append(f"ln ratio is {ratio:.9g}, not {one.log_ratio:.9g}")
     if abs(price - one.price) > _ROUNDING:
         found.append(f"the price of the prior is {price:.9g}, not {one.price:.9g}")
-    least, most = _wrong(stored.network, examples)
+    least, most = _wrong(stored, examples)
     size = len(examples.labels)
     if size != one.certified_size:
         found.append(f"there are {size} examples, not {one.certified_size}")
@@ -159,7 +160,7 @@ def _arrays(stored: Stored) -> Any:
     """(layer, name, h, w, ln s, z), float64, of every array of the network."""
     pairs = zip(stored.network, stored.posterior, strict=True)
     for number, (own, layer) in enumerate(pairs):
-        for name in single_draw.ARRAYS:
+        for name in stochastic.ARRAYS:
             parts = own[name], layer[name], layer[f"log_sd_{name}"]
             yield (
                 number,
@@ -170,7 +171,7 @@ def _arrays(stored: Stored) -> Any:
 
 def _misdrawn(stored: Stored) -> int | None:
     """The first layer that is not what the fixed key draws, but for rounding; or None."""
-    like = {f"Dense_{n}": layer for n, layer in enumerate(stored.posterior)}
+    like = {f"Layer_{n}": layer for n, layer in enumerate(stored.posterior)}
     noise = single_draw.normals(like)
     for number, name, h, w, log_sd, _ in _arrays(stored):
         moved = np.exp(log_sd) * np.asarray(noise[number][name], np.float64)
@@ -190,22 +191,47 @@ def _log_ratio(stored: Stored, log_prior: float) -> float:
     return total
 
 
-def _wrong(
-    network: Sequence[Mapping[str, np.ndarray]], examples: Examples
-) -> tuple[int, int]:
+def _convolved(op: Mapping[str, Any], kernel: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """`[N, H', W', out]` of `x` `[N, ...]`: a sum over the taps of the kernel."""
+    x = x.reshape(len(x), *op["image"], kernel.shape[2])
+    x = np.pad(x, [(0, 0), *op["zeros"], (0, 0)])
+    (down, right), (height, width) = op["strides"], outputs(op, kernel.shape)
+    rows, columns = (height - 1) * down + 1, (width - 1) * right + 1
+    return sum(
+        x[:, i : i + rows : down, j : j + columns : right] @ kernel[i, j]
+        for i in range(kernel.shape[0])
+        for j in range(kernel.shape[1])
+    )
+
+
+def _layer(
+    op: Mapping[str, Any], layer: Mapping[str, np.ndarray], x: np.ndarray
+) -> np.ndarray:
+    """Pre-activations of a layer."""
+    if op["kind"] == "convolution":
+        return _convolved(op, layer["kernel"], x) + layer["bias"]
+    x = x.reshape(len(x), op["positions"], -1).mean(axis=1)
+    return x @ layer["kernel"] + layer["bias"]
+
+
+def _wrong(stored: Stored, examples: Examples) -> tuple[int, int]:
     """Errors at least and at most: a margin within the rounding of float32 may be either."""
     least = most = 0
-    if examples.inputs.shape[1:] != network[0]["kernel"].shape[:1]:
+    network = stored.certificate.network
+    takes = math.prod(network["input"])
+    if examples.inputs.shape[1:] != (takes,):
         raise Refusal(
             f"--data: inputs {list(examples.inputs.shape[1:])}, and the network of --verify takes "
-            f"{network[0]['kernel'].shape[0]}; give the examples that it was certified on"
+            f"{takes}; give the examples that it was certified on"
         )
-    layers = [{n: a.astype(np.float64) for n, a in layer.items()} for layer in network]
+    layers = [
+        {n: a.astype(np.float64) for n, a in layer.items()} for layer in stored.network
+    ]
     for start in range(0, len(examples.labels), _ROWS):
         z = examples.inputs[start : start + _ROWS].astype(np.float64)
         labels = examples.labels[start : start + _ROWS]
-        for number, layer in enumerate(layers):
-            z = (np.maximum(z, 0) if number else z) @ layer["kernel"] + layer["bias"]
+        for number, pair in enumerate(zip(network["layers"], layers, strict=True)):
+            z = _layer(*pair, np.maximum(z, 0) if number else z)
         rows, width = np.arange(len(z)), _TOO_CLOSE * np.max(np.abs(z), axis=1)
         own = z[rows, labels]
         z[rows, labels] = -np.inf

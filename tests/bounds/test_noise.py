@@ -222,7 +222,7 @@ def test_a_learned_posterior_is_measured_as_it_is():
     params["Dense_0"]["log_prior_sd"] = math.log(pac_bayes.prior_variance(j + 0.3)) / 2
     params = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), params)
     sample = pad_sample(case.x.astype(np.float32), case.y, 0)
-    model = stochastic.GaussianMLP(6, 1, 3, learned_prior=True)
+    model = stochastic.GaussianNetwork(MLP(6, 1, 3, True), learned_prior=True)
     mean = stochastic.mean_network(params)
     net = bounds.Network(
         MLP(6, 1, 3, True), mean, sample, learned=bounds.Learned(model, params)

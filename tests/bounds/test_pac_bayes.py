@@ -15,6 +15,7 @@ from bounds.measures.gibbs import Gibbs
 from bounds.measures.inputs import Task
 from bounds.spec import CERTIFIED, HEURISTIC, BoundSpec, BoundValue
 from nets import stochastic
+from nets.mlp import MLP
 from tests.oracles import pac_bayes
 
 DELTA = 0.05
@@ -236,7 +237,7 @@ def test_impossible_certificates_are_refused(monkeypatch, value, log_complexity,
 
 def test_kl_of_gaussians():
     rng = np.random.default_rng(4)
-    model = stochastic.GaussianMLP(4, 1, 2)
+    model = stochastic.GaussianNetwork(MLP(4, 1, 2, True))
     params = model.init(jax.random.key(0), np.zeros((1, 3), np.float32))["params"]
     params = jax.tree.map(
         lambda leaf: jnp.asarray(0.3 * rng.standard_normal(leaf.shape), jnp.float32),

@@ -34,8 +34,11 @@ def evaluate(ratio, wrong, size, delta=DELTA, price=0.0):
 
 @pytest.fixture(scope="module")
 def posterior():
-    """A `GaussianMLP` of random means and deviations, its parameters, and examples."""
-    rng, model = np.random.default_rng(0), stochastic.GaussianMLP(4, 1, 3)
+    """A `GaussianNetwork` of random means and deviations, its parameters, and examples."""
+    rng, model = (
+        np.random.default_rng(0),
+        stochastic.GaussianNetwork(MLP(4, 1, 3, True)),
+    )
     params = model.init(jax.random.key(0), np.zeros((1, 5), np.float32))["params"]
     params = jax.tree.map(
         lambda leaf: jnp.asarray(0.7 * rng.standard_normal(leaf.shape), jnp.float32),
@@ -47,7 +50,7 @@ def posterior():
 
 def network(posterior, learned_prior=False):
     model, params, (sample, held_out) = posterior
-    model = stochastic.GaussianMLP(4, 1, 3, learned_prior)
+    model = stochastic.GaussianNetwork(MLP(4, 1, 3, True), learned_prior)
     mean = stochastic.mean_network(params)
     return bounds.Network(
         MLP(4, 1, 3, True), mean, sample, holdout=held_out,

@@ -14,23 +14,32 @@ import safetensors.numpy
 
 import bounds
 from experiments.certify import drawn_network, verification
+from experiments.lab import chains
+from experiments.lab.reading import frameworks
 from experiments.lab.refusals import Refusal
 from experiments.problems import Examples
 from nets import stochastic
+from nets.cnn import CNN
 from nets.mlp import MLP
 from nets.sample import pad_sample
+from nets.strided import StridedCNN
 from tests.experiments.tiny import ROOT
 
 BOUNDS = "blanchard_2007_single_draw", "rivasplata_2020_single_draw"
 DELTA, TRIED = 0.04, 2
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
+PLAIN = {"dense": MLP(6, 1, 3, True), "convolutional": StridedCNN((4, 5, 1), 2, 2, 3, True),
+         "averaging": CNN((5, 4, 1), 2, 1, 3, True)}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=PLAIN)
+def made(tmp_path_factory, request):
     """bound -> its file, and the data, of a posterior around a network of random weights."""
     folder, rng = tmp_path_factory.mktemp("drawn"), np.random.default_rng(0)
-    model, plain = stochastic.GaussianMLP(6, 1, 3), MLP(6, 1, 3, True)
-    x = rng.standard_normal((200, 5)).astype(np.float32)
+    plain = PLAIN[request.param]
+    model = stochastic.GaussianNetwork(plain)
+    x = rng.standard_normal((200, 20)).astype(np.float32)
     y = (np.argmax(x[:, :3], axis=1)).astype(np.int32)
     mean = plain.init(jax.random.key(0), x[:1])["params"]
     prior = jax.tree.map(lambda leaf: leaf + 0.02, mean)
@@ -52,7 +61,7 @@ def made(tmp_path_factory):
             problem_settings={"draw_rule": "without_replacement", "label_noise": 0.0},
             problem_sha256=None, size=400, prior_share=0.5, seed=0, run_seed=0,
             data_sha256=drawn_network.digest_of_examples(Examples(x, y)),
-            definition_sha256="0" * 64,
+            definition_sha256="0" * 64, network=chains.described(plain, mean),
         )  # fmt: skip
         drawn_network.write(folder / f"{name}.safetensors", params, certificate)
     return folder
@@ -210,3 +219,38 @@ def test_what_a_certificate_holds_is_written_as_it_was(made):
     claims = json.loads(read(path)[1]["certificate"])
     del claims["tensors_sha256"]
     assert dataclasses.asdict(one) == claims
+
+
+def test_evaluate_takes_the_drawn_network(made, tmp_path):
+    """With `--network`: what its layers are is in the file; and it is the network that was drawn."""
+    path = made / f"{BOUNDS[0]}.safetensors"
+    (found,) = frameworks.read(str(path), None, None)
+    stored = drawn_network.read(path)
+    x = np.load(made / "data.npz")["x"][:7]
+    logits = found.read.graph.apply({"params": found.read.params}, x)
+    every = zip(stored.certificate.network["layers"], stored.network, strict=True)
+    wanted = x.astype(float)
+    for n, (op, layer) in enumerate(every):
+        wanted = verification._layer(op, layer, np.maximum(wanted, 0) if n else wanted)
+    np.testing.assert_allclose(logits, wanted, rtol=1e-5, atol=1e-5)
+    assert found.classes == 3
+
+    def other(change):
+        tensors, notes = read(path)
+        described = json.loads(notes["network"])
+        change(tensors, described, notes)
+        notes["network"] = notes.get("network") and json.dumps(described)
+        to = tmp_path / "a.safetensors"
+        to.write_bytes(
+            safetensors.numpy.save(tensors, {k: v for k, v in notes.items() if v})
+        )
+        return str(to)
+
+    for change, says in [
+        (lambda t, d, n: n.pop("network"), "does not say what its layers are"),
+        (lambda t, d, n: d["layers"].pop(), "not what its tensors are"),
+        (lambda t, d, n: d["input"].append(2), "not what its tensors are"),
+        (lambda t, d, n: t.pop("final/0/bias"), "not what its tensors are"),
+    ]:
+        with pytest.raises(Refusal, match=says):
+            frameworks.read(other(change), None, None)

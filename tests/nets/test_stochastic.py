@@ -10,13 +10,15 @@ import pytest
 from bounds import objectives
 from bounds.objectives import PacBayes
 from nets import kernels, stochastic, training
+from nets.cnn import CNN
 from nets.mlp import MLP
 from nets.sample import pad_sample
+from nets.strided import StridedCNN
 from tests import oracles
 from tests.oracles import fantastic, pac_bayes
 
 FEATURES, M = 6, 60
-MODEL = stochastic.GaussianMLP(8, 1, 3)
+MODEL = stochastic.GaussianNetwork(MLP(8, 1, 3, True))
 
 
 def networks():
@@ -74,14 +76,18 @@ def test_pre_activations_have_the_law_of_drawn_weights():
     """Means, variances and covariances of a layer's units, against drawn matrices."""
     rng, draws = np.random.default_rng(0), 20000
     x = rng.standard_normal(FEATURES)
-    layer = stochastic.GaussianDense(3, False)
-    params = layer.init(jax.random.key(0), x[None].astype(np.float32))["params"]
+    model = stochastic.GaussianNetwork(MLP(1, 0, 3, True))  # a layer of 3 units
+    params = model.init(jax.random.key(0), x[None].astype(np.float32))["params"][
+        "Dense_0"
+    ]
     params = params | {
         name: jnp.asarray(rng.uniform(-2, 0, params[name].shape), jnp.float32)
         for name in ("log_sd_kernel", "log_sd_bias", "bias")
     }
     noise = rng.standard_normal((draws, 3)).astype(np.float32)
-    found = layer.apply({"params": params}, np.tile(x, (draws, 1)), noise)
+    found = model.noisy_logits(
+        {"Dense_0": params}, np.tile(x, (draws, 1)), [{"units": noise}]
+    )
     deviations = [np.exp(np.asarray(params[f"log_sd_{n}"])) for n in ("kernel", "bias")]
     drawn = [
         np.asarray(params[n]) + sd * rng.standard_normal((draws, *sd.shape))
@@ -95,6 +101,85 @@ def test_pre_activations_have_the_law_of_drawn_weights():
     np.testing.assert_allclose(
         scaled, np.cov(expected.T) / np.outer(spread, spread), atol=5 * math.sqrt(2 / draws)
     )  # fmt: skip
+
+
+def convolutional(plain):
+    """A posterior of random means and deviations of a convolutional network, and images."""
+    x = np.random.default_rng(5).standard_normal((6, 8 * 8)).astype(np.float32)
+    means = [plain.init(jax.random.key(n), x[:1])["params"] for n in (0, 1)]
+    params = stochastic.around(*means, 0.3, 0.2)
+    rng = np.random.default_rng(6)
+    for layer in params.values():
+        for name in ("log_sd_kernel", "log_sd_bias"):
+            layer[name] = jnp.asarray(
+                rng.uniform(-3, -1, layer[name].shape), jnp.float32
+            )
+    return stochastic.GaussianNetwork(plain), params, x
+
+
+@pytest.mark.parametrize("kind", [CNN, StridedCNN])
+@pytest.mark.parametrize("is_each", [False, True])
+def test_convolutions_under_noise_are_those_of_drawn_weights(kind, is_each):
+    """Image by image, with the weights put together by hand; dense layers are still here."""
+    plain = kind((8, 8, 1), 3, 2, 4, True)
+    model, params, x = convolutional(plain)
+    convolved = [n for n, layer in params.items() if layer["kernel"].ndim == 4]
+    assert 0 < len(convolved) < len(params)
+    for name in set(params) - set(convolved):
+        for part in ("log_sd_kernel", "log_sd_bias"):
+            params[name][part] = jnp.full_like(params[name][part], -jnp.inf)
+    normals = model.normals(params, jax.random.key(3), len(x), is_each)
+    found = model.noisy_logits(params, x, normals)
+    by_name = dict(zip(stochastic.in_order(params), normals, strict=True))
+    for n, image in enumerate(x):
+        drawn = {
+            name: {
+                part: np.asarray(layer[part]) + (
+                    np.exp(layer[f"log_sd_{part}"])
+                    * (by_name[name][part][n] if is_each else by_name[name][part])
+                    if name in convolved else 0
+                )
+                for part in ("kernel", "bias")
+            }
+            for name, layer in params.items()
+        }  # fmt: skip
+        wanted = plain.apply({"params": drawn}, image[None])
+        np.testing.assert_allclose(found[n], wanted[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [CNN, StridedCNN])
+def test_a_convolutional_posterior_has_the_moments_of_drawn_networks(kind):
+    """Means and covariances of the logits of one image, against draws of all weights."""
+    plain, draws = kind((8, 8, 1), 3, 1, 3, True), 4096
+    model, params, x = convolutional(plain)
+
+    @jax.jit
+    def both(key):
+        def drawn(key):
+            leaves, tree = jax.tree.flatten(stochastic.mean_network(params))
+            deviations = jax.tree.leaves({
+                name: {p: jnp.exp(layer[f"log_sd_{p}"]) for p in ("kernel", "bias")}
+                for name, layer in params.items()
+            })  # fmt: skip
+            keys = jax.random.split(key, len(leaves))
+            moved = [
+                leaf + sd * jax.random.normal(k, leaf.shape)
+                for leaf, sd, k in zip(leaves, deviations, keys, strict=True)
+            ]
+            return plain.apply({"params": jax.tree.unflatten(tree, moved)}, x[:1])[0]
+
+        keys = jax.random.split(key, draws)
+        normals = model.normals(params, jax.random.fold_in(key, 1), draws, is_each=True)
+        own = model.noisy_logits(params, jnp.tile(x[:1], (draws, 1)), normals)
+        return own, jax.lax.map(drawn, keys)
+
+    found, wanted = (np.asarray(part, float) for part in both(jax.random.key(7)))
+    spread = wanted.std(axis=0)
+    apart = np.abs(found.mean(axis=0) - wanted.mean(axis=0)) / spread
+    assert np.all(apart < 5 * math.sqrt(2 / draws))
+    scaled = [np.cov(part.T) / np.outer(spread, spread) for part in (found, wanted)]
+    # The logits have heavier tails than normal ones: twice their error.
+    np.testing.assert_allclose(*scaled, atol=10 * math.sqrt(2 / draws))
 
 
 @pytest.mark.parametrize("name", objectives.OBJECTIVES)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nets import graph, kernels, losses
-from nets.augmentation import ShiftedLoss, shifted
+from nets.augmentation import KnownLoss, Shifted, shifted
 from nets.registry import NETWORKS
 from nets.strided import StridedCNN
 
@@ -79,7 +79,7 @@ def test_examples_without_a_label_do_not_count():
     labels, key = np.array([0, 3, -1, 2, -1]), jax.random.key(0)
 
     def loss(params, labels, most=0):
-        return ShiftedLoss(IMAGE, most)(model, params, inputs, labels, 5, key)
+        return Shifted(KnownLoss(), IMAGE, most)(model, params, inputs, labels, 5, key)
 
     logits = model.apply({"params": params}, inputs)
     each = [float(losses.LOSSES["softmax"](logits[n], labels[n])) for n in (0, 1, 3)]

@@ -8,16 +8,7 @@ import numpy as np
 
 from experiments.certify.routes.route import Course, Route
 from experiments.lab.later import later
-from experiments.lab.refusals import Refusal
-from experiments.lab.settings import (
-    NETWORK,
-    TRAINING,
-    at_least_1,
-    one_of,
-    one_of_those,
-    setting,
-    whole_number,
-)
+from experiments.lab.settings import TRAINING, at_least_1, one_of, setting
 from experiments.problems import Problem
 
 if TYPE_CHECKING:
@@ -26,9 +17,7 @@ if TYPE_CHECKING:
 
 augmentation = later("nets.augmentation")
 bounds = later("bounds")
-networks = later("experiments.lab.networks")
 picking = later("experiments.certify.picking")
-registry = later("nets.registry")
 schemes = later("bounds.measures.picks")
 sgd = later("experiments.certify.routes.sgd")
 training = later("experiments.lab.training")
@@ -40,11 +29,6 @@ WORST, FIRST = "worst", "first"
 class Settings:
     """Of `pick_to_learn`."""
 
-    architecture: str = setting(
-        "mlp", "pick_to_learn: fully connected; or, of images, 'strided_cnn' (`depth` "
-        "convolutions, the first of `width` channels) or 'cnn'",
-        one_of_those(lambda: registry.NETWORKS), group=NETWORK
-    )  # fmt: skip
     budget: int = setting(
         800, "pick_to_learn: images that are picked and trained on, at most: fixed before the "
         "images are seen", at_least_1, group=TRAINING
@@ -57,10 +41,6 @@ class Settings:
         WORST, "pick_to_learn: which of those that are wrong: those of least margin ('worst'), "
         "or the first after the last pick, in the order of the images ('first')",
         one_of(WORST, FIRST), group=TRAINING
-    )  # fmt: skip
-    shift: int = setting(
-        0, "pick_to_learn: pixels by which a picked image is moved at most, anew in every step",
-        whole_number, group=TRAINING
     )  # fmt: skip
 
 
@@ -96,18 +76,11 @@ class PickToLearn(Route):
                 "which no batch would be complete; use smaller batches"
             )
 
-    def _model(self, config, problem):
-        if config.shift and problem.image is None:
-            raise Refusal(
-                f"--shift={config.shift}: --problem={config.problem} has no images to move; "
-                "use --shift=0"
-            )
-        return networks.network_of("architecture", config, problem, biases=True)
-
     def course(self, config: Any, problem: Problem) -> Course:
         """A stage a round; the last one's networks are certified."""
-        model = self._model(config, problem)
-        objective = augmentation.ShiftedLoss(problem.image, config.shift)
+        model = sgd.network(config, problem)
+        known = augmentation.KnownLoss()
+        objective = augmentation.Shifted(known, problem.image, config.shift)
         plan = sgd.plan(
             config, model, config.budget, config.epochs, objective=objective
         )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.certify.routes.route import Course, Route
 from experiments.lab.later import later
+from experiments.lab.refusals import Refusal
 from experiments.lab.settings import (
     TRAINING,
     below_1,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from experiments.lab.measuring import Arrays
     from experiments.lab.training import Job, Run, Trained
 
+augmentation = later("nets.augmentation")
 bounds = later("bounds")
 objectives = later("bounds.objectives")
 sgd = later("experiments.certify.routes.sgd")
@@ -116,20 +118,26 @@ class Posterior(Route):
 
     def course(self, config: Any, problem: Problem) -> Course:
         """First the prior, or what the posterior begins with; then the posterior."""
-        shape = config.width, config.depth, problem.classes
-        model = sgd.plain_model(config, problem, biases=True)
-        is_noisy, first = config.prior_noise > 0, prior_size(config) or config.size
-        plain = prior_plan = sgd.plan(config, model, first, config.prior_epochs)
-        if is_noisy:
-            prior_plan = dataclasses.replace(
-                plain,
-                model=stochastic.GaussianMLP(*shape),
-                objective=stochastic.NoisyLoss(),
+        model = sgd.network(config, problem)
+        if getattr(model, "is_normalised", False):
+            raise Refusal(
+                f"--architecture={config.architecture}: its normalised layers have no noise of "
+                "their weights; use mlp, cnn or strided_cnn"
             )
+        is_noisy, first = config.prior_noise > 0, prior_size(config) or config.size
+        plain = sgd.plan(config, model, first, config.prior_epochs)
+        loss = stochastic.NoisyLoss() if is_noisy else augmentation.KnownLoss()
+        prior_plan = dataclasses.replace(
+            plain,
+            model=stochastic.GaussianNetwork(model) if is_noisy else model,
+            objective=augmentation.Shifted(loss, problem.image, config.shift)
+            if is_noisy or config.shift
+            else None,
+        )
         size = self.certified_size(config)
         plan = sgd.plan(
             config,
-            stochastic.GaussianMLP(*shape, config.learned_deviation),
+            stochastic.GaussianNetwork(model, config.learned_deviation),
             size,
             config.epochs,
             learning_rate=config.posterior_learning_rate,

@@ -5,6 +5,8 @@ from typing import Any
 
 import jax
 
+from experiments.lab.networks import network_of
+from experiments.lab.refusals import Refusal
 from experiments.lab.seeding import Purpose, key_for
 from experiments.lab.training import Job, Run, initial
 from experiments.problems import Examples, Problem
@@ -37,6 +39,20 @@ def plan(
 def plain_model(config: Any, problem: Problem, biases: bool) -> MLP:
     """The network of fixed weights that has the shape of what is trained."""
     return MLP(config.width, config.depth, problem.classes, biases)
+
+
+def network(config: Any, problem: Problem) -> Any:
+    """The network of fixed weights that `--architecture` names, with biases.
+
+    Raises:
+      Refusal: it cannot learn the problem, or there are no images to move.
+    """
+    if config.shift and problem.image is None:
+        raise Refusal(
+            f"--shift={config.shift}: --problem={config.problem} has no images to move; use "
+            "--shift=0"
+        )
+    return network_of("architecture", config, problem, biases=True)
 
 
 def initial_key(config: Any, run: Run) -> jax.Array:

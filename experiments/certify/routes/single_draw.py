@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
 bounds = later("bounds")
 calls = later("experiments.lab.calls")
+chains = later("experiments.lab.chains")
 certificates = later("experiments.lab.certificates")
 definitions = later("experiments.lab.definitions")
 drawn_network = later("experiments.certify.drawn_network")
+stochastic = later("nets.stochastic")
 
 
 class SingleDraw(Posterior):
@@ -49,11 +51,12 @@ class SingleDraw(Posterior):
         if row is None:
             return
         job, problem = trained.job(run), calls.problem_of(config)
+        model, params = job.plan.model, trained.params(run)
         # Where the data lie is no part of what they are.
         decide = settings.names(PROBLEMS[config.problem].Settings, compared=True)
         drawn_network.write(
             weights / f"{run.name}_drawn.safetensors",
-            trained.params(run),
+            params,
             drawn_network.Certificate(
                 bound=row["bound"],
                 value=row["value"],
@@ -61,7 +64,7 @@ class SingleDraw(Posterior):
                 tried=config.tried,
                 log_ratio=float(arrays["single_draw/log_ratio"]),
                 price=float(arrays["single_draw/price"]),
-                has_learned_prior=job.plan.model.learned_prior,
+                has_learned_prior=model.learned_prior,
                 wrong=int(arrays["single_draw/wrong"]),
                 certified_size=int(arrays["single_draw/size"]),
                 problem=config.problem,
@@ -73,6 +76,7 @@ class SingleDraw(Posterior):
                 run_seed=run.seed,
                 data_sha256=drawn_network.digest_of_examples(job.examples()),
                 definition_sha256=definitions.of(bounds.BOUNDS[row["bound"]].fn),
+                network=chains.described(model.plain, stochastic.mean_network(params)),
             ),
         )
 

@@ -42,6 +42,7 @@ class Subspace(Route):
     )
     Settings = Settings
     groups = ("code_subspace",)
+    without = ("architecture", "shift")
     bounds = ("lotfi_2022_subspace", "holdout_cp")
 
     def course(self, config: Any, problem: Problem) -> Course:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from experiments.certify.routes.route import Course, Route
 from experiments.lab.later import later
 from experiments.lab.refusals import Refusal
-from experiments.lab.settings import NETWORK, one_of_those, setting
+from experiments.lab.settings import setting
 
 if TYPE_CHECKING:
     from experiments.certify.given import GivenNetwork
@@ -19,8 +19,6 @@ disagreement = later("bounds.measures.disagreement")
 families = later("bounds.families.surrogate")
 given = later("experiments.certify.given")
 jax = later("jax")
-networks = later("experiments.lab.networks")
-registry = later("nets.registry")
 report = later("experiments.lab.report")
 samples = later("nets.sample")
 sgd = later("experiments.certify.routes.sgd")
@@ -31,10 +29,6 @@ training = later("experiments.lab.training")
 class Settings:
     """Of `surrogate`."""
 
-    surrogate_network: str = setting(
-        "mlp", "surrogate: what it is, of --width and --depth",
-        one_of_those(lambda: registry.NETWORKS), group=NETWORK
-    )  # fmt: skip
     certified_share: float = setting(
         0.5, "surrogate: share of the labelled examples that certify it; it is trained on the "
         "others", (lambda v: 0 < v < 1, "a number in (0, 1)")
@@ -54,7 +48,7 @@ class Surrogate(Route):
     groups = ("surrogate",)
     bounds = ("bazinet_2026_surrogate", "holdout_cp")
     of_given = True
-    without = ("size",)
+    without = ("size", "shift")
     shown = (
         "surrogate_m", "certified", "surrogate_at_most", "unlabelled", "disagreement",
         "disagreement_at_most", "with_labels",
@@ -71,7 +65,7 @@ class Surrogate(Route):
                 f"train the surrogate on, in batches of {config.batch_size}, and {count} to "
                 "certify it"
             )
-        model = networks.network_of("surrogate_network", config, problem, biases=True)
+        model = sgd.network(config, problem)
         plan = sgd.plan(config, model, own, config.epochs)
         surrogates = sgd.runs_of("surrogate", own, config)
         for run in surrogates:

@@ -1,19 +1,25 @@
-"""Networks in the files of their frameworks, as graphs: today ONNX."""
+"""Networks in files that say what they compute, as graphs: ONNX, and those that `certify` draws."""
 
 import collections
 import dataclasses
 import itertools
+import json
+import math
 from pathlib import Path
 
 import jax
 import numpy as np
 
 from bounds.functions import start_of
+from experiments.lab import chains
+from experiments.lab.reading import array_files
+from experiments.lab.reading.flaws import Flaw
 from experiments.lab.reading.tensors import natural
 from experiments.lab.reading.weights import paths_of, uniquely_named, with_outputs
 from experiments.lab.refusals import Refusal
 from nets.importing import jaxpr, onnx
 
+FINAL = "final/"  # begins the names of learned tensors
 Params = dict[str, dict[str, jax.Array]]
 
 
@@ -94,6 +100,8 @@ def read(patterns: str, init: str | None, outputs: str | None) -> list[NetworkFi
 
 def _network(path: Path, start: Path | None) -> NetworkFile:
     flag = f"--network={path}"
+    if path.suffix.lower() == ".safetensors" and start is None:
+        return _of_chain(flag, path)
     if path.suffix.lower() != ".onnx":
         raise Refusal(
             f"{flag}: is no .onnx file; export the network to ONNX, or give tensors by --weights"
@@ -121,3 +129,43 @@ def _network(path: Path, start: Path | None) -> NetworkFile:
         except ValueError as error:
             raise Refusal(str(error)) from None
     return NetworkFile(path.stem, path, found, init, imported.input_shape, classes)
+
+
+def _of_chain(flag: str, path: Path) -> NetworkFile:
+    """A network whose file says what its layers are (`experiments.lab.chains`)."""
+    try:
+        note = array_files.notes(path).get(chains.NETWORK)
+        tensors = array_files.read(path)
+    except Flaw as flaw:
+        raise Refusal(
+            f"{flag}: cannot be read ({flaw}); write the file again"
+        ) from None
+    if note is None:
+        raise Refusal(
+            f"{flag}: does not say what its layers are; give tensors by --weights, or export the "
+            "network to ONNX"
+        )
+    try:
+        described = json.loads(note)
+        chains.check(described)
+        graph, count = chains.graph_from(described), len(described["layers"])
+        wanted = {f"{n}/{part}" for n in range(count) for part in ("kernel", "bias")}
+        finals = {n.removeprefix(FINAL) for n in tensors if n.startswith(FINAL)}
+        if finals != wanted:
+            raise ValueError(f"{count} layers, and tensors of others")
+        params = {
+            f"Layer_{n}": {
+                part: np.asarray(tensors[f"{FINAL}{n}/{part}"])
+                for part in ("kernel", "bias")
+            }
+            for n in range(count)
+        }
+        one = np.zeros((1, math.prod(graph.shape)), np.float32)
+        logits = jax.eval_shape(graph.apply, {"params": params}, one)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise Refusal(
+            f"{flag}: what it says of its layers is not what its tensors are ({error}); get the "
+            "file again"
+        ) from None
+    read_ = jaxpr.Read(graph, params)
+    return NetworkFile(path.stem, path, read_, None, graph.shape, logits.shape[1])
