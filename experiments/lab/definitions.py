@@ -11,11 +11,16 @@ import hashlib
 import importlib.util
 import inspect
 import sys
+import types
+import weakref
 from collections.abc import Iterable
 from typing import Any
 
 from bounds import registry
 
+_SOURCES: weakref.WeakKeyDictionary[types.ModuleType, str] = (
+    weakref.WeakKeyDictionary()
+)
 # What only carries data or gathers names decides no number.
 _WITHOUT = {"bounds.network", "bounds.spec", "bounds.registry", "bounds.evaluate"}
 
@@ -37,8 +42,14 @@ def of(function: Any) -> str:
 
 
 def _source(module: str) -> str:
-    """As it is on disk now: a plugin may have changed."""
-    return inspect.getsource(sys.modules[module])
+    """As it was when it was first asked for: what runs does not change with its file.
+
+    A plugin that is loaded again is another module.
+    """
+    its = sys.modules[module]
+    if its not in _SOURCES:
+        _SOURCES[its] = inspect.getsource(its)
+    return _SOURCES[its]
 
 
 @functools.cache

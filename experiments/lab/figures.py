@@ -199,7 +199,7 @@ def paint_panels(
             axes.remove()
 
 
-def _plain_numbers(axis, values):
+def plain_numbers(axis, values):
     """Ticks of a logarithmic axis as plain numbers, where they span few powers of 10."""
     from matplotlib.ticker import (
         AutoLocator,
@@ -236,7 +236,7 @@ def _paint_panel(canvas, axes, panel):
     if not panel.curves:
         return
     canvas.ticks(axes, sorted({x for curve in panel.curves for x in curve.x}))
-    _plain_numbers(axes.yaxis, [y for curve in panel.curves for y in curve.y])
+    plain_numbers(axes.yaxis, [y for curve in panel.curves for y in curve.y])
     low, high = axes.get_ylim()
     for what, level in panel.levels.items():
         if low <= level <= high:
@@ -313,7 +313,7 @@ def paint_rows(
             axes.axvline(level, color="black", lw=0.9, ls="--", label=what)
         if log:
             marks = [v for row in rows for v in (*row.values, *row.errors)]
-            _plain_numbers(axes.xaxis, [*marks, *(levels or {}).values()])
+            plain_numbers(axes.xaxis, [*marks, *(levels or {}).values()])
         else:  # an interval over two seeds may be of any length
             axes.axvline(0.0, color="black", lw=0.6)
             middle = [v for row in rows for v in row.values if math.isfinite(v)]

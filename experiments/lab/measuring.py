@@ -264,6 +264,12 @@ def _without(arrays, groups):
     }
 
 
+def remember_code(subjects: Sequence[Subject]) -> None:
+    """Takes down the code that will measure, before files of it can change under a long run."""
+    for one in {subject.kind: subject for subject in subjects}.values():
+        one.definitions()
+
+
 def read(folder: RunFolder, subjects: Sequence[Subject]) -> list[Arrays]:
     """What was measured of each subject.
 

@@ -467,6 +467,7 @@ def _unkept(study, folder, trained):
 def _train_and_measure(study, folder, redraw, layout, shown, checkpoint_seconds):
     """Brings a folder to where only tables are missing."""
     trained = training.Trained(folder, study.stages)
+    measuring.remember_code(study.subjects)
     for stage in study.stages:
         for r in stage.runs if stage.is_kept else ():
             trained.keep_examples(r)

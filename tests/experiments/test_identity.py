@@ -138,6 +138,8 @@ def test_a_plugin_that_has_changed_measures_again_where_weights_are_kept(
     assert {row["value"] for row in read(out, "bounds")} == {"2.0"}
     first = definitions.of_groups(["mine_group"])
     file.write_text(PLUGIN.format(number="3.0"))
+    # Edited while something runs: what was loaded is what measures, and what is said.
+    assert definitions.of_groups(["mine_group"]) == first
     bounds.registry.remove({"mine": None}, [bounds.registry.MEASURES["mine_group"]])
     plugins.load.cache_clear()
     plugins.load(str(file))

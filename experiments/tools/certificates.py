@@ -1,0 +1,291 @@
+"""What is the best certificate that can be had? Every preset of `certify`, side by side.
+
+  python -m experiments.tools.certificates --data_dir=MNIST --fashion_dir=FASHION_MNIST --out=OUT
+
+Each preset of each problem is run into a folder of its own, `OUT/<problem>/<preset>`; a second call
+goes on with what is there. A route that certifies a given network is given the one that the preset
+`GIVEN` of the same problem has drawn: what that one was trained on and certified by is forgotten.
+Then the table and the figure are written: certificates.csv, report.md, report.html.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import app, flags
+
+from bounds import BOUNDS
+from experiments.certify import PROGRAM
+from experiments.certify.routes import ROUTES
+from experiments.lab import formats, report
+from experiments.lab import program as lab
+from experiments.lab.calls import presets_of, settings_of
+from experiments.lab.command_line import refuse
+from experiments.lab.figures import Canvas, Drawing, plain_numbers
+from experiments.lab.refusals import Refusal
+
+# Problem -> the flag that names the folder of its files.
+PROBLEMS = {
+    "mnist": "data_dir",
+    "fashion_mnist": "fashion_dir",
+    "binary_mnist": "data_dir",
+}
+GIVEN = "cnn_single_draw"
+COLUMNS = (
+    "problem", "preset", "route", "speaks_of", "bound", "certificate", "counted", "own_test_error",
+    "own_test_error_low", "own_test_error_high", "holdout_of_same_data", "published", "delta",
+    "tried", "seconds",
+)  # fmt: skip
+
+flags.DEFINE_string("data_dir", None, "folder with the four files of MNIST")
+flags.DEFINE_string("fashion_dir", None, "folder with the four files of Fashion-MNIST")
+flags.DEFINE_string("out", None, "folder for the runs, the table and the figure")
+flags.DEFINE_list("problems", list(PROBLEMS), f"some of {', '.join(PROBLEMS)}")
+flags.DEFINE_bool("run", True, "run what is not there yet; else show what is")
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """A preset of a problem, and where it is run.
+
+    Attributes:
+      problem, name: of it.
+      folder: of its run.
+      typed: settings beside the preset's.
+    """
+
+    problem: str
+    name: str
+    folder: Path
+    typed: Mapping[str, Any]
+
+    def run(self) -> None:
+        """Runs it, or goes on with it; a finished one is left as it is."""
+        config = settings_of(PROGRAM, self.problem, self.name, self.typed)
+        PROGRAM.check(config)
+        is_there = (self.folder / "config.json").exists()
+        print(f"{self.problem} {self.name}", flush=True)
+        lab.run(PROGRAM, config, self.folder, resume=is_there)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it has been run."""
+        return (self.folder / "summary.json").exists()
+
+
+def presets(
+    out: Path, problems: Sequence[str], folders: Mapping[str, Any]
+) -> Iterator[Preset]:
+    """The presets of problems, those that are given a network last.
+
+    Args:
+      out: the folder of all runs.
+      problems: names in `PROBLEMS`.
+      folders: flag -> the folder with a problem's files, or None.
+    """
+    for problem in problems:
+        given, there = [], presets_of(PROGRAM, problem)
+        for name, values in there.items():
+            typed = {"data_dir": folders[PROBLEMS[problem]]}
+            place = out / problem
+            if not ROUTES[values.get("route", "posterior")].of_given:
+                yield Preset(problem, name, place / name, typed)
+            else:
+                drawn = place / GIVEN / "weights" / "certified_seed0_drawn.safetensors"
+                typed["network"] = str(drawn)
+                given.append(Preset(problem, name, place / name, typed))
+        yield from given
+
+
+def rows_of(preset: Preset) -> list[dict[str, Any]]:
+    """A row for each network that a finished run has certified."""
+    found = formats.read_json(preset.folder / "summary.json")
+    settings = formats.read_json(preset.folder / "config.json")["settings"]
+    rows = []
+    for result in found["results"]:
+        one = found["certificates"].get(result["run"])
+        if one is None:
+            continue
+        low, high = one["own_test_error_interval"] or (None, None)
+        rows.append({
+            "problem": preset.problem,
+            "preset": preset.name,
+            "route": settings["route"],
+            "speaks_of": BOUNDS[one["bound"]].speaks_of,
+            "bound": one["bound"],
+            "certificate": one["value"],
+            "counted": one["empirical"],
+            "own_test_error": one["own_test_error"],
+            "own_test_error_low": low,
+            "own_test_error_high": high,
+            "holdout_of_same_data": result["holdout_of_same_data"],
+            "published": found["published"] and found["published"]["certificate"],
+            "delta": found["delta"],
+            "tried": found["tried"],
+            "seconds": found["seconds"],
+        })  # fmt: skip
+    return rows
+
+
+def answer(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """For each problem the tightest certificate, and whether a hold-out set had done as well."""
+    lines = []
+    for problem in dict.fromkeys(row["problem"] for row in rows):
+        own = [row for row in rows if row["problem"] == problem]
+        best = min(own, key=lambda row: row["certificate"])
+        line = (
+            f"{problem}: the tightest certificate is {report.at_most(best['certificate'])} "
+            f"(preset {best['preset']}, of the {best['speaks_of']} network; its own test error is "
+            f"{report.number(best['own_test_error'])})"
+        )
+        beaten = [
+            row["preset"] for row in own
+            if row["holdout_of_same_data"] is None
+            or row["certificate"] < row["holdout_of_same_data"]
+        ]  # fmt: skip
+        line += (
+            f". A plain hold-out set of the same images would have promised less than, or nothing "
+            f"beside, {', '.join(beaten)}; of the others it promises more."
+            if beaten
+            else ". A plain hold-out set of the same images promises more than each of them."
+        )
+        lines.append(line)
+    lines.append(
+        "Each certificate holds for itself with probability 1 - delta, for settings that were fixed "
+        "beforehand; the least of several, chosen afterwards, is none."
+    )
+    return lines
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> report.Table:
+    """A row a certificate."""
+    columns = (
+        "problem", "preset", "speaks of", "certificate", "counted", "own test error",
+        "hold-out bound of the same data", "published", "settings tried", "seconds",
+    )  # fmt: skip
+    body = []
+    for row in rows:
+        own = report.number(row["own_test_error"]) or "unknown"
+        if row["own_test_error_low"] is not None:
+            own += (
+                f" ({report.number(row['own_test_error_low'])} to "
+                f"{report.number(row['own_test_error_high'])})"
+            )
+        plain = row["holdout_of_same_data"]
+        body.append([
+            row["problem"], row["preset"], row["speaks_of"], report.at_most(row["certificate"]),
+            report.number(row["counted"]), own, "none" if plain is None else report.at_most(plain),
+            report.number(row["published"]), str(row["tried"]), f"{row['seconds']:.0f}",
+        ])  # fmt: skip
+    return report.Table(columns, body, "Certificates", words=("preset", "speaks of"))
+
+
+def paint(canvas: Canvas, rows: Sequence[Mapping[str, Any]]) -> None:
+    """A panel a problem: bars from a network's own test error up to its certificate."""
+    problems = list(dict.fromkeys(row["problem"] for row in rows))
+    tallest = max(sum(row["problem"] == p for row in rows) for p in problems)
+    routes = list(dict.fromkeys(row["route"] for row in rows))
+    with canvas(len(problems), 1, 7.0, 1.0 + 0.28 * tallest) as grid:
+        for axes, problem in zip(grid[:, 0], problems, strict=True):
+            own = [row for row in rows if row["problem"] == problem]
+            for place, row in enumerate(own):
+                colour = canvas.colours[
+                    routes.index(row["route"]) % len(canvas.colours)
+                ]
+                begin, end = row["own_test_error"] or row["counted"], row["certificate"]
+                axes.plot(
+                    [begin, end],
+                    [place, place],
+                    color=colour,
+                    lw=7,
+                    solid_capstyle="butt",
+                )
+                axes.annotate(
+                    report.at_most(end), (end, place), (4, 0), textcoords="offset points",
+                    va="center", fontsize=7,
+                )  # fmt: skip
+                for name, marker in (("holdout_of_same_data", "|"), ("published", "*")):
+                    if row[name] is not None:
+                        axes.plot(
+                            [row[name]], [place], marker, color="black", ms=9 if marker == "|" else 6,
+                            mew=1.5 if marker == "|" else 0.5,
+                        )  # fmt: skip
+            axes.set_xscale("log")
+            values = [
+                v for r in own for v in (r["own_test_error"], r["certificate"]) if v
+            ]
+            plain_numbers(axes.xaxis, values)
+            axes.set_xlim(min(values) / 1.15, max(values) * 1.4)
+            axes.set_yticks(
+                range(len(own)),
+                [f"{r['preset']} ({r['speaks_of']})" for r in own],
+                fontsize=7,
+            )
+            axes.set_ylim(len(own) - 0.4, -0.6)
+            axes.set_title(problem)
+        grid[-1, 0].set_xlabel("fraction of new examples that are errors")
+        marks = [
+            grid[0, 0].plot([], [], "|", color="black", ms=9, mew=1.5, ls="none")[0],
+            grid[0, 0].plot([], [], "*", color="black", ms=6, ls="none")[0],
+        ]
+        grid[0, 0].figure.legend(
+            marks, ["hold-out bound of the same images", "published"],
+            loc="outside upper center", ncols=2,
+        )  # fmt: skip
+
+
+CAPTION = (
+    "A bar: from the error of the network on held-out examples up to what is certified; its colour "
+    "is the route. A line across: what the same images promise as a plain hold-out set, of the "
+    "network that has not seen them. A star: what a paper reports of such networks."
+)
+
+
+def write(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The table, the figure and the report of all rows."""
+    formats.write_table(out / "certificates.csv", COLUMNS, rows)
+    draw = Drawing(out / "figures")
+    report.write(
+        out,
+        "Certificates of all presets",
+        [
+            report.Answer(answer(rows)),
+            table(rows),
+            draw("certificates", CAPTION, paint, rows),
+        ],
+    )
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs what is not there yet, and writes what all of them certify."""
+    asked = flags.FLAGS
+    try:
+        if argv[1:]:
+            raise Refusal(f"{argv[1]}: not a flag; flags are written --name=value")
+        if not asked.out:
+            raise Refusal("--out is missing; name a folder for the runs")
+        unknown = [name for name in asked.problems if name not in PROBLEMS]
+        if unknown:
+            raise Refusal(
+                f"--problems={','.join(unknown)}: must be some of {', '.join(PROBLEMS)}"
+            )
+        out = Path(asked.out)
+        folders = {"data_dir": asked.data_dir, "fashion_dir": asked.fashion_dir}
+        every = list(presets(out, asked.problems, folders))
+        for one in every if asked.run else ():
+            one.run()
+        rows = [row for one in every if one.is_finished for row in rows_of(one)]
+        if not rows:
+            raise Refusal(
+                f"--out={out}: no preset has been run there; leave out --norun"
+            )
+        write(out, rows)
+        report.show([report.Answer(answer(rows)), table(rows)])
+        print(f"Report: {out / 'report.html'}")
+    except Refusal as refusal:
+        refuse(str(refusal))
+
+
+if __name__ == "__main__":
+    app.run(main)
