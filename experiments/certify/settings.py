@@ -72,7 +72,7 @@ class Own(GivenNetworks, BoundSettings):
     )  # fmt: skip
     shift: int = setting(
         0, "pixels by which an image is moved at most, anew in every step: of those that a prior "
-        "is trained on, or that were picked", whole_number, group=TRAINING
+        "or a surrogate is trained on, or that were picked", whole_number, group=TRAINING
     )  # fmt: skip
     batch_size: int = setting(100, "examples a step", at_least_1, group=TRAINING)
     learning_rate: float = setting(

@@ -18,9 +18,7 @@ from typing import Any
 
 from bounds import registry
 
-_SOURCES: weakref.WeakKeyDictionary[types.ModuleType, str] = (
-    weakref.WeakKeyDictionary()
-)
+_SOURCES: weakref.WeakKeyDictionary[types.ModuleType, str] = weakref.WeakKeyDictionary()
 # What only carries data or gathers names decides no number.
 _WITHOUT = {"bounds.network", "bounds.spec", "bounds.registry", "bounds.evaluate"}
 

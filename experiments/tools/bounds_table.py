@@ -15,12 +15,12 @@ from absl import app, flags
 
 import bounds
 from experiments.lab import report
-from experiments.lab.checksums import whole
 from experiments.lab.command_line import refuse
 from experiments.lab.formats import read_table
 from experiments.lab.refusals import Refusal
+from experiments.tools import marked
 
-BEGIN, END = "<!-- library: begin -->", "<!-- library: end -->"
+MARK = "library"
 
 flags.DEFINE_list("folders", None, "run folders of evaluate or certify")
 flags.DEFINE_string("readme", "bounds/README.md", "the file with the table")
@@ -58,14 +58,6 @@ def table(found: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def replaced(text: str, lines: Sequence[str], readme: str | Path) -> str:
-    """`text` with `lines` between the marks."""
-    parts = text.split(BEGIN), text.split(END)
-    if any(len(part) != 2 for part in parts):
-        raise Refusal(f"--readme={readme}: must hold {BEGIN} and {END}, each once")
-    return f"{parts[0][0]}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{parts[1][1]}"
-
-
 def main(_: Sequence[str]) -> None:
     """Writes the table into the file."""
     values_of = flags.FLAGS
@@ -74,12 +66,8 @@ def main(_: Sequence[str]) -> None:
             raise Refusal(
                 "--folders is missing; name run folders of evaluate or certify"
             )
-        readme = Path(values_of.readme)
-        if not readme.is_file():
-            raise Refusal(f"--readme={readme}: there is no such file")
-        text = replaced(readme.read_text(), table(values(values_of.folders)), readme)
-        with whole(readme) as aside:
-            aside.write_text(text)
+        lines = table(values(values_of.folders))
+        marked.write(values_of.readme, MARK, lines)
     except Refusal as refusal:
         refuse(str(refusal))
 

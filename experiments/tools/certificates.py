@@ -23,7 +23,9 @@ from experiments.lab import program as lab
 from experiments.lab.calls import presets_of, settings_of
 from experiments.lab.command_line import refuse
 from experiments.lab.figures import Canvas, Drawing, plain_numbers
+from experiments.lab.progress import clock
 from experiments.lab.refusals import Refusal
+from experiments.tools import marked
 
 # Problem -> the flag that names the folder of its files.
 PROBLEMS = {
@@ -32,17 +34,12 @@ PROBLEMS = {
     "binary_mnist": "data_dir",
 }
 GIVEN = "cnn_single_draw"
+MARK = "certificates"
 COLUMNS = (
     "problem", "preset", "route", "speaks_of", "bound", "certificate", "counted", "own_test_error",
     "own_test_error_low", "own_test_error_high", "holdout_of_same_data", "published", "delta",
     "tried", "seconds",
 )  # fmt: skip
-
-flags.DEFINE_string("data_dir", None, "folder with the four files of MNIST")
-flags.DEFINE_string("fashion_dir", None, "folder with the four files of Fashion-MNIST")
-flags.DEFINE_string("out", None, "folder for the runs, the table and the figure")
-flags.DEFINE_list("problems", list(PROBLEMS), f"some of {', '.join(PROBLEMS)}")
-flags.DEFINE_bool("run", True, "run what is not there yet; else show what is")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,6 +178,23 @@ def table(rows: Sequence[Mapping[str, Any]]) -> report.Table:
     return report.Table(columns, body, "Certificates", words=("preset", "speaks of"))
 
 
+def lines(rows: Sequence[Mapping[str, Any]], machine: str) -> list[str]:
+    """The table as Markdown, and where it was made."""
+    found = ["| problem | preset | network | certificate | its own test error | hold-out | "
+             "published | time |", "|---|---|---|---:|---:|---:|---:|---:|"]  # fmt: skip
+    for row in rows:
+        plain, paper = row["holdout_of_same_data"], row["published"]
+        cells = (
+            row["problem"], f"`{row['preset']}`", row["speaks_of"],
+            report.at_most(row["certificate"]), report.number(row["own_test_error"]),
+            "" if plain is None else report.at_most(plain), report.number(paper),
+            clock(row["seconds"]),
+        )  # fmt: skip
+        found.append(f"| {' | '.join(cells)} |")
+    deltas = ", ".join(f"{delta:g}" for delta in sorted({row["delta"] for row in rows}))
+    return [*found, "", f"*One seed, delta = {deltas}. Made on: {machine}.*"]
+
+
 def paint(canvas: Canvas, rows: Sequence[Mapping[str, Any]]) -> None:
     """A panel a problem: bars from a network's own test error up to its certificate."""
     problems = list(dict.fromkeys(row["problem"] for row in rows))
@@ -283,9 +297,22 @@ def main(argv: Sequence[str]) -> None:
         write(out, rows)
         report.show([report.Answer(answer(rows)), table(rows)])
         print(f"Report: {out / 'report.html'}")
+        if asked.readme:
+            made = formats.read_json(every[0].folder / "versions.json")
+            marked.write(asked.readme, MARK, lines(rows, made["machine"]))
     except Refusal as refusal:
         refuse(str(refusal))
 
 
 if __name__ == "__main__":
+    flags.DEFINE_string("data_dir", None, "folder with the four files of MNIST")
+    flags.DEFINE_string(
+        "fashion_dir", None, "folder with the four files of Fashion-MNIST"
+    )
+    flags.DEFINE_string("out", None, "folder for the runs, the table and the figure")
+    flags.DEFINE_list("problems", list(PROBLEMS), f"some of {', '.join(PROBLEMS)}")
+    flags.DEFINE_string(
+        "readme", None, "a file into which the table is written, between its marks"
+    )
+    flags.DEFINE_bool("run", True, "run what is not there yet; else show what is")
     app.run(main)

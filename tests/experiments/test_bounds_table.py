@@ -9,8 +9,10 @@ import pytest
 import bounds
 from experiments.lab.formats import write_table
 from experiments.lab.refusals import Refusal
-from experiments.tools import bounds_table
+from experiments.tools import bounds_table, marked
 from tests.experiments.tiny import ROOT
+
+BEGIN, END = "<!-- library: begin -->", "<!-- library: end -->"
 
 
 def folder(path, rows):
@@ -26,7 +28,7 @@ def folder(path, rows):
 
 def test_the_readme_speaks_of_every_bound_as_the_registry_does():
     text = (ROOT / "bounds" / "README.md").read_text()
-    inside = text.split(bounds_table.BEGIN)[1].split(bounds_table.END)[0]
+    inside = text.split(BEGIN)[1].split(END)[0]
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in inside.strip().splitlines()[2:]
@@ -55,21 +57,21 @@ def test_each_bound_has_the_value_of_the_first_folder_that_has_one(tmp_path):
     assert len(lines) == 2 + len(bounds.BOUNDS)
     needs = ", ".join(bounds.BOUNDS["train_error"].groups)
     assert f"| `train_error` | heuristic | trained | {needs} | 0.25 |" in lines
-    text = f"before\n{bounds_table.BEGIN}\nstale\n{bounds_table.END}\nafter\n"
-    again = bounds_table.replaced(text, lines, "README.md")
+    text = f"before\n{BEGIN}\nstale\n{END}\nafter\n"
+    again = marked.replaced(text, "library", lines, "README.md")
     assert (
         "stale" not in again
         and again.startswith("before\n")
         and again.endswith("after\n")
     )
-    assert bounds_table.replaced(again, lines, "README.md") == again
+    assert marked.replaced(again, "library", lines, "README.md") == again
 
 
 def test_what_cannot_be_read_or_written_is_refused(tmp_path):
     with pytest.raises(Refusal, match=r"no bounds\.csv"):
         bounds_table.values([str(tmp_path)])
     with pytest.raises(Refusal, match="each once"):
-        bounds_table.replaced("no marks", [], "README.md")
+        marked.replaced("no marks", "library", [], "README.md")
     command = [
         sys.executable,
         "-m",

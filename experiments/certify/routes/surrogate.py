@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from experiments.lab.measuring import Arrays
     from experiments.lab.training import Job, Run, Trained
 
+augmentation = later("nets.augmentation")
 bounds = later("bounds")
 disagreement = later("bounds.measures.disagreement")
 families = later("bounds.families.surrogate")
@@ -48,7 +49,7 @@ class Surrogate(Route):
     groups = ("surrogate",)
     bounds = ("bazinet_2026_surrogate", "holdout_cp")
     of_given = True
-    without = ("size", "shift")
+    without = ("size",)
     shown = (
         "surrogate_m", "certified", "surrogate_at_most", "unlabelled", "disagreement",
         "disagreement_at_most", "with_labels",
@@ -66,7 +67,12 @@ class Surrogate(Route):
                 "certify it"
             )
         model = sgd.network(config, problem)
-        plan = sgd.plan(config, model, own, config.epochs)
+        loss = augmentation.Shifted(
+            augmentation.KnownLoss(), problem.image, config.shift
+        )
+        plan = sgd.plan(
+            config, model, own, config.epochs, objective=loss if config.shift else None
+        )
         surrogates = sgd.runs_of("surrogate", own, config)
         for run in surrogates:
             problem.check_parts(run.seed, count)

@@ -1,0 +1,91 @@
+"""`experiments.tools.certificates`: every preset of `certify`, side by side."""
+
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from experiments.lab import formats
+from experiments.problems.images import Mnist
+from experiments.tools import certificates
+from tests.conftest import MNIST_SAMPLE
+from tests.experiments.tiny import ROOT
+
+_TINY = {"size": 400, "architecture": "strided_cnn", "width": 2, "depth": 2, "batch_size": 50,
+         "epochs": 1, "tried": 1}  # fmt: skip
+PRESETS = {
+    "given": _TINY | {"route": "surrogate", "unlabelled": "40"},
+    certificates.GIVEN: _TINY | {"route": "single_draw", "prior_epochs": 2},
+}
+
+
+def row(**changes):
+    return dict.fromkeys(certificates.COLUMNS) | {
+        "problem": "mnist", "preset": "a", "route": "posterior", "speaks_of": "stochastic",
+        "bound": "maurer_2004_kl_posterior", "certificate": 0.02, "counted": 0.01,
+        "own_test_error": 0.011, "holdout_of_same_data": 0.015, "delta": 0.035, "tried": 1,
+        "seconds": 3.0,
+    } | changes  # fmt: skip
+
+
+@pytest.mark.slow
+def test_all_presets_are_run_and_shown(tmp_path, monkeypatch):
+    """The given network is the one that was drawn; a second call trains nothing again."""
+    monkeypatch.setitem(Mnist.presets, "certify", {
+        name: {n: v for n, v in values.items() if n != "size" or name != "given"}
+        for name, values in PRESETS.items()
+    })  # fmt: skip
+    folders = {"data_dir": str(MNIST_SAMPLE), "fashion_dir": None}
+    every = list(certificates.presets(tmp_path, ["mnist"], folders))
+    assert [one.name for one in every] == [certificates.GIVEN, "given"]
+    for one in every:
+        one.run()
+    stamps = [(one.folder / "summary.json").stat().st_mtime_ns for one in every]
+    for one in every:
+        one.run()
+    assert stamps == [(e.folder / "summary.json").stat().st_mtime_ns for e in every]
+    rows = [found for one in every for found in certificates.rows_of(one)]
+    assert [r["speaks_of"] for r in rows] == ["drawn", "trained"]
+    own = formats.read_table(every[0].folder / "bounds.csv")
+    quoted = next(r for r in own if r["bound"] == rows[0]["bound"])
+    assert rows[0]["certificate"] == float(quoted["value"])
+    certificates.write(tmp_path, rows)
+    stored = formats.read_table(tmp_path / "certificates.csv")
+    assert [r["preset"] for r in stored] == [one.name for one in every]
+    assert "data:image/png" in (tmp_path / "report.html").read_text()
+    with Image.open(tmp_path / "figures" / "certificates.png") as figure:
+        assert figure.width > 500
+
+
+def test_what_a_hold_out_set_would_have_given_is_said():
+    first, *_, last = certificates.answer([row()])
+    assert "at most" not in first and "promises more than each" in first
+    assert "0.02" in first and "is none" in last
+    first, _ = certificates.answer([row(), row(preset="b", holdout_of_same_data=None)])
+    assert "nothing beside, b" in first
+    first, second, _ = certificates.answer([row(), row(problem="other")])
+    assert first.startswith("mnist: ") and second.startswith("other: ")
+
+
+def test_certificates_are_rounded_up_in_the_table():
+    (line,) = certificates.table([row(certificate=0.020001)]).rows
+    assert float(line[3]) >= 0.020001
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ([], "--out is missing"),
+        (["--out=a", "--problems=mnist,x"], "--problems=x: must be some of mnist"),
+        (["--out=/nowhere/a", "--norun"], "no preset has been run there"),
+        (["b"], "b: not a flag"),
+    ],
+)
+def test_what_cannot_be_is_one_line(typed, says):
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.tools.certificates", *typed],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2 and says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
