@@ -9,8 +9,9 @@ FAILURE := runs/uc_failure
 CARD := runs/card
 BEYOND := runs/beyond
 LIBRARY := runs/library
+CERTIFICATES := runs/certificates
 
-.PHONY: demo card beyond test slow bench device-check library lint clean
+.PHONY: demo card beyond certificates test slow bench device-check library lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +23,7 @@ help:
 	@echo "make bench  speed, as ratios against PyTorch and numpy (installs PyTorch)"
 	@echo "make device-check  is an accelerator right, and how fast? (JAX=cuda13 or tpu installs for one)"
 	@echo "make library DATA=DIR  the README's table of all bounds on MNIST (DIR: its files)"
+	@echo "make certificates DATA=DIR FASHION=DIR  every preset of certify, side by side, in an hour"
 	@echo "make clean  remove .venv and caches; runs stay"
 
 $(BIN)/python:
@@ -88,6 +90,10 @@ library: $(VENV)/.installed
 	  --out=$(LIBRARY)/subspace $(if $(wildcard $(LIBRARY)/subspace/config.json),--resume)
 	$(BIN)/python -m experiments.tools.bounds_table \
 	  --folders=$(LIBRARY)/bounds,$(LIBRARY)/network,$(LIBRARY)/posterior,$(LIBRARY)/subspace
+
+certificates: $(VENV)/.installed
+	$(BIN)/python -m experiments.tools.certificates --out=$(CERTIFICATES) \
+	  $(if $(DATA),--data_dir=$(DATA)) $(if $(FASHION),--fashion_dir=$(FASHION))
 
 clean:
 	rm -rf $(VENV) .jax_cache .pytest_cache .ruff_cache .hypothesis

