@@ -1,4 +1,4 @@
-"""Fully connected networks that learn in a random subspace of their weights.
+"""Networks that learn in a random subspace of their weights.
 
 Each kernel is W = Z + A C B: Z, A and B are drawn at initialisation and stay, C is
 learned from 0 (random subspaces: Li, Farkhoor, Liu & Yosinski 2018; as bases of codes:
@@ -7,6 +7,7 @@ parameters, so that every run has its own, but functions of its key alone: they 
 gradient, and SGD without weight decay leaves them as they are.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,8 +18,30 @@ import jax.numpy as jnp
 
 from nets.kernels import layers
 from nets.mlp import GLOROT_UNIFORM
+from nets.operators import Convolution, Dense, operators
+from nets.stochastic import in_order
 
 LEARNED = ("core", "bias")
+
+
+def _fixed(module, name, init, shape):
+    return jax.lax.stop_gradient(module.param(name, init, shape, jnp.float32))
+
+
+def _learned(module, name, shape):
+    return module.param(name, nn.initializers.zeros, shape, jnp.float32)
+
+
+def _factors(module, rank, rows, columns, size):
+    """A `[rows, r]`, C `[r, r']`, B `[r', columns]` of a layer's matrix."""
+
+    def orthogonal(longer, shorter):
+        return nn.initializers.orthogonal((size * longer / shorter) ** 0.5)
+
+    r, r_ = min(rank, rows), min(rank, columns)
+    left = _fixed(module, "left", orthogonal(rows, r), (rows, r))
+    right = _fixed(module, "right", orthogonal(columns, r_), (r_, columns))
+    return left, _learned(module, "core", (r, r_)), right
 
 
 class SubspaceDense(nn.Module):
@@ -44,53 +67,86 @@ class SubspaceDense(nn.Module):
     def __call__(self, x):
         """`[..., units]` of `[..., in]`."""
         fan_in = x.shape[-1]
-        rows, columns = min(self.rank, fan_in), min(self.rank, self.units)
         size = (2 / (fan_in + self.units)) ** 0.5
-
-        def fixed(name, init, shape):
-            return jax.lax.stop_gradient(self.param(name, init, shape, jnp.float32))
-
-        def learned(name, shape):
-            return self.param(name, nn.initializers.zeros, shape, jnp.float32)
-
-        def orthogonal(longer, shorter):
-            return nn.initializers.orthogonal((size * longer / shorter) ** 0.5)
-
-        kernel = fixed("fixed_kernel", GLOROT_UNIFORM, (fan_in, self.units))
-        left = fixed("left", orthogonal(fan_in, rows), (fan_in, rows))
-        right = fixed("right", orthogonal(self.units, columns), (columns, self.units))
-        core = learned("core", (rows, columns))
+        kernel = _fixed(self, "fixed_kernel", GLOROT_UNIFORM, (fan_in, self.units))
+        left, core, right = _factors(self, self.rank, fan_in, self.units, size)
         found = x @ kernel + x @ left @ core @ right
         if self.biases:
-            found += jnp.broadcast_to(learned("bias", (self.units,)), found.shape)
+            found += jnp.broadcast_to(
+                _learned(self, "bias", (self.units,)), found.shape
+            )
         return found
 
 
-class SubspaceMLP(nn.Module):
-    """`nets.mlp.MLP` whose layers are `SubspaceDense`.
+class SubspaceConvolution(nn.Module):
+    """A convolution whose kernel, as a matrix `[kh * kw * in, out]`, is that of `SubspaceDense`.
 
     Attributes:
-      width: hidden units a layer, h.
-      depth: HIDDEN layers.
-      classes: outputs, C.
-      biases: whether layers have biases.
+      op: the map.
+      shape: of the kernel, `[kh, kw, in, out]`.
+      rank: r = min(rank, kh * kw * in), r' = min(rank, out).
+      biases: whether there is a b.
+    """
+
+    op: Convolution
+    shape: tuple[int, int, int, int]
+    rank: int
+    biases: bool
+
+    @nn.compact
+    def __call__(self, x):
+        """`[N, H', W', out]` of images `[N, H, W, in]`."""
+        height, width, inputs, units = self.shape
+        rows = height * width * inputs
+        size = (2 / (height * width * (inputs + units))) ** 0.5
+        kernel = _fixed(self, "fixed_kernel", GLOROT_UNIFORM, self.shape)
+        left, core, right = _factors(self, self.rank, rows, units, size)
+        found = self.op.in_training(
+            kernel + (left @ core @ right).reshape(self.shape), x
+        )
+        if self.biases:
+            found += jnp.broadcast_to(_learned(self, "bias", (units,)), found.shape)
+        return found
+
+
+class SubspaceNetwork(nn.Module):
+    """A chain of layers with ReLUs between them that learns in a random subspace.
+
+    Attributes:
+      plain: the module whose layers it has: an `MLP`, a `CNN`, a `StridedCNN`.
       rank: at most rank^2 weights are learned a layer.
     """
 
-    width: int
-    depth: int
-    classes: int
-    biases: bool
+    plain: nn.Module
     rank: int
 
     @nn.compact
     def __call__(self, x):
         """Logits `[..., C]` of inputs `[..., D]`."""
-        for layer, units in enumerate([self.width] * self.depth + [self.classes]):
-            if layer:
-                x = nn.relu(x)
-            x = SubspaceDense(units, self.rank, self.biases)(x)
-        return x
+        before, plain = x.shape[:-1], self.plain.clone(parent=None)
+        x = x.reshape(-1, x.shape[-1])
+        like = _like(plain, x.shape[-1])
+        every = zip(operators(plain, like), layers(like), strict=True)
+        for n, (op, layer) in enumerate(every):
+            shape, biases = layer["kernel"].shape, "bias" in layer
+            x = nn.relu(x) if n else x
+            if isinstance(op, Convolution):
+                x = x.reshape(x.shape[0], *op.image, shape[2])
+                name = f"SubspaceConvolution_{n}"
+                x = SubspaceConvolution(op, shape, self.rank, biases, name=name)(x)
+                continue
+            if op != Dense():
+                x = jnp.mean(x.reshape(x.shape[0], op.positions, -1), axis=1)
+            x = x.reshape(x.shape[0], -1)
+            name = f"SubspaceDense_{n}"
+            x = SubspaceDense(shape[-1], self.rank, biases, name=name)(x)
+        return x.reshape(*before, x.shape[-1])
+
+
+def _like(plain, features):
+    """Shapes of the parameters of a plain network."""
+    one = jax.ShapeDtypeStruct((1, features), jnp.float32)
+    return jax.eval_shape(plain.init, jax.random.key(0), one)["params"]
 
 
 def cores(params: chex.ArrayTree) -> list[jax.Array]:
@@ -108,14 +164,21 @@ def with_cores(params: chex.ArrayTree, arrays: Sequence[Any]) -> chex.ArrayTree:
     )
 
 
-def materialized(params: chex.ArrayTree) -> chex.ArrayTree:
-    """The parameters of the same network as an `MLP`, or `Layers`: W = Z + A C B."""
-    found = {}
-    for index, layer in enumerate(layers(params)):
+def materialized(model: SubspaceNetwork, params: chex.ArrayTree) -> chex.ArrayTree:
+    """The parameters of `model.plain` that are the same network: W = Z + A C B."""
+    every = layers(params)
+    shape = every[0]["fixed_kernel"].shape
+    ops = operators(model.plain, params)
+    features = shape[-2]
+    if isinstance(ops[0], Convolution):
+        features *= math.prod(ops[0].image)
+    like, found = _like(model.plain, features), {}
+    for name, layer in zip(in_order(like), every, strict=True):
         move = jnp.linalg.multi_dot(
-            [layer[name] for name in ("left", "core", "right")], precision="highest"
+            [layer[part] for part in ("left", "core", "right")], precision="highest"
         )
-        found[f"Dense_{index}"] = {"kernel": layer["fixed_kernel"] + move}
+        kernel = layer["fixed_kernel"]
+        found[name] = {"kernel": kernel + move.reshape(kernel.shape)}
         if "bias" in layer:
-            found[f"Dense_{index}"]["bias"] = layer["bias"]
+            found[name]["bias"] = layer["bias"]
     return found

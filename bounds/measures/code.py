@@ -235,7 +235,7 @@ def code_subspace(network: Network) -> Code:
     was seen, as training in `nets.subspace` leaves them.
     """
     learned = network.learned
-    if not isinstance(learned.model, subspace.SubspaceMLP):
+    if not isinstance(learned.model, subspace.SubspaceNetwork):
         raise Unavailable("the network was not trained in a random subspace")
     params = learned.params
     return coded(

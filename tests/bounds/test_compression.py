@@ -120,7 +120,7 @@ def in_subspace(net):
     [
         (MLP(10, 1, 3, True), way_from_init, from_init),
         (MLP(10, 1, 3, True), code_from_origin, from_origin),
-        (subspace.SubspaceMLP(20, 1, 3, True, 4), in_subspace, from_subspace),
+        (subspace.SubspaceNetwork(MLP(20, 1, 3, True), 4), in_subspace, from_subspace),
     ],
     ids=["from init", "from the origin", "in a subspace"],
 )
@@ -149,7 +149,7 @@ def test_the_decoded_network_is_the_one_whose_error_was_counted(model, measure, 
 @pytest.mark.slow
 def test_a_subspace_of_few_dimensions_is_cheap_also_as_a_whole():
     """What did not move costs nothing from init; from the origin it must be written."""
-    net = trained(subspace.SubspaceMLP(20, 1, 3, True, 4))
+    net = trained(subspace.SubspaceNetwork(MLP(20, 1, 3, True), 4))
     whole_way, cores = measured(way_from_init, net), measured(in_subspace, net)
     unmoved = 3 * len(kernels.layers(net.params))  # Z, A and B of each layer
     np.testing.assert_array_equal(whole_way.bits, cores.bits + 2 * unmoved)

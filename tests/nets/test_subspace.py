@@ -5,13 +5,15 @@ import numpy as np
 import pytest
 
 from nets import kernels, runs, training
+from nets.cnn import CNN
 from nets.mlp import MLP
 from nets.sample import pad_sample
-from nets.subspace import SubspaceMLP, cores, materialized, with_cores
+from nets.strided import StridedCNN
+from nets.subspace import SubspaceNetwork, cores, materialized, with_cores
 from tests.nets.test_training import FEATURES, data, plan
 
 FIXED = ("fixed_kernel", "left", "right")
-MODEL = SubspaceMLP(12, 2, 3, True, 5)
+MODEL = SubspaceNetwork(MLP(12, 2, 3, True), 5)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2))
@@ -77,11 +79,11 @@ def test_what_is_fixed_is_a_function_of_the_key():
 @pytest.mark.parametrize("biases", [False, True])
 @pytest.mark.parametrize("rank", [1, 5, 100])
 def test_the_materialized_network_is_the_same(rng, biases, rank):
-    model = SubspaceMLP(12, 2, 3, biases, rank)
+    model = SubspaceNetwork(MLP(12, 2, 3, biases), rank)
     params = initial(model)
     params = with_cores(params, drawn(params))
     x = rng.standard_normal((40, FEATURES)).astype(np.float32)
-    plain, whole = MLP(12, 2, 3, biases), materialized(params)
+    plain, whole = MLP(12, 2, 3, biases), materialized(model, params)
     shapes = jax.tree.map(np.shape, plain.init(jax.random.key(0), x)["params"])
     assert jax.tree.map(np.shape, whole) == shapes
     expected = model.apply({"params": params}, x)
@@ -97,10 +99,38 @@ def test_the_materialized_network_is_the_same(rng, biases, rank):
         np.testing.assert_allclose(w, by_hand, atol=1e-6)
 
 
+@pytest.mark.parametrize("biases", [False, True])
+@pytest.mark.parametrize("kind", [CNN, StridedCNN])
+def test_convolutions_learn_in_a_subspace_of_their_kernels(rng, biases, kind):
+    """The plain network of the kernels put together by hand, from matrices in float64."""
+    plain = kind((6, 7, 2), 3, 2, 4, biases)
+    model, features = SubspaceNetwork(plain, 4), 6 * 7 * 2
+    params = initial(model, 0, features)
+    params = with_cores(params, drawn(params))
+    x = rng.standard_normal((5, features)).astype(np.float32)
+    by_hand = jax.tree.map(np.zeros_like, plain.init(jax.random.key(0), x)["params"])
+    order = sorted(by_hand, key=lambda name: int(name.split("_")[1]))
+    for name, layer in zip(order, kernels.layers(params), strict=True):
+        move = [np.asarray(layer[n], float) for n in ("left", "core", "right")]
+        fixed = np.asarray(layer["fixed_kernel"], float)
+        kernel = fixed + np.linalg.multi_dot(move).reshape(fixed.shape)
+        assert np.linalg.matrix_rank((kernel - fixed).reshape(-1, fixed.shape[-1])) <= 4
+        by_hand[name]["kernel"] = kernel.astype(np.float32)
+        if biases:
+            by_hand[name]["bias"] = np.asarray(layer["bias"])
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
+        materialized(model, params), by_hand,
+    )  # fmt: skip
+    expected = plain.apply({"params": by_hand}, x)
+    found = model.apply({"params": params}, x)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_at_the_start_it_is_the_network_that_is_fixed():
     params = initial()
     fixed = [layer["fixed_kernel"] for layer in kernels.layers(params)]
-    weights = kernels.weight_matrices(materialized(params))
+    weights = kernels.weight_matrices(materialized(MODEL, params))
     jax.tree.map(np.testing.assert_array_equal, weights, fixed)
 
 
@@ -113,21 +143,24 @@ def test_cores_are_what_is_learned_and_can_be_put_in():
     jax.tree.map(np.testing.assert_array_equal, cores(found), arrays)
     for was, is_now in zip(kernels.layers(params), kernels.layers(found), strict=True):
         assert all(is_now[name] is was[name] for name in FIXED)
-    without = initial(SubspaceMLP(12, 2, 3, False, 100))
+    without = initial(SubspaceNetwork(MLP(12, 2, 3, False), 100))
     assert [a.shape for a in cores(without)] == [(6, 12), (12, 12), (12, 3)]
+
+
+LARGE = SubspaceNetwork(MLP(200, 1, 50, False), 30)
 
 
 @functools.cache
 def large():
     """A network in a subspace, and the same one with cores as if learned."""
-    params = initial(SubspaceMLP(200, 1, 50, False, 30), 0, 300)
+    params = initial(LARGE, 0, 300)
     return params, with_cores(params, drawn(params))
 
 
 @pytest.mark.slow
 def test_unit_cores_move_weights_by_the_size_they_have():
     params, moved = large()
-    weights = kernels.weight_matrices(materialized(moved))
+    weights = kernels.weight_matrices(materialized(LARGE, moved))
     for layer, w in zip(kernels.layers(params), weights, strict=True):
         size = np.sqrt(2 / sum(w.shape))
         assert np.std(layer["fixed_kernel"]) == pytest.approx(size, rel=0.05)

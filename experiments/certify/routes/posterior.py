@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.certify.routes.route import Course, Route
 from experiments.lab.later import later
-from experiments.lab.refusals import Refusal
 from experiments.lab.settings import (
     TRAINING,
     below_1,
@@ -119,20 +118,16 @@ class Posterior(Route):
     def course(self, config: Any, problem: Problem) -> Course:
         """First the prior, or what the posterior begins with; then the posterior."""
         model = sgd.network(config, problem)
-        if getattr(model, "is_normalised", False):
-            raise Refusal(
-                f"--architecture={config.architecture}: its normalised layers have no noise of "
-                "their weights; use mlp, cnn or strided_cnn"
-            )
+        sgd.check_chain(config, model)
         is_noisy, first = config.prior_noise > 0, prior_size(config) or config.size
         plain = sgd.plan(config, model, first, config.prior_epochs)
-        loss = stochastic.NoisyLoss() if is_noisy else augmentation.KnownLoss()
+        noisy = augmentation.Shifted(
+            stochastic.NoisyLoss(), problem.image, config.shift
+        )
         prior_plan = dataclasses.replace(
             plain,
             model=stochastic.GaussianNetwork(model) if is_noisy else model,
-            objective=augmentation.Shifted(loss, problem.image, config.shift)
-            if is_noisy or config.shift
-            else None,
+            objective=noisy if is_noisy else sgd.moving(config, problem),
         )
         size = self.certified_size(config)
         plan = sgd.plan(

@@ -10,8 +10,7 @@ from experiments.lab.refusals import Refusal
 from experiments.lab.seeding import Purpose, key_for
 from experiments.lab.training import Job, Run, initial
 from experiments.problems import Examples, Problem
-from nets import training
-from nets.mlp import MLP
+from nets import augmentation, training
 from nets.sample import Sample, pad_sample
 
 NEVER = -1.0  # a mean loss that is not reached: a run lasts its epochs
@@ -36,13 +35,15 @@ def plan(
     return training.Plan(**options | changes)
 
 
-def plain_model(config: Any, problem: Problem, biases: bool) -> MLP:
-    """The network of fixed weights that has the shape of what is trained."""
-    return MLP(config.width, config.depth, problem.classes, biases)
+def moving(config: Any, problem: Problem) -> Any:
+    """The objective of training on moved images, or None: the loss itself, where none moves."""
+    if not config.shift:
+        return None
+    return augmentation.Shifted(augmentation.KnownLoss(), problem.image, config.shift)
 
 
-def network(config: Any, problem: Problem) -> Any:
-    """The network of fixed weights that `--architecture` names, with biases.
+def network(config: Any, problem: Problem, biases: bool = True) -> Any:
+    """The network of fixed weights that `--architecture` names.
 
     Raises:
       Refusal: it cannot learn the problem, or there are no images to move.
@@ -52,7 +53,16 @@ def network(config: Any, problem: Problem) -> Any:
             f"--shift={config.shift}: --problem={config.problem} has no images to move; use "
             "--shift=0"
         )
-    return network_of("architecture", config, problem, biases=True)
+    return network_of("architecture", config, problem, biases)
+
+
+def check_chain(config: Any, model: Any) -> None:
+    """Raises a `Refusal` unless a network is a chain of layers with ReLUs between them."""
+    if getattr(model, "is_normalised", False):
+        raise Refusal(
+            f"--architecture={config.architecture}: goes with other routes than --route="
+            f"{config.route}, which takes mlp, cnn and strided_cnn"
+        )
 
 
 def initial_key(config: Any, run: Run) -> jax.Array:

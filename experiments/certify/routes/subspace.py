@@ -42,16 +42,16 @@ class Subspace(Route):
     )
     Settings = Settings
     groups = ("code_subspace",)
-    without = ("architecture", "shift")
     bounds = ("lotfi_2022_subspace", "holdout_cp")
 
     def course(self, config: Any, problem: Problem) -> Course:
         """One stage, on all images."""
-        shape = config.width, config.depth, problem.classes
         # Each bias would cost as many bits as a weight of a core.
-        model = subspace.SubspaceMLP(*shape, biases=False, rank=config.rank)
-        plan = sgd.plan(config, model, config.size, config.epochs)
-        plain = sgd.plain_model(config, problem, biases=False)
+        plain = sgd.network(config, problem, biases=False)
+        sgd.check_chain(config, plain)
+        model = subspace.SubspaceNetwork(plain, config.rank)
+        loss = sgd.moving(config, problem)
+        plan = sgd.plan(config, model, config.size, config.epochs, objective=loss)
         certified = sgd.runs_of("certified", config.size, config)
 
         def initial(run: "Run") -> Any:
@@ -68,9 +68,9 @@ class Subspace(Route):
             params = trained.params(run)
             return bounds.Network(
                 model=plain,
-                params=subspace.materialized(params),
+                params=subspace.materialized(model, params),
                 sample=trained.job(run).sample(),
-                init=subspace.materialized(initial(run)),
+                init=subspace.materialized(model, initial(run)),
                 learned=bounds.Learned(plan.model, params),
                 loss=plan.loss,
             )

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from experiments.lab.measuring import Arrays
     from experiments.lab.training import Job, Run, Trained
 
-augmentation = later("nets.augmentation")
 bounds = later("bounds")
 disagreement = later("bounds.measures.disagreement")
 families = later("bounds.families.surrogate")
@@ -67,12 +66,8 @@ class Surrogate(Route):
                 "certify it"
             )
         model = sgd.network(config, problem)
-        loss = augmentation.Shifted(
-            augmentation.KnownLoss(), problem.image, config.shift
-        )
-        plan = sgd.plan(
-            config, model, own, config.epochs, objective=loss if config.shift else None
-        )
+        loss = sgd.moving(config, problem)
+        plan = sgd.plan(config, model, own, config.epochs, objective=loss)
         surrogates = sgd.runs_of("surrogate", own, config)
         for run in surrogates:
             problem.check_parts(run.seed, count)
