@@ -1,5 +1,6 @@
 """What produced the numbers: commit, code, packages, device."""
 
+import functools
 import hashlib
 import importlib.metadata
 import os
@@ -25,8 +26,12 @@ PACKAGES = (
 )
 
 
-def versions() -> dict[str, Any]:
-    """What produced the numbers: commit, source code, packages, device."""
+@functools.cache
+def versions() -> Mapping[str, Any]:
+    """What produces the numbers: commit, source code, packages, device.
+
+    As they were when first asked for: files that change under a long run change nothing of it.
+    """
 
     def git(*args):
         """What git prints, or None: no git, or no checkout."""
