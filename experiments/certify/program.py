@@ -32,6 +32,12 @@ class Certify(InModules):
         """Data of one's own are a problem, and a given network's are to be named."""
         return not any(typed.get(name) for name in ("data", "network", "weights"))
 
+    def means(self, preset: Mapping[str, Any], typed: Mapping[str, Any]) -> bool:
+        """Of the same route; what a preset says of another one goes with nothing here."""
+        default = Settings.__dataclass_fields__["route"].default
+        asked = typed.get("route") or default
+        return asked == preset.get("route", default)
+
     def resolved(self, config: Settings) -> Settings:
         """With the names of the bounds that are meant: those of the route if none are given."""
         return self.part("study").resolved(config)

@@ -34,7 +34,7 @@ def settings_of(
     Args:
       program: whose.
       problem: its name, or None: the first that has the preset.
-      preset: its name, or None: the problem's first.
+      preset: its name, or None: the problem's first, or none where that is not meant.
       typed: values that override the preset's. One that it sweeps is swept no more.
 
     Raises:
@@ -48,8 +48,12 @@ def settings_of(
         having = [n for n in there if preset in (None, *presets_of(program, n))]
         problem = having[0] if having else next(iter(there))
     presets = presets_of(program, problem)
-    preset = preset or next(iter(presets))
-    if preset not in presets:
+    if preset is None:
+        first = next(iter(presets.values()))
+        values = first if program.means(first, typed) else {}
+    elif preset in presets:
+        values = presets[preset]
+    else:
         where = "" if problem is None else f" of {problem}"
         raise Refusal(
             f"--preset={preset}: not here; the presets{where} are {', '.join(presets)}"
@@ -67,7 +71,7 @@ def settings_of(
             raise Refusal(
                 f"--{name}={settings.shown(value)}: problem {problem} decides it; leave it out"
             )
-    preset_values = {n: v for n, v in presets[preset].items() if n in known}
+    preset_values = {n: v for n, v in values.items() if n in known}
     swept = vary.swept(typed.get("vary") or preset_values.get("vary"))
     if swept and swept in typed:
         if typed.get("vary"):

@@ -102,6 +102,10 @@ class Program(abc.ABC):
         """Whether a call that typed this, and no problem, means the first that fits."""
         return self.needs_problem
 
+    def means(self, preset: Mapping[str, Any], typed: Mapping[str, Any]) -> bool:
+        """Whether a call that names no preset, and typed this, means a problem's first one."""
+        return True
+
     def resolved(self, config: Any) -> Any:
         """The settings with what they leave open filled in (names of bounds, say)."""
         return config

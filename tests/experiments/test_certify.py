@@ -308,3 +308,12 @@ def test_the_program_says_in_one_line_what_is_wrong(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2 and "/nowhere" in done.stderr
     assert done.stderr.strip().count("\n") == 0
+
+
+def test_the_first_preset_is_meant_by_its_own_route_alone():
+    """What it sets for a posterior goes with no other route, and nobody typed it."""
+    chosen = settings_of(PROGRAM, "fashion_mnist", None, {"route": "subspace"})
+    PROGRAM.check(chosen)
+    assert (chosen.architecture, chosen.prior_epochs) == ("mlp", 20)
+    chosen = settings_of(PROGRAM, "fashion_mnist", None, {"width": 8})
+    assert (chosen.architecture, chosen.width) == ("strided_cnn", 8)
