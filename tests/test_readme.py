@@ -169,3 +169,52 @@ def test_what_the_tools_beyond_uniform_convergence_say_is_what_was_found():
             assert cell == found.get((name.strip("`"), head), ""), (name, head)
             checked += bool(cell)
     assert checked == len(found)
+
+
+def _card():
+    path = ROOT / "experiments" / "gallery" / "card_standard.json"
+    return json.loads(path.read_text())
+
+
+def _verdicts(bound):
+    return [trial["verdict"] for trial in bound["trials"].values()]
+
+
+CARD_PAGES = ("README.md", "experiments/report_card/README.md")
+
+
+@pytest.mark.parametrize("page", CARD_PAGES)
+def test_what_is_said_of_the_report_card_is_what_it_says(page):
+    """Counts of bounds, trials and verdicts, from the card in the gallery."""
+    card, text = _card(), " ".join((ROOT / page).read_text().split())
+    rows = {n: b for n, b in card["bounds"].items() if not n.startswith("reference_")}
+    blind = {n: b for n, b in rows.items() if not b["uses_holdout"]}
+    two_sided = [b for b in rows.values() if b["two_sided"]]
+    size = [b["trials"]["training_set_size"]["verdict"] for b in two_sided]
+    failing = size.count("fails")
+    assert "passes" not in size
+    trials = len(card["trials"])
+    said = {
+        r"(\d+) bounds and measures in (\d+) trials": (len(rows), trials),
+        r"of the (\d+) (?:bounds )?with a two-sided proof (\d+) fail": (len(size), failing),
+        r"None of the (\d+) that look": (len(blind),),
+        r"Of (\d+) bounds and measures that look": (len(blind),),
+        r"All (\d+) bounds that rest on": (failing,),
+        r"hold-out bound[^.]{0,30} passes (\d+) of (\d+)": (
+            _verdicts(rows["holdout_cp"]).count("passes"), trials,
+        ),
+        r"`reference_oracle`\) passes (\d+) and fails none": (
+            _verdicts(card["bounds"]["reference_oracle"]).count("passes"),
+        ),
+    }  # fmt: skip
+    found = 0
+    for pattern, numbers in said.items():
+        for match in re.finditer(pattern, text, re.IGNORECASE):
+            found += 1
+            assert tuple(map(int, match.groups())) == numbers, match.group()
+    assert found >= 4
+    for bound in blind.values():  # none passes most and fails none
+        verdicts = _verdicts(bound)
+        passed = verdicts.count("passes")
+        assert "fails" in verdicts or 2 * passed <= trials
+    assert "fails" not in _verdicts(card["bounds"]["reference_oracle"])
