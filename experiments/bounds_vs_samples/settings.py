@@ -50,8 +50,9 @@ class Settings(SgdSettings, BoundSettings):
         None, "a setting to sweep at every size, e.g. width=100,1000 or loss=sigmoid,squared"
     )  # fmt: skip
     network: str = setting(
-        "mlp", "fully connected, or (images) `depth` blocks of two convolutions of `width` "
-        "channels", one_of_those(lambda: networks.NETWORKS), group=NETWORK, varies=True
+        "mlp", "fully connected; or, of images, 'cnn' and 'strided_cnn', and with batch "
+        "normalisation 'cnn_bn', 'resnet' and 'vgg', of `width` channels at first (nets/README.md "
+        "says what `depth` is)", one_of_those(lambda: networks.NETWORKS), group=NETWORK, varies=True
     )  # fmt: skip
     width: int = setting(
         1024, "units of a hidden layer, channels of a convolution",

@@ -30,7 +30,7 @@ def folder(tmp_path_factory):
 
 def test_it_learns_and_is_measured_as_a_graph(folder):
     for row in read(folder, "results"):
-        assert row["converged"] == "True" and float(row["train_error"]) <= 0.3
+        assert row["converged"] == "true" and float(row["train_error"]) <= 0.3
     rows = read(folder, "bounds")
     for row in rows:
         of_chains = row["bound"] == "bartlett_2017_certified"
