@@ -39,7 +39,7 @@ def may_be_of_fewer(groups: Iterable[str]) -> bool:
 def _is_cheaper_of_fewer(group):
     """Whether a group takes at most half as many passes on one block as on a hundred."""
     few, many = (sum(counts(group, Sizes(n * BLOCK, 0, 2)).values()) for n in (1, 100))
-    return 2 * few <= many
+    return few > 0 and 2 * few <= many
 
 
 def first(sample: Sample, examples: int) -> Sample:

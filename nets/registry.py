@@ -49,6 +49,8 @@ def _of_images(kind: Callable[..., nn.Module], about: str) -> Callable[..., nn.M
     return make
 
 
+# Those with batch normalisation, which are trained in a mode of their own.
+NORMALISED = ("cnn_bn", "resnet", "vgg")
 # name -> what makes the Linen module: inputs `[N, features]` to logits `[N, classes]`.
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,

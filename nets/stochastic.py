@@ -171,9 +171,10 @@ def log_likelihoods(
     labels: jax.Array,
     key: chex.PRNGKey,
 ) -> jax.Array:
-    """ln of the softmax probabilities of the labels `[N]`, each under its own draw.
+    """ln of the softmax probabilities of the labels `[N]`.
 
-    A draw of a convolution's weights is shared: what is estimated is the same.
+    Each example has its own draw of the weights of dense layers; those of convolutions are drawn
+    once for all of them. Their mean has the same expectation either way.
     """
     normals = model.normals(params, key, len(labels), is_each=False)
     log_p = jax.nn.log_softmax(model.noisy_logits(params, inputs, normals))

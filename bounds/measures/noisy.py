@@ -2,7 +2,8 @@
 
 In a dense network every example has its own draw of all weights: given the activations a that
 enter a layer, its pre-activations are independent Gaussians, and no weight is drawn. Where there
-are convolutions a block shares a draw, but of a learned posterior (`posterior`). Levels of noise that are compared are under the same
+are convolutions a block shares a draw; of a learned posterior (`posterior`) each example has its
+own. Levels of noise that are compared are under the same
 standard normals, which differ from block to block and from pass to pass; networks are under the
 same ones, too.
 """

@@ -12,9 +12,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import chex
 import jax
@@ -22,15 +20,16 @@ import numpy as np
 
 from bounds.measures import single_draw
 from experiments.lab import chains, formats
-from experiments.lab.chains import NETWORK
+from experiments.lab.chains import FINAL, NETWORK
 from experiments.lab.reading import array_files
-from experiments.lab.reading.flaws import Flaw
+from experiments.lab.reading.flaws import Flaw, shown
 from experiments.lab.refusals import Refusal
 from experiments.problems import Examples
 from nets import kernels
+from nets.stochastic import ARRAYS
 
 _NOTE, _DIGEST = "certificate", "certificate_sha256"
-_NETWORK, _POSTERIOR = "final/", "posterior/"
+_POSTERIOR = "posterior/"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +126,7 @@ def write(path: Path, params: chex.ArrayTree, certificate: Certificate) -> None:
     """
     with jax.enable_x64(True):
         network = single_draw.drawn(params)
-    trees = {_NETWORK: network, _POSTERIOR: params}
+    trees = {FINAL: network, _POSTERIOR: params}
     tensors = {
         f"{prefix}{name}": np.asarray(array)
         for prefix, tree in trees.items()
@@ -170,9 +169,20 @@ def read(path: str | Path) -> Stored:
         raise Refusal(
             f"{flag}: its tensors were changed, their digest is another; get the file again"
         )
-    layers = [_layers(tensors, prefix) for prefix in (_NETWORK, _POSTERIOR)]
-    _check_shapes(flag, *layers, claims["network"])
-    return Stored(*layers, Certificate(**claims))
+    if notes.get(NETWORK) != _canonical(claims["network"]):
+        raise Refusal(
+            f"{flag}: what it says of its layers is not what its certificate says; get the file "
+            "again"
+        )
+    try:
+        stored = _stored(tensors, claims["network"])
+    except ValueError as error:
+        raise Refusal(
+            f"{flag}: its tensors are not those of a drawn network and its posterior "
+            f"({shown(error)}); "
+            "get the file again"
+        ) from error
+    return Stored(*stored, Certificate(**claims))
 
 
 def _claims(flag, text):
@@ -193,6 +203,10 @@ def _claims(flag, text):
         is_right = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
         if not is_right or (kind is float and not math.isfinite(value)):
             raise broken
+    is_right = 0 < claims["delta"] < 1 and 1 <= claims["tried"] < 2**31
+    is_right &= 0 <= claims["wrong"] <= claims["certified_size"] < 2**31
+    if not is_right:
+        raise broken
     try:
         chains.check(claims["network"])
     except ValueError as error:
@@ -200,55 +214,27 @@ def _claims(flag, text):
     return claims
 
 
-def _layers(tensors: Mapping[str, np.ndarray], prefix: str) -> list[dict[str, Any]]:
-    """The layers among tensors, the input's first."""
-    found: dict[int, dict[str, Any]] = {}
-    for name, array in tensors.items():
-        number, _, part = name.removeprefix(prefix).partition("/")
-        if name.startswith(prefix) and number.isdecimal():
-            found.setdefault(int(number), {})[part] = array
-    return [found[number] for number in sorted(found)]
-
-
-def _check_shapes(flag, network, posterior, described):
-    """Raises a `Refusal` unless layers follow one another, with all that a posterior has."""
-    wrong = Refusal(
-        f"{flag}: its tensors are not those of a drawn network and its posterior; get the file "
-        "again"
+def _stored(tensors, network):
+    """The layers of the network and of its posterior, which has all that it needs."""
+    final, posterior = (
+        chains.layers_of(network, tensors, prefix) for prefix in (FINAL, _POSTERIOR)
     )
-    every = described["layers"]
-    if not network or not len(network) == len(posterior) == len(every):
-        raise wrong
+    chains.check_layers(network, final)
     prior = posterior[0].get("log_prior_sd")
     if prior is None or prior.shape != () or not np.isfinite(prior):
-        raise wrong
-    size = math.prod(described["input"])
-    for layer, own, op in zip(network, posterior, every, strict=True):
-        rank = 2 if op["kind"] == "dense" else 4
-        for name, dimensions in (("kernel", rank), ("bias", 1)):
-            arrays = [layer.get(name), own.get(name), own.get(f"log_sd_{name}")]
-            arrays.append(own.get(f"prior_{name}"))
-            if any(a is None or a.ndim != dimensions for a in arrays):
-                raise wrong
-            if len({a.shape for a in arrays}) > 1:
-                raise wrong
-            if not all(np.isfinite(a).all() for a in arrays):
-                raise wrong
-        kernel = layer["kernel"].shape
-        positions = op["positions"] if op["kind"] == "dense" else math.prod(op["image"])
-        if positions * kernel[-2] != size or len(layer["bias"]) != kernel[-1]:
-            raise wrong
-        size = kernel[-1]
-        if op["kind"] == "convolution":
-            size *= math.prod(outputs(op, kernel))
-            if size <= 0:
-                raise wrong
-
-
-def outputs(op: Mapping[str, Any], kernel: tuple[int, ...]) -> tuple[int, ...]:
-    """Height and width of what a convolution of a chain makes."""
-    every = zip(op["image"], op["zeros"], op["strides"], kernel[:2], strict=True)
-    return tuple(
-        max((size + sum(zeros) - window) // stride + 1, 0)
-        for size, zeros, stride, window in every
-    )
+        raise ValueError(f"{_POSTERIOR}0/log_prior_sd: must be one number")
+    for n, (layer, own) in enumerate(zip(final, posterior, strict=True)):
+        for part, array in layer.items():
+            if part not in ARRAYS:
+                raise ValueError(f"{FINAL}{n}/{part}: is nothing that a layer has")
+            for name in (part, f"log_sd_{part}", f"prior_{part}"):
+                its = own.get(name)
+                if (
+                    its is None
+                    or its.shape != array.shape
+                    or not np.isfinite(its).all()
+                ):
+                    raise ValueError(
+                        f"{_POSTERIOR}{n}/{name}: must be finite numbers, {list(array.shape)}"
+                    )
+    return final, posterior

@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.certify.routes import sgd
-from experiments.certify.routes.pick_to_learn import WORST
 from experiments.lab.seeding import Purpose, key_for
 from experiments.lab.training import Job, Run, Trained
 from experiments.problems import Problem
 from nets import margins, training
 from nets.sample import Sample, pad_sample, rows_of
 
+WORST, FIRST = "worst", "first"  # orders of picks
 CHUNK = 1024  # examples that are looked at at once; a multiple of `nets.sample.BLOCK`
 
 

@@ -32,11 +32,12 @@ class Certify(InModules):
         """Data of one's own are a problem, and a given network's are to be named."""
         return not any(typed.get(name) for name in ("data", "network", "weights"))
 
-    def means(self, preset: Mapping[str, Any], typed: Mapping[str, Any]) -> bool:
-        """Of the same route; what a preset says of another one goes with nothing here."""
-        default = Settings.__dataclass_fields__["route"].default
-        asked = typed.get("route") or default
-        return asked == preset.get("route", default)
+    def not_meant(self, preset: Mapping[str, Any], typed: Mapping[str, Any]) -> str:
+        """A preset of another route: what it says goes with nothing here."""
+        own = preset.get("route", Settings.__dataclass_fields__["route"].default)
+        if typed.get("route") in (None, own):
+            return ""
+        return f"is of --route={own}; leave out --route, or the preset"
 
     def resolved(self, config: Settings) -> Settings:
         """With the names of the bounds that are meant: those of the route if none are given."""

@@ -32,6 +32,11 @@ from experiments.problems import PROBLEMS
 registry = later("nets.registry")
 
 
+def _architectures():
+    """Those whose layers are linear maps."""
+    return [name for name in registry.NETWORKS if name not in registry.NORMALISED]
+
+
 @dataclasses.dataclass(frozen=True)
 class Own(GivenNetworks, BoundSettings):
     """What is certified, and by which route.
@@ -62,7 +67,7 @@ class Own(GivenNetworks, BoundSettings):
     architecture: str = setting(
         "mlp", "what is trained, or the surrogate: fully connected ('mlp'); or, of images, "
         "'strided_cnn' (--depth convolutions, the first of --width channels) or 'cnn' (--depth "
-        "blocks of --width channels)", one_of_those(lambda: registry.NETWORKS), group=NETWORK
+        "blocks of --width channels)", one_of_those(_architectures), group=NETWORK
     )  # fmt: skip
     width: int = setting(600, "units of a hidden layer", at_least_1, group=NETWORK)
     depth: int = setting(2, "hidden layers", at_least_1, group=NETWORK)
@@ -71,8 +76,8 @@ class Own(GivenNetworks, BoundSettings):
         "the surrogate, or of each round of picks", at_least_1, group=TRAINING
     )  # fmt: skip
     shift: int = setting(
-        0, "pixels by which an image is moved at most, anew in every step: of those that a prior "
-        "or a surrogate is trained on, or that were picked", whole_number, group=TRAINING
+        0, "pixels by which an image is moved at most, anew in every step: of those that a prior, "
+        "a surrogate or a network in a subspace is trained on, or that were picked", whole_number, group=TRAINING
     )  # fmt: skip
     batch_size: int = setting(100, "examples a step", at_least_1, group=TRAINING)
     learning_rate: float = setting(

@@ -15,14 +15,15 @@ from scipy.special import gammaln, logsumexp
 
 from bounds.measures import single_draw
 from experiments.certify import PROGRAM, drawn_network
-from experiments.certify.drawn_network import Certificate, Stored, outputs
+from experiments.certify.drawn_network import Certificate, Stored
 from experiments.certify.routes import sgd
 from experiments.certify.routes.posterior import certified_part
 from experiments.certify.study import check_size
 from experiments.lab import calls, report, settings
+from experiments.lab.chains import outputs
 from experiments.lab.reading import data_files
 from experiments.lab.refusals import Refusal
-from experiments.problems import Examples
+from experiments.problems import PROBLEMS, Examples
 from nets import stochastic
 
 _GOES_WITH = ("verify", "data", "problem", "data_dir", "plugin")
@@ -113,7 +114,7 @@ def _examples(given: Mapping[str, Any], one: Certificate) -> Examples:
                 "it out"
             )
         config = dataclasses.replace(config, data_dir=given["data_dir"])
-    settings.check(config)
+    settings.check(settings.part(config, PROBLEMS[one.problem].Settings))
     problem = calls.problem_of(config)
     check_size(config, problem)
     return sgd.examples_of(config, problem, one.run_seed, certified_part(config))
@@ -227,6 +228,12 @@ def _wrong(stored: Stored, examples: Examples) -> tuple[int, int]:
     layers = [
         {n: a.astype(np.float64) for n, a in layer.items()} for layer in stored.network
     ]
+    classes, labels = len(layers[-1]["bias"]), examples.labels
+    if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+        raise Refusal(
+            f"--data: labels from {labels.min()} to {labels.max()}, and the "
+            f"network of --verify has {classes} outputs; give the examples that it was certified on"
+        )
     for start in range(0, len(examples.labels), _ROWS):
         z = examples.inputs[start : start + _ROWS].astype(np.float64)
         labels = examples.labels[start : start + _ROWS]

@@ -50,9 +50,11 @@ def settings_of(
     presets = presets_of(program, problem)
     if preset is None:
         first = next(iter(presets.values()))
-        values = first if program.means(first, typed) else {}
+        values = {} if program.not_meant(first, typed) else first
     elif preset in presets:
         values = presets[preset]
+        if reason := program.not_meant(values, typed):
+            raise Refusal(f"--preset={preset}: {reason}")
     else:
         where = "" if problem is None else f" of {problem}"
         raise Refusal(

@@ -102,9 +102,12 @@ class Program(abc.ABC):
         """Whether a call that typed this, and no problem, means the first that fits."""
         return self.needs_problem
 
-    def means(self, preset: Mapping[str, Any], typed: Mapping[str, Any]) -> bool:
-        """Whether a call that names no preset, and typed this, means a problem's first one."""
-        return True
+    def not_meant(self, preset: Mapping[str, Any], typed: Mapping[str, Any]) -> str:
+        """Why the values of a preset do not go with what was typed at all, or ''.
+
+        A call that names no preset then means none.
+        """
+        return ""
 
     def resolved(self, config: Any) -> Any:
         """The settings with what they leave open filled in (names of bounds, say)."""

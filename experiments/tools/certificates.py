@@ -35,6 +35,7 @@ PROBLEMS = {
 }
 GIVEN = "cnn_single_draw"
 MARK = "certificates"
+DEFAULT = PROGRAM.Settings.__dataclass_fields__["route"].default
 COLUMNS = (
     "problem", "preset", "route", "speaks_of", "bound", "certificate", "counted", "own_test_error",
     "own_test_error_low", "own_test_error_high", "holdout_of_same_data", "published", "delta",
@@ -86,7 +87,7 @@ def presets(
         for name, values in there.items():
             typed = {"data_dir": folders[PROBLEMS[problem]]}
             place = out / problem
-            if not ROUTES[values.get("route", "posterior")].of_given:
+            if not ROUTES[values.get("route", DEFAULT)].of_given:
                 yield Preset(problem, name, place / name, typed)
             else:
                 drawn = place / GIVEN / "weights" / "certified_seed0_drawn.safetensors"
@@ -136,18 +137,17 @@ def answer(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             f"(preset {best['preset']}, of the {best['speaks_of']} network; its own test error is "
             f"{report.number(best['own_test_error'])})"
         )
-        beaten = [
-            row["preset"] for row in own
-            if row["holdout_of_same_data"] is None
-            or row["certificate"] < row["holdout_of_same_data"]
+        alone = [r["preset"] for r in own if r["holdout_of_same_data"] is None]
+        below = [
+            r["preset"] for r in own
+            if r["preset"] not in alone and r["certificate"] < r["holdout_of_same_data"]
         ]  # fmt: skip
-        line += (
-            f". A plain hold-out set of the same images would have promised less than, or nothing "
-            f"beside, {', '.join(beaten)}; of the others it promises more."
-            if beaten
-            else ". A plain hold-out set of the same images promises more than each of them."
-        )
-        lines.append(line)
+        line += f". Below the hold-out bound of the same images: {', '.join(below) or 'none'}"
+        if alone:
+            line += (
+                f"; without one, since all images were trained on: {', '.join(alone)}"
+            )
+        lines.append(f"{line}.")
     lines.append(
         "Each certificate holds for itself with probability 1 - delta, for settings that were fixed "
         "beforehand; the least of several, chosen afterwards, is none."
@@ -176,6 +176,14 @@ def table(rows: Sequence[Mapping[str, Any]]) -> report.Table:
             report.number(row["published"]), str(row["tried"]), f"{row['seconds']:.0f}",
         ])  # fmt: skip
     return report.Table(columns, body, "Certificates", words=("preset", "speaks of"))
+
+
+def machines(finished: Sequence[Preset]) -> str:
+    """What the runs were made on."""
+    every = [formats.read_json(one.folder / "versions.json") for one in finished]
+    return "; ".join(
+        dict.fromkeys(f"{one['device']}, {one['machine']}" for one in every)
+    )
 
 
 def lines(rows: Sequence[Mapping[str, Any]], machine: str) -> list[str]:
@@ -207,7 +215,8 @@ def paint(canvas: Canvas, rows: Sequence[Mapping[str, Any]]) -> None:
                 colour = canvas.colours[
                     routes.index(row["route"]) % len(canvas.colours)
                 ]
-                begin, end = row["own_test_error"] or row["counted"], row["certificate"]
+                begin, end = row["own_test_error"], row["certificate"]
+                begin = row["counted"] if begin is None else begin
                 axes.plot(
                     [begin, end],
                     [place, place],
@@ -289,7 +298,8 @@ def main(argv: Sequence[str]) -> None:
         every = list(presets(out, asked.problems, folders))
         for one in every if asked.run else ():
             one.run()
-        rows = [row for one in every if one.is_finished for row in rows_of(one)]
+        finished = [one for one in every if one.is_finished]
+        rows = [row for one in finished for row in rows_of(one)]
         if not rows:
             raise Refusal(
                 f"--out={out}: no preset has been run there; leave out --norun"
@@ -298,8 +308,7 @@ def main(argv: Sequence[str]) -> None:
         report.show([report.Answer(answer(rows)), table(rows)])
         print(f"Report: {out / 'report.html'}")
         if asked.readme:
-            made = formats.read_json(every[0].folder / "versions.json")
-            marked.write(asked.readme, MARK, lines(rows, made["machine"]))
+            marked.write(asked.readme, MARK, lines(rows, machines(finished)))
     except Refusal as refusal:
         refuse(str(refusal))
 

@@ -15,8 +15,8 @@ def replaced(text: str, name: str, lines: Sequence[str], path: str | Path) -> st
     """
     begin, end = (f"<!-- {name}: {which} -->" for which in ("begin", "end"))
     before, after = text.split(begin), text.split(end)
-    if len(before) != 2 or len(after) != 2:
-        raise Refusal(f"--readme={path}: must hold {begin} and {end}, each once")
+    if len(before) != 2 or len(after) != 2 or len(before[0]) > len(after[0]):
+        raise Refusal(f"--readme={path}: must hold {begin} and then {end}, each once")
     return f"{before[0]}{begin}\n" + "\n".join(lines) + f"\n{end}{after[1]}"
 
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 import bounds
 from bounds.measures import noise_level, noisy
@@ -16,6 +17,7 @@ from nets import stochastic
 from nets.cnn import CNN
 from nets.mlp import MLP
 from nets.sample import pad_sample
+from nets.strided import StridedCNN
 from tests import oracles
 from tests.bounds.cases import measured, random_case, trained_case
 from tests.oracles import noise, pac_bayes, sharpness
@@ -252,6 +254,53 @@ def test_a_learned_posterior_is_measured_as_it_is():
             wrong += oracles.margin(oracles.forward(kernels, shifts, one), label) <= 0
     mean = wrong / (draws * case.m)
     assert_same_mean(found.errors[0], found.draws, mean, 0.5 / math.sqrt(draws))
+
+
+def test_every_image_of_a_convolutional_posterior_has_a_draw_of_its_own():
+    """The same image again and again: its errors are independent, as what is certified takes them
+    to be. Were a draw shared by the 128 of a block, their mean would vary 128 times as much."""
+    plain, copies = StridedCNN((4, 4, 1), 2, 2, 3, True), 256
+    x = np.random.default_rng(1).standard_normal((1, 16)).astype(np.float32)
+    mean = plain.init(jax.random.key(0), x)["params"]
+    model = stochastic.GaussianNetwork(plain)
+    params = stochastic.around(mean, mean, 1.0, 1.0)
+    for name in list(params)[2:]:  # convolutions alone are under noise
+        for part in ("log_sd_kernel", "log_sd_bias"):
+            params[name][part] = jnp.full_like(params[name][part], -jnp.inf)
+    sample = pad_sample(np.repeat(x, copies, 0), np.zeros(copies, np.int32), 0)
+    level = jnp.ones((1, len(params)))
+
+    @jax.jit
+    def counted(key):
+        found = noisy.posterior(model, params)
+        return noisy.errors(found, level, sample, key, copies)
+
+    keys = jax.random.split(jax.random.key(2), 200)
+    errors, draws, fill = (np.asarray(part) for part in jax.lax.map(counted, keys))
+    assert np.all(draws == copies) and np.all(fill == 1)
+    rate = errors.mean()
+    assert 0.1 < rate < 0.9
+    ratio = errors.var(ddof=1) / (rate * (1 - rate) / copies)
+    low, high = stats.chi2.ppf([1e-4, 1 - 1e-4], len(keys) - 1) / (len(keys) - 1)
+    assert low < ratio < high
+
+    def drawn(key):
+        """By hand: one draw of all kernels."""
+        moved = {
+            name: {
+                part: layer[part] + jnp.exp(layer[f"log_sd_{part}"]) * jax.random.normal(
+                    jax.random.fold_in(jax.random.fold_in(key, n), part == "bias"), layer[part].shape
+                )
+                for part in ("kernel", "bias")
+            }
+            for n, (name, layer) in enumerate(params.items())
+        }  # fmt: skip
+        logits = plain.apply({"params": moved}, x)[0]
+        return logits[0] <= jnp.max(logits[1:])
+
+    wrong = np.mean(jax.lax.map(drawn, jax.random.split(jax.random.key(3), 20_000)))
+    spread = math.sqrt(rate * (1 - rate) * (1 / (copies * len(keys)) + 1 / 20_000))
+    assert abs(wrong - rate) < 4.5 * spread
 
 
 def test_measures_of_noise_are_their_formulas():

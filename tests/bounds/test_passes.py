@@ -88,14 +88,10 @@ def test_one_pass_is_one(counted, kind):
     assert sum(seen) == BLOCK
 
 
-def test_only_groups_are_counted():
-    assert set(passes._COUNTS) <= set(bounds.GROUPS)
-
-
 def test_what_theorems_speak_of_is_never_of_fewer_examples():
     for groups in (
         ["margins", "outputs"], ["holdout"], ["code"], ["gibbs", "gibbs_layers"], ["task"],
-        ["independence"], ["noise"],
+        ["independence"], ["noise"], ["clusters"], ["spectra"],
     ):  # fmt: skip
         assert not cost.may_be_of_fewer(groups), groups
     for groups in (["sharpness"], ["mixup"], ["gradients"], ["curvature"]):

@@ -58,10 +58,14 @@ def test_all_presets_are_run_and_shown(tmp_path, monkeypatch):
 
 def test_what_a_hold_out_set_would_have_given_is_said():
     first, *_, last = certificates.answer([row()])
-    assert "at most" not in first and "promises more than each" in first
+    assert "hold-out bound of the same images: none." in first
     assert "0.02" in first and "is none" in last
-    first, _ = certificates.answer([row(), row(preset="b", holdout_of_same_data=None)])
-    assert "nothing beside, b" in first
+    others = (
+        row(preset="b", holdout_of_same_data=None),
+        row(preset="c", certificate=0.01),
+    )
+    first, _ = certificates.answer([row(), *others])
+    assert "same images: c; without one, since all images were trained on: b." in first
     first, second, _ = certificates.answer([row(), row(problem="other")])
     assert first.startswith("mnist: ") and second.startswith("other: ")
 

@@ -109,6 +109,11 @@ def test_all_bad_settings_are_named_in_one_line(tmp_path):
         (CERTIFY, {"route": "subspace", "prior_share": 0.3}, "--prior_share=0.3"),
         (CERTIFY, {"route": "compression", "weights": "a"}, "--unlabelled is missing"),
         (CERTIFY, {"prior_epochs": 0}, "--prior_epochs=0"),
+        (
+            CERTIFY,
+            {"architecture": "vgg"},
+            "--architecture=vgg: must be one of mlp, cnn, strided",
+        ),
         (CERTIFY, {"bounds": ("bartlett_2017",)}, "--bounds: none speaks of"),
     ],
 )

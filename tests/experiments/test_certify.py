@@ -317,3 +317,33 @@ def test_the_first_preset_is_meant_by_its_own_route_alone():
     assert (chosen.architecture, chosen.prior_epochs) == ("mlp", 20)
     chosen = settings_of(PROGRAM, "fashion_mnist", None, {"width": 8})
     assert (chosen.architecture, chosen.width) == ("strided_cnn", 8)
+    with pytest.raises(Refusal, match="--preset=cnn: is of --route=posterior; leave"):
+        settings_of(PROGRAM, "mnist", "cnn", {"route": "subspace"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("route", ["posterior", "subspace"])
+def test_convolutional_networks_are_certified(route, tmp_path):
+    """The certificate is at least what was counted, and of what it says."""
+    own = (
+        {"prior_epochs": 3, "prior_noise": 0.01}
+        if route == "posterior"
+        else {"rank": 4}
+    )
+    chosen = settings_of(PROGRAM, "mnist", None, {
+        "data_dir": str(MNIST_SAMPLE), "route": route, "architecture": "strided_cnn", "width": 4,
+        "depth": 2, "shift": 1, "size": 600, "batch_size": 50, "epochs": 2, **own,
+    })  # fmt: skip
+    place = run(chosen, tmp_path / route).path
+    (result,) = read(place, "results")
+    rows = {r["bound"]: r for r in read(place, "bounds") if r["value"]}
+    name = PROGRAM.resolved(chosen).bounds[0]
+    assert float(rows[name]["value"]) >= float(rows[name]["empirical"])
+    if route == "posterior":
+        kl, q = float(result["kl"]), float(result["stochastic_train_error"])
+        delta = chosen.delta / chosen.tried
+        upper = pac_bayes.gibbs_upper(q, 150_000, 0.2 * delta)
+        expected = pac_bayes.pac_bayes_kl(kl, upper, 300, 0.8 * delta)
+        assert float(rows[name]["value"]) == pytest.approx(expected, rel=1e-6)
+    else:
+        assert 0 < int(result["bits"]) < 10_000

@@ -8,9 +8,8 @@ import pytest
 from scipy import stats
 
 from experiments.certify import PROGRAM
-from experiments.certify.picking import CHUNK, chosen
+from experiments.certify.picking import CHUNK, FIRST, WORST, chosen
 from experiments.certify.routes import ROUTES
-from experiments.certify.routes.pick_to_learn import FIRST, WORST
 from experiments.lab import formats, training
 from experiments.lab import program as lab
 from experiments.lab.calls import problem_of, settings_of

@@ -23,6 +23,7 @@ from nets.cnn import CNN
 from nets.mlp import MLP
 from nets.sample import pad_sample
 from nets.strided import StridedCNN
+from tests.conftest import MNIST_SAMPLE
 from tests.experiments.tiny import ROOT
 
 BOUNDS = "blanchard_2007_single_draw", "rivasplata_2020_single_draw"
@@ -84,6 +85,7 @@ def forged(path, to, change=lambda tensors, claims: None, is_told=True):
     change(tensors, claims)
     if is_told:
         claims["tensors_sha256"] = drawn_network._digest_of(tensors)
+        notes["network"] = json.dumps(claims["network"], sort_keys=True)
     notes["certificate"] = json.dumps(claims, sort_keys=True)
     if is_told:
         digest = hashlib.sha256(notes["certificate"].encode()).hexdigest()
@@ -124,6 +126,10 @@ def _move(name, by):
 
 def _claim(**values):
     return lambda tensors, claims: claims.update(values)
+
+
+def _layer(place, **values):
+    return lambda tensors, claims: claims["network"]["layers"][place].update(values)
 
 
 @pytest.mark.parametrize(
@@ -172,6 +178,26 @@ def test_what_was_altered_is_refused(made, tmp_path, change, says):
         (_claim(bound="holdout_cp"), "its certificate is by holdout_cp"),
         (_claim(value="0.2"), "not one of this version's"),
         (_claim(delta=float("nan")), "not one of this version's"),
+        (_claim(delta=5.0), "not one of this version's"),
+        (_claim(tried=0), "not one of this version's"),
+        (_claim(tried=10**400), "not one of this version's"),
+        (_claim(wrong=-1), "not one of this version's"),
+        (_layer(-1, kind="convolution"), "not one of this version's"),
+        (_layer(-1, kind=[]), "not one of this version's"),
+        (_layer(-1, positions=0), "not one of this version's"),
+        (_layer(-1, positions=7), "takes other inputs than there are"),
+        (
+            lambda t, c: t.update({"final/00/bias": t["final/0/bias"]}),
+            "final/00/bias: is of none",
+        ),
+        (
+            lambda t, c: t.update({"final/0/x": t["final/0/bias"]}),
+            "final/0/x: is nothing",
+        ),
+        (
+            lambda t, c: t.update({"final/9/bias": t["final/0/bias"]}),
+            "final/9/bias: is of none",
+        ),
         (lambda t, c: c.pop("seed"), "not one of this version's"),
     ],
 )
@@ -179,6 +205,41 @@ def test_what_is_no_drawn_network_is_refused(made, tmp_path, change, says):
     path = forged(made / f"{BOUNDS[0]}.safetensors", tmp_path / "a.safetensors", change)
     with pytest.raises(Refusal, match=says):
         verified(path, made / "data.npz")
+
+
+def test_what_its_layers_are_is_certified_too(made, tmp_path):
+    """`evaluate --network` reads it from the note, which no digest of tensors covers."""
+    tensors, notes = read(made / f"{BOUNDS[0]}.safetensors")
+    network = json.loads(notes["network"])
+    network["input"] = [2, 10, 1]
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(
+        safetensors.numpy.save(tensors, notes | {"network": json.dumps(network)})
+    )
+    with pytest.raises(Refusal, match="what it says of its layers is not what its"):
+        verified(path, made / "data.npz")
+
+
+def test_labels_that_no_output_has_are_refused(made, tmp_path):
+    with np.load(made / "data.npz") as stored:
+        data = dict(stored)
+    np.savez(tmp_path / "more.npz", x=data["x"], y=data["y"] + 3)
+    change = _claim(
+        data_sha256=drawn_network.digest_of_examples(Examples(data["x"], data["y"] + 3))
+    )
+    path = forged(made / f"{BOUNDS[0]}.safetensors", tmp_path / "a.safetensors", change)
+    with pytest.raises(
+        Refusal, match=r"labels from 3 to 5, and the network .* 3 outputs"
+    ):
+        verified(path, tmp_path / "more.npz")
+
+
+def test_few_examples_are_found_again(made):
+    """What would not do to be trained on, in batches of a hundred, can be certified."""
+    one = drawn_network.read(made / f"{BOUNDS[0]}.safetensors").certificate
+    one = dataclasses.replace(one, size=60)
+    found = verification._examples({"verify": "a", "data_dir": str(MNIST_SAMPLE)}, one)
+    assert found.inputs.shape == (30, 784)
 
 
 def test_other_data_and_other_files_are_refused(made, tmp_path):
@@ -226,7 +287,8 @@ def test_evaluate_takes_the_drawn_network(made, tmp_path):
     path = made / f"{BOUNDS[0]}.safetensors"
     (found,) = frameworks.read(str(path), None, None)
     stored = drawn_network.read(path)
-    x = np.load(made / "data.npz")["x"][:7]
+    with np.load(made / "data.npz") as data:
+        x = data["x"][:7]
     logits = found.read.graph.apply({"params": found.read.params}, x)
     every = zip(stored.certificate.network["layers"], stored.network, strict=True)
     wanted = x.astype(float)
@@ -251,6 +313,9 @@ def test_evaluate_takes_the_drawn_network(made, tmp_path):
         (lambda t, d, n: d["layers"].pop(), "not what its tensors are"),
         (lambda t, d, n: d["input"].append(2), "not what its tensors are"),
         (lambda t, d, n: t.pop("final/0/bias"), "not what its tensors are"),
+        (lambda t, d, n: t["final/0/kernel"].fill(np.nan), "not finite"),
+        (lambda t, d, n: t.update({"final/1/bias": np.zeros(1, "f4")}), "one for each"),
+        (lambda t, d, n: d.update(input=[2**31 - 1, 5000, 1]), "other inputs"),
     ]:
         with pytest.raises(Refusal, match=says):
             frameworks.read(other(change), None, None)

@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.certify.routes.route import Course, Route
 from experiments.lab.later import later
-from experiments.lab.settings import TRAINING, at_least_1, one_of, setting
+from experiments.lab.settings import TRAINING, at_least_1, one_of_those, setting
 from experiments.problems import Problem
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ picking = later("experiments.certify.picking")
 schemes = later("bounds.measures.picks")
 sgd = later("experiments.certify.routes.sgd")
 training = later("experiments.lab.training")
-
-WORST, FIRST = "worst", "first"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,9 +36,9 @@ class Settings:
         at_least_1, group=TRAINING
     )  # fmt: skip
     order: str = setting(
-        WORST, "pick_to_learn: which of those that are wrong: those of least margin ('worst'), "
+        "worst", "pick_to_learn: which of those that are wrong: those of least margin ('worst'), "
         "or the first after the last pick, in the order of the images ('first')",
-        one_of(WORST, FIRST), group=TRAINING
+        one_of_those(lambda: (picking.WORST, picking.FIRST)), group=TRAINING
     )  # fmt: skip
 
 

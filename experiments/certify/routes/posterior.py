@@ -118,7 +118,6 @@ class Posterior(Route):
     def course(self, config: Any, problem: Problem) -> Course:
         """First the prior, or what the posterior begins with; then the posterior."""
         model = sgd.network(config, problem)
-        sgd.check_chain(config, model)
         is_noisy, first = config.prior_noise > 0, prior_size(config) or config.size
         plain = sgd.plan(config, model, first, config.prior_epochs)
         noisy = augmentation.Shifted(

@@ -46,23 +46,21 @@ def network(config: Any, problem: Problem, biases: bool = True) -> Any:
     """The network of fixed weights that `--architecture` names.
 
     Raises:
-      Refusal: it cannot learn the problem, or there are no images to move.
+      Refusal: it cannot learn the problem, or there are no images to move; or it is a plugin's
+        whose training has a mode of its own.
     """
     if config.shift and problem.image is None:
         raise Refusal(
             f"--shift={config.shift}: --problem={config.problem} has no images to move; use "
             "--shift=0"
         )
-    return network_of("architecture", config, problem, biases)
-
-
-def check_chain(config: Any, model: Any) -> None:
-    """Raises a `Refusal` unless a network is a chain of layers with ReLUs between them."""
-    if getattr(model, "is_normalised", False):
+    found = network_of("architecture", config, problem, biases)
+    if getattr(found, "is_normalised", False):
         raise Refusal(
-            f"--architecture={config.architecture}: goes with other routes than --route="
-            f"{config.route}, which takes mlp, cnn and strided_cnn"
+            f"--architecture={config.architecture}: batch normalisation is not trained here; take "
+            "a network without"
         )
+    return found
 
 
 def initial_key(config: Any, run: Run) -> jax.Array:

@@ -48,7 +48,6 @@ class Subspace(Route):
         """One stage, on all images."""
         # Each bias would cost as many bits as a weight of a core.
         plain = sgd.network(config, problem, biases=False)
-        sgd.check_chain(config, plain)
         model = subspace.SubspaceNetwork(plain, config.rank)
         loss = sgd.moving(config, problem)
         plan = sgd.plan(config, model, config.size, config.epochs, objective=loss)

@@ -4,7 +4,6 @@ import collections
 import dataclasses
 import itertools
 import json
-import math
 from pathlib import Path
 
 import jax
@@ -13,13 +12,12 @@ import numpy as np
 from bounds.functions import start_of
 from experiments.lab import chains
 from experiments.lab.reading import array_files
-from experiments.lab.reading.flaws import Flaw
+from experiments.lab.reading.flaws import Flaw, shown
 from experiments.lab.reading.tensors import natural
 from experiments.lab.reading.weights import paths_of, uniquely_named, with_outputs
 from experiments.lab.refusals import Refusal
 from nets.importing import jaxpr, onnx
 
-FINAL = "final/"  # begins the names of learned tensors
 Params = dict[str, dict[str, jax.Array]]
 
 
@@ -100,7 +98,12 @@ def read(patterns: str, init: str | None, outputs: str | None) -> list[NetworkFi
 
 def _network(path: Path, start: Path | None) -> NetworkFile:
     flag = f"--network={path}"
-    if path.suffix.lower() == ".safetensors" and start is None:
+    if path.suffix.lower() == ".safetensors":
+        if start is not None:
+            raise Refusal(
+                f"--init={start}: does not go with {flag}: the file of a drawn network; leave it "
+                "out"
+            )
         return _of_chain(flag, path)
     if path.suffix.lower() != ".onnx":
         raise Refusal(
@@ -148,24 +151,18 @@ def _of_chain(flag: str, path: Path) -> NetworkFile:
     try:
         described = json.loads(note)
         chains.check(described)
-        graph, count = chains.graph_from(described), len(described["layers"])
-        wanted = {f"{n}/{part}" for n in range(count) for part in ("kernel", "bias")}
-        finals = {n.removeprefix(FINAL) for n in tensors if n.startswith(FINAL)}
-        if finals != wanted:
-            raise ValueError(f"{count} layers, and tensors of others")
-        params = {
-            f"Layer_{n}": {
-                part: np.asarray(tensors[f"{FINAL}{n}/{part}"])
-                for part in ("kernel", "bias")
-            }
-            for n in range(count)
-        }
-        one = np.zeros((1, math.prod(graph.shape)), np.float32)
-        logits = jax.eval_shape(graph.apply, {"params": params}, one)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        every = chains.layers_of(described, tensors, chains.FINAL)
+        chains.check_layers(described, every)
+    except (ValueError, RecursionError) as error:
         raise Refusal(
-            f"{flag}: what it says of its layers is not what its tensors are ({error}); get the "
-            "file again"
+            f"{flag}: what it says of its layers is not what its tensors are ({shown(error)}); "
+            "get the file again"
         ) from None
-    read_ = jaxpr.Read(graph, params)
-    return NetworkFile(path.stem, path, read_, None, graph.shape, logits.shape[1])
+    graph = chains.graph_from(described)
+    params = {
+        f"Layer_{n}": {part: np.asarray(layer[part]) for part in ("kernel", "bias")}
+        for n, layer in enumerate(every)
+    }
+    classes = len(params[f"Layer_{len(every) - 1}"]["bias"])
+    found = jaxpr.Read(graph, params)
+    return NetworkFile(path.stem, path, found, None, graph.shape, classes)
