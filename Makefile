@@ -93,6 +93,7 @@ library: $(VENV)/.installed
 
 certificates: $(VENV)/.installed
 	$(BIN)/python -m experiments.tools.certificates --out=$(CERTIFICATES) \
+	  --readme=experiments/README.md --figure=experiments/gallery/certificates.png \
 	  $(if $(DATA),--data_dir=$(DATA)) $(if $(FASHION),--fashion_dir=$(FASHION))
 
 clean:

@@ -35,7 +35,7 @@ class Certify(InModules):
     def not_meant(self, preset: Mapping[str, Any], typed: Mapping[str, Any]) -> str:
         """A preset of another route: what it says goes with nothing here."""
         own = preset.get("route", Settings.__dataclass_fields__["route"].default)
-        if typed.get("route") in (None, own):
+        if not preset or typed.get("route") in (None, own):
             return ""
         return f"is of --route={own}; leave out --route, or the preset"
 

@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import io
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -199,7 +199,7 @@ def paint_panels(
             axes.remove()
 
 
-def plain_numbers(axis, values):
+def plain_numbers(axis: Any, values: Iterable[float]) -> None:
     """Ticks of a logarithmic axis as plain numbers, where they span few powers of 10."""
     from matplotlib.ticker import (
         AutoLocator,

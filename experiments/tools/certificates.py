@@ -21,6 +21,7 @@ from experiments.certify.routes import ROUTES
 from experiments.lab import formats, report
 from experiments.lab import program as lab
 from experiments.lab.calls import presets_of, settings_of
+from experiments.lab.checksums import whole
 from experiments.lab.command_line import refuse
 from experiments.lab.figures import Canvas, Drawing, plain_numbers
 from experiments.lab.progress import clock
@@ -309,6 +310,10 @@ def main(argv: Sequence[str]) -> None:
         print(f"Report: {out / 'report.html'}")
         if asked.readme:
             marked.write(asked.readme, MARK, lines(rows, machines(finished)))
+        if asked.figure:
+            painted = out / "figures" / "certificates.png"
+            with whole(Path(asked.figure)) as aside:
+                aside.write_bytes(painted.read_bytes())
     except Refusal as refusal:
         refuse(str(refusal))
 
@@ -323,5 +328,6 @@ if __name__ == "__main__":
     flags.DEFINE_string(
         "readme", None, "a file into which the table is written, between its marks"
     )
+    flags.DEFINE_string("figure", None, "a PNG file into which the figure is copied")
     flags.DEFINE_bool("run", True, "run what is not there yet; else show what is")
     app.run(main)
