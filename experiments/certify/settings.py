@@ -88,7 +88,7 @@ class Own(GivenNetworks, BoundSettings):
     tried: int = setting(
         16, "how many settings of prior, subspace or picks (shares, deviation, shape, budget, "
         "their training) were tried on these images: they should have been chosen before; delta is "
-        "divided by it", at_least_1, group=BOUNDS
+        "divided by it", at_least_1, group=BOUNDS, measuring=True
     )  # fmt: skip
     verify: str | None = setting(
         None, "recount the certificate in the file of a drawn network, from the file and the "
