@@ -165,10 +165,26 @@ def gaussian_coins(runs, m, dim, rng):
     return np.array(ratios), np.array(wrong)
 
 
+def test_an_untold_choice_among_many_is_caught_and_a_paid_one_holds():
+    """The best of 40 networks, of the same risk: delta is to be divided by 40 (`--tried`)."""
+    runs, m, tried, risk, delta = 2000, 200, 40, 0.3, 0.1
+    wrong = np.random.default_rng(5).binomial(m, risk, (runs, tried)).min(axis=1)
+    untold = evaluate(np.zeros(runs), wrong, m, delta)
+    paid = evaluate(np.zeros(runs), wrong, m, delta / tried)
+    for name in (KL, HAMMER):
+        violations = int(np.sum(paid[name] < risk))
+        assert stats.binom.sf(violations - 1, runs, delta) > 1e-3, name
+        assert np.mean(paid[name] < risk) < np.mean(untold[name] < risk), name
+    # The hammer's constant is paid by all: of the two it is the one near its level.
+    violations = int(np.sum(untold[HAMMER] < risk))
+    assert stats.binom.sf(violations - 1, runs, delta) < 1e-9
+
+
 def test_they_hold_of_coins_and_without_the_ratio_they_do_not():
     runs, m, delta = 1000, 60, 0.1
     ratio, wrong = gaussian_coins(runs, m, 40, np.random.default_rng(2))
     assert ratio.mean() > 5
+    # Dropped, what was drawn from a posterior that has seen the data is taken for the prior's.
     found, dropped = (evaluate(r, wrong, m, delta) for r in (ratio, 0 * ratio))
     for name in (KL, HAMMER):
         violations = int(np.sum(found[name] < 0.5))
