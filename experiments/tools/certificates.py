@@ -9,6 +9,7 @@ Then the table and the figure are written: certificates.csv, report.md, report.h
 """
 
 import dataclasses
+import types
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from absl import app, flags
 
 from bounds import BOUNDS
 from experiments.certify import PROGRAM
+from experiments.certify.published import published
 from experiments.certify.routes import ROUTES
 from experiments.lab import formats, report
 from experiments.lab import program as lab
@@ -101,6 +103,7 @@ def rows_of(preset: Preset) -> list[dict[str, Any]]:
     """A row for each network that a finished run has certified."""
     found = formats.read_json(preset.folder / "summary.json")
     settings = formats.read_json(preset.folder / "config.json")["settings"]
+    paper = published(types.SimpleNamespace(**settings))
     rows = []
     for result in found["results"]:
         one = found["certificates"].get(result["run"])
@@ -119,7 +122,7 @@ def rows_of(preset: Preset) -> list[dict[str, Any]]:
             "own_test_error_low": low,
             "own_test_error_high": high,
             "holdout_of_same_data": result["holdout_of_same_data"],
-            "published": found["published"] and found["published"]["certificate"],
+            "published": paper and paper[1],
             "delta": found["delta"],
             "tried": found["tried"],
             "seconds": found["seconds"],
@@ -226,8 +229,8 @@ def paint(canvas: Canvas, rows: Sequence[Mapping[str, Any]]) -> None:
                     solid_capstyle="butt",
                 )
                 axes.annotate(
-                    report.at_most(end), (end, place), (4, 0), textcoords="offset points",
-                    va="center", fontsize=7,
+                    report.at_most(end), (end, place), (0, 5), textcoords="offset points",
+                    ha="right", va="bottom", fontsize=7,
                 )  # fmt: skip
                 for name, marker in (("holdout_of_same_data", "|"), ("published", "*")):
                     if row[name] is not None:
