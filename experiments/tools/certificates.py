@@ -185,9 +185,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> report.Table:
 def machines(finished: Sequence[Preset]) -> str:
     """What the runs were made on."""
     every = [formats.read_json(one.folder / "versions.json") for one in finished]
-    return "; ".join(
-        dict.fromkeys(f"{one['device']}, {one['machine']}" for one in every)
-    )
+    return "; ".join(dict.fromkeys(one["machine"] for one in every))
 
 
 def lines(rows: Sequence[Mapping[str, Any]], machine: str) -> list[str]:
