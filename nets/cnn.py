@@ -34,6 +34,7 @@ class ConvolutionLayer(nn.Module):
         """`[N, H', W', channels]` of images `[N, H, W, in]`."""
         shape = self.size, self.size, x.shape[-1], self.channels
         kernel = self.param("kernel", GLOROT_UNIFORM, shape)
+        kernel, x = (a.astype(jnp.result_type(kernel, x)) for a in (kernel, x))
         y = (self.op.in_training if train else self.op.of_batch)(kernel, x)
         if self.use_bias:
             bias = self.param("bias", self.bias_init, (self.channels,))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.certify.routes import ROUTES
 from experiments.certify.settings import Settings
 from experiments.lab.later import later
 from experiments.lab.program import InModules, Results, Rows, Study
@@ -35,7 +36,10 @@ class Certify(InModules):
     def not_meant(self, preset: Mapping[str, Any], typed: Mapping[str, Any]) -> str:
         """A preset of another route: what it says goes with nothing here."""
         own = preset.get("route", Settings.__dataclass_fields__["route"].default)
-        if not preset or typed.get("route") in (None, own):
+        asked = typed.get("route")
+        if (
+            not preset or asked == own or asked not in ROUTES
+        ):  # or it is refused as none
             return ""
         return f"is of --route={own}; leave out --route, or the preset"
 
