@@ -23,7 +23,7 @@ help:
 	@echo "make bench  speed, as ratios against PyTorch and numpy (installs PyTorch)"
 	@echo "make device-check  is an accelerator right, and how fast? (JAX=cuda13 or tpu installs for one)"
 	@echo "make library DATA=DIR  the README's table of all bounds on MNIST (DIR: its files)"
-	@echo "make certificates DATA=DIR FASHION=DIR  every preset of certify, side by side, in an hour"
+	@echo "make certificates DATA=DIR FASHION=DIR  every preset of certify, side by side: hours"
 	@echo "make clean  remove .venv and caches; runs stay"
 
 $(BIN)/python:

@@ -179,8 +179,7 @@ def read(path: str | Path) -> Stored:
     except ValueError as error:
         raise Refusal(
             f"{flag}: its tensors are not those of a drawn network and its posterior "
-            f"({shown(error)}); "
-            "get the file again"
+            f"({shown(error)}); get the file again"
         ) from error
     return Stored(*stored, Certificate(**claims))
 
