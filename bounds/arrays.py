@@ -125,11 +125,7 @@ def _numbers(name, array, rank):
         raise ValueError(
             f"{name}: {array.dtype} of shape {array.shape}; numbers of rank {rank} are needed"
         )
-    with np.errstate(over="ignore"):
-        array = array.astype(np.float32)
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name}: not finite (as float32)")
-    return array
+    return checks.finite(name, array)
 
 
 def _examples(name, inputs, labels, classes):

@@ -77,11 +77,23 @@ def as_inputs(inputs: np.ndarray) -> np.ndarray:
 
     Numbers that float32 cannot hold become infinite; finiteness is for the caller to check.
     """
+    inputs = np.asarray(inputs)
     with np.errstate(over="ignore"):
-        numbers = np.asarray(inputs).astype(np.float32)
-    return (
-        numbers / np.float32(_BYTE) if np.asarray(inputs).dtype == np.uint8 else numbers
-    )
+        numbers = inputs.astype(np.float32)
+    return numbers / np.float32(_BYTE) if inputs.dtype == np.uint8 else numbers
+
+
+def finite(name: str, numbers: np.ndarray) -> np.ndarray:
+    """Numbers as float32, none of them divided.
+
+    Raises:
+      ValueError: one is not finite, or too large for float32.
+    """
+    with np.errstate(over="ignore"):
+        numbers = np.asarray(numbers).astype(np.float32)
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"{name}: not finite (as float32)")
+    return numbers
 
 
 def _hashes(inputs: np.ndarray) -> Iterator[bytes]:

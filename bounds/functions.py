@@ -315,12 +315,7 @@ def _inputs(name, given):
         raise ValueError(
             f"{name}: {given.dtype} of shape {given.shape}; numbers, one row an example, are needed"
         )
-    found = checks.as_inputs(given) if given.dtype == np.uint8 else given
-    with np.errstate(over="ignore"):
-        found = found.astype(np.float32)
-    if not np.isfinite(found).all():
-        raise ValueError(f"{name}: not finite (as float32)")
-    return found
+    return checks.finite(name, checks.as_inputs(given))
 
 
 def _sample(name, inputs, labels, classes):

@@ -15,10 +15,10 @@ from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
-from experiments.lab import calls, devices, plugins, program, run_folder, settings
+from experiments.lab import calls, devices, plugins, run_folder, running, settings
 from experiments.lab.figures import FORMATS
 from experiments.lab.later import later
-from experiments.lab.program import CHECKPOINT_SECONDS
+from experiments.lab.program import Program
 from experiments.lab.refusals import Refusal, in_one_line, say, why_not_written
 from experiments.lab.settings import FOLDER, GROUPS, MACHINE, parsed, setting
 from experiments.problems import PROBLEMS
@@ -57,7 +57,7 @@ class Call:
         None, "runs at once on a device; 1 on a CPU, 16 elsewhere", group=MACHINE
     )  # fmt: skip
     checkpoint_seconds: float = setting(
-        CHECKPOINT_SECONDS, "how often runs under way are saved", group=MACHINE
+        running.CHECKPOINT_SECONDS, "how often runs under way are saved", group=MACHINE
     )  # fmt: skip
 
 
@@ -144,7 +144,7 @@ def _given(fields):
     return given
 
 
-def settings_from_flags(asked: program.Program, given: dict[str, Any]) -> Any:
+def settings_from_flags(asked: Program, given: dict[str, Any]) -> Any:
     """The settings of this call: from preset and flags, or from the folder to resume.
 
     What is not typed is taken from the folder; whether what is typed agrees with it, the
@@ -218,7 +218,7 @@ def _early(flag):
 
 
 def main(
-    asked: program.Program, instead: Callable[[dict[str, Any]], bool] | None = None
+    asked: Program, instead: Callable[[dict[str, Any]], bool] | None = None
 ) -> None:
     """Runs a program with settings from the flags; does not return.
 
@@ -289,7 +289,7 @@ def _run(asked, fields, instead):
     if set(formats) - set(FORMATS):
         wrong.append(f"--figures={values.figures}: some of {', '.join(FORMATS)}")
     seconds = values.checkpoint_seconds
-    seconds = CHECKPOINT_SECONDS if seconds is None else seconds
+    seconds = running.CHECKPOINT_SECONDS if seconds is None else seconds
     if not seconds >= 0:  # nor what is no number
         wrong.append(f"--checkpoint_seconds={seconds}: must be a number >= 0")
     if values.lanes is not None and values.lanes < 1:
@@ -304,9 +304,9 @@ def _run(asked, fields, instead):
     _start_devices(_early("devices"))
     if values.dry_run:
         how = {"resume": values.resume, "redraw": values.redraw}
-        program.foresee(asked, config, values.out, **how)
+        running.foresee(asked, config, values.out, **how)
         return
-    program.run(
+    running.run(
         asked, config, values.out, resume=values.resume, redraw=values.redraw,
         layout=runs.make_layout(lanes_per_device=values.lanes), checkpoint_seconds=seconds,
         formats=formats,

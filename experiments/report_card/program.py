@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.lab import calls, plugins, program, report, run_folder
+from experiments.lab import calls, plugins, report, run_folder, running
 from experiments.lab.bound_settings import with_bounds
 from experiments.lab.checksums import whole
 from experiments.lab.figures import Drawing
@@ -160,7 +160,7 @@ class ReportCard(Program):
         if not config.retrain:
             return study
         for asked, own, out, how in self.before(study, folder.path):
-            program.run(
+            running.run(
                 asked, own, out, layout=layout, checkpoint_seconds=checkpoint_seconds,
                 **how,
             )  # fmt: skip

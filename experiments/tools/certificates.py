@@ -20,8 +20,7 @@ from bounds import BOUNDS
 from experiments.certify import PROGRAM
 from experiments.certify.published import published
 from experiments.certify.routes import ROUTES
-from experiments.lab import formats, report
-from experiments.lab import program as lab
+from experiments.lab import formats, report, running
 from experiments.lab.calls import presets_of, settings_of
 from experiments.lab.checksums import whole
 from experiments.lab.command_line import refuse
@@ -67,7 +66,7 @@ class Preset:
         PROGRAM.check(config)
         is_there = (self.folder / "config.json").exists()
         print(f"{self.problem} {self.name}", flush=True)
-        lab.run(PROGRAM, config, self.folder, resume=is_there)
+        running.run(PROGRAM, config, self.folder, resume=is_there)
 
     @property
     def is_finished(self) -> bool:

@@ -16,7 +16,7 @@ from bounds.uniform_convergence import uniform_convergence_lower_bound
 from experiments.beyond_uc import PROGRAM, curves, figures, report, study, summary
 from experiments.beyond_uc.cell import BASE, Seen, chosen
 from experiments.beyond_uc.tools import TOOLS
-from experiments.lab import calls, plugins, program
+from experiments.lab import calls, plugins, running
 from experiments.lab.formats import read_json
 from experiments.lab.refusals import Refusal
 from experiments.problems.hypersphere import Hypersphere
@@ -45,7 +45,7 @@ def settings(problem, **own):
 @pytest.fixture(scope="module")
 def spheres(tmp_path_factory):
     out = tmp_path_factory.mktemp("beyond") / "spheres"
-    program.run(PROGRAM, settings("hypersphere", **SPHERES), out)
+    running.run(PROGRAM, settings("hypersphere", **SPHERES), out)
     return out
 
 
@@ -53,7 +53,7 @@ def spheres(tmp_path_factory):
 def linear(tmp_path_factory):
     out = tmp_path_factory.mktemp("beyond") / "linear"
     config = settings("linear", **LINEAR, tool=("stability", "disagreement"))
-    program.run(PROGRAM, config, out)
+    running.run(PROGRAM, config, out)
     return study.make(config), out
 
 
@@ -443,7 +443,7 @@ def test_ratt_is_withdrawn_where_its_assumption_is_refuted():
 
 def test_random_labels_that_are_all_true_leave_nothing_to_check(tmp_path):
     own = {"dim": 64, "sizes": (4,), "seeds": 6, "n_test": 300, "tool": ("ratt",)}
-    program.run(PROGRAM, settings("linear", **own), tmp_path / "out")
+    running.run(PROGRAM, settings("linear", **own), tmp_path / "out")
     (row,) = rows_of(tmp_path / "out" / "claims.csv")
     assert row["check"] == "" and row["value"] == "1.0"
 
@@ -541,7 +541,7 @@ def test_nothing_is_claimed_of_runs_that_diverged(tmp_path):
     own = SPHERES | {"sizes": (32,), "learning_rate": 1e30, "plugin": None}
     out = tmp_path / "out"
     tools = ("privacy", "derandomization", "surrogate", "ratt")
-    program.run(PROGRAM, settings("hypersphere", **own, tool=tools), out)
+    running.run(PROGRAM, settings("hypersphere", **own, tool=tools), out)
     for row in rows_of(out / "claims.csv"):
         assert (row["value"] != "") == (row["tool"] == "privacy"), row["claim"]
     summary = read_json(out / "summary.json")
@@ -568,7 +568,7 @@ def test_one_private_run_is_certified_by_itself(tmp_path):
     own = SPHERES | {"sizes": (2048,), "tool": ("privacy",), "mu": (0.02, 0.05),
                      "expected_error": 0.5, "n_test": 1000}  # fmt: skip
     config, out = settings("hypersphere", **own), tmp_path / "out"
-    program.run(PROGRAM, config, out)
+    running.run(PROGRAM, config, out)
     claims = {r["claim"]: r for r in rows_of(out / "claims.csv")}
     for mu in own["mu"]:
         row = claims[f"privacy_mu{mu:g}_one_run"]
@@ -740,8 +740,8 @@ def test_a_run_that_was_ended_half_way_goes_on(
     out = tmp_path / "again"
     config = settings("hypersphere", **SPHERES, tool=("stability", "privacy"))
     with interrupted_after(20):
-        program.run(PROGRAM, config, out)
-    program.run(PROGRAM, config, out, resume=True)
+        running.run(PROGRAM, config, out)
+    running.run(PROGRAM, config, out, resume=True)
     for name in ("claims", "per_seed", "quantities", "errors"):
         first, second = (rows_of(f / f"{name}.csv") for f in (spheres, out))
         own = [r for r in first if r.get("tool", "privacy") in config.tool]
@@ -810,9 +810,9 @@ def test_an_sprime_of_another_law_says_nothing_of_uniform_convergence(
         tmp_path / "a",
         tmp_path / "b",
     )
-    program.run(PROGRAM, config, first)
+    running.run(PROGRAM, config, first)
     monkeypatch.setattr(Hypersphere, "sprime", moved)
-    program.run(PROGRAM, dataclasses.replace(config, seed=12), second)
+    running.run(PROGRAM, dataclasses.replace(config, seed=12), second)
     for out, is_refuted in ((first, False), (second, True)):
         (row,) = rows_of(out / "same_distribution.csv")
         assert (float(row["all"]) < 0.001) == is_refuted
@@ -868,7 +868,7 @@ def test_a_tool_of_ones_own_stands_beside_ours(tmp_path):
     try:
         assert plugins.load(str(file)).more == ("twice",)
         own = SPHERES | {"tool": ("twice", "surrogate"), "plugin": str(file)}
-        program.run(PROGRAM, settings("hypersphere", **own), out)
+        running.run(PROGRAM, settings("hypersphere", **own), out)
         claims = {r["claim"] for r in rows_of(out / "claims.csv")}
         assert claims == {"twice", "surrogate", "holdout"}
         assert plugins.decided_by(None, {"tool": ["twice"]}) == []

@@ -10,7 +10,7 @@ import pytest
 
 from experiments.bounds_vs_samples import PROGRAM, tables
 from experiments.lab import calls, formats, vary, versions
-from experiments.lab import program as lab
+from experiments.lab import running as lab
 from experiments.problems.hypersphere import Hypersphere
 from nets import training
 from nets.runs import make_layout

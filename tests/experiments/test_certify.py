@@ -11,7 +11,7 @@ from scipy import stats
 
 from experiments.certify import PROGRAM, drawn_network, study, verification
 from experiments.lab import formats
-from experiments.lab import program as lab
+from experiments.lab import running as lab
 from experiments.lab.calls import problem_of, settings_of
 from experiments.lab.reading import weights
 from experiments.lab.refusals import Refusal

@@ -18,7 +18,7 @@ from experiments.lab import (
     measuring,
     training,
 )
-from experiments.lab import program as lab
+from experiments.lab import running as lab
 from experiments.lab.calls import settings_of
 from experiments.lab.reading import array_files
 from experiments.lab.refusals import Refusal

@@ -12,7 +12,7 @@ from experiments.bounds_vs_samples import PROGRAM as BOUNDS_VS_SAMPLES
 from experiments.certify import PROGRAM as CERTIFY
 from experiments.evaluate import PROGRAM as EVALUATE
 from experiments.lab import calls, checkpoints, formats
-from experiments.lab import program as lab
+from experiments.lab import running as lab
 from experiments.lab.foresight import pattern, shown_bytes
 from experiments.lab.refusals import Refusal
 from experiments.lab.run_folder import RunFolder

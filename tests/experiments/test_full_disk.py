@@ -22,7 +22,7 @@ from experiments.lab import (
     run_folder,
     versions,
 )
-from experiments.lab import program as lab
+from experiments.lab import running as lab
 from experiments.lab.refusals import Refusal
 from tests.experiments.tiny import ROOT, TINY, TINY_FLAGS, finish, program, run
 

@@ -11,7 +11,7 @@ from experiments.certify import PROGRAM
 from experiments.certify.picking import CHUNK, FIRST, WORST, chosen
 from experiments.certify.routes import ROUTES
 from experiments.lab import formats, training
-from experiments.lab import program as lab
+from experiments.lab import running as lab
 from experiments.lab.calls import problem_of, settings_of
 from experiments.lab.refusals import Refusal
 from experiments.problems import images

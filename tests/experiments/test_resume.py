@@ -10,7 +10,7 @@ import pytest
 
 from experiments.bounds_vs_samples import PROGRAM
 from experiments.lab import calls, checkpoints, settings
-from experiments.lab import program as lab
+from experiments.lab import running as lab
 from experiments.lab.progress import Progress
 from tests.experiments import tiny_failure
 from tests.experiments.tiny import TINY, content, finish, program, read, run

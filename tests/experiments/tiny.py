@@ -15,7 +15,7 @@ import jax
 
 from experiments.bounds_vs_samples import PROGRAM
 from experiments.lab import calls, formats
-from experiments.lab import program as lab
+from experiments.lab import running as lab
 from nets.runs import make_layout
 
 ROOT = Path(__file__).parents[2]

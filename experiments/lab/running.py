@@ -1,0 +1,312 @@
+"""The one skeleton of every program: open a folder, train, measure, tables, report.
+
+`run` carries a `lab.program.Program` out, `foresee` says what `run` would do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.lab import plugins, report, run_folder, settings
+from experiments.lab.figures import Drawing
+from experiments.lab.formats import read_json, write_json, write_table
+from experiments.lab.later import at_once, later
+from experiments.lab.program import Program, Results
+from experiments.lab.refusals import Refusal, say
+from experiments.lab.run_folder import RunFolder
+
+checkpoints = later("experiments.lab.checkpoints")
+foresight = later("experiments.lab.foresight")
+measuring = later("experiments.lab.measuring")
+progress = later("experiments.lab.progress")
+training = later("experiments.lab.training")
+runs = later("nets.runs")
+
+CHECKPOINT_SECONDS = 20.0
+
+
+def run(
+    program: Program,
+    config: Any,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    redraw: bool = False,
+    layout: runs.Layout | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    formats: Sequence[str] = ("png",),
+) -> RunFolder:
+    """Runs a program into a folder.
+
+    Args:
+      program: which.
+      config: its settings (`settings_of`).
+      out: the run folder; it must exist for `resume` and `redraw` only.
+      resume: go on with it; a finished one is shown.
+      redraw: measure (if the weights were kept), bound and plot it again.
+      layout: a `nets.runs.Layout`; the default for this machine's devices if not given.
+      checkpoint_seconds: how long between checkpoints of the runs under way.
+      formats: of the figures, besides .png.
+
+    Returns:
+      The `RunFolder`.
+
+    Raises:
+      Refusal: the settings, the data or the folder cannot be used.
+    """
+    config, plugin, study = _asked(program, config, out)
+    size = "" if resume or redraw else _size_of_weights(study, Path(out))
+    layout = layout or runs.make_layout()
+    with RunFolder.open(
+        out, program.name, config, study.fingerprint, resume=resume, redraw=redraw,
+        plugin_sha256=plugin.sha256,
+    ) as folder:  # fmt: skip
+        if size:
+            print(size, flush=True)
+        if resume or redraw:
+            _reopen(program, study, folder, plugin, redraw)
+        if not folder.is_finished:
+            study = program.prepared(study, folder, layout, checkpoint_seconds)
+            with progress.Progress(folder.progress) as shown:
+                _train_and_measure(
+                    study, folder, redraw, layout, shown, checkpoint_seconds
+                )
+            _write(program, study, folder, formats)
+        folder.forget_checkpoints()
+        folder.tidy_log()
+        summary = read_json(folder.path / "summary.json")
+    report.show(program.overview(summary))
+    print(f"Report: {folder.path / 'report.html'}")
+    return folder
+
+
+def foresee(
+    program: Program,
+    config: Any,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    redraw: bool = False,
+) -> None:
+    """Prints what `run` would do with the same arguments; the folder is not touched.
+
+    Raises:
+      Refusal: `run` would refuse them, too.
+    """
+    config, plugin, study = _asked(program, config, out)
+    folder, damaged = RunFolder(out), []
+    if resume or redraw:
+        folder.check(program.name, config, study.fingerprint, redraw)
+        _check_reopened(study, folder, plugin, redraw)
+        if redraw or folder.is_finished:
+            folder.refuse_damaged(derived=not redraw)
+        else:
+            damaged = folder.damaged()
+    else:
+        folder.refuse_existing()
+    _size_of_weights(study, Path(out))  # refuses where there is no room
+    is_whole = folder.is_finished and not redraw and not _gone(study, folder)
+    trains, again = _to_do(study, folder, redraw)
+    foreseen = foresight.Foreseen(
+        study.stages, study.subjects, training.Trained(folder, study.stages), folder,
+        trains=trains and not is_whole, again=again, is_whole=is_whole,
+        kept=frozenset(_kept(study)), damaged=frozenset(damaged),
+        begun=frozenset(checkpoints.names(folder.checkpoints)),
+    )  # fmt: skip
+    report.show(foreseen.blocks())
+    for other, settings_of_it, place, how in program.before(study, Path(out)):
+        print(f"\nBefore that, in {place}:")
+        foresee(other, settings_of_it, place, **how)
+
+
+def _asked(program, config, out):
+    """Checked settings, the plugin that they name, and the study that they ask for.
+
+    Raises:
+      Refusal: they cannot be used.
+    """
+    plugin = plugins.load(getattr(config, "plugin", None))
+    program.check(config)
+    at_once(checkpoints, foresight, measuring, progress, training, runs)
+    config = program.resolved(config)
+    study = _with_contents(program.study(config))
+    program.check_folder(study, Path(out))
+    return config, plugin, study
+
+
+def _is_measured(study, folder):
+    return all(subject.is_measured(folder) for subject in study.subjects)
+
+
+def _with_contents(study):
+    """The study, each of its subjects with what decides it: settings and data, if no more."""
+    names = settings.names(type(study.config), compared=True, measuring=False)
+    own = settings.to_json(study.config)
+    decides = {name: own[name] for name in names} | {"data": study.fingerprint}
+
+    def with_content(subject):
+        if subject.content:
+            return subject
+        text = json.dumps(decides | {"subject": subject.name}, sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return dataclasses.replace(subject, content=digest)
+
+    subjects = tuple(with_content(subject) for subject in study.subjects)
+    return dataclasses.replace(study, subjects=subjects)
+
+
+def _is_there(study, folder):
+    return all(folder.measured_path(s.name).exists() for s in study.subjects)
+
+
+def _has_weights(study, folder):
+    """Whether all can be measured again without training."""
+    trained = training.Trained(folder, study.stages)
+    return all(trained.has(r) for s in study.stages if s.is_kept for r in s.runs)
+
+
+def _kept(study):
+    """The runs whose weights are kept."""
+    if not getattr(study.config, "save_weights", False):
+        return []
+    return [r for stage in study.stages if stage.is_kept for r in stage.runs]
+
+
+def _size_of_weights(study, out):
+    """One line on how large the weights will be that are kept, or ''.
+
+    Raises:
+      Refusal: there is no room for them.
+    """
+    kept, trained = _kept(study), training.Trained(RunFolder(out), study.stages)
+    if not kept:
+        return ""
+    size = sum(trained.size_of(r) for r in kept)
+    what = f"the weights of {len(kept)} runs take {foresight.shown_bytes(size)}"
+    # Learned weights are there twice until all is measured.
+    there = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
+    total, _, free = shutil.disk_usage(there)
+    if total and 1.5 * size > free:  # a file system of no size holds no files
+        raise Refusal(
+            f"--out={out}: {what}, half as much again while it runs, and {foresight.shown_bytes(free)} are "
+            "free there; use another place, or --save_weights=false"
+        )
+    return f"{out}: {what}; --save_weights=false leaves them out"
+
+
+def _check_reopened(study, folder, plugin, redraw):
+    """Raises a `Refusal` where a folder is not finished (`redraw`), or is another plugin's."""
+    out = folder.path
+    if redraw and not _is_there(study, folder):
+        raise Refusal(f"--out={out}: not finished; use --resume")
+    plugins.check_version(
+        f"--out={out}", plugin, run_folder.stored(out), redraw=redraw,
+        is_finished=folder.is_finished,
+        is_begun=any(folder.measured_path(s.name).exists() for s in study.subjects),
+    )  # fmt: skip
+
+
+def _gone(study, folder):
+    """What a finished folder has lost."""
+    lost = [
+        name
+        for name in folder.lost()
+        # Who removes all weights wants the room, not hours of training.
+        if folder.weights.is_dir() or not name.startswith("weights/")
+    ]
+    return lost or ([] if _is_there(study, folder) else ["some of measured/"])
+
+
+def _reopen(program, study, folder, plugin, redraw):
+    """Makes sure that a folder can be gone on with; marks it as unfinished if it has to be.
+
+    Raises:
+      Refusal: it is damaged, not finished (`redraw`), or made with another plugin.
+    """
+    out, config, is_measured = folder.path, study.config, _is_there(study, folder)
+    _check_reopened(study, folder, plugin, redraw)
+    folder.remove_leftovers()
+    if redraw or folder.is_finished:
+        folder.refuse_damaged(derived=not redraw)
+    else:
+        folder.remove_damaged()
+    gone = _gone(study, folder) if folder.is_finished and not redraw else []
+    if gone:
+        say(f"--out={out}: {gone[0]} is gone ({len(gone)} in all); it is made again")
+        redraw = True
+    if redraw and is_measured and not _has_weights(study, folder):
+        measuring.read(folder, study.subjects)  # refused before anything is changed
+    if redraw:
+        folder.reopen(program.name, config, study.fingerprint, plugin.sha256)
+    elif (
+        not folder.is_finished
+        and run_folder.stored(out)["plugin_sha256"] != plugin.sha256
+    ):
+        folder.record_settings(program.name, config, study.fingerprint, plugin.sha256)
+    if not folder.is_finished:
+        folder.record_versions()
+
+
+def _to_do(study, folder, redraw):
+    """Whether runs are trained and subjects measured, and whether all are measured again."""
+    trained = training.Trained(folder, study.stages)
+    again = redraw and _has_weights(study, folder)
+    # What is only drawn again was looked at before: weights that are gone are not learned anew.
+    is_measured = (_is_there if redraw else _is_measured)(study, folder)
+    lacks = not all(trained.has(r) for r in _unkept(study, folder, trained))
+    return again or not is_measured or lacks, again
+
+
+def _unkept(study, folder, trained):
+    """The runs whose weights are still to be put where they are kept."""
+    return [
+        r
+        for r in _kept(study)
+        if not trained.keeps(r) and (trained.has(r) or folder.weights.is_dir())
+    ]
+
+
+def _train_and_measure(study, folder, redraw, layout, shown, checkpoint_seconds):
+    """Brings a folder to where only tables are missing."""
+    trained = training.Trained(folder, study.stages)
+    measuring.remember_code(study.subjects)
+    for stage in study.stages:
+        for r in stage.runs if stage.is_kept else ():
+            trained.keep_examples(r)
+    is_needed, again = _to_do(study, folder, redraw)
+    if is_needed:
+        training.train(study.stages, trained, folder, layout, shown, checkpoint_seconds)
+        measuring.measure(study.subjects, trained, folder, layout, shown, again)
+    for r in _kept(study):
+        if not trained.keeps(r) and trained.has(r):
+            trained.keep_weights(r)
+
+
+def _write(program, study, folder, formats):
+    """The tables, the summary, the figures and the report, from what was measured."""
+    measured = measuring.read(folder, study.subjects)
+    tables = program.tables(study, measured)
+    for name, rows in tables.items():
+        if rows:
+            columns = [
+                *program.columns.get(name, ()),
+                *(c for row in rows for c in row),
+            ]
+            write_table(folder.path / f"{name}.csv", list(dict.fromkeys(columns)), rows)
+    summary = program.summary(study, tables)
+    write_json(folder.path / "summary.json", summary)
+    draw = Drawing(folder.figures, formats)
+    results = Results(study, measured, tables, summary)
+    blocks = [
+        *program.overview(summary),
+        *program.report(results, draw),
+        *report.provenance_of(folder.path),
+    ]
+    folder.tidy_log()
+    program.publish(folder.path, results, blocks)
