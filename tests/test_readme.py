@@ -1,6 +1,7 @@
 """The READMEs: their code does what it says, their links lead somewhere, they are short."""
 
 import json
+import math
 import re
 import subprocess
 from pathlib import Path
@@ -138,6 +139,40 @@ def test_every_bound_is_in_the_table_of_families():
             forms = [name, *ends, *(f"...{end}" for end in ends)]
             forms += [f"{start}..." for start in starts]
             assert any(f"`{form}`" in text for form in forms), name
+
+
+def test_the_table_of_the_papers_experiment_is_what_was_found():
+    """Every cell of ours is the number in the gallery's summary of that run."""
+    lines = (ROOT / "README.md").read_text().splitlines()
+    first = next(n for n, line in enumerate(lines) if line.startswith("| **test error"))
+    quantities = ("test_error", "neyshabur_2018/target", "bartlett_2017/target")
+    runs = ("mnist_width1024", "mnist_width256", "mnist_cnn")
+    expected = [(quantity, run) for quantity in quantities for run in (None, *runs)]
+    for line, (quantity, run) in zip(
+        lines[first : first + len(expected)], expected, strict=True
+    ):
+        if run is None:
+            continue
+        summary = json.loads(
+            (ROOT / "experiments" / "gallery" / f"{run}.json").read_text()
+        )
+        found = summary.get("variants", {"": summary})[""]
+        _, *cells, exponent = (cell.strip() for cell in line.strip("|").split("|"))
+        for cell, entry in zip(
+            cells, found["by_size"][quantity].values(), strict=False
+        ):
+            mean, low, high = (entry[name] for name in ("mean", "low", "high"))
+            if quantity == "test_error":
+                shown = f"{mean:.3f} ± {(high - low) / 2:.3f}"
+            else:
+                shown = f"{math.log10(mean):.2f} ± {math.log10(high / low) / 2:.2f}"
+            assert cell == shown, line
+        assert not any(cells[len(found["by_size"][quantity]) :])
+        slope = found["slopes"][quantity]
+        assert (
+            exponent
+            == f"{slope['mean']:+.2f} [{slope['low']:.2f}, {slope['high']:.2f}]"
+        )
 
 
 def test_what_the_tools_beyond_uniform_convergence_say_is_what_was_found():
