@@ -79,6 +79,14 @@ class Own(GivenNetworks, BoundSettings):
         0, "pixels by which an image is moved at most, anew in every step: of those that a prior, "
         "a surrogate or a network in a subspace is trained on, or that were picked", whole_number, group=TRAINING
     )  # fmt: skip
+    rotation: float = setting(
+        0.0, "degrees by which such an image is turned at most, either way",
+        (lambda v: 0 <= v <= 180, "degrees in [0, 180]"), group=TRAINING
+    )  # fmt: skip
+    zoom: float = setting(
+        0.0, "share by which such an image's height and width are changed at most, each by its "
+        "own draw", below_1, group=TRAINING
+    )  # fmt: skip
     batch_size: int = setting(100, "examples a step", at_least_1, group=TRAINING)
     learning_rate: float = setting(
         0.05, "of SGD at the start; it falls to 0 along a cosine, as the posterior's does",

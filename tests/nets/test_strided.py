@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nets import graph, kernels, losses
-from nets.augmentation import KnownLoss, Shifted, shifted
+from nets.augmentation import KnownLoss, Moved, Moves, moved
 from nets.registry import NETWORKS
 from nets.strided import StridedCNN
 
@@ -58,7 +58,7 @@ def test_it_needs_images():
 
 def test_images_are_moved_and_zeros_come_in():
     images = np.random.default_rng(0).random((200, FLAT)).astype(np.float32)
-    found = np.asarray(shifted(jax.random.key(0), images, IMAGE, 2))
+    found = np.asarray(moved(jax.random.key(0), images, IMAGE, Moves(2)))
     found, wide = found.reshape(-1, *IMAGE), np.zeros((200, 13, 10, 2), np.float32)
     wide[:, 2:11, 2:8] = images.reshape(-1, *IMAGE)
     moves = set()
@@ -79,7 +79,8 @@ def test_examples_without_a_label_do_not_count():
     labels, key = np.array([0, 3, -1, 2, -1]), jax.random.key(0)
 
     def loss(params, labels, most=0):
-        return Shifted(KnownLoss(), IMAGE, most)(model, params, inputs, labels, 5, key)
+        objective = Moved(KnownLoss(), IMAGE, Moves(most))
+        return objective(model, params, inputs, labels, 5, key)
 
     logits = model.apply({"params": params}, inputs)
     each = [float(losses.LOSSES["softmax"](logits[n], labels[n])) for n in (0, 1, 3)]

@@ -39,7 +39,8 @@ class Compression(Route):
     )  # fmt: skip
     of_given = True
     without = (
-        "size", "seeds", "architecture", "width", "depth", "shift", "epochs", "batch_size", "learning_rate", "momentum",
+        "size", "seeds", "architecture", "width", "depth", "shift", "rotation", "zoom",
+        "epochs", "batch_size", "learning_rate", "momentum",
     )  # fmt: skip
     shown = (
         "bits", "code_from", "code_at_most", "compressed_train_error", "unlabelled",

@@ -77,8 +77,7 @@ class PickToLearn(Route):
     def course(self, config: Any, problem: Problem) -> Course:
         """A stage a round; the last one's networks are certified."""
         model = sgd.network(config, problem)
-        known = augmentation.KnownLoss()
-        objective = augmentation.Shifted(known, problem.image, config.shift)
+        objective = sgd.on_moved(augmentation.KnownLoss(), config, problem)
         plan = sgd.plan(
             config, model, config.budget, config.epochs, objective=objective
         )

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from experiments.lab.measuring import Arrays
     from experiments.lab.training import Job, Run, Trained
 
-augmentation = later("nets.augmentation")
 bounds = later("bounds")
 objectives = later("bounds.objectives")
 sgd = later("experiments.certify.routes.sgd")
@@ -120,9 +119,7 @@ class Posterior(Route):
         model = sgd.network(config, problem)
         is_noisy, first = config.prior_noise > 0, prior_size(config) or config.size
         plain = sgd.plan(config, model, first, config.prior_epochs)
-        noisy = augmentation.Shifted(
-            stochastic.NoisyLoss(), problem.image, config.shift
-        )
+        noisy = sgd.on_moved(stochastic.NoisyLoss(), config, problem)
         prior_plan = dataclasses.replace(
             plain,
             model=stochastic.GaussianNetwork(model) if is_noisy else model,

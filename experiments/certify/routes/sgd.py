@@ -1,5 +1,6 @@
 """What routes share that train by SGD: runs, plans, jobs on a part of the training images."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -35,11 +36,19 @@ def plan(
     return training.Plan(**options | changes)
 
 
+MOVES = tuple(field.name for field in dataclasses.fields(augmentation.Moves))
+
+
+def on_moved(objective: Any, config: Any, problem: Problem) -> augmentation.Moved:
+    """An objective, of images that are moved as --shift, --rotation and --zoom say."""
+    moves = augmentation.Moves(*(getattr(config, name) for name in MOVES))
+    return augmentation.Moved(objective, problem.image, moves)
+
+
 def moving(config: Any, problem: Problem) -> Any:
     """The objective of training on moved images, or None: the loss itself, where none moves."""
-    if not config.shift:
-        return None
-    return augmentation.Shifted(augmentation.KnownLoss(), problem.image, config.shift)
+    found = on_moved(augmentation.KnownLoss(), config, problem)
+    return found if found.moves else None
 
 
 def network(config: Any, problem: Problem, biases: bool = True) -> Any:
@@ -49,11 +58,12 @@ def network(config: Any, problem: Problem, biases: bool = True) -> Any:
       Refusal: it cannot learn the problem, or there are no images to move; or it is a plugin's
         whose training has a mode of its own.
     """
-    if config.shift and problem.image is None:
-        raise Refusal(
-            f"--shift={config.shift}: --problem={config.problem} has no images to move; use "
-            "--shift=0"
-        )
+    for name in MOVES if problem.image is None else ():
+        if value := getattr(config, name):
+            raise Refusal(
+                f"--{name}={value}: --problem={config.problem} has no images to move; use "
+                f"--{name}=0"
+            )
     found = network_of("architecture", config, problem, biases)
     if getattr(found, "is_normalised", False):
         raise Refusal(
