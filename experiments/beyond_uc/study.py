@@ -205,6 +205,7 @@ def make(config: Any) -> BeyondStudy:
 
         return Subject(
             name=f"{cell.name}_{look.name}",
+            run=run,
             kind=(used.model, look.sets, look.noise, whose),
             measure=See(used.model, used.loss, look.sets, look.noise),
             shared=lambda: padded(cell, "test"),
@@ -232,6 +233,7 @@ def make(config: Any) -> BeyondStudy:
 
         return Subject(
             name=f"{cell.name}_bounds",
+            run=run,
             kind="bounds",
             measure=MeasureNetwork.for_bounds(names, ("margins",)),
             shared=dict,

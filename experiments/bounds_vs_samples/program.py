@@ -24,7 +24,7 @@ class BoundsVsSamples(InModules):
 
     def takes(self, problem: type[Problem]) -> bool:
         """Problems that leave it to the program what learns."""
-        return problem.model is None and problem.is_trained and not problem.fixed
+        return problem.is_open()
 
     def study(self, config: Settings) -> Any:
         """Every size, seed and draw of every variant."""

@@ -55,12 +55,12 @@ def _answer(summary):
             if found["growth"][n]["difference"]["low"] is not None
         }
         if gaps and not variant:
-            least = min(gaps, key=lambda n: gaps[n]["mean"])
+            least = min(gaps, key=lambda n: abs(gaps[n]["mean"]))
             gap = gaps[least]
             sentences.append(
-                "Seed by seed, the bound that comes closest to the error "
+                "Seed by seed, the bound whose growth is closest to the error's "
                 f"({shown_name(least)}) grows by {report.signed(gap)} more in the exponent "
-                "of m (95% t-interval over seeds)."
+                "of m (95% t-interval over seeds, of this bound alone)."
             )
     sentences += _along_answer(summary)
     runs = summary["runs"]
@@ -183,8 +183,8 @@ def _along_table(found):
     ]  # fmt: skip
     first, *_, last = found["places"]
     what = f"exponent of {name}" if found["is_power"] else "last less first (of log10)"
-    beside = f"the {shown_name(found['spoken_of'])}'s" + (
-        "" if found["is_power"] else " (itself)"
+    beside = f"of the {shown_name(found['spoken_of'])}" + (
+        "" if found["is_power"] else " itself"
     )
     columns = ("", "quantity", first, last, what, beside)
     return report.Table(columns, rows, f"Along {name}", words=("quantity",))

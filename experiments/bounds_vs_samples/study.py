@@ -196,6 +196,7 @@ def of_configs(
 
         return Subject(
             name=run.name,
+            run=run,
             kind=(
                 plan.model,
                 plan.loss,

@@ -37,7 +37,7 @@ Point = tuple[int, int, float]
 
 def shown_name(quantity: str) -> str:
     """A quantity as reports call it; of a bound without its margin rule."""
-    return LABELS.get(quantity) or quantity.split("/")[0].replace("_", " ")
+    return LABELS.get(quantity) or quantity.split("/")[0]
 
 
 def at(bound: str, rule: str) -> str:

@@ -27,7 +27,7 @@ class Certify(InModules):
 
     def takes(self, problem: type[Problem]) -> bool:
         """Problems that leave it to the program what learns."""
-        return problem.model is None and problem.is_trained and not problem.fixed
+        return problem.is_open()
 
     def lacks_problem(self, typed: Mapping[str, Any]) -> bool:
         """Data of one's own are a problem, and a given network's are to be named."""
@@ -46,6 +46,10 @@ class Certify(InModules):
     def resolved(self, config: Settings) -> Settings:
         """With the names of the bounds that are meant: those of the route if none are given."""
         return self.part("study").resolved(config)
+
+    def check_folder(self, study: Study, out: Path) -> None:
+        """Raises a `Refusal` for another order of quoting than the folder's."""
+        self.part("report").check_folder(study, out)
 
     def summary(self, study: Study, tables: Mapping[str, Rows]) -> dict[str, Any]:
         """The content of summary.json."""

@@ -1,6 +1,7 @@
 """What `certify` says: summary.json, the answer, the tables, the figure."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from bounds import BOUNDS
@@ -22,10 +23,20 @@ _OF_GIVEN = (
 )
 
 
+def quoted_from(of: CertifyStudy) -> tuple[str, ...]:
+    """The bounds one of which is quoted, in their order."""
+    speaking = (name for name in of.config.bounds if of.route.speaks(name))
+    return of.config.quote or tuple(speaking)
+
+
+def check_folder(of: CertifyStudy, out: Path) -> None:
+    """As `certificates.check_order`."""
+    certificates.check_order(quoted_from(of), out)
+
+
 def summary(of: CertifyStudy, tables: Mapping[str, Rows]) -> dict[str, Any]:
     """The content of summary.json."""
-    config, classes, lines = of.config, of.classes, {}
-    asked = config.quote or [n for n in config.bounds if of.route.speaks(n)]
+    config, classes, lines, asked = of.config, of.classes, {}, quoted_from(of)
     found = {}
     for result in tables["results"]:
         lines[result["run"]] = of.route.beside(result, config.delta)

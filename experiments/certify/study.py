@@ -10,7 +10,7 @@ from experiments.certify import given
 from experiments.certify.routes import ROUTES, Route
 from experiments.certify.routes.route import SAME_DATA, Course
 from experiments.certify.settings import Settings
-from experiments.lab import bound_settings, certificates, settings
+from experiments.lab import bound_settings, certificates, settings, shards
 from experiments.lab.calls import problem_of
 from experiments.lab.measure_network import MeasureNetwork, test_samples
 from experiments.lab.measuring import Arrays, Subject
@@ -110,6 +110,7 @@ def make(config: Settings) -> CertifyStudy:
 
         return Subject(
             name=run.name,
+            run=run,
             kind="certified",
             measure=measure,
             shared=problem.samples
@@ -123,6 +124,7 @@ def make(config: Settings) -> CertifyStudy:
         config=config,
         fingerprint=problem.sha256,
         stages=tuple(course.stages),
+        group_of=shards.of_a_seed,
         subjects=tuple(subject(run) for run in course.runs),
         route=route,
         runs=course.runs,

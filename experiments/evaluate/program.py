@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from experiments.evaluate.settings import Settings
@@ -25,6 +26,10 @@ class Evaluate(InModules):
     def takes(self, problem: type[Problem]) -> bool:
         """Problems whose training sets are drawn from stored examples."""
         return problem.pool is not None
+
+    def check_folder(self, study: Study, out: Path) -> None:
+        """Raises a `Refusal` for another order of quoting than the folder's."""
+        self.part("report").check_folder(study, out)
 
     def summary(self, study: Study, tables: Mapping[str, Rows]) -> dict[str, Any]:
         """The content of summary.json."""

@@ -1,6 +1,7 @@
 """What `evaluate` says: summary.json, the answer, the tables, the figure."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from bounds import BOUNDS
@@ -33,6 +34,11 @@ def summary(of: Study, tables: Mapping[str, Rows]) -> dict[str, Any]:
         "quotes": quotes,
         "bounds": tables["bounds"],
     }
+
+
+def check_folder(of: Study, out: Path) -> None:
+    """As `certificates.check_order`."""
+    certificates.check_order(of.config.quote, out)
 
 
 def overview(found: Mapping[str, Any]) -> list[Any]:

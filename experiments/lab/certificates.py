@@ -1,6 +1,7 @@
 """Certificates as reports show them: which may be quoted, beside whose error, in which order."""
 
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from bounds import BOUNDS
@@ -9,6 +10,7 @@ from bounds.spec import CERTIFIED, COUNTED, STATUSES, UNDER_ASSUMPTION
 from experiments.lab import report
 from experiments.lab.bound_rows import DECLARED, REFUTED
 from experiments.lab.figures import Row, paint_rows
+from experiments.lab.formats import read_json
 from experiments.lab.refusals import Refusal
 
 _MOST_REFUTED = 5  # sentences
@@ -93,6 +95,28 @@ def check_quote(names: Sequence[str], there: Collection[str]) -> None:
             raise Refusal(
                 f"--quote={name}: {BOUNDS[name].status}, no certificate; name one that is"
             )
+
+
+def check_order(asked: Sequence[str], out: Path) -> None:
+    """Raises a `Refusal` for an order of quoting that is not the one a folder was made with.
+
+    Its tables were seen: what is quoted now would be chosen afterwards. Names behind those that
+    there were may come in.
+
+    Args:
+      asked: names of bounds, in their order.
+      out: a run folder; nothing is said of one whose tables were not made yet.
+    """
+    path = Path(out) / "summary.json"
+    if not path.exists():
+        return
+    before = tuple(read_json(path).get("quoted_from", asked))
+    if tuple(asked[: len(before)]) != before:
+        raise Refusal(
+            f"--out={out}: is to quote the first that can be had of {', '.join(before[:8])}; who "
+            "has seen its tables cannot choose another one afterwards: leave --quote and the order of "
+            f"--bounds as they were (--quote={','.join(before)}), or use a new --out"
+        )
 
 
 def is_non_vacuous(row: Mapping[str, Any], classes: int) -> bool:

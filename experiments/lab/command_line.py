@@ -21,6 +21,7 @@ from experiments.lab.later import later
 from experiments.lab.program import Program
 from experiments.lab.refusals import Refusal, in_one_line, say, why_not_written
 from experiments.lab.settings import FOLDER, GROUPS, MACHINE, parsed, setting
+from experiments.lab.shards import Shard
 from experiments.problems import PROBLEMS
 
 runs = later("nets.runs")
@@ -46,6 +47,10 @@ class Call:
     dry_run: bool = setting(
         False, "say what would be trained and measured, and how large the weights are; the run "
         "folder is not touched", group=FOLDER
+    )  # fmt: skip
+    shard: str | None = setting(
+        None, "i/n: train and measure the share i of n alone, in a folder of its own beside --out; "
+        "when all are done, the same command without it makes the tables", group=MACHINE
     )  # fmt: skip
     figures: str = setting(
         "png", f"formats of the figures: some of {', '.join(FORMATS)}", group=FOLDER
@@ -154,15 +159,16 @@ def settings_from_flags(asked: Program, given: dict[str, Any]) -> Any:
     preset = values.preset
     if not (values.resume or values.redraw):
         return calls.settings_of(asked, given.get("problem"), preset, given)
-    stored = run_folder.stored_settings(values.out, asked.name)
+    out = _folder()
+    stored = run_folder.stored_settings(out, asked.name)
     if stored.get("plugin") and not given.get("plugin"):
         # What a folder says is never run: code is what this call names.
-        where = f"--out={values.out}"
-        raise plugins.needed(where, run_folder.stored(values.out))
+        where = f"--out={out}"
+        raise plugins.needed(where, run_folder.stored(out))
     problem = given.get("problem") or stored.get("problem")
     if problem is not None and problem not in list(PROBLEMS):
         raise Refusal(
-            f"--out={values.out}: there is no problem {settings.shown(problem)}; is it a "
+            f"--out={out}: there is no problem {settings.shown(problem)}; is it a "
             "plugin's? give its --plugin"
         )
     kind = calls.kind_of(asked, problem)
@@ -177,10 +183,18 @@ def settings_from_flags(asked: Program, given: dict[str, Any]) -> Any:
         config = settings.from_json(kind, known)
     except (TypeError, KeyError) as error:
         raise Refusal(
-            f"--out={values.out}: its config.json is no run's ({error}); use another --out"
+            f"--out={out}: its config.json is no run's ({error}); use another --out"
         ) from error
     mine = {"plugin": None} if "plugin" in settings.names(kind) else {}
     return dataclasses.replace(config, **mine | asks_again | given)
+
+
+def _folder():
+    """The run folder that was typed: a shard's is beside --out."""
+    values = flags.FLAGS
+    if values.shard is None:
+        return Path(values.out)
+    return Shard.parse(values.shard).folder(values.out)
 
 
 def _parse(argv):
@@ -240,6 +254,28 @@ def main(
         sys.exit(0)
 
 
+def tool(work: Callable[[], int | None]) -> None:
+    """Runs a command that is no `Program`; does not return.
+
+    What is wrong is one line, and exit code 2.
+
+    Args:
+      work: called once the command's own flags (absl's) are parsed; returns its exit code, or None.
+    """
+
+    def call(argv):
+        with _refusals_in_one_line():
+            _refuse_words(argv)
+            return work()
+
+    app.run(call, flags_parser=_parse)
+
+
+def _refuse_words(argv):
+    if argv[1:]:
+        raise Refusal(f"{argv[1]}: not a flag; flags are written --name=value")
+
+
 def _main(asked, instead):
     asks_for_help = {"--help", "-help", "-h", "--helpfull", "--helpshort"}
     is_help = bool(asks_for_help & set(sys.argv[1:]))
@@ -262,8 +298,7 @@ def _main(asked, instead):
         standard_logging.getLogger("matplotlib").setLevel(standard_logging.ERROR)
         warnings.showwarning = _warn
         with _refusals_in_one_line():
-            if argv[1:]:
-                raise Refusal(f"{argv[1]}: not a flag; flags are written --name=value")
+            _refuse_words(argv)
             _run(asked, fields, instead)
             sys.stdout.flush()
 
@@ -294,6 +329,9 @@ def _run(asked, fields, instead):
         wrong.append(f"--checkpoint_seconds={seconds}: must be a number >= 0")
     if values.lanes is not None and values.lanes < 1:
         wrong.append(f"--lanes={values.lanes}: must be a whole number >= 1")
+    shard = None if values.shard is None else Shard.parse(values.shard)
+    if shard and values.redraw:
+        wrong.append("--shard and --redraw: shards make no tables; leave one out")
     config = settings_from_flags(asked, given)
     try:
         asked.check(config)
@@ -303,13 +341,13 @@ def _run(asked, fields, instead):
         raise Refusal("; ".join(wrong))
     _start_devices(_early("devices"))
     if values.dry_run:
-        how = {"resume": values.resume, "redraw": values.redraw}
+        how = {"resume": values.resume, "redraw": values.redraw, "shard": shard}
         running.foresee(asked, config, values.out, **how)
         return
     running.run(
         asked, config, values.out, resume=values.resume, redraw=values.redraw,
         layout=runs.make_layout(lanes_per_device=values.lanes), checkpoint_seconds=seconds,
-        formats=formats,
+        formats=formats, shard=shard,
     )  # fmt: skip
 
 
@@ -341,6 +379,11 @@ def _warn(message, *_, **__):
 
 def _how_to_go_on():
     """What to type next, where there is something to go on with."""
-    out = flags.FLAGS.out if flags.FLAGS.is_parsed() else None
-    begun = out and Path(out).is_dir()
-    return f"; --out={out} --resume goes on" if begun else ""
+    if not flags.FLAGS.is_parsed() or not flags.FLAGS.out:
+        return ""
+    shard, out = flags.FLAGS.shard, flags.FLAGS.out
+    with contextlib.suppress(Refusal):
+        if _folder().is_dir():
+            typed = "" if shard is None else f"--shard={shard} "
+            return f"; {typed}--out={out} --resume goes on"
+    return ""

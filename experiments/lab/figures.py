@@ -11,12 +11,15 @@ import contextlib
 import dataclasses
 import io
 import math
+import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bounds.spec import STATUSES
 from experiments.lab import report
 from experiments.lab.checksums import whole
 
@@ -54,6 +57,9 @@ class Drawing:
     """
 
     def __init__(self, folder: Path, formats: Sequence[str] = ("png",)):
+        if "matplotlib" not in sys.modules:
+            # Files alone are written: a backend that is not installed here must not end a run.
+            os.environ["MPLBACKEND"] = "agg"
         self._folder = folder
         self._formats = dict.fromkeys(["png", *formats])
         self._styles: dict[str, tuple[str, str, str]] = {}
@@ -286,7 +292,8 @@ def paint_rows(
       log: a logarithmic axis, else a linear one with a line at 0.
       levels: what a vertical line says -> where it is.
     """
-    kinds, seen = list(dict.fromkeys(row.kind for row in rows)), set()
+    # A status has one colour and mark in all figures.
+    kinds, seen = list(dict.fromkeys([*STATUSES, *(row.kind for row in rows)])), set()
     with canvas(1, 1, 7.5, 1.2 + 0.2 * len(rows)) as grid:
         axes = grid[0, 0]
         for place, row in enumerate(rows):

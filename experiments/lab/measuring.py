@@ -16,7 +16,7 @@ from experiments.lab import definitions, formats
 from experiments.lab.progress import Progress
 from experiments.lab.refusals import Refusal
 from experiments.lab.run_folder import RunFolder
-from experiments.lab.training import Trained
+from experiments.lab.training import Run, Trained
 from nets.runs import Layout, make_layout, map_lanes, stack
 
 Arrays = dict[str, np.ndarray]
@@ -48,6 +48,7 @@ class Subject:
         settings and data that it is trained from. What is stored of another is refused.
       shares: whose `shared` is the same.
       is_narrowed: whether only some groups are measured, and what else is known is kept.
+      run: whose network it is; None where it is no run's.
       is_program: whether `measure` is one pure program; if not, it is called as it is, on the host,
         and compiles what it needs itself.
     """
@@ -63,6 +64,7 @@ class Subject:
     shares: Hashable = None
     is_narrowed: bool = False
     is_program: bool = True
+    run: Run | None = None
 
     def definitions(self) -> dict[str, str]:
         """Part of what is measured (a group, or '' for all else) -> digest of its code."""

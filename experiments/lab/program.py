@@ -8,11 +8,11 @@ from __future__ import annotations
 import abc
 import dataclasses
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from experiments.lab import report, settings
+from experiments.lab import report, settings, shards
 from experiments.lab.figures import Drawing
 from experiments.lab.later import at_once, later
 from experiments.lab.run_folder import RunFolder
@@ -34,12 +34,17 @@ class Study:
       fingerprint: of the data, or None.
       stages: what is trained, in order.
       subjects: what is measured.
+      group_of: run -> its group, for `--shard`: what is trained and measured of a run rests on
+        runs of its group alone.
     """
 
     config: Any
     fingerprint: str | None
     stages: Sequence[training.Stage]
     subjects: Sequence[measuring.Subject]
+    group_of: Callable[[training.Run], Hashable] = dataclasses.field(
+        default=shards.of_a_point, kw_only=True
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -137,7 +137,10 @@ def _markdown(block, folder):
     if isinstance(block, Table):
         words = {*block.words, *block.columns[:1]}
         rules = ["---" if c in words else "---:" for c in block.columns]
-        lines = [map(_cell, block.columns), rules, *(map(_cell, r) for r in block.rows)]
+        body = [[_cell(cell) for cell in row] for row in block.rows]
+        for place in block.marked:
+            body[place][0] = f"**{body[place][0]}**"
+        lines = [map(_cell, block.columns), rules, *body]
         table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
         return f"{_prose(block.title)}\n\n{table}" if block.title else table
     caption = _prose(block.caption)

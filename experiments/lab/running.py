@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.lab import plugins, report, run_folder, settings
+from experiments.lab import plugins, report, run_folder, settings, shards
 from experiments.lab.figures import Drawing
 from experiments.lab.formats import read_json, write_json, write_table
 from experiments.lab.later import at_once, later
 from experiments.lab.program import Program, Results
 from experiments.lab.refusals import Refusal, say
 from experiments.lab.run_folder import RunFolder
+from experiments.lab.shards import Shard
 
 checkpoints = later("experiments.lab.checkpoints")
 foresight = later("experiments.lab.foresight")
@@ -41,8 +42,12 @@ def run(
     layout: runs.Layout | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     formats: Sequence[str] = ("png",),
+    shard: Shard | None = None,
 ) -> RunFolder:
     """Runs a program into a folder.
+
+    Where the shards of the whole lie beside it, a new or unfinished folder takes over what they
+    have trained and measured.
 
     Args:
       program: which.
@@ -53,6 +58,7 @@ def run(
       layout: a `nets.runs.Layout`; the default for this machine's devices if not given.
       checkpoint_seconds: how long between checkpoints of the runs under way.
       formats: of the figures, besides .png.
+      shard: train and measure this share alone, into its own folder; no tables are made.
 
     Returns:
       The `RunFolder`.
@@ -61,6 +67,7 @@ def run(
       Refusal: the settings, the data or the folder cannot be used.
     """
     config, plugin, study = _asked(program, config, out)
+    out, study, parts = _share(program, study, plugin, out, redraw, shard)
     size = "" if resume or redraw else _size_of_weights(study, Path(out))
     layout = layout or runs.make_layout()
     with RunFolder.open(
@@ -71,15 +78,20 @@ def run(
             print(size, flush=True)
         if resume or redraw:
             _reopen(program, study, folder, plugin, redraw)
+        shards.join(folder, parts)
         if not folder.is_finished:
             study = program.prepared(study, folder, layout, checkpoint_seconds)
             with progress.Progress(folder.progress) as shown:
                 _train_and_measure(
                     study, folder, redraw, layout, shown, checkpoint_seconds
                 )
-            _write(program, study, folder, formats)
+            if not shard:
+                _write(program, study, folder, formats)
         folder.forget_checkpoints()
         folder.tidy_log()
+        if shard:
+            print(shard.finish(folder, study))
+            return folder
         summary = read_json(folder.path / "summary.json")
     report.show(program.overview(summary))
     print(f"Report: {folder.path / 'report.html'}")
@@ -93,6 +105,7 @@ def foresee(
     *,
     resume: bool = False,
     redraw: bool = False,
+    shard: Shard | None = None,
 ) -> None:
     """Prints what `run` would do with the same arguments; the folder is not touched.
 
@@ -100,6 +113,7 @@ def foresee(
       Refusal: `run` would refuse them, too.
     """
     config, plugin, study = _asked(program, config, out)
+    out, study, parts = _share(program, study, plugin, out, redraw, shard)
     folder, damaged = RunFolder(out), []
     if resume or redraw:
         folder.check(program.name, config, study.fingerprint, redraw)
@@ -111,6 +125,12 @@ def foresee(
     else:
         folder.refuse_existing()
     _size_of_weights(study, Path(out))  # refuses where there is no room
+    if parts:
+        report.show([report.Answer([
+            f"What {len(parts)} shards have trained and measured would be taken over, and the tables "
+            "be made. Nothing was written.",
+        ])])  # fmt: skip
+        return
     is_whole = folder.is_finished and not redraw and not _gone(study, folder)
     trains, again = _to_do(study, folder, redraw)
     foreseen = foresight.Foreseen(
@@ -138,6 +158,19 @@ def _asked(program, config, out):
     study = _with_contents(program.study(config))
     program.check_folder(study, Path(out))
     return config, plugin, study
+
+
+def _share(program, study, plugin, out, redraw, shard):
+    """Folder and study of a shard; or of the whole, with the folders of its shards.
+
+    Raises:
+      Refusal: there is nothing to share out, or the shards will not do.
+    """
+    if shard:
+        return shard.folder(out), shard.part_of(study), []
+    if redraw or RunFolder(out).is_finished:
+        return out, study, []
+    return out, study, shards.beside(program, study, plugin.sha256, out)
 
 
 def _is_measured(study, folder):

@@ -108,6 +108,11 @@ class Problem(abc.ABC):
     classes: int = 2
     sha256: str | None = None
 
+    @classmethod
+    def is_open(cls) -> bool:
+        """Whether it leaves it to the program what learns, and how."""
+        return cls.model is None and cls.is_trained and not cls.fixed
+
     @abc.abstractmethod
     def draw(self, seed: int, size: int, draw: int | None = None) -> Examples:
         """The training set of m = `size` examples of a seed, the same at every call.

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from experiments.lab.checksums import whole
-from experiments.lab.command_line import refuse
+from experiments.lab.command_line import tool
 from experiments.lab.formats import write_table
 from experiments.lab.refusals import Refusal
 from experiments.report_card import table as tables
@@ -99,29 +99,21 @@ def _parquet(to):
     return pyarrow, parquet
 
 
-def main(argv: Sequence[str]) -> None:
-    """Writes the file and says what is in it."""
+def main() -> None:
+    """Writes the file and says what is in it.
+
+    Raises:
+      Refusal: a flag names nothing, or the file cannot be written.
+    """
     asked = flags.FLAGS
-    try:
-        if argv[1:]:
-            raise Refusal(f"{argv[1]}: not a flag; flags are written --name=value")
-        if not asked.to:
-            raise Refusal("--to is missing; name the file, e.g. --to=networks.csv")
-        if asked.suite not in SUITES:
-            raise Refusal(f"--suite={asked.suite}: must be one of {', '.join(SUITES)}")
-        table = tables.read(tables.path_of(asked.suite, asked.table))
-        write(table, Path(asked.to))
-    except Refusal as refusal:
-        refuse(str(refusal))
+    if not asked.to:
+        raise Refusal("--to is missing; name the file, e.g. --to=networks.csv")
+    if asked.suite not in SUITES:
+        raise Refusal(f"--suite={asked.suite}: must be one of {', '.join(SUITES)}")
+    table = tables.read(tables.path_of(asked.suite, asked.table))
+    write(table, Path(asked.to))
     print(f"{asked.to}: {len(table.networks)} networks")
 
 
-def _parse(argv):
-    try:
-        return flags.FLAGS(argv)
-    except flags.Error as error:
-        return refuse(str(error).replace("\n", " "))
-
-
 if __name__ == "__main__":
-    app.run(main, flags_parser=_parse)
+    tool(main)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.lab import checksums, run_folder
+from experiments.lab import checksums, run_folder, shards
 from experiments.lab.command_line import refuse
 from experiments.lab.progress import clock
 from experiments.lab.refusals import Refusal
@@ -34,6 +34,8 @@ def lines(out: str) -> list[str]:
     folder, head = RunFolder(out), f"{out}: {stored['program']}"
     if folder.is_finished:
         return [f"{head}, finished; the report is {folder.path / 'report.html'}"]
+    if shard := shards.shard_of(folder.path):
+        return [f"{head}, shard {shard} is done"]
     is_worked_on = folder.is_worked_on
     if not folder.progress.is_file():
         doing = "begun" if is_worked_on else "stopped before it began; --resume goes on"

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags
+from absl import flags
 
 import bounds
 from experiments.lab import report
-from experiments.lab.command_line import refuse
+from experiments.lab.command_line import tool
 from experiments.lab.formats import read_table
 from experiments.lab.refusals import Refusal
 from experiments.tools import marked
@@ -58,19 +58,17 @@ def table(found: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def main(_: Sequence[str]) -> None:
-    """Writes the table into the file."""
-    values_of = flags.FLAGS
-    try:
-        if not values_of.folders:
-            raise Refusal(
-                "--folders is missing; name run folders of evaluate or certify"
-            )
-        lines = table(values(values_of.folders))
-        marked.write(values_of.readme, MARK, lines)
-    except Refusal as refusal:
-        refuse(str(refusal))
+def main() -> None:
+    """Writes the table into the file.
+
+    Raises:
+      Refusal: no folder is named, or one is no run's.
+    """
+    asked = flags.FLAGS
+    if not asked.folders:
+        raise Refusal("--folders is missing; name run folders of evaluate or certify")
+    marked.write(asked.readme, MARK, table(values(asked.folders)))
 
 
 if __name__ == "__main__":
-    app.run(main)
+    tool(main)

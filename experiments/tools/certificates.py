@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags
+from absl import flags
 
 from bounds import BOUNDS
 from experiments.certify import PROGRAM
@@ -23,7 +23,7 @@ from experiments.certify.routes import ROUTES
 from experiments.lab import formats, report, running
 from experiments.lab.calls import presets_of, settings_of
 from experiments.lab.checksums import whole
-from experiments.lab.command_line import refuse
+from experiments.lab.command_line import tool
 from experiments.lab.figures import Canvas, Drawing, plain_numbers
 from experiments.lab.progress import clock
 from experiments.lab.refusals import Refusal
@@ -281,41 +281,38 @@ def write(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     )
 
 
-def main(argv: Sequence[str]) -> None:
-    """Runs what is not there yet, and writes what all of them certify."""
+def main() -> None:
+    """Runs what is not there yet, and writes what all of them certify.
+
+    Raises:
+      Refusal: a flag names nothing, or a preset cannot be run.
+    """
     asked = flags.FLAGS
-    try:
-        if argv[1:]:
-            raise Refusal(f"{argv[1]}: not a flag; flags are written --name=value")
-        if not asked.out:
-            raise Refusal("--out is missing; name a folder for the runs")
-        unknown = [name for name in asked.problems if name not in PROBLEMS]
-        if unknown:
-            raise Refusal(
-                f"--problems={','.join(unknown)}: must be some of {', '.join(PROBLEMS)}"
-            )
-        out = Path(asked.out)
-        folders = {"data_dir": asked.data_dir, "fashion_dir": asked.fashion_dir}
-        every = list(presets(out, asked.problems, folders))
-        for one in every if asked.run else ():
-            one.run()
-        finished = [one for one in every if one.is_finished]
-        rows = [row for one in finished for row in rows_of(one)]
-        if not rows:
-            raise Refusal(
-                f"--out={out}: no preset has been run there; leave out --norun"
-            )
-        write(out, rows)
-        report.show([report.Answer(answer(rows)), table(rows)])
-        print(f"Report: {out / 'report.html'}")
-        if asked.readme:
-            marked.write(asked.readme, MARK, lines(rows, machines(finished)))
-        if asked.figure:
-            painted = out / "figures" / "certificates.png"
-            with whole(Path(asked.figure)) as aside:
-                aside.write_bytes(painted.read_bytes())
-    except Refusal as refusal:
-        refuse(str(refusal))
+    if not asked.out:
+        raise Refusal("--out is missing; name a folder for the runs")
+    unknown = [name for name in asked.problems if name not in PROBLEMS]
+    if unknown:
+        raise Refusal(
+            f"--problems={','.join(unknown)}: must be some of {', '.join(PROBLEMS)}"
+        )
+    out = Path(asked.out)
+    folders = {"data_dir": asked.data_dir, "fashion_dir": asked.fashion_dir}
+    every = list(presets(out, asked.problems, folders))
+    for one in every if asked.run else ():
+        one.run()
+    finished = [one for one in every if one.is_finished]
+    rows = [row for one in finished for row in rows_of(one)]
+    if not rows:
+        raise Refusal(f"--out={out}: no preset has been run there; leave out --norun")
+    write(out, rows)
+    report.show([report.Answer(answer(rows)), table(rows)])
+    print(f"Report: {out / 'report.html'}")
+    if asked.readme:
+        marked.write(asked.readme, MARK, lines(rows, machines(finished)))
+    if asked.figure:
+        painted = out / "figures" / "certificates.png"
+        with whole(Path(asked.figure)) as aside:
+            aside.write_bytes(painted.read_bytes())
 
 
 if __name__ == "__main__":
@@ -330,4 +327,4 @@ if __name__ == "__main__":
     )
     flags.DEFINE_string("figure", None, "a PNG file into which the figure is copied")
     flags.DEFINE_bool("run", True, "run what is not there yet; else show what is")
-    app.run(main)
+    tool(main)

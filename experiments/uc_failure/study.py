@@ -259,6 +259,7 @@ def make(config: Settings) -> FailureStudy:
 
         return Subject(
             name=run.name,
+            run=run,
             kind=(run.variant, size),
             measure=_Examine(problem, model),
             shared=shared,

@@ -192,9 +192,11 @@ def test_the_drawn_network_is_a_file_that_evaluate_takes_and_verify_recounts(tmp
         assert float(row["risk"]) == pytest.approx(own)
     named = verification.verified(given | {"problem": "mnist"})
     assert named == (line, True)
-    # Quoted anew, written anew; and again what it was.
-    run(dataclasses.replace(chosen, quote=names[1:]), found, redraw=True)
-    assert drawn_network.read(path).certificate.bound == names[1]
+    # Who has seen the tables cannot quote another; those that were there are written anew.
+    with pytest.raises(Refusal, match="cannot choose another one afterwards"):
+        run(dataclasses.replace(chosen, quote=names[1:]), found, redraw=True)
+    run(dataclasses.replace(chosen, delta=0.1), found, redraw=True)
+    assert drawn_network.read(path).certificate.bound == names[0]
     assert verification.verified(given)[1]
 
 

@@ -14,13 +14,13 @@ The exit code is 1 where something is wrong; slow is not wrong.
 
 import pathlib
 import time
-from collections.abc import Sequence
 
 import jax
-from absl import app, flags, logging
+from absl import flags, logging
 
 from experiments.lab import devices
-from experiments.lab.command_line import refuse
+from experiments.lab.command_line import tool
+from experiments.lab.refusals import Refusal
 from experiments.tools.device_check import agreement, measured, speed
 from experiments.tools.device_check.rows import Table
 from experiments.tools.device_check.sizes import SMALL, Sizes
@@ -34,19 +34,16 @@ flags.DEFINE_float("seconds", 2.0, "how long a step is timed")
 flags.DEFINE_string("out", None, "a JSON file for the rows")
 
 
-def main(argv: Sequence[str]) -> int:
-    """Prints the rows; 1 if something is wrong."""
+def main() -> int:
+    """Prints the rows; 1 if something is wrong.
+
+    Raises:
+      Refusal: a flag names nothing.
+    """
     asked = flags.FLAGS
-    for unknown in argv[1:]:
-        refuse(f"{unknown}: not a flag; flags are written --name=value")
     for part in asked.parts:
         if part not in PARTS:
-            refuse(f"--parts={part}: must be some of {', '.join(PARTS)}")
-    unknown = [part for part in asked.parts if part not in PARTS]
-    if unknown:
-        raise app.UsageError(
-            f"--parts={unknown[0]}: must be some of {', '.join(PARTS)}"
-        )
+            raise Refusal(f"--parts={part}: must be some of {', '.join(PARTS)}")
     logging.set_verbosity(logging.WARNING)
     devices.use_cores(None)
     sizes = SMALL if asked.small else Sizes()
@@ -78,4 +75,4 @@ def _rows(parts, sizes, cpu, device, seconds):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    tool(main)
