@@ -148,7 +148,8 @@ def convolutional(biases):
     return bounds.Network(model, params, pad_sample(x, y, 0), params), case
 
 
-@pytest.mark.parametrize("biases", [False, True])
+# With biases there are twice as many enclosures to compile.
+@pytest.mark.parametrize("biases", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_products_of_convolutions_are_the_svd_s(biases):
     network, case = convolutional(biases)
     names = ("task", "margins", "inputs", "layers", "folded")

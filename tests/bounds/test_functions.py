@@ -14,10 +14,15 @@ from bounds import functions
 from bounds.measures.layers import NORMS
 from nets.importing import jaxpr
 
-# All that is deterministic and needs no ascent and no noise; `init` is given.
+# What is deterministic and needs no ascent and no noise; `init` is given. Norms of other forms
+# take a minute to compile: they are in `EVERY`.
 GROUPS = (
     "architecture", "task", "margins", "inputs", "paths", "levels", "spectra", "outputs",
-    *(n for n in NORMS if not n.startswith("folded") and n != "from_other"),
+    "from_init", "kernels",
+)  # fmt: skip
+EVERY = (
+    *GROUPS,
+    *(n for n in NORMS if not n.startswith("folded") and n not in (*GROUPS, "from_other")),
 )  # fmt: skip
 CLASSES = 3
 
@@ -29,14 +34,18 @@ def as_others_write():
         yield
 
 
-@functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-def measured(network):
-    return bounds.measure(network, GROUPS)[0]
+@functools.partial(
+    jax.jit,
+    static_argnames="groups",
+    compiler_options={"xla_backend_optimization_level": 0},
+)
+def measured(network, groups):
+    return bounds.measure(network, groups)[0]
 
 
-def values(network):
+def values(network, groups=GROUPS):
     with jax.enable_x64(True):
-        return jax.device_get(measured(network))
+        return jax.device_get(measured(network, groups))
 
 
 def weights(seed):
@@ -183,12 +192,21 @@ def of_flax(p):
     return {"params": params, "batch_stats": statistics}
 
 
-def test_a_flax_module(examples, expected):
+@pytest.fixture(scope="module")
+def of_a_flax_module(examples):
     x, y = examples
-    network = bounds.from_apply(
+    return bounds.from_apply(
         Flax().apply, of_flax(TRAINED), x.transpose(0, 2, 3, 1), y, init=of_flax(START)
     )
-    assert_same(values(network), expected[1])
+
+
+def test_a_flax_module(of_a_flax_module, expected):
+    assert_same(values(of_a_flax_module), expected[1])
+
+
+@pytest.mark.slow
+def test_every_norm_of_a_flax_module(of_a_flax_module, plain):
+    assert_same(values(of_a_flax_module, EVERY), values(plain, EVERY))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -260,7 +278,7 @@ def test_an_equinox_module(examples, plain, is_whole):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_haiku_function(examples):
+def test_a_haiku_function(examples, of_a_flax_module):
     """As Flax's, channels last; it keeps its averages biased and debiases them when it is run."""
     hk = pytest.importorskip("haiku", reason="needs dm-haiku")
 
@@ -304,8 +322,7 @@ def test_a_haiku_function(examples):
         return net.apply(*both, x, False)[0]
 
     network = bounds.from_apply(run, of(TRAINED), x, y, init=of(START))
-    its = bounds.from_apply(Flax().apply, of_flax(TRAINED), x, y, init=of_flax(START))
-    assert_one(network, its)
+    assert_one(network, of_a_flax_module)
 
 
 def test_an_onnx_file(tmp_path, examples, expected):

@@ -86,8 +86,11 @@ def of(memorised, init, held_out=True):
     )
 
 
+_compiled = jax.jit(independence.independence)
+
+
 def group(network):
-    return jax.device_get(independence.independence(network))
+    return jax.device_get(_compiled(network))
 
 
 def test_what_is_counted_against_numpy(memorised):
@@ -112,14 +115,15 @@ def nudged(weights, by):
 
 def test_trained_weights_given_as_initial_ones_certify_nothing(memorised):
     start, trained, *_ = memorised
-    for init, why in (
-        (trained, "are the trained ones"),
-        (nudged(trained, 0.01), "have seen the data"),
+    # Whatever the reason is, the same bounds get it: others than the first of one only.
+    one, near = RESTING[-1:], nudged(trained, 0.01)
+    for network, names, why in (
+        (of(memorised, trained), RESTING, "are the trained ones"),
+        (of(memorised, near), one, "have seen the data"),
+        (of(memorised, near, held_out=False), one, "may have seen the data"),
     ):
-        found = bounds.values(of(memorised, init), RESTING)
-        assert all(why in found[name] for name in RESTING), found
-    found = bounds.values(of(memorised, nudged(trained, 0.01), held_out=False), RESTING)
-    assert all("may have seen the data" in found[name] for name in RESTING)
+        found = bounds.values(network, names)
+        assert all(why in found[name] for name in names), found
     honest = bounds.values(of(memorised, start), RESTING)
     assert not any(isinstance(value, str) for value in honest.values())
 

@@ -189,6 +189,6 @@ def test_what_cannot_be_had_says_so():
     linear = bounds.Network(model, params["params"], sample)
     with pytest.raises(Unavailable, match="weights in parts"):
         hidden_margins(linear)
-    assert mixup(linear).error == 1  # weights of 0 lead nowhere
+    assert jax.jit(mixup)(linear).error == 1  # weights of 0 lead nowhere
     with pytest.raises(Unavailable, match="inputs themselves"):
         mixup(linear.replace(model=Linear((3, 2), lambda one: one)))

@@ -15,14 +15,15 @@ from tests.oracles import sample_compression as oracle
 
 COMPRESSION = "littlestone_1986_sample_compression"
 PICKING = "paccagnan_2023_pick_to_learn"
-LEVEL, ROWS = 1e-3, 301
+LEVEL, FEW, ROWS = 1e-3, 8, 301
 
 
 def values(name, picked, wrong, size, delta=0.05, budget=10**6):
-    """Of as many networks as there are numbers, in one program for all calls."""
+    """Of as many networks as there are numbers, in one of two programs for all calls."""
     columns = np.broadcast_arrays(picked, wrong, size, budget)
     count = columns[0].size
-    group = Picks(*(np.resize(c, ROWS).astype(np.int32) for c in columns))
+    rows = FEW if count <= FEW else ROWS
+    group = Picks(*(np.resize(c, rows).astype(np.int32) for c in columns))
     return bounds.evaluate({"picks": group}, [name], delta=delta)[name].value[:count]
 
 

@@ -147,7 +147,11 @@ def test_average_cases(measured_case):
 
 @pytest.mark.parametrize(
     "widths",
-    [[5, 6, 6, 2], [4, 20, 3], pytest.param([8, 5, 5, 5, 4], marks=pytest.mark.slow)],
+    [
+        [5, 6, 6, 2],
+        pytest.param([4, 20, 3], marks=pytest.mark.slow),
+        pytest.param([8, 5, 5, 5, 4], marks=pytest.mark.slow),
+    ],
 )
 def test_the_worst_is_hardly_above_what_the_search_settles_for(widths):
     """Where 20 steps found half of it; on networks that have learned their labels."""

@@ -169,8 +169,11 @@ def test_an_untold_choice_among_many_is_caught_and_a_paid_one_holds():
     """The best of 40 networks, of the same risk: delta is to be divided by 40 (`--tried`)."""
     runs, m, tried, risk, delta = 2000, 200, 40, 0.3, 0.1
     wrong = np.random.default_rng(5).binomial(m, risk, (runs, tried)).min(axis=1)
-    untold = evaluate(np.zeros(runs), wrong, m, delta)
-    paid = evaluate(np.zeros(runs), wrong, m, delta / tried)
+    every = np.arange(m + 1)  # errors that there can be: each is bounded once
+    untold, paid = (
+        {n: of[wrong] for n, of in evaluate(0.0 * every, every, m, d).items()}
+        for d in (delta, delta / tried)
+    )
     for name in (KL, HAMMER):
         violations = int(np.sum(paid[name] < risk))
         assert stats.binom.sf(violations - 1, runs, delta) > 1e-3, name
@@ -185,7 +188,9 @@ def test_they_hold_of_coins_and_without_the_ratio_they_do_not():
     ratio, wrong = gaussian_coins(runs, m, 40, np.random.default_rng(2))
     assert ratio.mean() > 5
     # Dropped, what was drawn from a posterior that has seen the data is taken for the prior's.
-    found, dropped = (evaluate(r, wrong, m, delta) for r in (ratio, 0 * ratio))
+    found, every = evaluate(ratio, wrong, m, delta), np.arange(m + 1)
+    dropped = evaluate(0.0 * every, every, m, delta)
+    dropped = {name: of[wrong] for name, of in dropped.items()}
     for name in (KL, HAMMER):
         violations = int(np.sum(found[name] < 0.5))
         assert stats.binom.sf(violations - 1, runs, delta) > 1e-3, name

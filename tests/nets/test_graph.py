@@ -72,13 +72,13 @@ def test_linen_networks_are_chains(rng):
         (MLP(5, 2, 3, True), 7),
         (CNN((5, 4, 2), 3, 2, 4, True), 40),
     ):
-        params = model.init(jax.random.key(0), jnp.zeros((1, size)))["params"]
+        params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, size)))["params"]
         graph = graph_of(model, params)
         assert not graph.no_chain and not graph.no_paths and not graph.unread
         x = jnp.asarray(rng.normal(size=(3, size)), jnp.float32)
         np.testing.assert_allclose(
-            graph.apply({"params": params}, x),
-            model.apply({"params": params}, x),
+            jax.jit(graph.apply)({"params": params}, x),
+            jax.jit(model.apply)({"params": params}, x),
             rtol=1e-5,
             atol=1e-6,
         )
@@ -246,7 +246,8 @@ def test_gradients_by_patches_are_those_of_convolutions(rng):
         values = graph.values(params, x, by_patches=by_patches)
         return jnp.sum(jnp.sin(values[-1]))
 
-    plain, patches = (jax.grad(loss)(params, how) for how in (False, True))
+    of = jax.jit(jax.grad(loss), static_argnums=1)
+    plain, patches = (of(params, how) for how in (False, True))
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
         plain,

@@ -76,8 +76,8 @@ def test_normalisation_is_folded_and_the_mean_is_part_of_the_last_layer():
     assert parameters == its - 3 * 4  # a scale is folded, a shift is a bias
     x = np.random.default_rng(1).normal(size=(5, 8, 8, 2)).astype(np.float32)
     np.testing.assert_allclose(
-        found.graph.apply({"params": found.params}, x),
-        Residual().apply(variables, x),
+        jax.jit(found.graph.apply)({"params": found.params}, x),
+        jax.jit(Residual().apply)(variables, x),
         rtol=1e-4,
         atol=1e-5,
     )

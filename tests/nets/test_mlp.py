@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -7,9 +9,12 @@ from nets.mlp import MLP
 from tests import oracles
 
 
+@functools.cache
 def initialised(width, depth, classes, biases, features, seed=0):
     model = MLP(width, depth, classes, biases)
-    return model, model.init(jax.random.key(seed), np.zeros((1, features)))["params"]
+    return model, jax.jit(model.init)(jax.random.key(seed), np.zeros((1, features)))[
+        "params"
+    ]
 
 
 def parts(params):
@@ -27,7 +32,7 @@ def parts(params):
 def test_logits_are_those_of_the_network_written_out(rng, depth, biases):
     model, params = initialised(7, depth, 3, biases, features=5)
     x = rng.standard_normal((4, 5)).astype(np.float32)
-    logits = model.apply({"params": params}, x)
+    logits = jax.jit(model.apply)({"params": params}, x)
     for row, logit in zip(x, logits, strict=True):
         np.testing.assert_allclose(
             logit, oracles.forward(*parts(params), row), atol=2e-6
@@ -50,7 +55,10 @@ def test_shapes_and_glorot_limits():
 def test_without_biases_the_network_is_homogeneous(rng):
     model, params = initialised(20, 2, 3, False, features=6)
     x = rng.standard_normal((5, 6)).astype(np.float32)
-    logits, scaled = (model.apply({"params": params}, c * x) for c in (1.0, 2.5))
+    apply = jax.jit(model.apply)
+    logits, scaled = (
+        np.asarray(apply({"params": params}, np.float32(c) * x)) for c in (1.0, 2.5)
+    )
     np.testing.assert_allclose(scaled, 2.5 * logits, rtol=1e-5, atol=1e-6)
 
 

@@ -82,16 +82,20 @@ def test_a_training_is_that_of_flax_and_optax():
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, y)
         return losses.mean(), moved["batch_stats"]
 
-    step = jax.jit(jax.grad(loss, has_aux=True))
+    @jax.jit
+    def step(learned, statistics, optimizer_state, x, y):
+        of = jax.grad(loss, has_aux=True)
+        gradient, statistics = of(learned, statistics, x, y)
+        updates, optimizer_state = transformation.update(gradient, optimizer_state)
+        return optax.apply_updates(learned, updates), statistics, optimizer_state
+
     with jax.default_matmul_precision("highest"):
         for _ in range(2):
             for start in range(0, 24, 8):
                 part = slice(start, start + 8)
-                gradient, statistics = step(*theirs.values(), x[part], y[part])
-                updates, optimizer_state = transformation.update(
-                    gradient, optimizer_state
+                learned, statistics, optimizer_state = step(
+                    *theirs.values(), optimizer_state, x[part], y[part]
                 )
-                learned = optax.apply_updates(theirs["params"], updates)
                 theirs = {"params": learned, "batch_stats": statistics}
     state = training.init_state(own, params, jax.random.key(1))
     state, _ = jax.jit(training.advance, static_argnums=0)(
@@ -102,10 +106,9 @@ def test_a_training_is_that_of_flax_and_optax():
         lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5),
         as_theirs(state.params), theirs,
     )  # fmt: skip
-    logits = training.logits_of(own.model, state.params, x)
-    np.testing.assert_allclose(
-        logits, module.apply(theirs, x, False), rtol=1e-3, atol=1e-4
-    )
+    logits = jax.jit(training.logits_of, static_argnums=0)(own.model, state.params, x)
+    expected = jax.jit(module.apply, static_argnums=2)(theirs, x, False)
+    np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_stopped_and_gone_on_with_it_is_the_same():
@@ -175,8 +178,8 @@ def test_folded_it_is_the_same_network(name):
     other = rng.normal(size=(5, 64)).astype(np.float32)
     for tree in ("params", "init"):
         np.testing.assert_allclose(
-            found.model.apply({"params": getattr(found, tree)}, other),
-            model.apply({"params": getattr(given, tree)}, other),
+            jax.jit(found.model.apply)({"params": getattr(found, tree)}, other),
+            jax.jit(model.apply)({"params": getattr(given, tree)}, other),
             rtol=1e-4, atol=1e-5,
         )  # fmt: skip
     names = {leaf for layer in found.params.values() for leaf in layer}

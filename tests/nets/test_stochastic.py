@@ -23,8 +23,8 @@ MODEL = stochastic.GaussianNetwork(MLP(8, 1, 3, True))
 
 def networks():
     """Parameters of two plain networks: where a posterior is, and its prior's mean."""
-    model, x = MLP(8, 1, 3, True), np.zeros((1, FEATURES), np.float32)
-    return [model.init(jax.random.key(seed), x)["params"] for seed in (0, 1)]
+    init, x = jax.jit(MLP(8, 1, 3, True).init), np.zeros((1, FEATURES), np.float32)
+    return [init(jax.random.key(seed), x)["params"] for seed in (0, 1)]
 
 
 def data():
@@ -106,7 +106,8 @@ def test_pre_activations_have_the_law_of_drawn_weights():
 def convolutional(plain):
     """A posterior of random means and deviations of a convolutional network, and images."""
     x = np.random.default_rng(5).standard_normal((6, 8 * 8)).astype(np.float32)
-    means = [plain.init(jax.random.key(n), x[:1])["params"] for n in (0, 1)]
+    init = jax.jit(plain.init)
+    means = [init(jax.random.key(n), x[:1])["params"] for n in (0, 1)]
     params = stochastic.around(*means, 0.3, 0.2)
     rng = np.random.default_rng(6)
     for layer in params.values():
@@ -129,13 +130,16 @@ def test_convolutions_under_noise_are_those_of_drawn_weights(kind, is_each):
         for part in ("log_sd_kernel", "log_sd_bias"):
             params[name][part] = jnp.full_like(params[name][part], -jnp.inf)
     normals = model.normals(params, jax.random.key(3), len(x), is_each)
-    found = model.noisy_logits(params, x, normals)
-    by_name = dict(zip(stochastic.in_order(params), normals, strict=True))
+    found = jax.jit(model.noisy_logits)(params, x, normals)
+    run = jax.jit(plain.apply)
+    by_name = dict(
+        zip(stochastic.in_order(params), jax.device_get(normals), strict=True)
+    )
     for n, image in enumerate(x):
         drawn = {
             name: {
                 part: np.asarray(layer[part]) + (
-                    np.exp(layer[f"log_sd_{part}"])
+                    np.exp(np.asarray(layer[f"log_sd_{part}"]))
                     * (by_name[name][part][n] if is_each else by_name[name][part])
                     if name in convolved else 0
                 )
@@ -143,7 +147,7 @@ def test_convolutions_under_noise_are_those_of_drawn_weights(kind, is_each):
             }
             for name, layer in params.items()
         }  # fmt: skip
-        wanted = plain.apply({"params": drawn}, image[None])
+        wanted = run({"params": drawn}, image[None])
         np.testing.assert_allclose(found[n], wanted[0], rtol=1e-4, atol=1e-5)
 
 

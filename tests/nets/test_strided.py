@@ -1,5 +1,7 @@
 """`nets.strided` and `nets.augmentation` against Flax's convolution and plain loops."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -18,33 +20,38 @@ FLAT = 9 * 6 * 2
 def made(depth=3):
     model = StridedCNN(IMAGE, 2, depth, 4, True)
     inputs = np.random.default_rng(0).standard_normal((5, FLAT)).astype(np.float32)
-    params = model.init(jax.random.key(0), inputs[:1])["params"]
+    params = jax.jit(model.init)(jax.random.key(0), inputs[:1])["params"]
     rng = np.random.default_rng(1)  # for the biases, too
     return (
         model,
-        jax.tree.map(lambda w: w + 0.1 * rng.random(w.shape, "f"), params),
+        jax.tree.map(lambda w: np.asarray(w) + 0.1 * rng.random(w.shape, "f"), params),
         inputs,
     )
 
 
 def test_it_is_flax_s_convolutions_and_its_graph():
     model, params, inputs = made()
-    x = jnp.reshape(inputs, (-1, *IMAGE))
-    for layer, size in enumerate((5, 5, 3)):
-        convolution = nn.Conv(2 << layer, (size, size), (2, 2), padding="SAME")
-        x = nn.relu(convolution.apply({"params": params[f"Layer_{layer}"]}, x))
-    x = x.reshape(5, -1)
-    assert x.shape[1] == 2 * 1 * 8
-    x = nn.relu(nn.Dense(16).apply({"params": params["Layer_3"]}, x))
-    expected = nn.Dense(4).apply({"params": params["Layer_4"]}, x)
-    found = model.apply({"params": params}, inputs)
+
+    @jax.jit
+    def flax(params):
+        x = jnp.reshape(inputs, (-1, *IMAGE))
+        for layer, size in enumerate((5, 5, 3)):
+            convolution = nn.Conv(2 << layer, (size, size), (2, 2), padding="SAME")
+            x = nn.relu(convolution.apply({"params": params[f"Layer_{layer}"]}, x))
+        x = x.reshape(5, -1)
+        assert x.shape[1] == 2 * 1 * 8
+        x = nn.relu(nn.Dense(16).apply({"params": params["Layer_3"]}, x))
+        return nn.Dense(4).apply({"params": params["Layer_4"]}, x)
+
+    expected, apply = flax(params), jax.jit(model.apply)
+    found = apply({"params": params}, inputs)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
-    one = model.apply({"params": params}, inputs[0])
+    one = apply({"params": params}, inputs[0])
     np.testing.assert_allclose(one, expected[0], rtol=1e-5, atol=1e-5)
     read = graph.graph_of(model, params)
     assert not read.no_chain and len(kernels.layers(params)) == 5
     np.testing.assert_allclose(
-        read.apply({"params": params}, inputs), expected, rtol=1e-5, atol=1e-5
+        jax.jit(read.apply)({"params": params}, inputs), expected, rtol=1e-5, atol=1e-5
     )
 
 
@@ -78,13 +85,14 @@ def test_examples_without_a_label_do_not_count():
     model, params, inputs = made(1)
     labels, key = np.array([0, 3, -1, 2, -1]), jax.random.key(0)
 
+    @functools.partial(jax.jit, static_argnums=2)
     def loss(params, labels, most=0):
         objective = Moved(KnownLoss(), IMAGE, Moves(most))
         return objective(model, params, inputs, labels, 5, key)
 
-    logits = model.apply({"params": params}, inputs)
+    logits = jax.jit(model.apply)({"params": params}, inputs)
     each = [float(losses.LOSSES["softmax"](logits[n], labels[n])) for n in (0, 1, 3)]
     assert float(loss(params, labels)) == pytest.approx(np.mean(each), rel=1e-6)
     assert float(loss(params, labels, 2)) != pytest.approx(np.mean(each), rel=1e-6)
-    gradient = jax.grad(loss)(params, np.full(5, -1))
+    gradient = jax.jit(jax.grad(loss))(params, np.full(5, -1))
     assert all(not np.any(leaf) for leaf in jax.tree.leaves(gradient))

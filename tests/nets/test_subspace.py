@@ -84,12 +84,13 @@ def test_the_materialized_network_is_the_same(rng, biases, rank):
     params = with_cores(params, drawn(params))
     x = rng.standard_normal((40, FEATURES)).astype(np.float32)
     plain, whole = MLP(12, 2, 3, biases), materialized(model, params)
-    shapes = jax.tree.map(np.shape, plain.init(jax.random.key(0), x)["params"])
-    assert jax.tree.map(np.shape, whole) == shapes
-    expected = model.apply({"params": params}, x)
-    np.testing.assert_allclose(plain.apply({"params": whole}, x), expected, atol=2e-5)
+    like = jax.eval_shape(plain.init, jax.random.key(0), x)["params"]
+    assert jax.tree.map(np.shape, whole) == jax.tree.map(np.shape, like)
+    run, apply = (jax.jit(one.apply) for one in (plain, model))
+    expected = apply({"params": params}, x)
+    np.testing.assert_allclose(run({"params": whole}, x), expected, atol=2e-5)
     # Any axes may stand before that of the features.
-    several = model.apply({"params": params}, x.reshape(4, 10, FEATURES))
+    several = apply({"params": params}, x.reshape(4, 10, FEATURES))
     np.testing.assert_allclose(several.reshape(40, 3), expected, atol=2e-5)
     for layer, w in zip(
         kernels.layers(params), kernels.weight_matrices(whole), strict=True
@@ -108,7 +109,8 @@ def test_convolutions_learn_in_a_subspace_of_their_kernels(rng, biases, kind):
     params = initial(model, 0, features)
     params = with_cores(params, drawn(params))
     x = rng.standard_normal((5, features)).astype(np.float32)
-    by_hand = jax.tree.map(np.zeros_like, plain.init(jax.random.key(0), x)["params"])
+    like = jax.eval_shape(plain.init, jax.random.key(0), x)["params"]
+    by_hand = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), like)
     order = sorted(by_hand, key=lambda name: int(name.split("_")[1]))
     for name, layer in zip(order, kernels.layers(params), strict=True):
         move = [np.asarray(layer[n], float) for n in ("left", "core", "right")]
@@ -120,10 +122,10 @@ def test_convolutions_learn_in_a_subspace_of_their_kernels(rng, biases, kind):
             by_hand[name]["bias"] = np.asarray(layer["bias"])
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
-        materialized(model, params), by_hand,
+        jax.jit(materialized, static_argnums=0)(model, params), by_hand,
     )  # fmt: skip
-    expected = plain.apply({"params": by_hand}, x)
-    found = model.apply({"params": params}, x)
+    expected = jax.jit(plain.apply)({"params": by_hand}, x)
+    found = jax.jit(model.apply)({"params": params}, x)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
