@@ -1,36 +1,24 @@
 """What runs inside a test do without: rendered figures, and a watch on their keys.
 
-Folders that fixtures of modules and sessions make have both, one of every program and problem;
-programs that are started as processes render their figures, too.
+Folders that fixtures of modules and sessions make have both, one of every program, unless they
+do without by `tiny.undrawn`; programs that are started as processes render their figures, too.
 """
 
-import base64
 import contextlib
 
 import jax
 import pytest
 
-from experiments.lab import figures
 from experiments.lab.training import Trained
-
-# A picture of one point.
-EMPTY = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
-)
+from tests.experiments import tiny
 
 
 @pytest.fixture(autouse=True)
 def undrawn(request):
-    """Rendering was half of the time of a small run."""
     if request.node.get_closest_marker("drawn"):
         yield
         return
-
-    def save(self, figure, painted):
-        painted |= dict.fromkeys(self._formats, EMPTY)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures.Drawing, "save", save)
+    with tiny.undrawn():
         yield
 
 

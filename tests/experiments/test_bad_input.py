@@ -17,13 +17,18 @@ from experiments.lab.reading import idx
 from experiments.lab.refusals import Refusal
 from experiments.uc_failure import PROGRAM as UC_FAILURE
 from tests.experiments.test_idx import idx_bytes
-from tests.experiments.tiny import ROOT, TINY, content, finish, program, run
+from tests.experiments.tiny import ROOT, TINY, content, finish, program, run, undrawn
+
+CONFIG = dataclasses.replace(
+    TINY, sizes=(32,), seeds=1, draws=1, bounds=("bartlett_2017", "neyshabur_2018")
+)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "tiny"
-    run(dataclasses.replace(TINY, sizes=(32,), seeds=1, draws=1), out)
+    with undrawn():
+        run(CONFIG, out)
     return out
 
 
@@ -270,13 +275,11 @@ def test_resuming_with_other_settings_says_which(folder):
     assert (
         code == 2 and "--width=31 here, 30 there" in errors and "margin" not in errors
     )
-    config = dataclasses.replace(TINY, sizes=(32,), seeds=1, draws=1, learning_rate=0.3)
+    config = dataclasses.replace(CONFIG, learning_rate=0.3)
     with pytest.raises(Refusal, match=r"--learning_rate=0\.3 here, 0\.2 there"):
         run(config, folder, resume=True)
     with pytest.raises(Refusal, match="--bounds"):
-        fewer = dataclasses.replace(
-            config, learning_rate=0.2, bounds=("bartlett_2017",)
-        )
+        fewer = dataclasses.replace(CONFIG, bounds=("bartlett_2017",))
         run(fewer, folder, resume=True)
 
 

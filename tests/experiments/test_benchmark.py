@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 # In a process of its own: its flags have names that other tools use, too.
 CODE = """
@@ -32,6 +34,7 @@ print("ended", sorted(ended))
 """
 
 
+@pytest.mark.slow
 def test_it_prints_times_and_their_ratio_and_trains_coupled_runs():
     done = subprocess.run(
         [sys.executable, "-c", CODE],

@@ -21,6 +21,7 @@ from experiments.lab.formats import read_json
 from experiments.lab.refusals import Refusal
 from experiments.problems.hypersphere import Hypersphere
 from experiments.problems.linear import Expand
+from tests.experiments.tiny import undrawn
 
 SPHERES = {
     "dim": 10, "radii": (1.0, 2.0), "width": 12, "sizes": (32, 64), "seeds": 2,
@@ -53,16 +54,18 @@ def spheres(tmp_path_factory):
 def linear(tmp_path_factory):
     out = tmp_path_factory.mktemp("beyond") / "linear"
     config = settings("linear", **LINEAR, tool=("stability", "disagreement"))
-    running.run(PROGRAM, config, out)
+    with undrawn():
+        running.run(PROGRAM, config, out)
     return study.make(config), out
 
 
-@pytest.fixture(autouse=True)
-def few_bounds(monkeypatch):
-    """Two of the two-sided bounds: all of them are measured once, by the fixture `spheres`."""
+@pytest.fixture(autouse=True, scope="module")
+def few_bounds():
+    """Two of the two-sided bounds: all of them are measured once, in a slow test."""
     whole = study.uniform_bounds
-    monkeypatch.setattr(study, "uniform_bounds", lambda problem: whole(problem)[:2])
-    return whole
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(study, "uniform_bounds", lambda problem: whole(problem)[:2])
+        yield whole
 
 
 def quantity(out, tool, m, seed, name):
@@ -441,6 +444,7 @@ def test_ratt_is_withdrawn_where_its_assumption_is_refuted():
     assert q["main_term"] < 0.5  # what would have been claimed
 
 
+@pytest.mark.slow
 def test_random_labels_that_are_all_true_leave_nothing_to_check(tmp_path):
     own = {"dim": 64, "sizes": (4,), "seeds": 6, "n_test": 300, "tool": ("ratt",)}
     running.run(PROGRAM, settings("linear", **own), tmp_path / "out")
@@ -536,19 +540,29 @@ def test_costs_are_what_was_used(spheres):
     assert report._costs(point) == "31 more trainings, 1 labelled point"
 
 
+@pytest.mark.parametrize(
+    ("tools", "diverged"),
+    [
+        # S, a part, one with random labels: of 2 seeds
+        (("surrogate", "ratt"), 6),
+        # and 2 surrogates
+        pytest.param(
+            ("privacy", "derandomization", "surrogate", "ratt"), 10,
+            marks=pytest.mark.slow,
+        ),
+    ],
+)  # fmt: skip
 @pytest.mark.drawn
-def test_nothing_is_claimed_of_runs_that_diverged(tmp_path):
+def test_nothing_is_claimed_of_runs_that_diverged(tmp_path, tools, diverged):
     own = SPHERES | {"sizes": (32,), "learning_rate": 1e30, "plugin": None}
     out = tmp_path / "out"
-    tools = ("privacy", "derandomization", "surrogate", "ratt")
     running.run(PROGRAM, settings("hypersphere", **own, tool=tools), out)
     for row in rows_of(out / "claims.csv"):
         assert (row["value"] != "") == (row["tool"] == "privacy"), row["claim"]
     summary = read_json(out / "summary.json")
-    # S, 2 surrogates, a part, one with random labels: of 2 seeds
-    assert summary["diverged_runs"] == 10
+    assert summary["diverged_runs"] == diverged
     assert "least_bound" not in summary["points"][0]
-    assert "10 diverged: nothing is claimed" in (out / "report.md").read_text()
+    assert f"{diverged} diverged: nothing is claimed" in (out / "report.md").read_text()
 
 
 def one_run_limit(train, m, mu, delta, form):
@@ -563,6 +577,7 @@ def one_run_limit(train, m, mu, delta, form):
     return min(1.0, form.factor * raised + added)
 
 
+@pytest.mark.slow
 def test_one_private_run_is_certified_by_itself(tmp_path):
     """At a small mu and a form for its error the limit says something; the guess is a setting."""
     own = SPHERES | {"sizes": (2048,), "tool": ("privacy",), "mu": (0.02, 0.05),
@@ -732,11 +747,9 @@ def test_the_report_begins_with_its_answer(spheres):
     assert [p["m"] for p in summary["points"]] == [32, 64]
 
 
-def test_a_run_that_was_ended_half_way_goes_on(
-    spheres, tmp_path, interrupted_after, few_bounds, monkeypatch
-):
+@pytest.mark.slow
+def test_a_run_that_was_ended_half_way_goes_on(spheres, tmp_path, interrupted_after):
     """Two tools, the runs of one of which are trained by a program of their own."""
-    monkeypatch.setattr(study, "uniform_bounds", few_bounds)  # all of them
     out = tmp_path / "again"
     config = settings("hypersphere", **SPHERES, tool=("stability", "privacy"))
     with interrupted_after(20):
@@ -746,6 +759,23 @@ def test_a_run_that_was_ended_half_way_goes_on(
         first, second = (rows_of(f / f"{name}.csv") for f in (spheres, out))
         own = [r for r in first if r.get("tool", "privacy") in config.tool]
         assert own and own == second, name
+
+
+@pytest.mark.slow
+def test_all_two_sided_bounds_are_measured_beside_the_tools(
+    tmp_path, few_bounds, monkeypatch
+):
+    """None of them says less than the gap's lower bound."""
+    monkeypatch.setattr(study, "uniform_bounds", few_bounds)
+    config, out = (
+        settings("hypersphere", **SPHERES, tool=("surrogate",)),
+        tmp_path / "a",
+    )
+    running.run(PROGRAM, config, out)
+    points = read_json(out / "summary.json")["points"]
+    assert [p["m"] for p in points] == [32, 64]
+    for point in points:
+        assert point["least_bound"] >= point["eps_unif_alg_lower_bound"]
 
 
 def test_a_coin_decides_which_member_is_trained_on():

@@ -26,6 +26,9 @@ from tests.experiments.tiny import (
     run,
 )
 
+# Where bounds are not the subject: they take longer to compile than a run to train.
+FEW = ("bartlett_2017", "neyshabur_2018")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -249,7 +252,9 @@ def test_redraw_without_weights_uses_what_was_measured(tmp_path):
 
 @pytest.mark.drawn
 def test_runs_that_do_not_converge_are_marked_and_left_out(tmp_path):
-    config = dataclasses.replace(TINY, max_epochs=1, margin=50.0, save_weights=False)
+    config = dataclasses.replace(
+        TINY, max_epochs=1, margin=50.0, save_weights=False, bounds=FEW
+    )
     run(config, tmp_path / "a")
     rows = read(tmp_path / "a", "results")
     assert {r["converged"] for r in rows} == {r["diverged"] for r in rows} == {"false"}
@@ -260,7 +265,9 @@ def test_runs_that_do_not_converge_are_marked_and_left_out(tmp_path):
 
 @pytest.mark.drawn
 def test_runs_that_diverge_are_marked_and_left_out(tmp_path):
-    config = dataclasses.replace(TINY, loss="squared", learning_rate=1e6, sizes=(32,))
+    config = dataclasses.replace(
+        TINY, loss="squared", learning_rate=1e6, sizes=(32,), bounds=FEW
+    )
     run(config, tmp_path / "a")
     assert {r["diverged"] for r in read(tmp_path / "a", "results")} == {"true"}
     assert {b["status"] for b in read(tmp_path / "a", "bounds")} == {
@@ -271,9 +278,11 @@ def test_runs_that_diverge_are_marked_and_left_out(tmp_path):
 
 
 def test_one_draw_has_no_distance_between_draws(tmp_path):
-    run(
-        dataclasses.replace(TINY, draws=1, sizes=(32,), label_noise=0.5), tmp_path / "a"
+    names = ("bartlett_2017_between_draws", "bartlett_2017")
+    config = dataclasses.replace(
+        TINY, draws=1, sizes=(32,), label_noise=0.5, bounds=names
     )
+    run(config, tmp_path / "a")
     rows = read(tmp_path / "a", "results")
     assert {r["distance_between_draws"] for r in rows} == {""}
     assert all(0.2 < float(r["test_error_noisy"]) < 0.8 for r in rows)
@@ -320,8 +329,9 @@ def test_through_the_command_line(folder, tmp_path):
 @pytest.mark.drawn
 def test_negative_margins_are_left_out_of_slopes_not_fatal(tmp_path):
     config = dataclasses.replace(
-        TINY, threshold=1.0, label_noise=1.0, learning_rate=1e-4, sizes=(32, 64, 96)
-    )
+        TINY, threshold=1.0, label_noise=1.0, learning_rate=1e-4, sizes=(32, 64, 96),
+        bounds=FEW,
+    )  # fmt: skip
     run(config, tmp_path / "a")
     rows = read(tmp_path / "a", "results")
     negative = [r for r in rows if float(r["margin_median"]) <= 0]
@@ -352,7 +362,7 @@ def test_one_program_trains_all_sizes(tmp_path, monkeypatch):
         training, "advance", lambda *args: compiled.append(1) or original(*args)
     )
     # A plan that no other test trains by, whose program would be there already.
-    run(dataclasses.replace(TINY, max_epochs=77), tmp_path / "a")
+    run(dataclasses.replace(TINY, max_epochs=77, bounds=FEW), tmp_path / "a")
     assert len(compiled) == 1
 
 
@@ -369,6 +379,7 @@ def test_slopes_of_a_certified_bound_are_of_its_complexity(tmp_path):
     assert {r["status"] for r in rows} == {"certified"}
 
 
+@pytest.mark.slow
 def test_measures_of_how_training_went(tmp_path):
     """Sums over epochs.csv; the first epoch trained again is the first epoch."""
     names = (

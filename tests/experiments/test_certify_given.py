@@ -81,7 +81,8 @@ COMPRESSION = {
 @pytest.fixture(scope="module")
 def folder(place, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "surrogate"
-    return tiny.run(config(place), out, PROGRAM).path
+    with tiny.undrawn():
+        return tiny.run(config(place), out, PROGRAM).path
 
 
 def limit(k, size, failure):
@@ -134,6 +135,7 @@ def test_the_certificate_is_what_counting_by_hand_gives(place, folder):
     assert f"Beside it: the same {U} points with their labels" in text
 
 
+@pytest.mark.slow
 def test_a_network_from_onnx_has_the_same_certificate(place, folder, tmp_path):
     changes = {"weights": None, "activation": None, "network": str(place / "net.onnx")}
     other = tiny.run(config(place, **changes), tmp_path / "out", PROGRAM).path

@@ -96,7 +96,7 @@ def test_a_poor_terminal_and_no_home(tmp_path):
     out = tmp_path / "a"
     done = subprocess.run(
         [sys.executable, "-m", "experiments.bounds_vs_samples", *TINY_FLAGS,
-         "--sizes=32", f"--out={out}", "--devices=2", "--figures=pdf,svg"],
+         "--sizes=32", "--bounds=neyshabur_2018", f"--out={out}", "--devices=2", "--figures=pdf,svg"],
         cwd=ROOT, capture_output=True, env=kept | CACHE | poor,
     )  # fmt: skip
     assert done.returncode == 0 and done.stderr == b"", done.stderr[-2000:]

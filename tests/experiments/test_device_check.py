@@ -14,14 +14,16 @@ from nets import runs
 from tests.experiments.tiny import finish, program
 
 
-def test_a_slice_of_it_on_a_cpu_holds_and_is_written_row_by_row(tmp_path):
+@pytest.mark.parametrize(
+    "parts", [("fast",), pytest.param(PARTS, marks=pytest.mark.slow)]
+)
+def test_a_slice_of_it_on_a_cpu_holds_and_is_written_row_by_row(tmp_path, parts):
     path = tmp_path / "found.json"
-    code, out, err = finish(
-        program("--small", "--seconds=0.05", f"--out={path}", name="tools.device_check")
-    )
+    flags = f"--parts={','.join(parts)}", "--small", "--seconds=0.05", f"--out={path}"
+    code, out, err = finish(program(*flags, name="tools.device_check"))
     assert code == 0, err
     written = json.loads(path.read_text())
-    assert {row["part"] for row in written["rows"]} == set(PARTS)
+    assert {row["part"] for row in written["rows"]} == set(parts)
     assert all(row["holds"] is not False for row in written["rows"])
     for row in written["rows"]:
         assert row["what"] in out

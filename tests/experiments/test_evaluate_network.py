@@ -109,6 +109,7 @@ def test_a_residual_network_from_its_file(tmp_path, capsys, place):
     assert (folder.path / "figures" / "graph_0.png").stat().st_size > 5000
 
 
+@pytest.mark.slow
 def test_a_softmax_is_taken_off_and_its_outputs_prove_it(tmp_path, capsys, place):
     path = saved(tmp_path / "soft.onnx", weights(1), "Softmax")
     x = np.load(place / "data.npz")["x"]
@@ -169,6 +170,7 @@ def test_a_budget_reduces_measures_and_leaves_certificates_out(
     assert float(its["value"]) == float(rows["mixup_error"]["value"])
 
 
+@pytest.mark.slow
 def test_a_profile_changes_no_number(tmp_path, place):
     tables = []
     for name, profile in (("one", False), ("parts", True)):

@@ -14,7 +14,7 @@ from experiments.lab.calls import settings_of
 from experiments.lab.refusals import Refusal
 from experiments.lab.run_folder import RunFolder
 from tests.bounds.cases import random_case
-from tests.experiments.tiny import TINY, read, run
+from tests.experiments.tiny import TINY, read, run, undrawn
 
 CHEAP = ("train_error", "neyshabur_2018")
 
@@ -68,7 +68,8 @@ def folder(tmp_path_factory):
     """A finished folder without weights."""
     config = dataclasses.replace(TINY, bounds=CHEAP, save_weights=False, sizes=(32,))
     out = tmp_path_factory.mktemp("identity") / "out"
-    return run(config, out).path, config
+    with undrawn():
+        return run(config, out).path, config
 
 
 def test_a_measurement_of_another_run_is_refused_by_name(folder, tmp_path):

@@ -43,7 +43,8 @@ def weights(folder, name=LAST):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return run(config(), tmp_path_factory.mktemp("runs") / "picks")
+    with tiny.undrawn():
+        return run(config(), tmp_path_factory.mktemp("runs") / "picks")
 
 
 def margins_by_hand(arrays, drawn):
@@ -108,6 +109,7 @@ def test_what_is_not_kept_is_no_matter(order, tmp_path, monkeypatch):
             np.testing.assert_array_equal(again[name], found[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_interrupted_and_resumed_is_the_same(folder, tmp_path, monkeypatch, capsys):
     """In the second round; then drawn again, without training the rounds anew."""
     out, train_group, groups = tmp_path / "out", training._train_group, []

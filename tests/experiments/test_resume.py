@@ -35,7 +35,7 @@ def test_killed_twice_and_resumed_as_if_nothing_had_happened(tmp_path, shuffle):
     """
     typed = {
         "dim": 10, "width": 200, "n_test": 200, "draws": 1, "sizes": (32, 1500, 2048),
-        "seeds": 2, "margin": 1000.0, "max_epochs": 200, "shuffle": shuffle,
+        "seeds": 2, "margin": 1000.0, "max_epochs": 60, "shuffle": shuffle,
         "bounds": ("bartlett_2017",),
     }  # fmt: skip
     config = calls.settings_of(PROGRAM, "hypersphere", None, typed)

@@ -19,7 +19,7 @@ from experiments.lab.calls import presets_of, problems_of, settings_of
 from experiments.lab.refusals import Refusal
 from experiments.uc_failure import PROGRAM as UC_FAILURE
 from tests.experiments.test_plugin_files import PLUGIN
-from tests.experiments.tiny import TINY, content, finish, program, read, run
+from tests.experiments.tiny import TINY, content, finish, program, read, run, undrawn
 
 CONFIG = dataclasses.replace(
     TINY, sizes=(32,), seeds=1, draws=1, bounds=("bartlett_2017",)
@@ -40,7 +40,8 @@ NETWORKS = {"narrow": narrow}
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     out = tmp_path_factory.mktemp("trust") / "finished"
-    run(CONFIG, out)
+    with undrawn():
+        run(CONFIG, out)
     return out
 
 

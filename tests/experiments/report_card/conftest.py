@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.experiments import tiny
 from tests.experiments.report_card import small
 
 
@@ -21,4 +22,5 @@ def carded(made, tmp_path_factory):
 @pytest.fixture(scope="session")
 def spheres(tmp_path_factory):
     """A user's run folder of `bounds_vs_samples`, 3 sizes and 3 seeds; to be read only."""
-    return small.spheres(tmp_path_factory.mktemp("user") / "spheres")
+    with tiny.undrawn():
+        return small.spheres(tmp_path_factory.mktemp("user") / "spheres")

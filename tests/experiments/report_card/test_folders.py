@@ -80,6 +80,7 @@ def test_the_networks_are_those_of_results_csv(spheres):
         assert "test/sorted" not in arrays
 
 
+@pytest.mark.slow
 def test_two_folders_of_one_name_are_told_apart_and_first_draws_count(
     tmp_path, spheres, made
 ):

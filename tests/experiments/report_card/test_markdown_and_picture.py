@@ -61,7 +61,7 @@ def test_no_certificate_is_said():
 
 
 @pytest.mark.drawn
-@pytest.mark.parametrize("count", [1, 41])
+@pytest.mark.parametrize("count", [1, pytest.param(41, marks=pytest.mark.slow)])
 def test_a_picture_is_painted_alike(tmp_path, count):
     drawing = figures.Drawing(tmp_path)
     for name in ("one", "other"):

@@ -294,6 +294,7 @@ def retrained(tmp_path, entered, monkeypatch):
     return {"plugin": str(plugin), "bounds": ("largest_2026",)}, tmp_path / "card"
 
 
+@pytest.mark.slow
 def test_what_the_table_lacks_is_measured_by_retraining(made, retrained, monkeypatch):
     typed, out = retrained
     minutes = program.MINUTES["quick"]
