@@ -46,7 +46,7 @@ class Own(GivenNetworks, BoundSettings):
 
     problem: str | None = setting(None, "what is learned")
     route: str = setting(
-        "posterior", "; ".join(f"'{r.name}': {r.about}" for r in ROUTES.values()),
+        "posterior", f"what is certified, and how (experiments/README.md): {', '.join(ROUTES)}",
         one_of(*ROUTES)
     )  # fmt: skip
     unlabelled: str | None = setting(

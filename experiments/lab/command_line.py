@@ -6,7 +6,6 @@ import errno
 import functools
 import logging as standard_logging
 import os
-import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -15,7 +14,15 @@ from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
-from experiments.lab import calls, devices, plugins, run_folder, running, settings
+from experiments.lab import (
+    calls,
+    devices,
+    interrupts,
+    plugins,
+    run_folder,
+    running,
+    settings,
+)
 from experiments.lab.figures import FORMATS
 from experiments.lab.later import later
 from experiments.lab.program import Program
@@ -206,19 +213,15 @@ def _parse(argv):
 
 def refuse(line: str, code: int = 2) -> NoReturn:
     """Ends the program with one line on what is wrong, and an exit code."""
-    path = Path(sys.argv[0])
-    name = path.parent.name if path.name == "__main__.py" else path.stem
-    print(in_one_line(f"{name}: {line}"), file=sys.stderr)
+    print(in_one_line(f"{_name()}: {line}"), file=sys.stderr)
     sys.stderr.flush()
     sys.exit(code)
 
 
-class Terminated(BaseException):
-    """SIGTERM came."""
-
-
-def _on_sigterm(*_):
-    raise Terminated
+def _name():
+    """Of the command that was typed."""
+    path = Path(sys.argv[0])
+    return path.parent.name if path.name == "__main__.py" else path.stem
 
 
 def _early(flag):
@@ -246,7 +249,7 @@ def main(
     """
     for stream in (sys.stdout, sys.stderr):  # an ASCII locale must not end a program
         stream.reconfigure(errors="replace")
-    signal.signal(signal.SIGTERM, _on_sigterm)
+    interrupts.end_at_once(_name())
     try:
         _main(asked, instead)
     except BrokenPipeError:  # `| head` has seen enough
@@ -359,7 +362,7 @@ def _refusals_in_one_line():
         refuse(str(refusal))
     except KeyboardInterrupt:
         refuse(f"interrupted{_how_to_go_on()}", 130)
-    except Terminated:
+    except interrupts.Terminated:
         refuse(f"terminated{_how_to_go_on()}", 143)
     except Exception as error:
         reason = why_not_written(error)

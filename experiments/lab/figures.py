@@ -19,9 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from bounds.spec import STATUSES
 from experiments.lab import report
 from experiments.lab.checksums import whole
+from experiments.lab.later import later
+
+spec = later("bounds.spec")
 
 # Okabe & Ito's palette, told apart by all readers; markers tell them apart in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -293,7 +295,10 @@ def paint_rows(
       levels: what a vertical line says -> where it is.
     """
     # A status has one colour and mark in all figures.
-    kinds, seen = list(dict.fromkeys([*STATUSES, *(row.kind for row in rows)])), set()
+    kinds, seen = (
+        list(dict.fromkeys([*spec.STATUSES, *(row.kind for row in rows)])),
+        set(),
+    )
     with canvas(1, 1, 7.5, 1.2 + 0.2 * len(rows)) as grid:
         axes = grid[0, 0]
         for place, row in enumerate(rows):

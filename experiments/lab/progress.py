@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
+from experiments.lab import interrupts
 from experiments.lab.checksums import replacing
 from experiments.lab.refusals import Refusal
 
@@ -93,6 +94,7 @@ class Progress:
 
     def trained(self, tick: Any) -> None:
         """Takes in a `nets.runs.Tick`."""
+        interrupts.check()
         for run, checks in tick.checks.items():
             self._epochs[run] = self._epochs.get(run, 0) + len(checks)
             if len(checks):
@@ -144,6 +146,7 @@ class Progress:
 
     def measured(self, count: int) -> None:
         """`count` more runs were measured."""
+        interrupts.check()
         self._left_to_measure -= count
         done = self._to_measure - self._left_to_measure
         eta = self._left_to_measure * (time.monotonic() - self._began) / done

@@ -264,8 +264,8 @@ def _show_table(table):
         shown.add_column(
             column, justify="left" if column in words else "right", no_wrap=not index
         )
-    for row in table.rows:
-        shown.add_row(*row)
+    for place, (first, *rest) in enumerate(table.rows):
+        shown.add_row(f"{first} *" if place in table.marked else first, *rest)
     console.print(shown)
 
 

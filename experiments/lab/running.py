@@ -13,7 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.lab import plugins, report, run_folder, settings, shards
+from experiments.lab import (
+    interrupts,
+    plugins,
+    report,
+    run_folder,
+    settings,
+    shards,
+)
 from experiments.lab.figures import Drawing
 from experiments.lab.formats import read_json, write_json, write_table
 from experiments.lab.later import at_once, later
@@ -70,6 +77,7 @@ def run(
     out, study, parts = _share(program, study, plugin, out, redraw, shard)
     size = "" if resume or redraw else _size_of_weights(study, Path(out))
     layout = layout or runs.make_layout()
+    interrupts.raise_them()
     with RunFolder.open(
         out, program.name, config, study.fingerprint, resume=resume, redraw=redraw,
         plugin_sha256=plugin.sha256,

@@ -3,6 +3,7 @@
 import pytest
 
 from experiments.lab import certificates, report
+from experiments.lab.formats import write_json
 from experiments.lab.refusals import Refusal
 
 ROWS = [
@@ -91,3 +92,13 @@ def test_rows_go_by_whether_they_say_something_then_status_then_value():
         "bartlett_1998_vc",
     ]  # certified, not a number last
     assert names[4:] == ["bartlett_2017", "train_error", "bartlett_2017_certified"]
+
+
+def test_who_has_seen_the_tables_keeps_the_order_of_quoting(tmp_path):
+    certificates.check_order(("a", "b"), tmp_path)  # nothing was seen yet
+    write_json(tmp_path / "summary.json", {"quoted_from": ["a", "b"]})
+    certificates.check_order(("a", "b"), tmp_path)
+    certificates.check_order(("a", "b", "c"), tmp_path)
+    for asked in (("b",), ("b", "a"), ("c", "a", "b"), ("a",), ()):
+        with pytest.raises(Refusal, match="--quote=a,b"):
+            certificates.check_order(asked, tmp_path)

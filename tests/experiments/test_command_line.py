@@ -13,7 +13,7 @@ from experiments.beyond_uc import PROGRAM as BEYOND_UC
 from experiments.bounds_vs_samples import PROGRAM as BOUNDS_VS_SAMPLES
 from experiments.certify import PROGRAM as CERTIFY
 from experiments.evaluate import PROGRAM as EVALUATE
-from experiments.lab import settings
+from experiments.lab import interrupts, settings
 from experiments.lab.calls import kind_of, problems_of
 from experiments.uc_failure import PROGRAM as UC_FAILURE
 from tests.experiments.tiny import CACHE, ROOT, TINY_FLAGS, content, finish, program
@@ -78,6 +78,25 @@ def test_stopped_in_one_line_that_says_how_to_go_on(tmp_path, sent, code, word):
     assert list((out / "checkpoints" / "unfinished").glob("[0-9]*"))
 
 
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("after", [0.7, 1.6])
+def test_stopped_while_it_starts_it_ends_at_once(tmp_path, sent, after):
+    """In one line, or silently as Python does before anything of ours runs; never in a crash."""
+    out = tmp_path / "a"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "experiments.bounds_vs_samples", *ENDLESS, f"--out={out}"],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | CACHE,
+    )  # fmt: skip
+    time.sleep(after)
+    process.send_signal(sent)
+    _, errors = process.communicate(timeout=60)
+    if process.returncode == -sent:
+        assert not out.exists()
+        return
+    assert process.returncode == interrupts.CODES[sent], errors
+    assert errors.count("\n") == 1 and interrupts.WORDS[sent] in errors
+
+
 def test_a_reader_that_has_seen_enough_ends_it_quietly():
     done = subprocess.run(
         f"{sys.executable} -m experiments.evaluate --list | head -3",
@@ -91,7 +110,7 @@ def test_a_poor_terminal_and_no_home(tmp_path):
     kept = {k: v for k, v in os.environ.items() if k not in ("HOME", "LANG")}
     poor = {
         "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0",
-        "PYTHONIOENCODING": "ascii", "MPLBACKEND": "Qt5Agg", "COLUMNS": "40",
+        "PYTHONIOENCODING": "ascii", "MPLBACKEND": "none_such", "COLUMNS": "40",
     }  # fmt: skip
     out = tmp_path / "a"
     done = subprocess.run(

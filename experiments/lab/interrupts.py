@@ -1,0 +1,57 @@
+"""Ctrl-C and SIGTERM: one line and an exit code, whenever they come.
+
+Python raises an exception wherever the interpreter happens to be. Inside what is written in other
+languages, JAX while it starts above all, that is fatal or lost. So a command ends at once until it
+opens its run folder: nothing is lost by that. From then on the exception is raised, so that
+everything is left whole, and raised again at the next tick where it was swallowed.
+"""
+
+import os
+import signal
+from typing import Any, NoReturn
+
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+
+_state: dict[str, Any] = {"name": None, "pending": None}
+
+
+class Terminated(BaseException):
+    """SIGTERM came."""
+
+
+_EXCEPTIONS = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
+
+
+def end_at_once(name: str) -> None:
+    """From now on either signal ends the process, after one line.
+
+    Args:
+      name: of the command, with which the line begins.
+    """
+    _state.update(name=name, pending=None)
+    for number in CODES:
+        signal.signal(number, _end)
+
+
+def raise_them() -> None:
+    """From now on either signal raises its exception; of no effect without `end_at_once`."""
+    if _state["name"] is not None:
+        for number in CODES:
+            signal.signal(number, _raise)
+
+
+def check() -> None:
+    """Raises the exception of a signal that has come and was swallowed."""
+    if _state["pending"] is not None:
+        raise _EXCEPTIONS[_state["pending"]]
+
+
+def _end(number, _) -> NoReturn:
+    os.write(2, f"{_state['name']}: {WORDS[number]}\n".encode(errors="replace"))
+    os._exit(CODES[number])
+
+
+def _raise(number, _) -> NoReturn:
+    _state["pending"] = number
+    raise _EXCEPTIONS[number]
