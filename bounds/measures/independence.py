@@ -23,9 +23,7 @@ from nets.sample import Sample, fold_blocks
 
 CLOSE = 1e-3  # of the trained weights' norm: nearer ones are the trained ones
 LEVEL = 1e-5  # of the test: so often initial weights that know nothing are suspected
-KNOWS = (
-    0.5  # of the error of guessing: below it, and without held-out examples, suspected
-)
+KNOWS = 0.5  # of the error of guessing: below it, and without enough held-out examples, suspected
 
 
 @struct.dataclass
@@ -33,8 +31,8 @@ class Independence:
     """How the initial weights do on the training set and on held-out examples.
 
     Attributes:
-      distance: `[]`, of the trained weights from the initial ones, biases too, over the norm of
-        the trained ones.
+      distance: `[]`, of the trained kernels from the initial ones, over the norm of the trained
+        ones. Biases are left out: one that was changed would hide that all else is the same.
       wrong: `[]`, errors of the network with the initial weights on the training set.
       size: `[]`, m.
       held_out_wrong: `[]`, errors on held-out examples; 0 without.
@@ -66,8 +64,8 @@ def independence(network: Network) -> Independence:
     trained, initial = network.params, network.init
 
     def norm(tree):
-        squares = [jnp.sum(jnp.square(w.astype(float))) for w in jax.tree.leaves(tree)]
-        return jnp.sqrt(sum(squares))
+        kernels = [w.astype(float) for w in jax.tree.leaves(tree) if w.ndim > 1]
+        return jnp.sqrt(sum(jnp.sum(jnp.square(w)) for w in kernels))
 
     apart = norm(jax.tree.map(lambda w, z: w - z, trained, initial))
     classes = weight_matrices(trained)[-1].shape[-1]
@@ -118,7 +116,9 @@ def doubt(one: Independence) -> str:
                 f"the initial weights have seen the data: they err on {wrong} of {size} "
                 f"training examples and on {others} of {held_out} held-out ones (p = {p:.1g})"
             )
-        return ""
+        if as_few(wrong, size, held_out, held_out) < LEVEL:
+            return ""
+        # So few that the test could not have told, whatever happened on them.
     guessing = size - int(one.most_frequent)
     if wrong < KNOWS * guessing:
         return (

@@ -124,7 +124,17 @@ def _put_together(stored, folder, its, run):
         history=history,
         loss=config.loss,
     )
-    return network, dataclasses.replace(problem.test(), noisy_labels=None)
+    return network, _labelled_alike(problem.test())
+
+
+def _labelled_alike(test):
+    """Held-out examples with labels drawn as the training labels are: noisy where those are.
+
+    A certificate speaks of examples drawn like the training set's.
+    """
+    if test.noisy_labels is None:
+        return test
+    return dataclasses.replace(test, labels=test.noisy_labels, noisy_labels=None)
 
 
 def _check_plugin(folder, config, stored):

@@ -14,10 +14,14 @@ import safetensors.numpy
 
 from experiments.lab import versions
 from experiments.lab.checksums import intact, root_of, whole
+from experiments.lab.reading import memory
+from experiments.lab.reading.flaws import Flaw
 from experiments.lab.refusals import Refusal
 
 # What made an array file, in the file itself: it goes with it wherever it is copied.
 _MADE_WITH = "made_with"
+# What we write packs up to elevenfold; more than this, above that size, is made to fill the memory.
+_MOST_PACKED, _SMALL = 200, 2**28
 
 
 @contextlib.contextmanager
@@ -25,6 +29,10 @@ def _parsing(path):
     """One line on bytes that are none of the kind: in older folders nothing else is seen."""
     try:
         yield
+    except Flaw as flaw:
+        raise Refusal(
+            f"{path}: {flaw}; delete it and --resume makes it again"
+        ) from flaw
     except Exception as error:  # readers of broken zips and JSON raise what they like
         raise Refusal(
             f"{path}: cannot be read ({type(error).__name__}); delete it and --resume "
@@ -83,7 +91,19 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """
     raw = intact(path)
     with _parsing(path), np.load(io.BytesIO(raw), allow_pickle=False) as file:
+        _refuse_too_large(file.zip)
         return {name: file[name] for name in file.files if name != _MADE_WITH}
+
+
+def _refuse_too_large(archive):
+    """Raises a `Flaw` if a received archive would unpack to more than its kind ever does."""
+    packed = sum(entry.compress_size for entry in archive.infolist())
+    whole_size = sum(entry.file_size for entry in archive.infolist())
+    memory.check("its arrays", whole_size)
+    if whole_size > max(_SMALL, _MOST_PACKED * packed):
+        raise Flaw(
+            f"unpacks from {packed} to {whole_size} bytes, as no file of ours does"
+        )
 
 
 def write_tensors(

@@ -136,6 +136,10 @@ class RunFolder:
                 raise Refusal(
                     f"--out={self.path}: no permission to write there; use another --out"
                 ) from error
+            if error.errno == errno.ELOOP:
+                raise Refusal(
+                    f"{self.path / '.lock'}: is a link; remove it, the lock is a file"
+                ) from error
             if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
                 raise
             say(
@@ -187,10 +191,17 @@ class RunFolder:
 
     def refuse_existing(self) -> None:
         """Raises a `Refusal` where it exists."""
-        if self.path.exists():
+        try:
+            self.path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
             raise Refusal(
-                f"--out={self.path}: exists; use another, or --resume to go on with it"
-            )
+                f"--out={self.path}: cannot be made ({error.strerror}); name another place"
+            ) from error
+        raise Refusal(
+            f"--out={self.path}: exists; use another, or --resume to go on with it"
+        )
 
     @classmethod
     def resume(
@@ -243,6 +254,18 @@ class RunFolder:
                 f"--out={out}: was made from other data than is given now; give the same "
                 "(--data_dir?), or use another --out"
             )
+        here = out.resolve()
+        for place in (
+            self.measured,
+            self.samples,
+            self.weights,
+            self.figures,
+            self.trained,
+        ):
+            if not place.resolve().is_relative_to(here):
+                raise Refusal(
+                    f"{place}: leads out of the run folder; put the folder itself there"
+                )
         if not os.access(out, os.W_OK):
             raise Refusal(
                 f"--out={out}: no permission to write there; use another --out"
@@ -420,4 +443,7 @@ class RunFolder:
     @property
     def is_finished(self) -> bool:
         """Whether all is there, the report included."""
-        return self._last.exists()
+        try:
+            return self._last.exists()
+        except OSError:  # a name that no file system takes
+            return False

@@ -75,6 +75,8 @@ def run(
     """
     config, plugin, study = _asked(program, config, out)
     out, study, parts = _share(program, study, plugin, out, redraw, shard)
+    if not (resume or redraw):
+        RunFolder(out).refuse_existing()
     size = "" if resume or redraw else _size_of_weights(study, Path(out))
     layout = layout or runs.make_layout()
     interrupts.raise_them()

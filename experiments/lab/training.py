@@ -169,9 +169,17 @@ class Trained:
             n.removeprefix("final/"): a for n, a in arrays.items() if "final/" in n
         }
         job = self.job(run)
-        return kernels.from_arrays(
-            final, _state_shapes(job.plan, job.features)["params"]
-        )
+        try:
+            return kernels.from_arrays(
+                final, _state_shapes(job.plan, job.features)["params"]
+            )
+        except (ValueError, KeyError) as error:
+            fresh = self.fresh_path(run)
+            path = fresh if fresh.exists() else self.kept_path(run)
+            raise Refusal(
+                f"{path}: is of another network than config.json says ({error}); put the folder's "
+                "own files in their places, or use a new --out"
+            ) from error
 
     def history(self, run: Run) -> dict[str, np.ndarray]:
         """The arrays `HISTORY` of a finished run: of its training, and where its fresh weights

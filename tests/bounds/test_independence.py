@@ -105,6 +105,35 @@ def test_what_is_counted_against_numpy(memorised):
     assert float(found.distance) == pytest.approx(apart / norm, rel=1e-5)
 
 
+def test_few_held_out_examples_do_not_hide_what_chance_shows(memorised):
+    """With so few that no test could tell, guessing is what it is held against."""
+    start, trained, x, y = memorised
+    near = nudged(trained, 0.01)
+    wrong = np.argmax(forward(near, x), 1) != y
+    assert wrong[:60].sum() < 10 and wrong[60:].sum() > 20
+
+    def found(init, count):
+        few = bounds.from_arrays(
+            trained, x[:60], y[:60], init=init, holdout=(x[60 : 60 + count], y[60 : 60 + count])
+        )  # fmt: skip
+        return independence.doubt(group(few))
+
+    assert "may have seen the data" in found(near, 1)
+    assert "may have seen the data" in found(near, 2)
+    assert "have seen the data: they err" in found(near, 60)
+    assert not found(start, 2) and not found(start, 60)
+
+
+def test_a_changed_bias_does_not_make_the_trained_weights_initial_ones(memorised):
+    _, trained, x, y = memorised
+    changed = [np.zeros(200, np.float32), np.array([1000, 0, 0], np.float32)]
+    biases = [np.zeros(200, np.float32), np.zeros(3, np.float32)]
+    network = bounds.from_arrays(
+        trained, x[:60], y[:60], biases=biases, init=trained, init_biases=changed
+    )
+    assert "are the trained ones" in independence.doubt(group(network))
+
+
 def nudged(weights, by):
     rng = np.random.default_rng(1)
     return [

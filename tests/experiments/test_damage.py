@@ -2,9 +2,12 @@
 
 import dataclasses
 import hashlib
+import json
 import os
 import shutil
 import subprocess
+import tracemalloc
+import zipfile
 
 import jax
 import numpy as np
@@ -351,3 +354,55 @@ def test_nothing_outside_of_the_folder_is_removed(trained_only, tmp_path):
     with pytest.raises(Refusal, match="leads out of the run folder"):
         run(CONFIG, folder, resume=True)
     assert mine.exists() and (other / "mine.npz").exists()
+
+
+@pytest.mark.parametrize("place", ["figures", "measured"])
+def test_nothing_is_written_where_a_link_leads(folder, tmp_path, place):
+    other = tmp_path / "other"
+    shutil.move(folder / place, other)
+    os.symlink(other, folder / place)
+    before = files(other)
+    with pytest.raises(Refusal, match=f"{place}: leads out of the run folder"):
+        run(CONFIG, folder, redraw=True)
+    assert files(other) == before
+
+
+def test_a_lock_that_is_a_link_is_refused(folder, tmp_path):
+    (folder / ".lock").unlink(missing_ok=True)
+    os.symlink(tmp_path / "nowhere", folder / ".lock")
+    with pytest.raises(Refusal, match=r"\.lock: is a link"):
+        run(CONFIG, folder, redraw=True)
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_an_archive_made_to_fill_the_memory_is_not_unpacked(tmp_path):
+    path = tmp_path / "a.npz"
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("x.npy", "w", force_zip64=True) as file,
+    ):
+        for _ in range(300):
+            file.write(bytes(2**20))
+    assert path.stat().st_size < 2**20
+    tracemalloc.start()
+    with pytest.raises(
+        Refusal, match=f"{path.name}: unpacks from .* as no file of ours"
+    ):
+        formats.read_arrays(path)
+    assert tracemalloc.get_traced_memory()[1] < 2**22
+    tracemalloc.stop()
+
+
+def test_weights_of_another_network_than_the_settings_say(folder):
+    path = folder / "config.json"
+    changed = json.loads(path.read_bytes())
+    changed["settings"]["width"] += 1
+    formats.write_json(path, changed)
+    config = dataclasses.replace(CONFIG, width=CONFIG.width + 1)
+    with pytest.raises(Refusal, match="is of another network"):
+        run(config, folder, redraw=True)
+
+
+def test_a_name_that_is_too_long_is_one_line(tmp_path):
+    with pytest.raises(Refusal, match="cannot be made"):
+        run(CONFIG, tmp_path / ("a" * 300))

@@ -61,7 +61,7 @@ def test_what_was_written_is_read(tmp_path, rng, packed):
         (lambda raw: raw + b"x", "corrupt"),
         (lambda raw: raw[:6], "not an IDX"),
         (lambda raw: b"", "not an IDX"),
-        (lambda raw: b"\0\0\x0d" + raw[3:], "not an IDX"),
+        (lambda raw: b"\0\0\x0a" + raw[3:], "not an IDX"),
         (lambda raw: gzip.compress(raw)[:-9], "cannot be read"),
         (lambda raw: gzip.compress(raw)[:30] + b"garbage", "cannot be read"),
     ],
@@ -345,3 +345,16 @@ def test_a_wrong_sum_is_refused(server, tmp_path):
 def test_no_network_is_refused_with_the_way_out(tmp_path):
     with pytest.raises(Refusal, match="--data_dir"):
         idx.fetch("mnist", "http://127.0.0.1:9/", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "code, what", [(9, "signed bytes"), (12, "int32"), (13, "float32")]
+)
+def test_other_numbers_than_bytes_are_named(tmp_path, code, what):
+    path = tmp_path / "images"
+    path.write_bytes(bytes([0, 0, code, 1]) + struct.pack(">I", 2) + bytes(16))
+    with pytest.raises(
+        Refusal, match=f"is an IDX file of {what}.*unsigned bytes"
+    ) as caught:
+        idx.read(path)
+    assert "fetch" not in str(caught.value)

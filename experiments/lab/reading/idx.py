@@ -85,6 +85,16 @@ class Folder:
     )  # fmt: skip
 
 
+class OfOtherNumbers(Flaw):
+    """A sound file of numbers that are no images or labels."""
+
+
+_OTHER_TYPES = {
+    b"\x09": "signed bytes", b"\x0b": "int16", b"\x0c": "int32", b"\x0d": "float32",
+    b"\x0e": "float64",
+}  # fmt: skip
+
+
 def read(path: str | Path, rank: int | None = None) -> np.ndarray:
     """The array in an IDX file of unsigned bytes, plain or gzipped.
 
@@ -106,6 +116,8 @@ def read_digested(path: str | Path, rank: int | None = None) -> tuple[np.ndarray
     try:
         with told():
             return _unpacked(Path(path), rank)
+    except OfOtherNumbers as flaw:
+        raise Refusal(f"{path}: is {flaw}; write it so") from None
     except Flaw as flaw:
         raise Refusal(f"{path}: cannot be read ({flaw}); fetch it again") from None
 
@@ -119,6 +131,10 @@ def _unpacked(path, rank):
         plain.seek(0)
         with gzip.GzipFile(fileobj=plain) if is_packed else plain as file:
             begins = file.read(4)
+            if begins[:2] == b"\0\0" and begins[2:3] in _OTHER_TYPES:
+                raise OfOtherNumbers(
+                    f"an IDX file of {_OTHER_TYPES[begins[2:3]]}, and unsigned bytes are needed"
+                )
             if len(begins) < 4 or begins[:3] != b"\0\0\x08":
                 raise Flaw("not an IDX file of unsigned bytes")
             dimensions = begins[3]
