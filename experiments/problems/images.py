@@ -99,6 +99,8 @@ _CNN = {
     "architecture": "strided_cnn", "width": 32, "depth": 2, "shift": 2, "prior_epochs": 40,
     "prior_noise": 0.003, "epochs": 1,
 }  # fmt: skip
+# Digits are turned and zoomed, too.
+_TURNED = {"rotation": 12.0, "zoom": 0.12, "prior_epochs": 60}
 # Bounds of one drawn network alone: those of the stochastic one draw for minutes.
 _OF_ONE = {
     "route": "single_draw",
@@ -255,8 +257,8 @@ class Mnist(Images):
             # As `perez_ortiz`, the prior trained on moved images.
             "shifted": {"shift": 2, "prior_epochs": 60, "epochs": 2},
             # The posterior of a convolutional network; one network drawn from it.
-            "cnn": _CNN,
-            "cnn_single_draw": _CNN | _OF_ONE,
+            "cnn": _CNN | _TURNED,
+            "cnn_single_draw": _CNN | _TURNED | _OF_ONE,
             # Trained on 900 images, picked among those that it got wrong: about 0.037.
             "pick_to_learn": {
                 "route": "pick_to_learn", "architecture": "strided_cnn", "width": 16, "depth": 3,
