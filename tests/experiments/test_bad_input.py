@@ -205,7 +205,13 @@ def test_a_config_of_wrong_types_is_one_line(folder, tmp_path, what, monkeypatch
     stored = json.loads((out / "config.json").read_text())
     stored["settings"] |= WRONG_TYPES[what]
     formats.write_json(out / "config.json", stored)
-    values = {"preset": None, "resume": True, "redraw": False, "out": str(out)}
+    values = {
+        "preset": None,
+        "resume": True,
+        "redraw": False,
+        "out": str(out),
+        "shard": None,
+    }
     monkeypatch.setattr(command_line.flags, "FLAGS", types.SimpleNamespace(**values))
     with pytest.raises(Refusal) as caught:
         run(command_line.settings_from_flags(PROGRAM, {}), out, resume=True)

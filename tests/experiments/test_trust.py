@@ -60,7 +60,13 @@ def rewritten(folder, **changes):
 
 def call(folder, **flags):
     """What `--resume` or `--redraw` makes of a folder, up to its settings."""
-    values = {"preset": None, "resume": False, "redraw": False, "out": str(folder)}
+    values = {
+        "preset": None,
+        "resume": False,
+        "redraw": False,
+        "out": str(folder),
+        "shard": None,
+    }
     with pytest.MonkeyPatch.context() as patch:
         typed = {n: flags.pop(n) for n in ("plugin",) if n in flags}
         patch.setattr(

@@ -426,8 +426,11 @@ def test_gradients_are_the_frameworks(exported):
     given = jax.jit(jax.grad(lambda p: jnp.sum(v * found.apply(p, x))))(found.params)
     module.zero_grad()
     (module(torch.from_numpy(x)) * torch.from_numpy(v)).sum().backward()
-    for name, parameter in module.named_parameters():
-        assert_close(given[name], parameter.grad.numpy())
+    wanted = {name: p.grad.numpy() for name, p in module.named_parameters()}
+    # A single number's gradient is a sum in which much cancels: rounding goes with the largest.
+    largest = max(abs(gradient).max() for gradient in wanted.values())
+    for name, gradient in wanted.items():
+        np.testing.assert_allclose(given[name], gradient, rtol=0, atol=3e-6 * largest)
 
 
 @pytest.mark.slow
