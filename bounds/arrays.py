@@ -74,6 +74,11 @@ def from_arrays(
     shapes = [w.shape for w in weights]
     if not shapes:
         raise ValueError("weights: none; a matrix for each layer is needed")
+    if shapes[-1][1] == 1:
+        raise ValueError(
+            "weights: one output, whose sign is the class; an output for each class is needed: give "
+            "the last layer two, -w/2 and w/2, which says the same"
+        )
     given_bytes = np.asarray(inputs).dtype == np.uint8
     inputs, labels = _examples("inputs", inputs, labels, shapes[-1][1])
     chain = [inputs.shape[1], *(s[1] for s in shapes[:-1])]
@@ -123,7 +128,8 @@ def _numbers(name, array, rank):
     array = np.asarray(array)
     if array.ndim != rank or array.dtype.kind not in "fiub":
         raise ValueError(
-            f"{name}: {array.dtype} of shape {array.shape}; numbers of rank {rank} are needed"
+            f"{name}: {array.dtype} of shape {array.shape}; NumPy's whole numbers or floats, of rank "
+            f"{rank}, are needed (astype('float32')?)"
         )
     return checks.finite(name, array)
 
@@ -212,14 +218,16 @@ def values(
     if "independence" in measured and not init_is_independent:
         reason = independence.doubt(measured["independence"])
         found |= dict.fromkeys(resting, reason) if reason else {}
-    return {name: _of_one_run(value) for name, value in found.items()}
+    return {name: _of_one_run(name, value) for name, value in found.items()}
 
 
-def _of_one_run(value):
+def _of_one_run(name, value):
     if isinstance(value, str):
         return value
     value = jax.tree.map(lambda leaf: float(leaf[0]), value)
-    return "its value is not a number" if math.isnan(value.value) else value
+    if math.isnan(value.value):
+        return registry.BOUNDS[name].undefined or "its value is not a number"
+    return value
 
 
 def _measured(network, groups):

@@ -132,6 +132,7 @@ class BoundSpec:
       ordinal: whether it is a measure whose order alone says something: it has no zero, so that
         its growth has no exponent (an entropy, minus a margin).
       assumption: what a 'certified under assumption' rests on besides.
+      undefined: why its value is not a number, of the networks of which it is none.
       also: other names it is known by.
 
     Raises:
@@ -151,6 +152,7 @@ class BoundSpec:
     without_biases: bool = False
     ordinal: bool = False
     assumption: str = ""
+    undefined: str = ""
     also: tuple[str, ...] = ()
 
     def __post_init__(self):

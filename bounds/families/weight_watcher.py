@@ -82,6 +82,7 @@ def log_alpha_norm(spectra: Spectra) -> BoundValue:
     return _log10_measure(_mean_over_fitted(spectra.log10_alpha_norm, spectra))
 
 
+_NO_LAW = "no layer has eigenvalues to which a power law can be fitted"
 _MARTIN_2021 = "Martin, Peng, Mahoney 2021, Nature Communications 12"
 _MEASURES = (
     stable_rank,
@@ -91,7 +92,15 @@ _MEASURES = (
     alpha_weighted,
     log_alpha_norm,
 )
+_UNDEFINED = {
+    stable_rank: "a layer's weights are all 0",
+    alpha: _NO_LAW,
+    alpha_weighted: _NO_LAW,
+    log_alpha_norm: _NO_LAW,
+}
 BOUNDS = {
-    fn.__name__: BoundSpec(fn, _MARTIN_2021, HEURISTIC, defined_on=GRAPH)
+    fn.__name__: BoundSpec(
+        fn, _MARTIN_2021, HEURISTIC, defined_on=GRAPH, undefined=_UNDEFINED.get(fn, "")
+    )
     for fn in _MEASURES
 }

@@ -261,6 +261,9 @@ def _rows_of_alike(config, measured, rules, broken, delta):
         if reason:
             return head | {"status": f"{NOT_AVAILABLE}{reason}"}
         one = jax.tree.map(lambda leaf: float(leaf[run]), value)
+        undefined = bounds.BOUNDS[name].undefined
+        if undefined and math.isnan(one.value):
+            return head | {"status": f"{NOT_AVAILABLE}{undefined}"}
         risk = None if one.risk is None or math.isnan(one.risk) else one.risk
         basis = {} if one.estimate is None else dataclasses.asdict(one.estimate)
         fewer = parts.fewest(measured[run], bounds.BOUNDS[name].groups)

@@ -2,6 +2,7 @@
 
 import math
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -16,7 +17,9 @@ B = [np.zeros(6), np.zeros(3)]
 BAD = {
     "do not follow one another": {"weights": W[::-1]},
     "other shapes than the weights": {"init": [W[0], W[0]]},
-    "numbers of rank 2": {"weights": [W[0], "no"]},
+    "of rank 2, are needed": {"weights": [W[0], "no"]},
+    "whole numbers or floats": {"weights": [w.astype(jnp.bfloat16) for w in W]},
+    "one output": {"weights": [*W[:-1], W[-1][:, :1]]},
     "weights: not finite": {"weights": [W[0] * np.nan, W[1]]},
     "inputs: not finite": {"inputs": X * np.inf},
     "a whole number for each example": {"labels": Y[:10]},

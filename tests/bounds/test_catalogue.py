@@ -235,11 +235,11 @@ def test_spectra_that_follow_no_law_have_no_exponent(kind):
     ]
     net = bounds.from_arrays(weights, np.ones((20, 12)), np.zeros(20, int))
     for name, value in bounds.values(net, SPECTRAL).items():
-        assert value == "its value is not a number", name
+        assert "a power law" in value, name
     tiny = [weights[0] * np.float32(1e-30), weights[1]]
     net = bounds.from_arrays(tiny, np.ones((20, 12)), np.zeros(20, int))
     for name, value in bounds.values(net, SPECTRAL).items():
-        assert value == "its value is not a number", name
+        assert "a power law" in value, name
 
 
 def test_the_size_of_a_matrix_changes_no_exponent():

@@ -183,6 +183,15 @@ def test_indices_in_text(tmp_path, text, read):
         np.testing.assert_array_equal(chosen(path).inputs, Pooled().inputs[read])
 
 
+@pytest.mark.parametrize("text", ["5,1,7", "5,1,7\n", "5\n1\n7\n", "5,\n1,\n7,\n"])
+def test_indices_in_csv(tmp_path, text):
+    path = tmp_path / "chosen.csv"
+    path.write_text(text)
+    np.testing.assert_array_equal(chosen(path).inputs, Pooled().inputs[[5, 1, 7]])
+    path.write_text(f"index\n{text}")
+    refused(chosen, path, "index is no whole number")
+
+
 BAD = {
     "has no `x` and `y`; there are a, b": {"a": X, "b": Y},
     "no arrays": {},

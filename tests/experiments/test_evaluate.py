@@ -248,6 +248,26 @@ def test_what_was_trained_on_noisy_labels_is_held_against_noisy_labels(tmp_path)
     assert result["test_error"] == trained["test_error_noisy"] > trained["test_error"]
 
 
+def test_what_is_not_defined_of_a_network_says_why(files, tmp_path):
+    place, _ = files
+    with np.load(f"{place}/data.npz") as data:
+        features, classes = data["x"].shape[1], int(data["y"].max()) + 1
+    shapes = {"w0": (features, 8), "w1": (8, classes)}
+    np.savez(
+        tmp_path / "zero.npz", **{n: np.zeros(s, np.float32) for n, s in shapes.items()}
+    )
+    folder = run(
+        tmp_path / "out", weights=str(tmp_path / "zero.npz"), data=f"{place}/data.npz",
+        activation="relu", bounds=("alpha", "stable_rank", "log_norm"),
+    )  # fmt: skip
+    found = values(folder)
+    for name, why in (("alpha", "a power law"), ("stable_rank", "weights are all 0")):
+        row = found["zero", name]
+        assert row["value"] == "" and row["status"].startswith("not available: ")
+        assert why in row["status"]
+    assert found["zero", "log_norm"]["value"] == "-inf"
+
+
 NOISE = ("gradient_noise_final",)
 
 

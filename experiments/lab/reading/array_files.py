@@ -89,6 +89,8 @@ def read(path: str | Path, only: str = "") -> dict[str, np.ndarray]:
 def read_numbers(path: str | Path) -> np.ndarray:
     """The whole numbers in a text file, in one line or one a line, as int64 `[n]`.
 
+    In a `.csv` commas are between them.
+
     Raises:
       Flaw: it cannot be read, or holds something else.
       Damaged: as for `read`.
@@ -98,6 +100,8 @@ def read_numbers(path: str | Path) -> np.ndarray:
         _check_file(path)
         memory.check("its numbers", 100 * path.stat().st_size)
         text = path.read_bytes().decode("ascii")
+        if path.suffix == ".csv":
+            text = text.replace(",", " ")
         rows = [_COMMENT.sub("", line).split() for line in text.splitlines()]
         rows = [row for row in rows if row]
         words = [word for row in rows for word in row]

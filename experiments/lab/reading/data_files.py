@@ -207,7 +207,7 @@ class Prepared:
 
 def _read(path, flag, only="indices"):
     try:
-        if Path(path).suffix == ".txt":
+        if Path(path).suffix in (".txt", ".csv"):
             return {only: array_files.read_numbers(path)}
         return array_files.read(path, only=only)
     except Flaw as flaw:

@@ -40,7 +40,7 @@ class GivenNetworks:
     )  # fmt: skip
     train_indices: str | None = setting(
         None, "--problem: which of its training images (from 0), with repeats: an .npz with "
-        "`indices` and, if they were noisy, `labels`, an .npy or a .txt; or a folder with an "
+        "`indices` and, if they were noisy, `labels`, an .npy, a .txt or a .csv; or a folder with an "
         ".npz for each network; all images if not given"
     )  # fmt: skip
     weights: str | None = setting(
