@@ -5,6 +5,7 @@ import functools
 from collections.abc import Iterator
 
 from experiments.beyond_uc.tools import TOOLS
+from experiments.lab.later import later
 from experiments.lab.settings import (
     BOUNDS,
     FOLDER,
@@ -21,6 +22,8 @@ from experiments.lab.settings import (
 from experiments.lab.sgd_settings import SgdSettings, trainable
 from experiments.problems import PROBLEMS
 
+networks = later("nets.registry")
+
 
 @dataclasses.dataclass(frozen=True)
 class Own(SgdSettings):
@@ -36,10 +39,16 @@ class Own(SgdSettings):
     seeds: int = setting(
         4, "independent training sets of a size, each with its coupled runs", repetitions
     )  # fmt: skip
+    network: str | None = setting(
+        "mlp", "fully connected; or another one without batch normalisation (nets/README.md), of "
+        "images or a plugin's", one_of_those(lambda: networks.NETWORKS), group=NETWORK
+    )  # fmt: skip
     width: int | None = setting(
-        500, "hidden units of a layer", at_least_1, group=NETWORK
-    )
-    depth: int | None = setting(1, "hidden layers", at_least_1, group=NETWORK)
+        500, "hidden units of a layer, channels of a convolution", at_least_1, group=NETWORK
+    )  # fmt: skip
+    depth: int | None = setting(
+        1, "hidden layers, or blocks of convolutions", at_least_1, group=NETWORK
+    )  # fmt: skip
     biases: bool = setting(True, "layers have biases", group=NETWORK)
     loss: str = setting(
         "sigmoid", "'sigmoid': one logistic loss a class, averaged (the authors')",

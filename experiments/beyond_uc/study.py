@@ -18,13 +18,13 @@ from experiments.beyond_uc.tools.tool import Tool
 from experiments.lab.calls import problem_of
 from experiments.lab.measure_network import MeasureNetwork
 from experiments.lab.measuring import Arrays, Subject
+from experiments.lab.networks import network_of
 from experiments.lab.program import Study
 from experiments.lab.refusals import Refusal, say
 from experiments.lab.seeding import Purpose, host_generator, key_for
 from experiments.lab.training import Job, Run, Stage, Trained, initial
 from experiments.problems import Problem, sprime
 from nets import training
-from nets.mlp import MLP
 from nets.sample import pad_sample
 
 
@@ -69,10 +69,17 @@ def chosen_tools(config: Any) -> dict[str, Tool]:
 
 
 def plan_of(config: Any, problem: Problem) -> training.Plan:
-    """How the algorithm trains."""
-    model = problem.model or MLP(
-        config.width, config.depth, problem.classes, config.biases
-    )
+    """How the algorithm trains.
+
+    Raises:
+      Refusal: the network cannot learn the problem, or batch normalisation couples its examples.
+    """
+    model = problem.model or network_of("network", config, problem, config.biases)
+    if getattr(model, "is_normalised", False):
+        raise Refusal(
+            f"--network={config.network}: batch normalisation makes a network's examples depend on "
+            "each other, which no tool here allows; take a network without"
+        )
     return training.Plan(
         model=model,
         loss=problem.loss or config.loss,

@@ -116,7 +116,7 @@ class LinearProblem(Problem):
     Settings = Settings
     # What an epoch at batch 1 needs to be the paper's gradient step.
     fixed = {
-        "width": None, "depth": None, "batch_size": 1, "learning_rate": 1.0, "max_epochs": 1,
+        "network": None, "width": None, "depth": None, "batch_size": 1, "learning_rate": 1.0, "max_epochs": 1,
         "watch": 0, "ratt_epochs": 1,
     }  # fmt: skip
     # Theory: signal 4, margins 36 on S and -28 on S', test error Phi(-sqrt(D/m) / 8).

@@ -21,6 +21,8 @@ from experiments.lab.formats import read_json
 from experiments.lab.refusals import Refusal
 from experiments.problems.hypersphere import Hypersphere
 from experiments.problems.linear import Expand
+from nets.mlp import MLP
+from nets.strided import StridedCNN
 from tests.experiments.tiny import undrawn
 
 SPHERES = {
@@ -922,3 +924,29 @@ def test_a_tool_that_is_none_is_refused(tmp_path, content, said):
     file.write_text(content)
     with pytest.raises(Refusal, match=said):
         plugins.load(str(file))
+
+
+def test_the_network_is_one_of_the_registry(mnist_sample, entered):
+    """Any that learns from one example at a time; the problem's own where it has one."""
+    found = {}
+    for name in ("mlp", "strided_cnn"):
+        config = settings("mnist", data_dir=str(mnist_sample), network=name, width=2)
+        found[name] = study.plan_of(config, calls.problem_of(config)).model
+    assert isinstance(found["mlp"], MLP) and isinstance(
+        found["strided_cnn"], StridedCNN
+    )
+    for problem, own, why in (
+        (
+            "mnist",
+            {"data_dir": str(mnist_sample), "network": "cnn_bn"},
+            "normalisation",
+        ),
+        ("hypersphere", {"network": "strided_cnn"}, "has none; use --network=mlp"),
+    ):
+        config = settings(problem, **own)
+        with pytest.raises(Refusal, match=why):
+            study.plan_of(config, calls.problem_of(config))
+    with pytest.raises(Refusal, match="problem linear decides it"):
+        settings("linear", network="mlp")
+    linear = settings("linear", **LINEAR)
+    assert not isinstance(study.plan_of(linear, calls.problem_of(linear)).model, MLP)
