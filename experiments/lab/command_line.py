@@ -6,6 +6,7 @@ import errno
 import functools
 import logging as standard_logging
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -361,9 +362,9 @@ def _refusals_in_one_line():
     except Refusal as refusal:
         refuse(str(refusal))
     except KeyboardInterrupt:
-        refuse(f"interrupted{_how_to_go_on()}", 130)
+        _stop(signal.SIGINT)
     except interrupts.Terminated:
-        refuse(f"terminated{_how_to_go_on()}", 143)
+        _stop(signal.SIGTERM)
     except Exception as error:
         reason = why_not_written(error)
         if reason is None:
@@ -373,6 +374,20 @@ def _refusals_in_one_line():
         name = getattr(error, "filename", None)
         what = f"{name}: {reason}" if name else f"something cannot be written: {reason}"
         refuse(f"{what}; see to it that you may write there{_how_to_go_on()}")
+
+
+def _stop(number):
+    """Ends the process after a signal, in one line.
+
+    The interpreter is not taken down first: threads of JAX that still compile or compute would crash
+    as it goes. What was written is whole, and locks end with the process.
+    """
+    line = f"{_name()}: {interrupts.WORDS[number]}{_how_to_go_on()}"
+    print(in_one_line(line), file=sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(interrupts.CODES[number])
 
 
 def _warn(message, *_, **__):

@@ -8,6 +8,7 @@ everything is left whole, and raised again at the next tick where it was swallow
 
 import os
 import signal
+import sys
 from typing import Any, NoReturn
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -37,6 +38,7 @@ def end_at_once(name: str) -> None:
 def raise_them() -> None:
     """From now on either signal raises its exception; of no effect without `end_at_once`."""
     if _state["name"] is not None:
+        sys.unraisablehook = _say_nothing_of_ours
         for number in CODES:
             signal.signal(number, _raise)
 
@@ -45,6 +47,12 @@ def check() -> None:
     """Raises the exception of a signal that has come and was swallowed."""
     if _state["pending"] is not None:
         raise _EXCEPTIONS[_state["pending"]]
+
+
+def _say_nothing_of_ours(unraisable):
+    """What a callback of JAX swallows is raised again (`check`): no traceback of it is shown."""
+    if not isinstance(unraisable.exc_value, tuple(_EXCEPTIONS.values())):
+        sys.__unraisablehook__(unraisable)
 
 
 def _end(number, _) -> NoReturn:
