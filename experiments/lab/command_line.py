@@ -1,17 +1,15 @@
-"""From flags to settings, and from a refusal to one line and exit code 2."""
+"""From flags to settings, and to a program that runs with them."""
 
 import contextlib
 import dataclasses
-import errno
 import functools
 import logging as standard_logging
 import os
-import signal
 import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from absl import app, flags, logging
 
@@ -24,10 +22,11 @@ from experiments.lab import (
     running,
     settings,
 )
+from experiments.lab.endings import in_a_line, name_of_command, refuse
 from experiments.lab.figures import FORMATS
 from experiments.lab.later import later
 from experiments.lab.program import Program
-from experiments.lab.refusals import Refusal, in_one_line, say, why_not_written
+from experiments.lab.refusals import Refusal, say
 from experiments.lab.settings import FOLDER, GROUPS, MACHINE, parsed, setting
 from experiments.lab.shards import Shard
 from experiments.problems import PROBLEMS
@@ -212,19 +211,6 @@ def _parse(argv):
         refuse(str(error).replace("\n", " "))
 
 
-def refuse(line: str, code: int = 2) -> NoReturn:
-    """Ends the program with one line on what is wrong, and an exit code."""
-    print(in_one_line(f"{_name()}: {line}"), file=sys.stderr)
-    sys.stderr.flush()
-    sys.exit(code)
-
-
-def _name():
-    """Of the command that was typed."""
-    path = Path(sys.argv[0])
-    return path.parent.name if path.name == "__main__.py" else path.stem
-
-
 def _early(flag):
     """The value of a flag that is needed before there are flags, as typed, or None."""
     argv = sys.argv[1:]
@@ -250,7 +236,7 @@ def main(
     """
     for stream in (sys.stdout, sys.stderr):  # an ASCII locale must not end a program
         stream.reconfigure(errors="replace")
-    interrupts.end_at_once(_name())
+    interrupts.end_at_once(name_of_command())
     try:
         _main(asked, instead)
     except BrokenPipeError:  # `| head` has seen enough
@@ -268,7 +254,7 @@ def tool(work: Callable[[], int | None]) -> None:
     """
 
     def call(argv):
-        with _refusals_in_one_line():
+        with in_a_line(lambda: ""):
             _refuse_words(argv)
             return work()
 
@@ -283,7 +269,7 @@ def _refuse_words(argv):
 def _main(asked, instead):
     asks_for_help = {"--help", "-help", "-h", "--helpfull", "--helpshort"}
     is_help = bool(asks_for_help & set(sys.argv[1:]))
-    with _refusals_in_one_line():
+    with in_a_line(_how_to_go_on):
         if _early("plugin") is not None:  # it decides what flags there are
             if not is_help:  # loading it computes
                 _start_devices(_early("devices"))
@@ -301,7 +287,7 @@ def _main(asked, instead):
         # That its cache is a temporary folder where there is no home need not be said.
         standard_logging.getLogger("matplotlib").setLevel(standard_logging.ERROR)
         warnings.showwarning = _warn
-        with _refusals_in_one_line():
+        with in_a_line(_how_to_go_on):
             _refuse_words(argv)
             _run(asked, fields, instead)
             sys.stdout.flush()
@@ -353,41 +339,6 @@ def _run(asked, fields, instead):
         layout=runs.make_layout(lanes_per_device=values.lanes), checkpoint_seconds=seconds,
         formats=formats, shard=shard,
     )  # fmt: skip
-
-
-@contextlib.contextmanager
-def _refusals_in_one_line():
-    try:
-        yield
-    except Refusal as refusal:
-        refuse(str(refusal))
-    except KeyboardInterrupt:
-        _stop(signal.SIGINT)
-    except interrupts.Terminated:
-        _stop(signal.SIGTERM)
-    except Exception as error:
-        reason = why_not_written(error)
-        if reason is None:
-            raise
-        if reason == os.strerror(errno.ENOSPC):
-            refuse(f"the disk is full; free some space{_how_to_go_on()}")
-        name = getattr(error, "filename", None)
-        what = f"{name}: {reason}" if name else f"something cannot be written: {reason}"
-        refuse(f"{what}; see to it that you may write there{_how_to_go_on()}")
-
-
-def _stop(number):
-    """Ends the process after a signal, in one line.
-
-    The interpreter is not taken down first: threads of JAX that still compile or compute would crash
-    as it goes. What was written is whole, and locks end with the process.
-    """
-    line = f"{_name()}: {interrupts.WORDS[number]}{_how_to_go_on()}"
-    print(in_one_line(line), file=sys.stderr)
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):
-            stream.flush()
-    os._exit(interrupts.CODES[number])
 
 
 def _warn(message, *_, **__):

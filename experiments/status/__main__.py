@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.lab import checksums, run_folder, shards
-from experiments.lab.command_line import refuse
+from experiments.lab.endings import refuse
 from experiments.lab.progress import clock
 from experiments.lab.refusals import Refusal
 from experiments.lab.run_folder import RunFolder

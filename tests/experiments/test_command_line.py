@@ -97,6 +97,33 @@ def test_stopped_while_it_starts_it_ends_at_once(tmp_path, sent, after):
     assert errors.count("\n") == 1 and interrupts.WORDS[sent] in errors
 
 
+@pytest.mark.parametrize(
+    ("work", "code", "line"),
+    [
+        ("1 / 0 if flags.FLAGS.small else 1", 1, ""),
+        ("fail(KeyboardInterrupt())", 130, "interrupted"),
+        ("fail(Refusal('--small: no'))", 2, "--small: no"),
+        ("fail(OSError(28, 'No space left on device', 'a'))", 2, "the disk is full"),
+    ],
+)
+def test_a_command_that_is_no_program_ends_alike(work, code, line):
+    """With flags of its own, among them neither --out nor --shard."""
+    script = f"""
+from absl import flags
+from experiments.lab.command_line import tool
+from experiments.lab.refusals import Refusal
+flags.DEFINE_bool("small", False, "")
+def fail(error):
+    raise error
+tool(lambda: {work})
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == code, done.stderr
+    assert done.stderr.count("\n") == bool(line) and line in done.stderr
+
+
 def test_a_reader_that_has_seen_enough_ends_it_quietly():
     done = subprocess.run(
         f"{sys.executable} -m experiments.evaluate --list | head -3",

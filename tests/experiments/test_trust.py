@@ -14,7 +14,14 @@ import pytest
 from experiments import evaluate
 from experiments.bounds_vs_samples import PROGRAM
 from experiments.certify import PROGRAM as CERTIFY
-from experiments.lab import command_line, formats, plugins, run_folder, versions
+from experiments.lab import (
+    command_line,
+    endings,
+    formats,
+    plugins,
+    run_folder,
+    versions,
+)
 from experiments.lab.calls import presets_of, problems_of, settings_of
 from experiments.lab.refusals import Refusal
 from experiments.uc_failure import PROGRAM as UC_FAILURE
@@ -101,7 +108,7 @@ def test_a_name_from_a_folder_is_no_message_to_the_terminal(folder, capsys):
     with pytest.raises(Refusal) as caught:
         call(folder, resume=True)
     with pytest.raises(SystemExit):
-        command_line.refuse(str(caught.value))
+        endings.refuse(str(caught.value))
     line = capsys.readouterr().err
     assert line.count("\n") == 1 and line.rstrip("\n").isprintable()
     assert r"a.py\x1b[2J all is well, sha256 \x07" in line
