@@ -315,7 +315,8 @@ def _inputs(name, given):
         raise ValueError(
             f"{name}: {given.dtype} of shape {given.shape}; numbers, one row an example, are needed"
         )
-    return checks.finite(name, checks.as_inputs(given))
+    is_bytes = given.dtype == np.uint8
+    return checks.as_inputs(given) if is_bytes else checks.finite(name, given)
 
 
 def _sample(name, inputs, labels, classes):

@@ -177,6 +177,10 @@ def _opened(folder: Path, config: Any, needed: Refusal) -> Opened:
     if data_dir and hasattr(its, "data_dir"):
         its = dataclasses.replace(its, data_dir=data_dir)
     configs = variants(its, functools.partial(calls.of_problem, PROGRAM))
+    if any(getattr(own, "label_noise", 0) for own in configs.values()):
+        print(
+            f"{folder}: labels are noisy, those of held-out examples alike: errors are on these"
+        )
     problems = calls.problems_made(configs)
     if calls.fingerprint_of(problems.values()) != stored["data_sha256"]:
         raise Refusal(

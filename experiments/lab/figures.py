@@ -295,10 +295,8 @@ def paint_rows(
       levels: what a vertical line says -> where it is.
     """
     # A status has one colour and mark in all figures.
-    kinds, seen = (
-        list(dict.fromkeys([*spec.STATUSES, *(row.kind for row in rows)])),
-        set(),
-    )
+    kinds = list(dict.fromkeys([*spec.STATUSES, *(row.kind for row in rows)]))
+    seen = set()
     with canvas(1, 1, 7.5, 1.2 + 0.2 * len(rows)) as grid:
         axes = grid[0, 0]
         for place, row in enumerate(rows):

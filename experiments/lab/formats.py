@@ -97,13 +97,13 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 def _refuse_too_large(archive):
     """Raises a `Flaw` if a received archive would unpack to more than its kind ever does."""
+    size = sum(entry.file_size for entry in archive.infolist())
+    if size <= _SMALL:
+        return
+    memory.check("its arrays", size)
     packed = sum(entry.compress_size for entry in archive.infolist())
-    whole_size = sum(entry.file_size for entry in archive.infolist())
-    memory.check("its arrays", whole_size)
-    if whole_size > max(_SMALL, _MOST_PACKED * packed):
-        raise Flaw(
-            f"unpacks from {packed} to {whole_size} bytes, as no file of ours does"
-        )
+    if size > _MOST_PACKED * packed:
+        raise Flaw(f"unpacks from {packed} to {size} bytes, as no file of ours does")
 
 
 def write_tensors(

@@ -75,9 +75,10 @@ def run(
     """
     config, plugin, study = _asked(program, config, out)
     out, study, parts = _share(program, study, plugin, out, redraw, shard)
+    size = ""
     if not (resume or redraw):
         RunFolder(out).refuse_existing()
-    size = "" if resume or redraw else _size_of_weights(study, Path(out))
+        size = _size_of_weights(study, Path(out))
     layout = layout or runs.make_layout()
     interrupts.raise_them()
     with RunFolder.open(

@@ -194,8 +194,10 @@ def join(folder: RunFolder, parts: Sequence[Path]) -> None:
             place = getattr(part, name)
             for path in sorted(place.iterdir()) if place.is_dir() else ():
                 target = folder.path / name / path.name
+                if path.name.startswith("."):
+                    continue
                 count += name == "measured"
-                if not target.exists() and not path.name.startswith("."):
+                if not target.exists():
                     with whole(target) as aside:
                         _link(path, aside)
         made = read_json(part.path / "versions.json")

@@ -229,7 +229,9 @@ def test_networks_of_a_run_folder_need_no_more_than_their_names(tmp_path):
     assert "second draw" not in found[theirs[0]["run"], "neyshabur_2018"]["status"]
 
 
-def test_what_was_trained_on_noisy_labels_is_held_against_noisy_labels(tmp_path):
+def test_what_was_trained_on_noisy_labels_is_held_against_noisy_labels(
+    tmp_path, capsys
+):
     """The distribution that its training set came from, as the program that trained it has it."""
     config = dataclasses.replace(
         TINY, sizes=(64,), seeds=1, draws=1, label_noise=0.3, max_epochs=30,
@@ -239,6 +241,7 @@ def test_what_was_trained_on_noisy_labels_is_held_against_noisy_labels(tmp_path)
     folder = run(
         tmp_path / "out", weights=f"{source.path}/weights/*", bounds=("holdout_cp",)
     )
+    assert capsys.readouterr().out.count("labels are noisy") == 1
     (mine,), (theirs,) = (
         formats.read_table(one.path / "bounds.csv") for one in (folder, source)
     )
