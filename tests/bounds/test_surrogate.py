@@ -229,8 +229,12 @@ def test_both_limits_of_a_surrogate_hold_at_once(split):
         assert not refuted(np.sum(found < np.mean(h != TRUTH)))
 
 
-@pytest.mark.parametrize("united", [True, False])
-def test_the_best_of_many_codes_is_paid_for(united):
+@pytest.mark.parametrize(
+    ("united", "runs"),
+    # 12 limits of each take long; of twice delta 500 would see 7 deviations.
+    [(True, 500), pytest.param(True, RUNS, marks=pytest.mark.slow), (False, RUNS)],
+)
+def test_the_best_of_many_codes_is_paid_for(united, runs):
     """12 coded networks that err where h does, each but in places of its own: the one that by
     chance disagrees nowhere is taken."""
     rng, count = np.random.default_rng(2), 12
@@ -245,9 +249,8 @@ def test_the_best_of_many_codes_is_paid_for(united):
     counts = np.stack([(h != one)[draws].sum(axis=1) for one in coded], axis=1)
     # Of a training set so large that the bound on a coded network is its risk.
     errors = np.tile([np.mean(one != TRUTH) for one in coded], (RUNS, 1))
+    counts, errors = counts[:runs], errors[:runs]
     if united:
-        runs = 500  # 12 limits of each take long; of twice delta they would see 7 deviations
-        counts, errors = counts[:runs], errors[:runs]
         groups = {
             "task": Task(np.full(runs, 2**31 - 1), np.full(runs, 3), np.ones(runs)),
             "code": Code(np.ones((runs, count)), errors, errors),
@@ -258,7 +261,7 @@ def test_the_best_of_many_codes_is_paid_for(united):
         limits = np.array([limit(k, SIZE, share) for k in range(SIZE + 1)])
         found = np.min(errors + limits[counts], axis=1)
     failed = found < np.mean(h != TRUTH)
-    assert refuted(failed.sum(), runs=len(failed)) != united
+    assert refuted(failed.sum(), runs=runs) != united
 
 
 @pytest.mark.parametrize("fresh", [True, False])
