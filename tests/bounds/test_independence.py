@@ -1,5 +1,6 @@
 """Initial weights that have seen the data are noticed, others hardly ever."""
 
+import itertools
 import math
 from fractions import Fraction
 
@@ -62,15 +63,16 @@ def forward(weights, x):
 
 @pytest.fixture(scope="module")
 def memorised():
-    """Random labels of wide random features, fitted by the last layer: all right, by heart."""
+    """Random labels, fitted by the last layer to moved random features: all right, by heart."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((120, 6)).astype(np.float32)
     y = rng.integers(3, size=120)
     first = rng.standard_normal((6, 200)).astype(np.float32)
     start = [first, rng.standard_normal((200, 3)).astype(np.float32)]
-    features = np.maximum(x[:60] @ first, 0)
+    moved = first + np.float32(0.1) * rng.standard_normal(first.shape, np.float32)
+    features = np.maximum(x[:60] @ moved, 0)
     fitted, *_ = np.linalg.lstsq(features, 2.0 * np.eye(3)[y[:60]] - 1, rcond=None)
-    trained = [first, fitted.astype(np.float32)]
+    trained = [moved, fitted.astype(np.float32)]
     assert np.mean(np.argmax(forward(trained, x[:60]), 1) == y[:60]) == 1
     return start, trained, x, y
 
@@ -100,9 +102,15 @@ def test_what_is_counted_against_numpy(memorised):
     assert (int(found.wrong), int(found.size)) == (wrong[:60].sum(), 60)
     assert (int(found.held_out_wrong), int(found.held_out)) == (wrong[60:].sum(), 60)
     assert int(found.most_frequent) == np.bincount(y[:60]).max()
-    apart = np.linalg.norm(trained[1].astype(float) - start[1])
-    norm = np.sqrt(sum(np.sum(w.astype(float) ** 2) for w in trained))
-    assert float(found.distance) == pytest.approx(apart / norm, rel=1e-5)
+    answers = np.zeros((3, 3), int)
+    for label, own in zip(y[:60], np.argmax(forward(start, x[:60]), 1), strict=True):
+        answers[label, own] += 1
+    np.testing.assert_array_equal(found.answers, answers)
+    apart = [
+        np.linalg.norm(w.astype(float) - z) / np.linalg.norm(w.astype(float))
+        for w, z in zip(trained, start, strict=True)
+    ]
+    np.testing.assert_allclose(found.distances, apart, rtol=1e-5)
 
 
 def test_few_held_out_examples_do_not_hide_what_chance_shows(memorised):
@@ -132,6 +140,80 @@ def test_a_changed_bias_does_not_make_the_trained_weights_initial_ones(memorised
         trained, x[:60], y[:60], biases=biases, init=trained, init_biases=changed
     )
     assert "are the trained ones" in independence.doubt(group(network))
+
+
+def test_a_trained_layer_among_the_initial_weights_is_seen(memorised):
+    """A backbone that has seen the data, and a fresh head that knows nothing, error of chance."""
+    start, trained, x, y = memorised
+    reason = independence.doubt(group(of(memorised, [trained[0], start[1]])))
+    assert "layer 1 of 2 are the trained ones" in reason
+    wrong = np.argmax(forward([trained[0], start[1]], x[:60]), 1) != y[:60]
+    assert wrong.mean() > 0.5
+    empty = [np.zeros_like(trained[0]), trained[1]]
+    network = bounds.from_arrays(
+        empty, x[:60], y[:60], init=[empty[0], start[1]], holdout=(x[60:], y[60:])
+    )  # a layer of zeros says nothing, before and after
+    assert not independence.doubt(group(network))
+
+
+def at_least_as_right(answers):
+    """The share of all permutations of the outputs, in plain loops."""
+    classes = range(len(answers))
+    found = [
+        sum(answers[c][p[c]] for c in classes) for p in itertools.permutations(classes)
+    ]
+    return np.mean(np.array(found) >= np.trace(answers))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_relabellings_against_all_permutations(seed):
+    rng = np.random.default_rng(seed)
+    answers = rng.integers(9, size=(6, 6)) + np.diag(rng.integers(5, size=6))
+    share, tried = at_least_as_right(answers), independence.RELABELLINGS
+    found = independence.as_right(answers)
+    least = 100 if share > 1 / 40 else share * tried  # it stops after so many
+    assert found == pytest.approx(share, rel=5 / np.sqrt(least), abs=5 / tried)
+
+
+def test_a_network_that_is_slightly_better_than_chance_has_seen_ten_classes():
+    """Err on .72 where guessing errs on .9; by relabelled outputs on as much as others."""
+    classes, rows = 10, 100
+    answers = np.full((classes, classes), 8) + 20 * np.eye(classes, dtype=int)
+    assert answers.sum(axis=1).tolist() == [rows] * classes
+
+    def of(answers):
+        return independence.Independence(
+            distances=np.ones(2), wrong=answers.sum() - np.trace(answers),
+            answers=answers, size=answers.sum(), held_out_wrong=0, held_out=0,
+            most_frequent=rows,
+        )  # fmt: skip
+
+    assert "err on 720 of 1000 training examples, guessing on 900 (p" in (
+        independence.doubt(of(answers))
+    )
+    # As many right answers, but a network that answers for any class as it does for its own.
+    assert not independence.doubt(of(np.roll(answers, 1, axis=1)))
+    lucky = np.full((classes, classes), 10)
+    lucky[:, 0], lucky[:, 1:] = 19, 9  # always the same answer
+    assert not independence.doubt(of(lucky))
+
+
+def test_random_networks_of_ten_classes_have_p_values_that_are_uniform():
+    """Clusters, so that a random network is often far from chance; the law is the test's."""
+    rng, found = np.random.default_rng(0), []
+    centres = 3 * rng.standard_normal((10, 5))
+    for _ in range(300):
+        y = np.arange(200) % 10
+        x = centres[y] + rng.standard_normal((200, 5))
+        hidden = np.maximum(x @ rng.standard_normal((5, 20)), 0)
+        own = np.argmax(hidden @ rng.standard_normal((20, 10)), axis=1)
+        answers = np.zeros((10, 10), int)
+        np.add.at(answers, (y, own), 1)
+        found.append(independence.as_right(answers, most=500))
+    for level in (0.05, 0.2, 0.5):
+        share = np.mean(np.array(found) <= level)
+        assert share <= level + 4 * np.sqrt(level * (1 - level) / 300)
+    assert np.mean(found) < 0.7  # not all 1: the test has power to be wrong
 
 
 def nudged(weights, by):
