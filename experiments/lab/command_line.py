@@ -5,7 +5,9 @@ import dataclasses
 import functools
 import logging as standard_logging
 import os
+import shutil
 import sys
+import textwrap
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +37,7 @@ runs = later("nets.runs")
 
 # Names that a flag had, and may still be called by.
 _ALSO = {"dataset": "problem", "example": "problem"}
+_TEXT_AT = 23  # the column of --help where what a flag does begins
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,6 +126,27 @@ def _help(asked, fields):
     return "\n".join(lines)
 
 
+def _fitted(text):
+    """Lines folded under their own column in a terminal; elsewhere a flag is one line."""
+    if not sys.stdout.isatty():
+        return text
+    width = max(40, shutil.get_terminal_size().columns)
+
+    def folded(line):
+        under = " " * (_TEXT_AT if line.startswith("  --") else 2)
+        return textwrap.fill(
+            line,
+            width,
+            subsequent_indent=under,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+
+    return "\n".join(
+        line if len(line) <= width else folded(line) for line in text.splitlines()
+    )
+
+
 def _help_line(name, whose, choices):
     """One line on a flag: name, what it is, choices, default."""
     texts = {}
@@ -141,7 +165,7 @@ def _help_line(name, whose, choices):
     if field.default is not None and (not whose[0][0] or len(whose) == 1):
         default = settings.shown(field.default)
         text += f" [{default if len(default) < 40 else default[:37] + '...'}]"
-    return f"  --{name:<18} {text}"
+    return f"  --{name} ".ljust(_TEXT_AT) + text
 
 
 def _given(fields):
@@ -276,7 +300,7 @@ def _main(asked, instead):
             plugins.load(_early("plugin"))
         fields = _fields(asked)
     if is_help:
-        print(_help(asked, fields))
+        print(_fitted(_help(asked, fields)))
         sys.stdout.flush()
         sys.exit(0)
     flags.disclaim_key_flags()

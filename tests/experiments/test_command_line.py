@@ -41,6 +41,34 @@ def test_help_shows_every_flag_once_in_groups(asked):
     assert 4 <= len(first) <= 6 and any("--out" in line for line in first)
 
 
+def test_help_is_folded_in_a_terminal_and_only_there():
+    command = [sys.executable, "-m", "experiments.evaluate", "--help"]
+    whole = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert max(map(len, whole.stdout.splitlines())) > 80
+    ours, theirs = os.openpty()
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=theirs, env=os.environ | {"COLUMNS": "80"}
+    ):
+        os.close(theirs)
+        shown = b""
+        while part := _read(ours):
+            shown += part
+    lines = shown.decode().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert shown.decode().split() == whole.stdout.split()
+    flag = next(n for n, line in enumerate(lines) if line.startswith("  --data "))
+    assert lines[flag + 1].startswith(" " * 23)
+
+
+def _read(terminal):
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # the other side has ended
+        return b""
+
+
 def test_help_imports_nothing_heavy():
     code = (
         "import sys; sys.argv[1:] = ['--help']\n"
