@@ -111,7 +111,7 @@ def answer(found: Mapping[str, Any]) -> report.Answer:
         sentences.append(
             f"Certified of the network on S itself is {certified[0]['claim']}: "
             f"{report.at_most(p['value'])} in the mean over training sets, for an error of "
-            f"{report.number(p['error'])}, at the cost of {_costs(p)}."
+            f"{report.number(p['error'])}, at the cost of {costs(p)}."
         )
     return report.Answer(sentences)
 
@@ -121,7 +121,8 @@ def _is_below(point: Mapping[str, Any]) -> bool:
     return point["error"] is not None and point["value"] < point["error"]
 
 
-def _costs(point: Mapping[str, Any]) -> str:
+def costs(point: Mapping[str, Any]) -> str:
+    """What a claim costs at a point of the summary, in words."""
     parts = [
         f"{point[name]} {what}" + ("" if point[name] == 1 else "s")
         for name, what in (
@@ -129,7 +130,7 @@ def _costs(point: Mapping[str, Any]) -> str:
             ("labelled", "labelled point"),
             ("unlabelled", "unlabelled point"),
         )
-        if point[name]
+        if point.get(name)
     ]
     return ", ".join(parts) or "nothing"
 
@@ -164,7 +165,7 @@ def _last_table(found: Mapping[str, Any]) -> report.Table:
             marked.append(len(rows))
         rows.append([
             claim["claim"], _value(p), report.number(p["error"]), _status(claim),
-            _speaks_of(claim), direction(claim.get("growth")), _costs(p),
+            _speaks_of(claim), direction(claim.get("growth")), costs(p),
         ])  # fmt: skip
     columns = (
         "claim", "value [95%]", "error", "status", "speaks of", "as m grows", "costs",

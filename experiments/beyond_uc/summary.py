@@ -83,7 +83,14 @@ def make(of: BeyondStudy, tables: Mapping[str, Rows]) -> dict[str, Any]:
     """The content of summary.json."""
     sizes = sorted(of.config.sizes)
     tests = {r["m"]: r for r in tables["same_distribution"]}
-    claims = []
+    claims, described = (
+        [],
+        {
+            (tool, claim.name): {"about": claim.about, "paper": claim.paper}
+            for tool, own in of.tools.items()
+            for claim in own.claims(of.problem, of.config, sizes[-1])
+        },
+    )
     for name in dict.fromkeys((r["tool"], r["claim"]) for r in tables["claims"]):
         rows = [r for r in tables["claims"] if (r["tool"], r["claim"]) == name]
         own = [r for r in tables["per_seed"] if (r["tool"], r["claim"]) == name]
@@ -91,6 +98,7 @@ def make(of: BeyondStudy, tables: Mapping[str, Rows]) -> dict[str, Any]:
         claims.append(
             {k: first[k] for k in ("tool", "claim", "status", "speaks_of", "network", "in_expectation",
                                    "assumption", "check_about")}
+            | described[name]
             | {"points": [
                 {k: r[k] for k in ("m", "value", "low", "high", "empirical", "error",
                                    "below_error", "seeds", "check", "more_trainings",
