@@ -9,10 +9,12 @@ from experiments.bounds_vs_samples.settings import PLOTTED
 from experiments.bounds_vs_samples.summary import (
     ERRORS,
     at,
+    is_used,
     means_by_size,
     plain_bounds,
     shown_name,
 )
+from experiments.lab import vary
 from experiments.lab.bound_rows import OWN, takes_margin
 from experiments.lab.figures import (
     Curve,
@@ -107,9 +109,12 @@ def _exponents(names, found):
 
 
 def make(results: Results, draw: Drawing) -> list[Any]:
-    """The figures of the report, of the first variant; with `--vary` those along it, too."""
+    """The figures of the report, of one variant; with `--vary` and `--measure_at` those along
+    it, too."""
     summary, of = results.summary, results.study
-    variant, found = next(iter(summary["variants"].items()))
+    # Of a training that is looked at on the way, its end.
+    first = next((v for v in summary["variants"] if not vary.is_on_the_way(v)), "")
+    variant, found = first, summary["variants"][first]
     config, bounds = of.configs[variant], summary["bounds"]
     is_paper = config.problem == "mnist" and config.depth == 5
     plain = _plain(bounds)
@@ -169,7 +174,7 @@ def make(results: Results, draw: Drawing) -> list[Any]:
 
 
 def _layers(results, variant, note, draw):
-    used = {r["run"] for r in results.tables["results"] if r["converged"]}
+    used = {r["run"] for r in results.tables["results"] if is_used(r)}
     own = [
         r for r in results.tables["layers"]
         if r["variant"] == variant and r["run"] in used
@@ -227,6 +232,13 @@ def _along(summary: Mapping[str, Any], draw: Drawing):
     along = summary["along"]
     places = along["places"]
     order = {v: places[v] if along["is_power"] else n for n, v in enumerate(places, 1)}
+    last = places.get(vary.END)
+    if last:  # an epoch so near to the end is most runs' end
+        order = {
+            v: at
+            for v, at in order.items()
+            if at < 0.8 * last or not vary.is_on_the_way(v)
+        }
     plain = [along["spoken_of"], *(at(b, "target") for b in _plain(summary["bounds"]))]
     sizes = sorted({r["m"] for r in along["rows"]})
     panels = []
@@ -237,7 +249,9 @@ def _along(summary: Mapping[str, Any], draw: Drawing):
                 v: found["by_size"].get(quantity, {}).get(str(size))
                 for v, found in summary["variants"].items()
             }
-            known = {order[v]: c for v, c in cells.items() if c and c["mean"] > 0}
+            known = {order[v]: cells[v] for v in order}
+            known = {x: c for x, c in known.items() if c and c["mean"] > 0}
+            known = dict(sorted(known.items()))
             if known:
                 first = next(iter(known.values()))["mean"]
                 y = [c["mean"] / first for c in known.values()]
@@ -250,6 +264,6 @@ def _along(summary: Mapping[str, Any], draw: Drawing):
         )
     caption = (
         f"Along {along['axis']}: the test error and bounds, each divided by its value at the "
-        f"first of {', '.join(places)}. A bound that explains the error would go with it."
+        f"first of {', '.join(order)}. A bound that explains the error would go with it."
     )
     return draw("along", caption, paint_panels, panels)

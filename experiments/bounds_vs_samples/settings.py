@@ -10,6 +10,7 @@ from experiments.lab.settings import (
     TRAINING,
     at_least_1,
     below_1,
+    distinct_epochs,
     distinct_sizes,
     one_of_those,
     positive,
@@ -49,6 +50,10 @@ class Settings(SgdSettings, BoundSettings):
     vary: str | None = setting(
         None, "a setting to sweep at every size, e.g. width=100,1000 or loss=sigmoid,squared"
     )  # fmt: skip
+    measure_at: tuple[int, ...] = setting(
+        (), "epochs at which networks are measured and bounded, besides at the end: each is a run of "
+        "its own, the same up to there", distinct_epochs
+    )  # fmt: skip
     network: str = setting(
         "mlp", "fully connected; or, of images, 'cnn' and 'strided_cnn', and with batch "
         "normalisation 'cnn_bn', 'resnet' and 'vgg', of `width` channels at first (nets/README.md "
@@ -87,6 +92,11 @@ class Settings(SgdSettings, BoundSettings):
     def clashes(self) -> Iterator[str]:
         """Lines on settings that do not go together."""
         yield from super().clashes()
+        if self.measure_at and max(self.measure_at) >= self.max_epochs:
+            yield (
+                f"--measure_at={max(self.measure_at)}: training ends after {self.max_epochs} "
+                "epochs at the latest; give earlier ones, or more --max_epochs"
+            )
         if self.optimizer != "sgd" and self.momentum:
             yield f"--momentum={self.momentum}: goes with --optimizer=sgd; use 0"
         needs = PROBLEMS[self.problem].needs_biases if self.problem in PROBLEMS else ""

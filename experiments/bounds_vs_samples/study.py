@@ -123,6 +123,7 @@ def of_configs(
     rows = max(
         size for c in configs.values() for size in c.sizes
     )  # one program for all
+    longest = max(c.max_epochs for c in configs.values())
 
     def job(run: Run, _: Trained) -> Job:
         own, problem, plan = (
@@ -170,9 +171,7 @@ def of_configs(
     def network(run: Run, trained: Trained) -> bounds.Network:
         own, job = configs[run.variant], trained.job(run)
         partner = by_place[run.variant, run.size, run.seed, (run.draw + 1) % own.draws]
-        history = history_of(
-            trained.history(run), run.size // own.batch_size, own.max_epochs
-        )
+        history = history_of(trained.history(run), run.size // own.batch_size, longest)
         first = first_epochs[run]
         found = bounds.Network(
             model=job.plan.model,
@@ -201,7 +200,6 @@ def of_configs(
                 plan.model,
                 plan.loss,
                 problem.features,
-                own.max_epochs,
                 own.draws > 1,
             ),
             shares=id(problem),

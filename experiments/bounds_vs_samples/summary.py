@@ -143,9 +143,15 @@ def _of_variant(of: SizeStudy, variant: str, rows) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def is_used(row: Mapping[str, Any]) -> bool:
+    """Whether averages rest on a run: it reached the margin, or is looked at on the way there."""
+    on_the_way = vary.is_on_the_way(row.get("variant") or "")
+    return row["converged"] or (on_the_way and not row["diverged"])
+
+
 def _used(rows):
-    """The rows of runs that reached the margin: averages rest on them."""
-    used = {row["run"] for row in rows["results"] if row["converged"]}
+    """The rows of runs that averages rest on."""
+    used = {row["run"] for row in rows["results"] if is_used(row)}
     return {name: [r for r in some if r["run"] in used] for name, some in rows.items()}
 
 
@@ -154,7 +160,8 @@ def make(
 ) -> dict[str, Any]:
     """The content of summary.json."""
     used, results = _used(rows), rows["results"]
-    stopped = [r for r in results if not r["converged"]]
+    whole = [r for r in results if not vary.is_on_the_way(r.get("variant") or "")]
+    stopped = [r for r in whole if not r["converged"]]
     by_variant = {
         variant: {n: [r for r in some if r.get("variant", "") == variant]
                   for n, some in used.items() if n in ("results", "bounds")}
@@ -168,13 +175,13 @@ def make(
         "seeds": of.config.seeds,
         "bounds": list(of.config.bounds),
         "runs": {
-            "total": len(results),
-            "used": len(results) - len(stopped),
+            "total": len(whole),
+            "used": len(whole) - len(stopped),
             "not_converged": [r["run"] for r in stopped if not r["diverged"]],
             "diverged": [r["run"] for r in stopped if r["diverged"]],
         },
         "variants": {v: _of_variant(of, v, own) for v, own in by_variant.items()},
-        "along": along(of, by_variant) if of.config.vary else None,
+        "along": along(of, by_variant) if len(of.configs) > 1 else None,
         "refuted": certificates.refuted(rows["bounds"], "run"),
     }
 
@@ -186,8 +193,11 @@ def along(of: SizeStudy, by_variant: Mapping[str, Any]) -> dict[str, Any]:
     seed, with its t-interval. Otherwise: the last value less the first, seed by seed; of
     everything but errors of log10.
     """
-    name = vary.swept(of.config.vary)
+    name = vary.swept(of.config.vary) or "max_epochs"
     places = {v: vary.place(c, name) for v, c in of.configs.items()}
+    if of.config.measure_at:  # it ends where the margin is reached, on average
+        ended = [p[2] for p in quantities(by_variant[vary.END]).get("epochs", ())]
+        places[vary.END] = float(round(np.mean(ended))) if ended else None
     is_power = None not in places.values() and min(places.values()) > 0
     known = {v: quantities(rows) for v, rows in by_variant.items()}
     is_noisy = any("test_error_noisy" in own for own in known.values())
@@ -211,7 +221,7 @@ def along(of: SizeStudy, by_variant: Mapping[str, Any]) -> dict[str, Any]:
                 rows.append({"m": size, "quantity": quantity} | change)
     return {
         "setting": name,
-        "axis": vary.axis_name(of.config, name),
+        "axis": "epoch" if of.config.measure_at else vary.axis_name(of.config, name),
         "places": places,
         "is_power": is_power,
         "spoken_of": "test_error_noisy" if is_noisy else "test_error",

@@ -113,6 +113,10 @@ distinct_sizes = (
     ),
     "whole numbers >= 1 and below 2^31, each once, separated by commas",
 )
+distinct_epochs = (
+    lambda values: all(v >= 1 for v in values) and list(values) == sorted(set(values)),
+    "whole numbers >= 1, rising, separated by commas",
+)
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""`--vary=NAME=VALUE,VALUE,...`: one setting swept, all else as it is."""
+"""`--vary=NAME=VALUE,VALUE,...`: one setting swept, all else as it is; `--measure_at`: epochs."""
 
 import dataclasses
 from collections.abc import Callable
@@ -19,6 +19,23 @@ def cells(config: Any) -> dict[str, Any]:
     return {n: shown(v) if isinstance(v, tuple) else v for n, v in values.items()}
 
 
+_EPOCH, END = "epoch=", "end"  # the variants of `--measure_at`
+
+
+def is_on_the_way(variant: str) -> bool:
+    """Whether a variant's networks are those of other runs before their training ended."""
+    return variant.startswith(_EPOCH)
+
+
+def along_training(config: Any) -> dict[str, Any]:
+    """The settings that `--measure_at` spans: variant -> settings, the whole training last."""
+    whole = dataclasses.replace(config, measure_at=())
+    return {
+        f"{_EPOCH}{epoch}": dataclasses.replace(whole, max_epochs=epoch)
+        for epoch in config.measure_at
+    } | {END: whole}
+
+
 def swept(vary: str | None) -> str:
     """The name of the setting that is swept, or ''."""
     return (vary or "").partition("=")[0]
@@ -27,7 +44,9 @@ def swept(vary: str | None) -> str:
 def variants(
     config: Any, of_problem: Callable[[Any, str], Any] | None = None
 ) -> dict[str, Any]:
-    """The settings that `--vary` spans: variant, e.g. "width=100", -> settings; '' for none.
+    """The settings that `--vary` or `--measure_at` span: variant, e.g. "width=100", -> settings.
+
+    '' is the variant where nothing is swept.
 
     Values of a setting that is several numbers are joined by colons: radii=1:1.1,1:2.
 
@@ -40,6 +59,12 @@ def variants(
       Refusal: `--vary` is not understood, names what the problem has not, or spans a value
         that the setting must not have.
     """
+    if getattr(config, "measure_at", ()):
+        if config.vary:
+            raise Refusal(
+                "--measure_at and --vary: epochs are swept, too; leave one of them out"
+            )
+        return along_training(config)
     if not config.vary:
         return {"": config}
     name, _, text = config.vary.partition("=")

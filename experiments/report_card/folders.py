@@ -125,6 +125,8 @@ def _read(folder, name):
     swept = vary.swept(config.vary)
     networks, measured, contents, made_by = [], [], [], {}
     for variant, own in configs.items():
+        if vary.is_on_the_way(variant):
+            continue
         # What no trial tells networks apart by makes a source of its own.
         source = name if swept in ("", *suite.AXES) else f"{name}, {variant}"
         for run in runs_of(own, variant):

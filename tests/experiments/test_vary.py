@@ -160,3 +160,49 @@ def test_the_verdict_rests_on_the_paired_difference(slope, difference, says):
         return {"low": pair[0], "high": pair[1]}
 
     assert summary.verdict(ends(slope), ends(difference)) == says
+
+
+def test_networks_are_measured_on_the_way(tmp_path):
+    """At an epoch they are those of the whole training up to there, whose end stays what it is."""
+    small = dataclasses.replace(
+        TINY, draws=1, save_weights=False, bounds=("bartlett_2017",), max_epochs=200
+    )
+    whole = run(small, tmp_path / "whole").path
+    folder = run(dataclasses.replace(small, measure_at=(1, 3)), tmp_path / "a").path
+    results, found = (
+        read(folder, "results"),
+        json.loads((folder / "summary.json").read_text()),
+    )
+    assert list(found["variants"]) == ["epoch=1", "epoch=3", "end"]
+    epochs = {}
+    for row in read(folder, "epochs"):
+        own = {k: v for k, v in row.items() if k != "run"}
+        epochs.setdefault(row["run"], []).append(own)
+    for row in results:
+        end = f"m{row['m']}_end_seed{row['seed']}_draw0"
+        steps = int(row["epochs"])
+        assert epochs[row["run"]] == epochs[end][:steps]
+        if row["variant"] != "end":
+            assert steps == min(
+                int(row["variant"].removeprefix("epoch=")), len(epochs[end])
+            )
+    kept = ("m", "seed", "epochs", "test_error", "frobenius_norm")
+    ends = [[r[k] for k in kept] for r in results if r["variant"] == "end"]
+    assert ends == [[r[k] for k in kept] for r in read(whole, "results")]
+    # All of them enter the means, though none but those of the end reached the margin.
+    points = found["variants"]["epoch=1"]["by_size"]["test_error"]
+    for size, cell in points.items():
+        own = by_seed(results, "", "test_error", variant="epoch=1", m=size)
+        assert cell["mean"] == pytest.approx(np.mean(list(own.values())))
+    assert found["runs"]["total"] == len(ends)
+    assert (
+        found["along"]["places"]["epoch=3"] == 3
+        and (folder / "figures/along.png").exists()
+    )
+    for changes, word in (
+        ({"measure_at": (3, 1)}, "rising"),
+        ({"measure_at": (1, 200)}, "--measure_at=200: training ends after 200"),
+        ({"measure_at": (1,), "vary": "width=4,8"}, "--measure_at and --vary"),
+    ):
+        with pytest.raises(Refusal, match=word):
+            run(dataclasses.replace(small, **changes), tmp_path / "b")
