@@ -60,7 +60,7 @@ def make_layout(
     lanes_per_device: int | None = None,
     vectorized: bool | None = None,
 ) -> Layout:
-    """The layout that suits the devices (all, if not given).
+    """The layout that suits the devices (all of this process, if not given).
 
     Args:
       devices: a list of JAX devices of one kind.
@@ -70,7 +70,7 @@ def make_layout(
     Returns:
       A `Layout`.
     """
-    devices = jax.devices() if devices is None else devices
+    devices = jax.local_devices() if devices is None else devices
     on_cpu = devices[0].platform == "cpu"
     mesh = jax.make_mesh(
         (len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices

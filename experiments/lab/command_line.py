@@ -18,11 +18,13 @@ from absl import app, flags, logging
 from experiments.lab import (
     calls,
     devices,
+    hosts,
     interrupts,
     plugins,
     run_folder,
     running,
     settings,
+    shards,
 )
 from experiments.lab.endings import in_a_line, name_of_command, refuse
 from experiments.lab.figures import FORMATS
@@ -61,6 +63,18 @@ class Call:
     shard: str | None = setting(
         None, "i/n: train and measure the share i of n alone, in a folder of its own beside --out; "
         "when all are done, the same command without it makes the tables", group=MACHINE
+    )  # fmt: skip
+    multihost: bool = setting(
+        False, "this is one of several processes that share the runs out among them, each on its "
+        "own devices, with --out on a file system that all see; the first makes the tables",
+        group=MACHINE
+    )  # fmt: skip
+    coordinator: str | None = setting(
+        None, "with --multihost: HOST:PORT, at which the first process listens; Slurm, Open MPI and "
+        "Kubernetes tell it", group=MACHINE
+    )  # fmt: skip
+    process: str | None = setting(
+        None, "with --multihost: i/n, which of how many processes this is; likewise", group=MACHINE
     )  # fmt: skip
     figures: str = setting(
         "png", f"formats of the figures: some of {', '.join(FORMATS)}", group=FOLDER
@@ -221,11 +235,17 @@ def settings_from_flags(asked: Program, given: dict[str, Any]) -> Any:
 
 
 def _folder():
-    """The run folder that was typed: a shard's is beside --out."""
+    """The run folder that was typed: a shard's is beside --out.
+
+    Of several processes any share's knows the settings.
+    """
     values = flags.FLAGS
-    if values.shard is None:
-        return Path(values.out)
-    return Shard.parse(values.shard).folder(values.out)
+    if values.shard is not None:
+        return Shard.parse(values.shard).folder(values.out)
+    out = Path(values.out)
+    if values.multihost and not out.is_dir():
+        return next(iter(shards.folders_of(out)), out)
+    return out
 
 
 def _parse(argv):
@@ -346,6 +366,7 @@ def _run(asked, fields, instead):
     shard = None if values.shard is None else Shard.parse(values.shard)
     if shard and values.redraw:
         wrong.append("--shard and --redraw: shards make no tables; leave one out")
+    wrong += _clashes_of_hosts(values)
     config = settings_from_flags(asked, given)
     try:
         asked.check(config)
@@ -358,11 +379,26 @@ def _run(asked, fields, instead):
         how = {"resume": values.resume, "redraw": values.redraw, "shard": shard}
         running.foresee(asked, config, values.out, **how)
         return
+    how = {"checkpoint_seconds": seconds, "formats": formats, "resume": values.resume}
+    if values.multihost:
+        own = hosts.share_of_this_process(values.coordinator, values.process)
+        how["layout"] = runs.make_layout(lanes_per_device=values.lanes)
+        running.run_together(asked, config, values.out, own, **how)
+        return
     running.run(
-        asked, config, values.out, resume=values.resume, redraw=values.redraw,
-        layout=runs.make_layout(lanes_per_device=values.lanes), checkpoint_seconds=seconds,
-        formats=formats, shard=shard,
+        asked, config, values.out, redraw=values.redraw, shard=shard,
+        layout=runs.make_layout(lanes_per_device=values.lanes), **how,
     )  # fmt: skip
+
+
+def _clashes_of_hosts(values):
+    """Lines on flags that do not go with --multihost, or not without."""
+    for name in ("coordinator", "process"):
+        if getattr(values, name) is not None and not values.multihost:
+            yield f"--{name}: is for --multihost; give that, too, or leave it out"
+    for name in ("shard", "redraw", "dry_run"):
+        if values.multihost and getattr(values, name):
+            yield f"--multihost and --{name}: leave one of them out"
 
 
 def _warn(message, *_, **__):
@@ -378,5 +414,6 @@ def _how_to_go_on():
     with contextlib.suppress(Refusal):
         if _folder().is_dir():
             typed = "" if shard is None else f"--shard={shard} "
+            typed = "--multihost " if flags.FLAGS.multihost else typed
             return f"; {typed}--out={out} --resume goes on"
     return ""

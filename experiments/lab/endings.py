@@ -58,9 +58,10 @@ def _stop(number, how_to_go_on):
     The interpreter is not taken down first: threads of JAX that still compile or compute would crash
     as it goes. What was written is whole, and locks end with the process.
     """
-    line = f"{name_of_command()}: {interrupts.WORDS[number]}{how_to_go_on}"
+    reason = interrupts.reason()
+    line = f"{name_of_command()}: {reason or interrupts.WORDS[number]}{how_to_go_on}"
     print(in_one_line(line), file=sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):
             stream.flush()
-    os._exit(interrupts.CODES[number])
+    os._exit(interrupts.ENDED if reason else interrupts.CODES[number])

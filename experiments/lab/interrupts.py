@@ -9,12 +9,16 @@ everything is left whole, and raised again at the next tick where it was swallow
 import os
 import signal
 import sys
+import time
 from typing import Any, NoReturn
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+ENDED = 1  # by `end`
 WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
-_state: dict[str, Any] = {"name": None, "pending": None}
+GRACE_SECONDS = 10.0  # that what computes has to come to a stop
+
+_state: dict[str, Any] = {"name": None, "pending": None, "reason": ""}
 
 
 class Terminated(BaseException):
@@ -43,6 +47,23 @@ def raise_them() -> None:
             signal.signal(number, _raise)
 
 
+def end(reason: str) -> None:
+    """Ends the process from one of its threads, after one line that gives the reason.
+
+    As SIGTERM does; at once where what computes does not come to a stop within `GRACE_SECONDS`.
+    """
+    _state["reason"] = reason
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE_SECONDS)
+    os.write(2, f"{_state['name']}: {reason}\n".encode(errors="replace"))
+    os._exit(ENDED)
+
+
+def reason() -> str:
+    """Why `end` ends this process, or ''."""
+    return _state["reason"]
+
+
 def check() -> None:
     """Raises the exception of a signal that has come and was swallowed."""
     if _state["pending"] is not None:
@@ -56,8 +77,9 @@ def _say_nothing_of_ours(unraisable):
 
 
 def _end(number, _) -> NoReturn:
-    os.write(2, f"{_state['name']}: {WORDS[number]}\n".encode(errors="replace"))
-    os._exit(CODES[number])
+    line = f"{_state['name']}: {_state['reason'] or WORDS[number]}\n"
+    os.write(2, line.encode(errors="replace"))
+    os._exit(ENDED if _state["reason"] else CODES[number])
 
 
 def _raise(number, _) -> NoReturn:

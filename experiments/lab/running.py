@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.lab import (
+    hosts,
     interrupts,
     plugins,
     report,
@@ -50,6 +51,7 @@ def run(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     formats: Sequence[str] = ("png",),
     shard: Shard | None = None,
+    processes: int | None = None,
 ) -> RunFolder:
     """Runs a program into a folder.
 
@@ -66,6 +68,8 @@ def run(
       checkpoint_seconds: how long between checkpoints of the runs under way.
       formats: of the figures, besides .png.
       shard: train and measure this share alone, into its own folder; no tables are made.
+      processes: how many shares there are, where they are made at once (`run_together`): those that an
+        earlier call made with another number are taken over by each.
 
     Returns:
       The `RunFolder`.
@@ -74,7 +78,7 @@ def run(
       Refusal: the settings, the data or the folder cannot be used.
     """
     config, plugin, study = _asked(program, config, out)
-    out, study, parts = _share(program, study, plugin, out, redraw, shard)
+    out, study, parts = _share(program, study, plugin, out, redraw, shard, processes)
     size = ""
     if not (resume or redraw):
         RunFolder(out).refuse_existing()
@@ -101,12 +105,55 @@ def run(
         folder.forget_checkpoints()
         folder.tidy_log()
         if shard:
-            print(shard.finish(folder, study))
+            print(shard.finish(folder, study, together=bool(processes)))
             return folder
         summary = read_json(folder.path / "summary.json")
     report.show(program.overview(summary))
     print(f"Report: {folder.path / 'report.html'}")
     return folder
+
+
+def run_together(
+    program: Program,
+    config: Any,
+    out: str | Path,
+    own: Shard,
+    *,
+    resume: bool = False,
+    **how: Any,
+) -> None:
+    """Runs a program as one of several processes, each with a share; the first makes the tables.
+
+    A process that dies ends the others; with `resume` any number of processes goes on.
+
+    Args:
+      program, config, out: as of `run`.
+      own: which of how many processes this is.
+      resume: go on with what there is.
+      how: more of `run`.
+
+    Raises:
+      Refusal: as `run`.
+    """
+    whole = RunFolder(out)
+    if resume and whole.is_finished:
+        if own.index == 1:
+            run(program, config, out, resume=True, **how)
+        return
+    if not resume:
+        whole.refuse_existing()
+    with hosts.watched(out, own):
+        there = own.folder(out).exists()
+        run(
+            program, config, out, shard=own, processes=own.count, resume=resume and there, **how
+        )  # fmt: skip
+        if own.index > 1:
+            return
+        hosts.wait_for_all(out, own.count)
+        run(
+            program, config, out, processes=own.count, resume=whole.path.exists(), **how
+        )
+    hosts.forget(out)
 
 
 def foresee(
@@ -171,17 +218,19 @@ def _asked(program, config, out):
     return config, plugin, study
 
 
-def _share(program, study, plugin, out, redraw, shard):
+def _share(program, study, plugin, out, redraw, shard, processes=None):
     """Folder and study of a shard; or of the whole, with the folders of its shards.
 
     Raises:
       Refusal: there is nothing to share out, or the shards will not do.
     """
+    made = program, study, plugin.sha256, out
     if shard:
-        return shard.folder(out), shard.part_of(study), []
+        before = shards.of_other_counts(*made, processes) if processes else []
+        return shard.folder(out), shard.part_of(study), before
     if redraw or RunFolder(out).is_finished:
         return out, study, []
-    return out, study, shards.beside(program, study, plugin.sha256, out)
+    return out, study, shards.beside(*made, processes)
 
 
 def _is_measured(study, folder):

@@ -57,8 +57,8 @@ class Shard:
         return f"{self.index}/{self.count}"
 
     @classmethod
-    def parse(cls, text: str) -> Shard:
-        """Of `i/n`.
+    def parse(cls, text: str, flag: str = "--shard") -> Shard:
+        """Of `i/n`, as a flag has it.
 
         Raises:
           Refusal: it is none.
@@ -67,7 +67,7 @@ class Shard:
         index, count = map(int, found.groups()) if found else (0, 0)
         if not 1 <= index <= count:
             raise Refusal(
-                f"--shard={text}: must be i/n, the share i of n (1/4, 2/4, 3/4, 4/4)"
+                f"{flag}={text}: must be i/n, the share i of n (1/4, 2/4, 3/4, 4/4)"
             )
         return cls(index, count)
 
@@ -114,16 +114,27 @@ class Shard:
         subjects = tuple(s for s in study.subjects if _group(study, s) in own)
         return dataclasses.replace(study, stages=stages, subjects=subjects)
 
-    def finish(self, folder: RunFolder, part: Study) -> str:
-        """Marks its folder as done; returns a line that says so."""
+    def finish(self, folder: RunFolder, part: Study, together: bool) -> str:
+        """Marks its folder as done; returns a line that says so.
+
+        Args:
+          folder: its folder.
+          part: `part_of` the whole.
+          together: whether the others are being made at once, so that tables come by themselves.
+        """
         write_json(
             folder.path / _DONE,
             {"shard": str(self), "subjects": [s.name for s in part.subjects]},
         )
         runs = sum(len(stage.runs) for stage in part.stages)
+        then = (
+            "process 1 makes the tables"
+            if together
+            else "the same command without --shard makes the tables"
+        )
         return (
             f"{folder.path}: shard {self} is done: {runs} runs, {len(part.subjects)} measurements. "
-            f"When all {self.count} are, the same command without --shard makes the tables."
+            f"When all {self.count} are, {then}."
         )
 
 
@@ -137,22 +148,73 @@ def shard_of(folder: Path) -> str:
     return read_json(path)["shard"] if path.exists() else ""
 
 
-def beside(
-    program: Program, study: Study, plugin_sha256: str | None, out: str | Path
-) -> list[Path]:
-    """The folders of all shares of the whole that is to be made at `out`; none if there are none.
-
-    Raises:
-      Refusal: one is missing, not done, being worked on, damaged, or made with other settings, data
-        or another plugin.
-    """
-    out = Path(out)
+def _shards_at(out: Path) -> dict[int, dict[int, Path]]:
+    """How many there are of a whole -> which -> its folder."""
     found: dict[int, dict[int, Path]] = {}
     for path in sorted(out.parent.iterdir()) if out.parent.is_dir() else ():
         name = _NAME.fullmatch(path.name.removeprefix(out.name))
         if name and path.name.startswith(out.name) and path.is_dir():
             index, count = map(int, name.groups())
             found.setdefault(count, {})[index] = path
+    return found
+
+
+def folders_of(out: Path) -> list[Path]:
+    """The folders of all shares of a whole, of whatever number."""
+    return [path for own in _shards_at(out).values() for path in own.values()]
+
+
+def of_other_counts(
+    program: Program,
+    study: Study,
+    plugin_sha256: str | None,
+    out: str | Path,
+    count: int,
+) -> list[Path]:
+    """The folders of shares that an earlier call made with another number of processes.
+
+    Raises:
+      Refusal: one was made with other settings, data or another plugin.
+    """
+    found = _shards_at(Path(out))
+    paths = [p for n, own in found.items() if n != count for p in own.values()]
+    for path in paths:
+        RunFolder(path).check(program.name, study.config, study.fingerprint)
+        _check_plugin(path, plugin_sha256)
+    return paths
+
+
+def _check_plugin(path, plugin_sha256):
+    if stored(path)["plugin_sha256"] != plugin_sha256:
+        raise Refusal(
+            f"--out={path}: made with another --plugin; use the same, or make it again"
+        )
+
+
+def beside(
+    program: Program,
+    study: Study,
+    plugin_sha256: str | None,
+    out: str | Path,
+    count: int | None = None,
+) -> list[Path]:
+    """The folders of all shares of the whole that is to be made at `out`; none if there are none.
+
+    Args:
+      program: which.
+      study: the whole.
+      plugin_sha256: of the plugin, or None.
+      out: the folder of the whole.
+      count: how many there are; others are left alone. None where nobody knows.
+
+    Raises:
+      Refusal: one is missing, not done, being worked on, damaged, or made with other settings, data
+        or another plugin.
+    """
+    out = Path(out)
+    found = _shards_at(out)
+    if count is not None:
+        found = {count: found.get(count, {})}
     if not found:
         return []
     if len(found) > 1:
@@ -172,10 +234,7 @@ def beside(
         with RunFolder.resume(
             shards[index], program.name, study.config, study.fingerprint
         ) as folder:
-            if stored(folder.path)["plugin_sha256"] != plugin_sha256:
-                raise Refusal(
-                    f"--out={folder.path}: made with another --plugin; use the same, or make it again"
-                )
+            _check_plugin(folder.path, plugin_sha256)
             if not shard_of(folder.path):
                 raise Refusal(
                     f"{folder.path}: not done yet; --shard={shard} --resume goes on with it"
@@ -185,16 +244,20 @@ def beside(
 
 
 def join(folder: RunFolder, parts: Sequence[Path]) -> None:
-    """Takes over what shares have trained and measured; their folders stay as they are."""
+    """Takes over what shares have trained and measured; their folders stay as they are.
+
+    What is damaged is made again.
+    """
     if not parts:
         return
     count = 0
     for part in map(RunFolder, parts):
-        for name in ("measured", "weights", "samples"):
-            place = getattr(part, name)
+        damaged = set(part.damaged(derived=False))
+        for name in ("measured", "weights", "samples", "trained"):
+            place, own = getattr(part, name), getattr(folder, name)
             for path in sorted(place.iterdir()) if place.is_dir() else ():
-                target = folder.path / name / path.name
-                if path.name.startswith("."):
+                target = own / path.name
+                if path.name.startswith(".") or path in damaged or not path.is_file():
                     continue
                 count += name == "measured"
                 if not target.exists():
@@ -210,10 +273,7 @@ def join(folder: RunFolder, parts: Sequence[Path]) -> None:
             path = folder.path / "versions.json"
             known = read_json(path)
             write_json(path, known | {"shards": [*known.get("shards", []), made]})
-    say(
-        f"--out={folder.path}: takes over {count} measurements of {len(parts)} shards, which may be "
-        "removed then"
-    )
+    say(f"--out={folder.path}: takes over {count} measurements of {len(parts)} shards")
 
 
 def _link(path, target):

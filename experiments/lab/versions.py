@@ -46,14 +46,14 @@ def versions() -> Mapping[str, Any]:
 
     changes = git("status", "--porcelain", "--untracked-files=no")
 
-    device = jax.devices()[0]
+    device = jax.local_devices()[0]
     return {
         "commit": git("rev-parse", "HEAD"),
         "uncommitted_changes": None if changes is None else bool(changes),
         "source_sha256": _source(),
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "device": f"{jax.device_count()} x {device.device_kind} ({device.platform})",
+        "device": f"{jax.local_device_count()} x {device.device_kind} ({device.platform})",
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
     }
 

@@ -268,7 +268,8 @@ class Mnist(Images):
             # Of the network in --network, by a surrogate and 5000 points without labels.
             "surrogate": {
                 "route": "surrogate", "architecture": "strided_cnn", "width": 32, "depth": 2,
-                "shift": 2, "epochs": 12, "certified_share": 0.33, "unlabelled": "5000",
+                "shift": 2, "rotation": 12.0, "zoom": 0.12, "epochs": 40, "certified_share": 0.33,
+                "unlabelled": "5000",
             },
         },
     }  # fmt: skip

@@ -1,0 +1,182 @@
+"""Several processes at once: their tables are one's, and none outlives the death of another."""
+
+import csv
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from experiments.lab import hosts
+from experiments.lab.refusals import Refusal
+from experiments.lab.shards import Shard
+from tests.experiments.test_command_line import ENDLESS
+from tests.experiments.tiny import CACHE, ROOT, TINY_FLAGS, finish, program
+
+# The others are given up after so many seconds, not forty.
+SILENT = 8
+CODE = (
+    "import sys\n"
+    "from experiments.lab import hosts\n"
+    f"hosts.SILENT_SECONDS, hosts.BEAT_SECONDS = {SILENT}, 0.5\n"
+    "sys.argv[0] = 'bounds_vs_samples'\n"
+    "from experiments.bounds_vs_samples.__main__ import main\n"
+    "main()\n"
+)
+
+
+def flags(out, count):
+    """Of each of `count` processes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    return [
+        (f"--out={out}", "--multihost", f"--coordinator={address}", f"--process={i + 1}/{count}")
+        for i in range(count)
+    ]  # fmt: skip
+
+
+def started(out, count, *given):
+    """`count` processes of one cluster, which give others up soon."""
+    return [
+        subprocess.Popen(
+            [sys.executable, "-c", CODE, *given, *own], cwd=ROOT, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | CACHE,
+        )
+        for own in flags(out, count)
+    ]  # fmt: skip
+
+
+def ended(process):
+    """Exit code, stdout and stderr of one of them."""
+    printed, errors = process.communicate(timeout=300)
+    return process.returncode, printed, errors
+
+
+def table(path):
+    with path.open() as file:
+        return [
+            {k: v for k, v in row.items() if "seconds" not in k}
+            for row in csv.DictReader(file)
+        ]
+
+
+def left_beside(out):
+    return sorted(path.name for path in out.parent.iterdir() if path != out)
+
+
+def test_two_processes_have_one_s_tables(tmp_path):
+    out, whole = tmp_path / "together" / "a", tmp_path / "whole"
+    out.parent.mkdir()
+    given = (*TINY_FLAGS, "--seeds=2")
+    first, second = (program(*given, *own) for own in flags(out, 2))
+    code, printed, errors = finish(second)
+    assert code == 0 and "shard 2/2 is done" in printed, errors
+    code, printed, errors = finish(first)
+    assert code == 0 and f"Report: {out / 'report.html'}" in printed, errors
+    assert finish(program(*given, f"--out={whole}"))[0] == 0
+    for name in ("results", "bounds"):
+        assert table(out / f"{name}.csv") == table(whole / f"{name}.csv") != []
+    assert left_beside(out) == []
+
+
+@pytest.mark.slow
+def test_who_dies_ends_the_others_and_any_number_goes_on(tmp_path):
+    out, whole = tmp_path / "together" / "a", tmp_path / "whole"
+    out.parent.mkdir()
+    given = (*TINY_FLAGS, "--seeds=4")
+    first, second = started(out, 2, *given, "--checkpoint_seconds=0")
+    folder = Shard(2, 2).folder(out)
+    while not folder.exists():
+        time.sleep(0.01)
+    second.send_signal(signal.SIGKILL)
+    died = time.monotonic()
+    code, printed, errors = ended(first)
+    assert code == 1 and time.monotonic() - died < 60
+    assert errors.count("\n") == 1 and "process 2/2 has given no sign of life" in errors
+    assert "--multihost" in errors and "--resume goes on" in errors
+    assert not out.exists() and "Report" not in printed
+    ended(second)
+    every = started(out, 4, *given, "--resume")
+    assert [ended(process)[0] for process in every] == [0] * 4
+    assert finish(program(*given, f"--out={whole}"))[0] == 0
+    for name in ("results", "bounds"):
+        assert table(out / f"{name}.csv") == table(whole / f"{name}.csv") != []
+    assert left_beside(out) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dies", [0, 1])
+def test_whoever_dies_the_other_ends_in_the_middle_of_its_work(tmp_path, dies):
+    out = tmp_path / "a"
+    processes = started(out, 2, *ENDLESS)
+    other = Shard(2 - dies, 2).folder(out)
+    while not list((other / "checkpoints").glob("unfinished/[0-9]*")):
+        time.sleep(0.1)
+    processes[dies].send_signal(signal.SIGKILL)
+    died = time.monotonic()
+    code, _, errors = ended(processes[1 - dies])
+    assert code == 1 and time.monotonic() - died < 60
+    (line,) = errors.splitlines()
+    assert f"process {dies + 1}/2 has given no sign of life" in line
+    ended(processes[dies])
+
+
+@pytest.mark.slow
+def test_who_does_not_come_is_missed_in_one_line(monkeypatch):
+    monkeypatch.setattr(hosts, "FIND_SECONDS", 3)
+    with pytest.raises(Refusal, match="not all processes came within 3 s") as refusal:
+        hosts.share_of_this_process("127.0.0.1:1", "2/2")
+    assert "\n" not in str(refusal.value)
+
+
+def test_what_does_not_say_who_is_who_is_refused(monkeypatch):
+    for name in list(os.environ):
+        if name.startswith(("SLURM", "OMPI", "KUBERNETES", "TPU", "JAX_COORD")):
+            monkeypatch.delenv(name)
+    for given, word in (
+        ((None, None), "nothing tells which of how many processes"),
+        (("host:1", None), "give both"),
+        (("host", "1/2"), "must be HOST:PORT"),
+        (("host:1", "3/2"), "--process=3/2: must be i/n"),
+    ):
+        with pytest.raises(Refusal, match=word) as refusal:
+            hosts.share_of_this_process(*given)
+        assert "\n" not in str(refusal.value)
+
+
+def test_flags_that_do_not_go_together(tmp_path):
+    for given, word in (
+        (("--coordinator=a:1",), "is for --multihost"),
+        (("--multihost", "--shard=1/2"), "--multihost and --shard"),
+        (("--multihost", "--dry_run"), "--multihost and --dry_run"),
+    ):
+        code, _, errors = finish(
+            program(*TINY_FLAGS, *given, f"--out={tmp_path / 'a'}")
+        )
+        assert code == 2 and errors.count("\n") == 1 and word in errors
+    assert not (tmp_path / "a").exists()
+
+
+def test_signs_of_life_are_seen(tmp_path, monkeypatch):
+    """In one process: whose file changes lives, whose share is done may be silent."""
+    monkeypatch.setattr(hosts, "SILENT_SECONDS", 0.5)
+    monkeypatch.setattr(hosts, "BEAT_SECONDS", 0.02)
+    ended = []
+    monkeypatch.setattr(hosts.interrupts, "end", ended.append)
+    out, own = tmp_path / "a", Shard(1, 2)
+    place = tmp_path / ".a.hosts"
+    with hosts.watched(out, own):
+        for beat in range(30):
+            (place / "2").write_text(str(beat))
+            time.sleep(0.03)
+        assert not ended and (place / "1").read_text()
+        monkeypatch.setattr(hosts, "is_done", lambda *_: True)
+        time.sleep(0.8)
+        assert not ended
+        monkeypatch.setattr(hosts, "is_done", lambda *_: False)
+        time.sleep(0.3)
+    assert ended and "process 2/2" in ended[0]
