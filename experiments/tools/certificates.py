@@ -240,7 +240,7 @@ def paint(canvas: Canvas, rows: Sequence[Mapping[str, Any]]) -> None:
                 v for r in own for v in (r["own_test_error"], r["certificate"]) if v
             ]
             plain_numbers(axes.xaxis, values)
-            axes.set_xlim(min(values) / 1.15, max(values) * 1.4)
+            axes.set_xlim(min(values) / 1.4, max(values) * 1.4)
             axes.set_yticks(
                 range(len(own)),
                 [f"{r['preset']} ({r['speaks_of']})" for r in own],
