@@ -62,7 +62,7 @@ def share_of_this_process(coordinator: str | None, process: str | None) -> Shard
             "process_id": own.index - 1,
         }
     # On the CPU: the accelerators are for the work.
-    place = os.environ | {"JAX_PLATFORMS": "cpu", "GRPC_VERBOSITY": "NONE"}
+    place = os.environ | {"JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", _FIND, json.dumps(known)]
     done = subprocess.run(
         command, capture_output=True, text=True, env=place, stdin=subprocess.DEVNULL
@@ -108,7 +108,8 @@ def watched(out: str | Path, own: Shard) -> Iterator[None]:
         yield
     finally:
         stop.set()
-        watcher.join()
+        if not interrupts.reason():  # it is the watcher that ends this
+            watcher.join()
 
 
 def _watch(out, own, place, stop):
