@@ -2,7 +2,8 @@
 
 What was measured by an older definition, or by a plugin that has changed since, is not what it
 is called now. A definition is the module that a measure is in and all of `nets` and `bounds`
-that this imports, without comments, docstrings and types of parameters and results.
+that this imports, without comments, docstrings and types of parameters and results; of a
+plugin's also the modules that it imports from its own folder.
 """
 
 import ast
@@ -17,6 +18,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from bounds import registry
+from experiments.lab import beside
 
 _SOURCES: weakref.WeakKeyDictionary[types.ModuleType, str] = weakref.WeakKeyDictionary()
 # What only carries data or gathers names decides no number.
@@ -36,14 +38,18 @@ def of(function: Any) -> str:
     """
     function = inspect.unwrap(function)
     module = getattr(function, "__module__", None) or type(function).__module__
-    return _digest(module, _source(module))
+    own = tuple(sorted(beside.sources_of(module).items()))
+    return _digest(module, _source(module), own)
 
 
-def _source(module: str) -> str:
+def _source(module: str) -> str | bytes:
     """As it was when it was first asked for: what runs does not change with its file.
 
     A plugin that is loaded again is another module.
     """
+    read = beside.sources_of(module).get(module)
+    if read is not None:
+        return read
     its = sys.modules[module]
     if its not in _SOURCES:
         _SOURCES[its] = inspect.getsource(its)
@@ -51,17 +57,21 @@ def _source(module: str) -> str:
 
 
 @functools.cache
-def _digest(module: str, source: str) -> str:
+def _digest(
+    module: str, source: str | bytes, own: tuple[tuple[str, bytes], ...]
+) -> str:
     found = hashlib.sha256(_said(source).encode())
-    for name in sorted(_imports_of(source)):
+    for name, text in own:
+        found.update(f"\n{name}\n{_said(text)}".encode())
+    for name in sorted(_imports_of(source, *(text for _, text in own))):
         found.update(f"\n{name}\n{_said(_source(name))}".encode())
     return found.hexdigest()
 
 
-def _imports_of(source: str) -> set[str]:
-    """The modules of ours that a source imports, and those that they import."""
+def _imports_of(*sources: str | bytes) -> set[str]:
+    """The modules of ours that sources import, and those that they import."""
     seen: set[str] = set()
-    waiting = [*_imported(source)]
+    waiting = [name for source in sources for name in _imported(source)]
     while waiting:
         name = waiting.pop()
         if name not in seen and name not in _WITHOUT:
@@ -71,7 +81,7 @@ def _imports_of(source: str) -> set[str]:
 
 
 @functools.cache
-def _said(source: str) -> str:
+def _said(source: str | bytes) -> str:
     """A source without what decides no number: comments, docstrings, types of functions."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
@@ -91,7 +101,7 @@ def _is_docstring(statement: ast.stmt) -> bool:
 
 
 @functools.cache
-def _imported(source: str) -> tuple[str, ...]:
+def _imported(source: str | bytes) -> tuple[str, ...]:
     """The modules of `nets` and `bounds` that a source imports; packages are not gone into."""
     names = []
     for node in ast.walk(ast.parse(source)):

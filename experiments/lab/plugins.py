@@ -6,13 +6,13 @@ PROBLEMS   name -> experiments.problems.Problem (a class)
 NETWORKS   name -> a function that makes a Linen module, as in nets/registry.py
            and what a program adds to these (`MORE`): TOOLS of beyond_uc
 
-Its code is run only if it is named in this very call: what a run folder remembers of it is its
-name and the sha256 of its bytes (not of what it imports), which say which one to give.
+It may import modules that lie beside it, or in packages there (`lab.beside`). Its code is run only
+if it is named in this very call: what a run folder remembers of it is its name and a sha256, which
+say which one to give: of its bytes and, where it imports modules of its own folder, of theirs.
 """
 
 import dataclasses
 import functools
-import hashlib
 import importlib.util
 import sys
 import traceback
@@ -20,7 +20,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.lab.later import later
+from experiments.lab.beside import Beside
+from experiments.lab.later import at_once, later
 from experiments.lab.refusals import Refusal, say
 from experiments.problems import PROBLEMS, Problem
 
@@ -53,7 +54,8 @@ class Plugin:
     Attributes:
       more: of all kinds in `MORE`.
       measures: how many it brought.
-      sha256: of the bytes that were run; None where there is no plugin.
+      sha256: of the bytes that were run; where it imports modules of its own folder, a digest of
+        these, too, by their names. None where there is no plugin.
     """
 
     bounds: tuple[str, ...] = ()
@@ -72,8 +74,9 @@ def load(path: str | None) -> Plugin:
       path: a Python file; None brings nothing.
 
     Raises:
-      Refusal: it cannot be read, brings nothing, takes a name that is taken, asks for what is
-        not measured, or does not return a `BoundValue` of scalars. Nothing is entered then.
+      Refusal: it, or a module of its own, cannot be read; it brings nothing, takes a name that is
+        taken, asks for what is not measured, or does not return a `BoundValue` of scalars.
+        Nothing is entered then.
     """
     if path is None:
         return Plugin()
@@ -84,7 +87,32 @@ def load(path: str | None) -> Plugin:
         source = Path(path).read_bytes()
     except OSError as error:
         raise Refusal(f"{where}: cannot be read ({error.strerror})") from error
-    module = _imported(path, where, source)
+    at_once(registry, networks)  # names beside it must not stand for what these import
+    own = _beside(path, where, source)
+    try:
+        found = _entered(path, where, source, own)
+    except BaseException:
+        own.leave()
+        raise
+    own.close()
+    return found
+
+
+def _beside(path, where, source):
+    name = f"plugin_{Path(path).stem}"
+    try:
+        own = Beside(path, name, source)
+        own.enter()
+    except SyntaxError:  # compiling it says where
+        own = Beside(path, name, b"")
+        own.enter()
+    except Refusal as refusal:
+        raise Refusal(f"{where}: {refusal}") from refusal
+    return own
+
+
+def _entered(path, where, source, own):
+    module = _imported(path, where, source, own)
     kinds = ("BOUNDS", "PROBLEMS", "NETWORKS", *MORE)
     found = {n: getattr(module, n, {}) for n in kinds}
     for name, entries in found.items():
@@ -113,13 +141,17 @@ def load(path: str | None) -> Plugin:
         registry.add(found["BOUNDS"], measures)
     except Exception as error:
         cause = error.__cause__
-        line = f"{error}" if cause is None else f"{error} ({_in_one_line(cause, path)})"
+        line = (
+            f"{error}"
+            if cause is None
+            else f"{error} ({_in_one_line(cause, path, own)})"
+        )
         raise Refusal(f"{where}: {line}") from error
     for name, ours in registries.items():
         ours.update(found[name])
-    sha256 = hashlib.sha256(source).hexdigest()
     names = [tuple(entries) for entries in found.values()]
     more = sum(names[3:], ())
+    sha256 = own.sha256(source)
     return Plugin(*names[:3], more, measures=len(measures), sha256=sha256)
 
 
@@ -239,8 +271,8 @@ def _check_problem(where, name, problem):
                 )
 
 
-def _imported(path, where, source) -> Any:
-    spec = importlib.util.spec_from_file_location(f"plugin_{Path(path).stem}", path)
+def _imported(path, where, source, own) -> Any:
+    spec = importlib.util.spec_from_file_location(own.module, path)
     if spec is None:
         raise Refusal(f"{where}: not a Python file; its name must end in .py")
     module = importlib.util.module_from_spec(spec)
@@ -249,17 +281,19 @@ def _imported(path, where, source) -> Any:
         # Those bytes, not a compiled file beside it.
         exec(compile(source, path, "exec"), module.__dict__)
     except Exception as error:
-        raise Refusal(f"{where}: {_in_one_line(error, path)}") from error
+        raise Refusal(f"{where}: {_in_one_line(error, path, own)}") from error
     return module
 
 
-def _in_one_line(error, path):
-    """What went wrong, and in which line of the user's file."""
+def _in_one_line(error, path, own):
+    """What went wrong, and in which line of the user's file, or of a module beside it."""
+    files = {Path(path).resolve(): ""}
+    files |= {file: f"{name}, " for file, name in own.files().items()}
     lines = [
-        frame.lineno
+        f"{files[Path(frame.filename).resolve()]}line {frame.lineno}: "
         for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename and Path(frame.filename).resolve() == Path(path).resolve()
+        if frame.filename and Path(frame.filename).resolve() in files
     ]
-    place = f"line {lines[-1]}: " if lines else ""
+    place = lines[-1] if lines else ""
     message = str(error).strip().splitlines()
     return f"{place}{type(error).__name__}: {message[0] if message else ''}"
