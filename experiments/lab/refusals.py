@@ -33,13 +33,32 @@ _NOT_WRITTEN = (*_NO_ROOM, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE)
 def why_not_written(error: BaseException | None) -> str | None:
     """The system's reason why something could not be written, or None: it is another error.
 
-    Libraries raise errors of their own over it: those are known by their words.
+    Libraries raise errors of their own over it. The system's number is looked for first, in the
+    error and in those that it came from; words are all there is of an error that passed through
+    code without such numbers (TensorStore's). What was raised while another error was handled need
+    not have come from it: then only numbers are taken that nothing but writing brings.
     """
-    if isinstance(error, OSError) and error.errno in _NOT_WRITTEN:
-        return os.strerror(error.errno)
-    while error is not None:
+    chain = list(_came_from(error))
+    for one, is_cause in chain:
+        known = _NOT_WRITTEN if is_cause else _NO_ROOM
+        if isinstance(one, OSError) and one.errno in known:
+            return os.strerror(one.errno)
+    for one, _ in chain:
         for number in _NO_ROOM:
-            if os.strerror(number) in str(error):
+            if os.strerror(number) in str(one):
                 return os.strerror(number)
-        error = error.__cause__ or error.__context__
     return None
+
+
+def _came_from(error, is_cause=True, seen=()):
+    """An error and those that it came from, each once, and whether it says so itself."""
+    if error is None or any(error is one for one in seen):
+        return
+    seen = [*seen, error]
+    yield error, is_cause
+    for one in getattr(error, "exceptions", ()):  # of a group
+        yield from _came_from(one, is_cause, seen)
+    if error.__cause__ is not None:
+        yield from _came_from(error.__cause__, is_cause, seen)
+    else:
+        yield from _came_from(error.__context__, False, seen)

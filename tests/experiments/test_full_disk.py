@@ -130,6 +130,53 @@ def test_an_error_of_ours_is_not_taken_for_the_system_s():
         assert refusals.why_not_written(error) == "No space left on device"
 
 
+def raised(*errors, explicit=True):
+    """The last of errors, each raised over the one before."""
+    before = None
+    for error in errors:
+        try:
+            try:
+                if before is not None:
+                    raise before
+            except type(before) as cause:
+                if explicit:
+                    raise error from cause
+                raise error  # noqa: B904
+            raise error
+        except type(error) as caught:
+            before = caught
+    return before
+
+
+@pytest.mark.parametrize("explicit", [True, False])
+def test_the_system_s_number_is_found_under_whatever_was_raised_over_it(explicit):
+    """The words are another language's, or none: only the number tells."""
+    full = OSError(errno.ENOSPC, "kein Speicherplatz")
+    over = raised(
+        full, ValueError("a writer failed"), RuntimeError("x"), explicit=explicit
+    )
+    assert refusals.why_not_written(over) == "No space left on device"
+    group = ExceptionGroup("writers", [ValueError("one"), over])
+    assert refusals.why_not_written(group) == "No space left on device"
+    # The number goes before words of something else.
+    both = raised(OSError(errno.EDQUOT, "x"), RuntimeError("No space left on device"))
+    assert refusals.why_not_written(both) == os.strerror(errno.EDQUOT)
+    denied = raised(
+        PermissionError(errno.EACCES, "x"), RuntimeError("y"), explicit=explicit
+    )
+    # One who was not let in while something else was looked for may have gone on.
+    expected = "Permission denied" if explicit else None
+    assert refusals.why_not_written(denied) == expected
+    lost = raised(FileNotFoundError(errno.ENOENT, "x"), RuntimeError("y"))
+    assert refusals.why_not_written(lost) is None
+
+
+def test_errors_that_came_from_each_other_end():
+    one, other = ValueError("one"), ValueError("other")
+    one.__cause__, other.__cause__ = other, one
+    assert refusals.why_not_written(one) is None
+
+
 def test_a_folder_that_may_not_be_written_is_refused(tmp_path, monkeypatch):
     """Tests may run as root, whom no permission stops: the lock is what is refused."""
 
