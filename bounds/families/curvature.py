@@ -3,22 +3,18 @@
 Over all training examples, whatever loss was trained on.
 
 Arguments, of every function here: `curvature` a `Curvature`. Returns: a `BoundValue`, the number
-as it is. Heuristic, all of them.
+as it is, infinite where the network overflows. Heuristic, all of them.
 """
 
-import chex
-
-from bounds import arithmetic
+from bounds.families.fantastic import as_it_is
 from bounds.measures.curvature import Curvature
 from bounds.spec import GRAPH, HEURISTIC, BoundSpec, BoundValue, Estimate
 
 
 def hessian_top_eigenvalue(curvature: Curvature) -> BoundValue:
     """The largest eigenvalue of H, as Lanczos approaches it from below (Keskar et al. 2017)."""
-    chex.assert_rank(curvature.top_eigenvalue, 0)
-    found = arithmetic.measure(arithmetic.log(curvature.top_eigenvalue))
     basis = Estimate(steps=curvature.steps, is_at_least=1.0)
-    return found.replace(estimate=basis)
+    return as_it_is(curvature.top_eigenvalue, basis)
 
 
 def hessian_trace(curvature: Curvature) -> BoundValue:
@@ -27,8 +23,7 @@ def hessian_trace(curvature: Curvature) -> BoundValue:
     The whole trace of a ReLU network's Hessian is that of its Gauss-Newton part, for outputs are
     linear in any one weight almost everywhere; that part is the Fisher information (Martens 2020).
     """
-    chex.assert_rank(curvature.trace, 0)
-    return arithmetic.measure(arithmetic.log(curvature.trace))
+    return as_it_is(curvature.trace)
 
 
 BOUNDS = {

@@ -54,6 +54,16 @@ def from_noise(
     return Estimate(examples, noise.draws, error)
 
 
+def as_it_is(value: chex.Array, estimate: Estimate | None = None) -> BoundValue:
+    """A number `[]` as a heuristic `BoundValue`, also where it is infinite, 0 or negative.
+
+    Its logarithm stays finite where it is infinite, so that sums of logarithms do.
+    """
+    chex.assert_rank(value, 0)
+    found = arithmetic.measure(log(value))
+    return found.replace(value=value, excess=value, estimate=estimate)
+
+
 def _root_of_mean(log_v, task):
     """sqrt(v / m), from ln v."""
     chex.assert_rank([log_v, task.size], 0)
@@ -226,8 +236,7 @@ def l2_dist(task: Task, kernels_from_init: LayerNorms) -> BoundValue:
 
 def cross_entropy(outputs: Outputs) -> BoundValue:
     """Mean softmax cross-entropy on the training set, nats, as it is."""
-    chex.assert_rank(outputs.cross_entropy, 0)
-    return arithmetic.measure(log(outputs.cross_entropy))
+    return as_it_is(outputs.cross_entropy)
 
 
 def neg_output_entropy(outputs: Outputs) -> BoundValue:

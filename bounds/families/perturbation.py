@@ -42,7 +42,12 @@ def arora_2018(
     log_numerator += arithmetic.log(jacobians.contraction)
     log_numerator += arithmetic.log(jacobians.output_norm_max)
     found = arithmetic.margin_bound(log_numerator, task, margins, margin)
-    return found.replace(estimate=Estimate(jacobians.examples))
+    overflows = jnp.isinf(jacobians.output_norm_max)  # its logarithm is a number
+    return found.replace(
+        value=jnp.where(overflows, jnp.inf, found.value),
+        excess=jnp.where(overflows, jnp.inf, found.excess),
+        estimate=Estimate(jacobians.examples),
+    )
 
 
 def nagarajan_kolter_2019(

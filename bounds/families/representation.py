@@ -10,6 +10,7 @@ import chex
 import jax.numpy as jnp
 
 from bounds import arithmetic
+from bounds.families.fantastic import as_it_is
 from bounds.measures.representation import Clusters, HiddenMargins, Mixup
 from bounds.spec import FUNCTION, HEURISTIC, BoundSpec, BoundValue, Estimate
 
@@ -27,18 +28,12 @@ def hidden_margin(hidden_margins: HiddenMargins) -> BoundValue:
 
 def mixup_error(mixup: Mixup) -> BoundValue:
     """The error half-way between examples of a class (Natekar & Sharma 2020)."""
-    chex.assert_rank(mixup.error, 0)
-    found = arithmetic.measure(arithmetic.log(mixup.error))
-    return found.replace(estimate=Estimate(mixup.examples))
+    return as_it_is(mixup.error, Estimate(mixup.examples))
 
 
 def davies_bouldin(clusters: Clusters) -> BoundValue:
     """The Davies-Bouldin index of the classes in the first hidden layer, likewise."""
-    chex.assert_rank(clusters.davies_bouldin, 0)
-    found = arithmetic.measure(arithmetic.log(clusters.davies_bouldin))
-    value = clusters.davies_bouldin
-    basis = Estimate(clusters.examples)
-    return found.replace(value=value, excess=value, estimate=basis)
+    return as_it_is(clusters.davies_bouldin, Estimate(clusters.examples))
 
 
 _NATEKAR_2020 = "Natekar & Sharma 2020, arXiv 2012.02775"

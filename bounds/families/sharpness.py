@@ -17,7 +17,7 @@ import chex
 import jax.numpy as jnp
 
 from bounds import arithmetic
-from bounds.families.fantastic import from_noise, of_jiang_2020
+from bounds.families.fantastic import as_it_is, from_noise, of_jiang_2020
 from bounds.measures.architecture import Architecture
 from bounds.measures.ascent import Ascent, AscentSums
 from bounds.measures.inputs import Task
@@ -110,13 +110,6 @@ def sharpness_mag_flatness(task: Task, ascent: Ascent) -> BoundValue:
     )
 
 
-def _increase(value, basis):
-    """As it is, with its sign."""
-    chex.assert_rank(value, 0)
-    found = arithmetic.measure(log(value))
-    return found.replace(value=value, excess=value, estimate=basis)
-
-
 def average_sharpness(sharpness: Sharpness) -> BoundValue:
     """E L(w + u) - L(w), u_i of N(0, rho^2), rho = 0.05 (Andriushchenko et al. 2023).
 
@@ -124,14 +117,14 @@ def average_sharpness(sharpness: Sharpness) -> BoundValue:
     """
     error = sharpness.average_standard_error
     basis = Estimate(sharpness.examples, sharpness.draws, error)
-    return _increase(sharpness.average, basis)
+    return as_it_is(sharpness.average, basis)
 
 
 def adaptive_average_sharpness(sharpness: Sharpness) -> BoundValue:
     """E L(w + u) - L(w), u_i of N(0, rho^2 w_i^2), rho = 0.05, likewise."""
     error = sharpness.adaptive_average_standard_error
     basis = Estimate(sharpness.examples, sharpness.draws, error)
-    return _increase(sharpness.adaptive_average, basis)
+    return as_it_is(sharpness.adaptive_average, basis)
 
 
 def _searched(sharpness, steps, is_capped):
@@ -141,7 +134,7 @@ def _searched(sharpness, steps, is_capped):
 def worst_sharpness(sharpness: Sharpness) -> BoundValue:
     """max L(w + u) - L(w) over ||u||_2 <= rho = 0.05, as ascent finds it (Keskar et al. 2017)."""
     basis = _searched(sharpness, sharpness.worst_steps, sharpness.worst_is_capped)
-    return _increase(sharpness.worst, basis)
+    return as_it_is(sharpness.worst, basis)
 
 
 def adaptive_worst_sharpness(sharpness: Sharpness) -> BoundValue:
@@ -149,7 +142,7 @@ def adaptive_worst_sharpness(sharpness: Sharpness) -> BoundValue:
     basis = _searched(
         sharpness, sharpness.adaptive_worst_steps, sharpness.adaptive_worst_is_capped
     )
-    return _increase(sharpness.adaptive_worst, basis)
+    return as_it_is(sharpness.adaptive_worst, basis)
 
 
 _ANDRIUSHCHENKO_2023 = (

@@ -7,40 +7,30 @@ Arguments, of every function here: `speed` a `Speed`, `gradients` `Gradients`. R
 `BoundValue`.
 """
 
-import chex
-
-from bounds import arithmetic
-from bounds.families.fantastic import JIANG_2020
+from bounds.families.fantastic import JIANG_2020, as_it_is
 from bounds.measures.gradients import Gradients
 from bounds.measures.speed import Speed
 from bounds.spec import FUNCTION, GRAPH, HEURISTIC, BoundSpec, BoundValue
 
 
-def _as_it_is(value):
-    """A number >= 0, or infinity."""
-    chex.assert_rank(value, 0)
-    found = arithmetic.measure(arithmetic.log(value))
-    return found.replace(value=value, excess=value)
-
-
 def steps_to_01(speed: Speed) -> BoundValue:
     """SGD steps until the loss is <= 0.1 (eq. 63 of Jiang et al. 2020)."""
-    return _as_it_is(speed.steps_to_01)
+    return as_it_is(speed.steps_to_01)
 
 
 def steps_01_to_001(speed: Speed) -> BoundValue:
     """SGD steps from a loss <= 0.1 to one <= 0.01 (eq. 64 of Jiang et al. 2020)."""
-    return _as_it_is(speed.steps_01_to_001)
+    return as_it_is(speed.steps_01_to_001)
 
 
 def sotl(speed: Speed) -> BoundValue:
     """The sum of the losses over all epochs (Lyle et al. 2020; here not within epochs)."""
-    return _as_it_is(speed.losses_sum)
+    return as_it_is(speed.losses_sum)
 
 
 def sotl_10(speed: Speed) -> BoundValue:
     """The sum of the losses over the last 10 epochs (Ru et al. 2021, likewise)."""
-    return _as_it_is(speed.losses_sum_last)
+    return as_it_is(speed.losses_sum_last)
 
 
 def gradient_noise(gradients: Gradients) -> BoundValue:
@@ -49,7 +39,7 @@ def gradient_noise(gradients: Gradients) -> BoundValue:
     g_i is the gradient of example i's loss, of the loss that was trained on, in all weights but the
     biases; g is their mean.
     """
-    return _as_it_is(gradients.noise)
+    return as_it_is(gradients.noise)
 
 
 BOUNDS = {

@@ -1,15 +1,18 @@
 """Every family against its float64 oracle, on networks of any shape that hypothesis draws."""
 
+import dataclasses
 import inspect
 import math
 import types
 
 import hypothesis
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import bounds
+from bounds.registry import GROUPS
 from tests import oracles
 from tests.bounds.cases import by_hand, cases, evaluate, for_any_case, random_case
 from tests.oracles import (
@@ -265,6 +268,44 @@ def test_nothing_is_shown_as_nothing():
         assert found[name].value == 0 and found[name].log_complexity == -math.inf, name
     for name in names[4:]:
         assert found[name].value == -math.inf, name
+
+
+AS_THEY_ARE = {
+    "hessian_top_eigenvalue": "top_eigenvalue", "hessian_trace": "trace",
+    "cross_entropy": "cross_entropy", "mixup_error": "error",
+    "davies_bouldin": "davies_bouldin", "gradient_noise_final": "noise",
+    "gradient_noise_epoch1": "noise", "steps_to_01": "steps_to_01", "sotl": "losses_sum",
+    "average_sharpness": "average", "worst_sharpness": "worst",
+    "adaptive_average_sharpness": "adaptive_average",
+    "adaptive_worst_sharpness": "adaptive_worst",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", AS_THEY_ARE)
+def test_what_is_reported_as_it_is(name):
+    """Infinity was the largest float, 1.8e308, and what is negative was 0, in some of them."""
+    (group,) = bounds.BOUNDS[name].groups
+    kind = GROUPS[group]
+    fields = {f.name: np.float64(1.0) for f in dataclasses.fields(kind)}
+    for number in (math.inf, 1e300, 0.25, 0.0, -0.5):
+        with jax.enable_x64(True):
+            one = kind(**fields | {AS_THEY_ARE[name]: np.float64(number)})
+            found = jax.device_get(bounds.BOUNDS[name].fn(one))
+        assert found.value == found.excess == number and found.empirical == 0
+        assert math.isfinite(found.log_complexity) == (number > 0)
+
+
+def test_a_network_that_overflows_has_infinite_measures():
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((20, 4)).astype(np.float32), np.arange(20) % 2
+    wide = [
+        np.float32(1e25) * rng.standard_normal(s).astype("f") for s in ((4, 3), (3, 2))
+    ]
+    found = bounds.values(
+        bounds.from_arrays(wide, x, y), ["cross_entropy", "hessian_trace"]
+    )
+    for name, value in found.items():
+        assert value == "its value is not a number" or value.value == math.inf, name
 
 
 @for_any_case
