@@ -244,3 +244,52 @@ def test_an_s_prime_of_another_shape_or_kind_is_what_is_blamed(sprime, says):
 def test_no_examples_or_draws_are_refused(name):
     with pytest.raises(ValueError, match=f"{name}=0: must be"):
         ask(signal_and_noise, sum_of_examples, negate_noise, **options(**{name: 0}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "says"),
+    [
+        ({"sprime": lambda x, y: x}, TypeError, r"sprime returned an array float32\[1000, 3001\]; a pair"),
+        # Two rows are not a pair.
+        ({"sprime": lambda x, y: x[:2]}, TypeError, r"sprime returned an array float32\[2, 3001\]"),
+        ({"sprime": lambda x, y: None}, TypeError, "sprime returned None; a pair"),
+        ({"sprime": lambda x, y: (x, y, y)}, TypeError, "sprime returned a tuple of 3"),
+        ({"sprime": lambda x, y: (x, None)}, TypeError, "sprime returned None, no array"),
+        ({"sprime": lambda x, y: (x[0, 0], y)}, ValueError, r"sprime returned inputs \(\)"),
+        ({"sprime": lambda x: x}, TypeError, r"sprime must take \(inputs, labels\): too many"),
+        ({"sprime": "mirror"}, TypeError, "sprime is a str, no function"),
+        ({"sampler": lambda key, n: jnp.ones((n, 2))}, TypeError, "sampler returned an array"),
+        ({"sampler": lambda key: None}, TypeError, r"sampler must take \(key, n\)"),
+        ({"learner": 3}, TypeError, "learner is a int, no function"),
+        ({"learner": lambda x, y: None}, TypeError, r"learner must take \(key, inputs, labels\)"),
+        ({"learner": lambda key, x, y: y @ x}, TypeError, r"learner returned an array .*no function"),
+        ({"learner": lambda key, x, y: lambda new: None}, TypeError, "h returned None"),
+        (
+            {"learner": lambda key, x, y: np.asarray(x)}, TypeError,
+            "learner cannot be traced by JAX .*use jax.numpy",
+        ),
+        ({"key": 0}, TypeError, r"key=0: is no key; give jax.random.key"),
+        ({"m": 20.5}, ValueError, "m=20.5: must be a whole number"),
+        ({"delta": 0.5}, ValueError, r"delta=0.5: must lie in \(0, 1/2\)"),
+        ({"confidence": 1.0}, ValueError, r"confidence=1.0: must lie in \(0, 1\)"),
+    ],
+)  # fmt: skip
+def test_what_is_given_wrongly_is_what_is_blamed(changes, error, says):
+    given = {
+        "sampler": signal_and_noise, "learner": sum_of_examples, "sprime": negate_noise,
+    } | options(runs=2)  # fmt: skip
+    with pytest.raises(error, match=f"^{says}"):
+        ask(**given | changes)
+
+
+def test_examples_may_be_lists():
+    """As a pair may: what JAX takes for arrays."""
+
+    def sampler(key, n):
+        x, y = signal_and_noise(key, n)
+        return [x, list(y)]
+
+    given = {"runs": 2, "n_test": 20, "m": 3}
+    found = observe(sampler, sum_of_examples, negate_noise, **options(**given))
+    plain = observe(signal_and_noise, sum_of_examples, negate_noise, **options(**given))
+    np.testing.assert_array_equal(found.test, plain.test)
