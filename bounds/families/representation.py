@@ -14,6 +14,8 @@ from bounds.families.fantastic import as_it_is
 from bounds.measures.representation import Clusters, HiddenMargins, Mixup
 from bounds.spec import FUNCTION, HEURISTIC, BoundSpec, BoundValue, Estimate
 
+_INFINITE = 1e30  # stands for it in what was measured
+
 
 def hidden_margin(hidden_margins: HiddenMargins) -> BoundValue:
     """Minus the mean over layers of the median normalised margin at their inputs.
@@ -22,7 +24,10 @@ def hidden_margin(hidden_margins: HiddenMargins) -> BoundValue:
     coefficients that other networks taught them. Smaller is better; negative as a rule.
     """
     chex.assert_rank(hidden_margins.five_numbers, 2)
-    found = arithmetic.log_measure(-jnp.mean(hidden_margins.five_numbers[:, 2]))
+    medians = hidden_margins.five_numbers[:, 2]
+    is_infinite = jnp.abs(medians) >= _INFINITE
+    medians = jnp.where(is_infinite, jnp.sign(medians) * jnp.inf, medians)
+    found = arithmetic.log_measure(-jnp.mean(medians))
     return found.replace(estimate=Estimate(hidden_margins.examples))
 
 

@@ -295,6 +295,19 @@ def test_what_is_reported_as_it_is(name):
         assert math.isfinite(found.log_complexity) == (number > 0)
 
 
+@pytest.mark.parametrize(
+    ("medians", "value"),
+    [([0.5, 1.5], -1.0), ([0.5, 1e30], -math.inf), ([-1e30, 2.0], math.inf)],
+)
+def test_an_infinite_hidden_margin_is_shown_as_infinite(medians, value):
+    """It is measured as 1e30, so that fences between quartiles stay numbers."""
+    five = np.zeros((2, 5))
+    five[:, 2] = medians
+    one = GROUPS["hidden_margins"](five, np.float64(20))
+    found = jax.device_get(bounds.BOUNDS["hidden_margin"].fn(one))
+    assert found.value == found.excess == value
+
+
 def test_a_network_that_overflows_has_infinite_measures():
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((20, 4)).astype(np.float32), np.arange(20) % 2
