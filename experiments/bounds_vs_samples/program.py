@@ -8,9 +8,13 @@ from typing import Any
 from experiments.bounds_vs_samples.settings import Settings
 from experiments.lab import vary
 from experiments.lab.bound_settings import with_bounds
-from experiments.lab.calls import of_problem
+from experiments.lab.calls import of_problem, presets_of
 from experiments.lab.program import InModules
+from experiments.lab.settings import shown
 from experiments.problems import Problem
+
+# What a preset of another network changes of the way in which it is trained.
+_PROTOCOL = ("loss", "batch_size", "margin")
 
 
 class BoundsVsSamples(InModules):
@@ -33,6 +37,23 @@ class BoundsVsSamples(InModules):
     def variants(self, config: Settings) -> Mapping[str, Settings]:
         """What `--vary` spans; problems may be swept."""
         return vary.variants(config, lambda c, problem: of_problem(self, c, problem))
+
+    def hints(self, config: Settings) -> list[str]:
+        """Where a preset has a protocol of its own for a network, and that of another is used."""
+        found = []
+        for own in self.variants(config).values():
+            for name, values in presets_of(self, own.problem).items():
+                differ = [n for n in _PROTOCOL if getattr(own, n) != values.get(n)]
+                if values.get("network") == own.network and differ == list(_PROTOCOL):
+                    protocol = ", ".join(
+                        f"{n.replace('_', ' ')} {shown(getattr(own, n))}"
+                        for n in _PROTOCOL
+                    )
+                    found.append(
+                        f"--network={own.network}: few of its networks, if any, reach the margin "
+                        f"by this protocol ({protocol}); --preset={name} has one of its own"
+                    )
+        return list(dict.fromkeys(found))
 
     resolved = staticmethod(with_bounds)
 

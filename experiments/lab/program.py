@@ -107,6 +107,10 @@ class Program(abc.ABC):
         """The settings with what they leave open filled in (names of bounds, say)."""
         return config
 
+    def hints(self, config: Any) -> list[str]:
+        """Lines, before anything is trained, on settings that will do, and hardly as meant."""
+        return []
+
     def variants(self, config: Any) -> Mapping[str, Any]:
         """variant -> its settings, where a call sweeps over some; '' for the call's own.
 

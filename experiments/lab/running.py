@@ -83,6 +83,8 @@ def run(
     if not (resume or redraw):
         RunFolder(out).refuse_existing()
         size = _size_of_weights(study, Path(out))
+        for line in program.hints(config):
+            say(line)
     layout = layout or runs.make_layout()
     interrupts.raise_them()
     with RunFolder.open(
@@ -182,6 +184,8 @@ def foresee(
             damaged = folder.damaged()
     else:
         folder.refuse_existing()
+        for line in program.hints(config):
+            say(line)
     _size_of_weights(study, Path(out))  # refuses where there is no room
     if parts:
         report.show([report.Answer([

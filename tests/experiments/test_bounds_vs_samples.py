@@ -410,3 +410,36 @@ def test_measures_of_how_training_went(tmp_path):
         first = float(found[name, "gradient_noise_epoch1"])
         assert first == pytest.approx(float(after_one[name, "gradient_noise_final"]))
         assert first != pytest.approx(float(found[name, "gradient_noise_final"]))
+
+
+def test_a_network_with_a_preset_of_its_own_is_hinted_at_before_it_trains(
+    mnist_sample, tmp_path, monkeypatch, capsys
+):
+    """By the paper's protocol no convolutional network reaches its margin."""
+
+    def hints(preset, **typed):
+        return PROGRAM.hints(calls.settings_of(PROGRAM, "mnist", preset, typed))
+
+    (line,) = hints("paper", network="cnn")
+    assert line.startswith("--network=cnn: ") and "--preset=cnn" in line
+    assert "(loss sigmoid, batch size 1, margin 10.0)" in line
+    assert hints("paper", vary="network=mlp,cnn") == [line]
+    assert hints("cnn") == hints("paper") == hints("cnn", width=8) == []
+    # Whoever has changed the protocol knows of it.
+    assert hints("paper", network="cnn", loss="softmax") == []
+
+    def trains(*_):
+        raise InterruptedError(capsys.readouterr().err)
+
+    monkeypatch.setattr(lab, "_train_and_measure", trains)
+    typed = {
+        "network": "cnn",
+        "data_dir": str(mnist_sample),
+        "sizes": (32,),
+        "seeds": 1,
+        "draw_rule": "without_replacement",
+    }
+    config = calls.settings_of(PROGRAM, "mnist", "paper", typed)
+    with pytest.raises(InterruptedError) as said:
+        run(config, tmp_path / "out")
+    assert str(said.value).count(line) == 1
