@@ -68,8 +68,10 @@ def _source():
     return digest.hexdigest()
 
 
-def changes_between(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """One line on what of two `versions` can change numbers, or ''."""
+def changes_between(
+    before: Mapping[str, Any], now: Mapping[str, Any], than: str = "before"
+) -> str:
+    """One line on what of two `versions` can change numbers, or ''; `than` names the first."""
 
     def named(made):
         # How many CPU devices there are changes no number.
@@ -83,4 +85,4 @@ def changes_between(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
     old, new = named(before), named(now)
     differ = [n for n in new if old.get(n) and old[n] != new[n]]
-    return ", ".join(f"{n} {new[n]} (before: {old[n]})" for n in differ)
+    return ", ".join(f"{n} {new[n]} ({than}: {old[n]})" for n in differ)

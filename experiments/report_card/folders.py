@@ -18,6 +18,7 @@ from experiments.lab import (
     run_folder,
     settings,
     vary,
+    versions,
 )
 from experiments.lab.measuring import MADE_FROM, Arrays
 from experiments.lab.refusals import Refusal
@@ -37,7 +38,10 @@ class Added:
       networks: settings and errors, a dict each.
       measured: flat arrays `<group>/<field>`, a dict each.
       contents: digest of what each was trained from.
-      definitions: group -> digest of the code that measured it.
+      definitions: group -> digest of the code that measured it; one that is not today's, if one
+        of the networks has such, '' where it does not say.
+      folder: where they are, as it was named.
+      made_with: `versions` of each start of its training; none where it does not say.
     """
 
     name: str
@@ -45,6 +49,8 @@ class Added:
     measured: Sequence[Arrays]
     contents: Sequence[str]
     definitions: Mapping[str, str]
+    folder: str = ""
+    made_with: Sequence[Mapping[str, Any]] = ()
 
     @property
     def digest(self) -> str:
@@ -94,6 +100,7 @@ def joined(table: Table, added: Sequence[Added]) -> Table:
         networks += one.networks
         measured += one.measured
     about["added"] = {one.name: one.definitions for one in added}
+    about["trained_elsewhere"] = trained_elsewhere(table, added)
     return Table(about, networks, measured)
 
 
@@ -124,6 +131,7 @@ def _read(folder, name):
             )
     swept = vary.swept(config.vary)
     networks, measured, contents, made_by = [], [], [], {}
+    now = definitions.of_groups(bounds.registry.MEASURES)
     for variant, own in configs.items():
         if vary.is_on_the_way(variant):
             continue
@@ -152,8 +160,53 @@ def _read(folder, name):
             })  # fmt: skip
             measured.append(frozen(arrays))
             contents.append(content)
-            made_by |= tables.definitions(arrays)
-    return Added(name, networks, measured, contents, made_by)
+            by = tables.definitions(arrays)
+            groups = {n.split("/")[0] for n in arrays} & now.keys()
+            made_by |= {
+                g: by.get(g, "")
+                for g in {*groups, *by}
+                if g not in made_by or by.get(g, "") != now.get(g)
+            }
+    starts = folder / "versions.json"
+    made = formats.read_json(starts) if starts.is_file() else None
+    made_with = [] if made is None else [made, *made.get("later", [])]
+    return Added(name, networks, measured, contents, made_by, str(folder), made_with)
+
+
+def check(added: Sequence[Added], names: Sequence[str]) -> None:
+    """Raises a `Refusal` where what bounds ask for was measured by another version of the code.
+
+    Numbers of two definitions under one name would be compared with each other.
+
+    Args:
+      added: of run folders.
+      names: of the bounds that are asked.
+    """
+    now = definitions.of_groups(bounds.needs(names))
+    for one in added:
+        older = [g for g in now if one.definitions.get(g, now[g]) != now[g]]
+        if older:
+            raise Refusal(
+                f"--networks={one.folder}: {_groups(older)} measured by another version of the "
+                f"code; where its weights were kept, `{PROGRAM.name} --out={one.folder} --redraw` "
+                "measures again; else leave it out"
+            )
+
+
+def trained_elsewhere(table: Table, added: Sequence[Added]) -> list[str]:
+    """A line a run folder whose networks were trained with other versions than the table's."""
+    made = table.about["made_with"]
+    of_table = [made, *made.get("later", [])][-1]
+    lines = []
+    for one in added:
+        differ = [
+            versions.changes_between(of_table, start, "the table's")
+            for start in one.made_with
+        ]
+        found = "; then ".join(dict.fromkeys(d for d in differ if d))
+        if found:
+            lines.append(f"Networks of {one.name} were made with {found}.")
+    return lines
 
 
 def note(table: Table, names: Sequence[str]) -> str:
@@ -164,24 +217,23 @@ def note(table: Table, names: Sequence[str]) -> str:
       names: of the bounds that are asked.
     """
     needed = bounds.needs(names)
-    now, sentences = definitions.of_groups(needed), []
-    sources = {"": table.about["definitions"], **table.about["added"]}
-    for source, stored in sources.items():
-        older = [g for g in needed if stored.get(g, now[g]) != now[g]]
-        if older:
-            sentences.append(
-                f"{_groups(older, source)} measured by another version of the code."
-            )
-        lacking = [g for g in needed if source and g not in stored]
+    now = definitions.of_groups(needed)
+    stored = table.about["definitions"]
+    older = [g for g in needed if stored.get(g, now[g]) != now[g]]
+    sentences = (
+        [f"{_groups(older)} measured by another version of the code."] if older else []
+    )
+    for source, its in table.about["added"].items():
+        lacking = [g for g in needed if g not in its]
         if lacking:
             sentences.append(
                 f"{_groups(lacking, source)} not measured: bounds that ask for them say nothing "
                 "of its networks."
             )
-    return " ".join(sentences)
+    return " ".join([*sentences, *table.about["trained_elsewhere"]])
 
 
-def _groups(names, source):
+def _groups(names, source=""):
     count = "1 group" if len(names) == 1 else f"{len(names)} groups"
     shown = f"{count} ({', '.join(names[:4])}{', ...' if len(names) > 4 else ''})"
     of = f" of {source}" if source else ""

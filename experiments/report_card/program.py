@@ -17,7 +17,7 @@ from experiments.lab.figures import Drawing
 from experiments.lab.formats import read_json
 from experiments.lab.later import at_once, later
 from experiments.lab.program import Program, Results, Rows, Study
-from experiments.lab.refusals import Refusal
+from experiments.lab.refusals import Refusal, say
 from experiments.lab.run_folder import RunFolder
 from experiments.report_card.settings import Settings
 
@@ -106,6 +106,7 @@ class ReportCard(Program):
         at_once(card, markdown, page, picture, trials)
         _check_names(config.bounds)
         before, added = _other_card(config.compare), folders.read(config.networks)
+        folders.check(added, config.bounds)
         if config.retrain:
             table = None
             seen = make_table.study_of(
@@ -122,6 +123,8 @@ class ReportCard(Program):
     def _joined(self, table, config, added):
         """The table with the networks of run folders, which has what the bounds ask for."""
         table = folders.joined(table, added)
+        for line in table.about["trained_elsewhere"]:
+            say(line)
         claims.check_groups(
             table, config.bounds, MINUTES.get(table.about["suite"], "minutes")
         )
