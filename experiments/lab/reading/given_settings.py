@@ -78,7 +78,7 @@ class GivenNetworks:
     )  # fmt: skip
     outputs: str | None = setting(
         None, "its own logits on the first examples of its training set, an .npy [n, classes], "
-        "one for each network: other logits are refused", group=NETWORK
+        "one for each network: what rounding does not explain is refused (half precision: as float16)", group=NETWORK
     )  # fmt: skip
     loss: str | None = setting(
         None, "that they were trained on, the mean of it over examples; without it gradient noise "

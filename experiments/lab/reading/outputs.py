@@ -1,7 +1,22 @@
-"""A network proved to be the one that was meant: by the logits that its owner got from it."""
+"""A network proved to be the one that was meant: by the logits that its owner got from it.
 
+What is rounding and what is another network is told by the network itself. A sum of n products in
+floating point is the exact sum of products that are each off by some units u of rounding: a
+random walk of n steps, about sqrt(n) of them. So a forward pass in another order, or by another framework, is
+that of a network whose weights and inputs are off by so much; how far the outputs move if all of
+these are moved at random, each by the same share of itself, is tried. Allowed is
+
+  C u sqrt(n) (S + max |output|),
+
+S the most by which an output moves, over the share; n the longest sum, u = 2^-24. Numbers that
+half precision holds exactly (float16, bfloat16) were computed in it: u is 2^-11 or 2^-8 then, and n is
+1, since accelerators sum its products in float32.
+"""
+
+import math
 from pathlib import Path
 
+import jax
 import numpy as np
 
 import bounds
@@ -11,7 +26,10 @@ from experiments.lab.refusals import Refusal
 from nets.importing.folding import FINAL
 from nets.training import logits_of
 
-ROUNDING = 1e-3  # of the largest logit: half precision, sums in another order
+_ROUNDINGS = 2.0  # C
+_SHARE = 2.0**-12  # far above rounding, and few ReLUs change their sign
+_TRIES = 2
+_FLOAT32, _FLOAT16, _BFLOAT16 = 2.0**-24, 2.0**-11, 2.0**-8
 
 
 def check(path: Path, network: bounds.Network, final: str = "") -> None:
@@ -47,21 +65,90 @@ def check(path: Path, network: bounds.Network, final: str = "") -> None:
         raise Refusal(
             f"{flag}: {len(given)} rows; give those of 1 to {size} training examples"
         )
-    own = logits_of(network.model, network.params, network.sample.inputs[: len(given)])
-    own = np.asarray(FINAL[final](own, axis=-1) if final else own)
+    inputs = network.sample.inputs[: len(given)]
+    own = _outputs(network, network.params, inputs, final)
     if given.shape != own.shape:
         raise Refusal(
             f"{flag}: {given.shape[1]} columns, the network has {own.shape[1]} outputs"
         )
     apart = np.abs(given.astype(float) - own).max(axis=1)
-    allowed = ROUNDING * np.abs(own).max()
+    allowed, unit = rounding(network, given, final)
     if not (apart <= allowed).all():
         worst = int(np.argmax(np.nan_to_num(apart, nan=np.inf)))
         raise Refusal(
             f"{flag}: example {worst} has logits {_shown(given[worst])} there, the network as it "
-            f"was taken gives {_shown(own[worst])}: it is not the network that was meant (the "
-            "order or layout of its layers, its activation, or how inputs are scaled?)"
+            f"was taken gives {_shown(own[worst])}, {apart[worst]:.2g} away where rounding explains "
+            f"{allowed:.2g}: it is not the network that was meant (the order or layout of its "
+            "layers, its activation, a constant such as the epsilon of normalisation, or how inputs "
+            f"are scaled?){_in_half(apart, allowed, unit)}"
         )
+
+
+def rounding(
+    network: bounds.Network, given: np.ndarray, final: str = ""
+) -> tuple[float, float]:
+    """How far outputs may be from the network's own by rounding alone, and its unit.
+
+    Args:
+      network: with its training set.
+      given: `[n, C]`, outputs on the first n training examples.
+      final: as of `check`.
+    """
+    inputs = network.sample.inputs[: len(given)]
+    own = _outputs(network, network.params, inputs, final)
+    rng, moved = np.random.default_rng(0), 0.0
+
+    def off(leaf):
+        leaf = np.asarray(leaf)
+        if leaf.dtype.kind != "f":
+            return leaf
+        signs = rng.choice(np.float32([-1, 1]), leaf.shape)
+        return leaf * (1 + np.float32(_SHARE) * signs).astype(leaf.dtype)
+
+    for _ in range(_TRIES):
+        params = jax.tree.map(off, network.params)
+        its = _outputs(network, params, jax.tree.map(off, inputs), final)
+        moved = max(moved, float(np.abs(its - own).max()) / _SHARE)
+    unit = _unit_of(given)
+    summed = _longest_sum(network.params) if unit == _FLOAT32 else 1
+    scale = moved + float(np.abs(own).max())
+    return _ROUNDINGS * unit * math.sqrt(summed) * scale, unit
+
+
+def _outputs(network, params, inputs, final):
+    found = logits_of(network.model, params, inputs)
+    return np.asarray(FINAL[final](found, axis=-1) if final else found)
+
+
+def _unit_of(given):
+    """The rounding of the coarsest kind of number that holds all of the outputs exactly."""
+    if given.dtype.kind != "f":
+        return _FLOAT32
+    with np.errstate(over="ignore"):
+        narrow = given.astype(np.float32)
+        if not np.array_equal(narrow, given):
+            return _FLOAT32
+        if not (narrow.view(np.uint32) & 0xFFFF).any():
+            return _BFLOAT16
+        return (
+            _FLOAT16 if np.array_equal(narrow.astype(np.float16), narrow) else _FLOAT32
+        )
+
+
+def _longest_sum(params):
+    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(params)]
+    return max([math.prod(shape[:-1]) for shape in shapes if len(shape) > 1], default=1)
+
+
+def _in_half(apart, allowed, unit):
+    """What else it may be where outputs in single precision agree as half precision does."""
+    coarser = allowed * _FLOAT16 / _FLOAT32
+    if unit == _FLOAT32 and (apart <= coarser).all():
+        return (
+            "; if they were computed in half precision or TF32, compute them in full float32, or "
+            "store them as float16"
+        )
+    return ""
 
 
 def _shown(logits):
