@@ -71,6 +71,21 @@ def stored(out: str | Path) -> dict[str, Any]:
     return found
 
 
+def stored_of(flag: str, folder: Path, program: str) -> dict[str, Any]:
+    """What `stored` says of a folder that a flag names and that is to be read.
+
+    Raises:
+      Refusal: there is none, or it is another program's.
+    """
+    where = f"{flag}={folder}"
+    if not (folder / "config.json").is_file():
+        raise Refusal(f"{where}: there is no run folder; name one of {program}")
+    found = stored(folder)
+    if found["program"] != program:
+        raise Refusal(f"{where}: is of {found['program']}; name one of {program}")
+    return found
+
+
 class RunFolder:
     """A run folder; its attributes are the places in it.
 

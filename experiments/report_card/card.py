@@ -5,10 +5,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.lab.report import number
-from experiments.report_card.claims import CERTIFICATES, REFERENCE, Claims, Networks
+from experiments.report_card.claims import (
+    BEYOND,
+    CERTIFICATES,
+    REFERENCE,
+    Claims,
+    Networks,
+)
 from experiments.report_card.criteria import holm
 from experiments.report_card.trials import TRIALS, Finding
-from experiments.report_card.trials.trial import FAILS, PASSES, UNDECIDED
+from experiments.report_card.trials.trial import (
+    FAILS,
+    PASSES,
+    UNDECIDED,
+    no_claim,
+)
 
 VERSION = 1
 LEVEL = 0.05
@@ -40,13 +51,14 @@ def _p(value):
 
 def of_bound(claims: Claims, networks: Networks) -> dict[str, Any]:
     """What card.json says of one bound."""
-    found = {name: trial.judge(claims, networks) for name, trial in TRIALS.items()}
+    found = {name: _found(trial, claims, networks) for name, trial in TRIALS.items()}
     judged = verdicts(found)
     return {
         "status": claims.status,
         "speaks_of": claims.speaks_of,
         "two_sided": claims.two_sided,
         "uses_holdout": claims.uses_holdout,
+        "costs": claims.costs,
         "family": claims.family,
         "paper": claims.paper,
         "about": claims.about,
@@ -65,6 +77,17 @@ def of_bound(claims: Claims, networks: Networks) -> dict[str, Any]:
     }
 
 
+def _found(trial, claims, networks):
+    """What a trial finds; of a tool's claims it may have no networks to look at."""
+    found = trial.judge(claims, networks)
+    is_idle = found.verdict == UNDECIDED and not trial.networks(networks).any()
+    if claims.family == BEYOND and is_idle:
+        return no_claim(
+            "There are no networks for this trial in the tool's run folders."
+        )
+    return found
+
+
 def _number(value):
     """Four digits, or None for what is no number."""
     if value is None or not math.isfinite(value):
@@ -73,7 +96,10 @@ def _number(value):
 
 
 def make(
-    claims: Mapping[str, Claims], networks: Networks, made: Mapping[str, Any]
+    claims: Mapping[str, Claims],
+    networks: Networks,
+    made: Mapping[str, Any],
+    beyond: tuple[Mapping[str, Claims], Networks] | None = None,
 ) -> dict[str, Any]:
     """The content of card.json.
 
@@ -81,8 +107,11 @@ def make(
       claims: what every bound says, and the rows to compare with.
       networks: of whom.
       made: `suite`, and what the page says of how it was made.
+      beyond: what tools beyond uniform convergence claim of networks of their own.
     """
     found = {name: of_bound(own, networks) for name, own in claims.items()}
+    if beyond is not None:
+        found |= {name: of_bound(own, beyond[1]) for name, own in beyond[0].items()}
     return {
         "version": VERSION,
         "suite": made["suite"],
@@ -107,9 +136,15 @@ def count(of: Mapping[str, Any], verdict: str) -> int:
 
 
 def answer(found: Mapping[str, Any], networks: Networks) -> list[str]:
-    """The three sentences that a card begins with."""
-    bounds = {n: b for n, b in found.items() if b["status"] != REFERENCE}
-    return [_explains(bounds), _certificates(bounds), _sizes(bounds, networks)]
+    """The three sentences that a card begins with; one more where it has claims of tools."""
+    bounds = {
+        n: b
+        for n, b in found.items()
+        if b["status"] != REFERENCE and b["family"] != BEYOND
+    }
+    beyond = {n: b for n, b in found.items() if b["family"] == BEYOND}
+    sentences = [_explains(bounds), _certificates(bounds), _sizes(bounds, networks)]
+    return sentences + ([_beyond(beyond)] if beyond else [])
 
 
 def _explains(bounds):
@@ -173,6 +208,25 @@ def _sizes(bounds, networks):
     if norms:
         text += f"; of the {len(norms)} that rest on uniform convergence {len(wrong)} do not"
     return f"{text}, on {int(networks.usable.sum())} networks."
+
+
+def _beyond(claims):
+    """What tools beyond uniform convergence do, on networks of their own."""
+
+    def passing(trial):
+        return [n for n, b in claims.items() if b["trials"][trial]["verdict"] == PASSES]
+
+    tight, paced = passing("tightness"), passing("training_set_size")
+    certified = [n for n, b in claims.items() if b["status"] in CERTIFICATES]
+
+    def named(names):
+        return f"{len(names)} ({_some(names)})" if names else "none"
+
+    return (
+        f"Of {len(claims)} claims beyond uniform convergence, made of networks of their own at the "
+        f"cost that stands beside them, {named(paced)} fall at the error's pace; of the "
+        f"{len(certified)} that are certified {named(tight)} are non-vacuous on most."
+    )
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[dict[str, str]]:

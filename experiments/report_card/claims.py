@@ -19,6 +19,8 @@ from experiments.lab.refusals import Refusal
 from experiments.report_card.table import Table
 
 REFERENCE = "reference"
+BEYOND = "beyond_uc"  # the family of what the tools beyond uniform convergence claim
+HOLDOUT = "held-out examples"
 CERTIFICATES = (CERTIFIED, UNDER_ASSUMPTION)
 
 
@@ -90,6 +92,8 @@ class Claims:
       uses_holdout: whether it looks at held-out examples; such a bound explains nothing.
       standard_error: of the value, where it is an estimate; else 0.
       reasons: why it is not available, '' where it is.
+      in_expectation: whether it holds for the mean over training sets, not with a probability.
+      costs: what it takes beyond the training set and the network, in words, or ''.
     """
 
     name: str
@@ -107,6 +111,8 @@ class Claims:
     delta: float = 0.05
     standard_error: np.ndarray | None = None
     reasons: Sequence[str] = ()
+    in_expectation: bool = False
+    costs: str = ""
 
     @property
     def is_certificate(self) -> bool:
@@ -209,6 +215,7 @@ def _claims(name, rows, trained_risk, delta):
     elif spec.status in CERTIFICATES and spec.speaks_of in MADE:
         quantity = quantity / 2
     is_there = [row.get("value") is not None for row in rows]
+    uses_holdout = "holdout" in bounds.requires([name])
     return Claims(
         name=name,
         status=spec.status,
@@ -221,7 +228,8 @@ def _claims(name, rows, trained_risk, delta):
         family=family(name),
         paper=spec.paper,
         about=spec.fn.__doc__.strip().splitlines()[0],
-        uses_holdout="holdout" in bounds.requires([name]),
+        uses_holdout=uses_holdout,
+        costs=HOLDOUT if uses_holdout else "",
         delta=delta,
         standard_error=column("standard_error", 0.0),
         reasons=[

@@ -106,11 +106,7 @@ def joined(table: Table, added: Sequence[Added]) -> Table:
 
 def _read(folder, name):
     where = f"--networks={folder}"
-    if not (folder / "config.json").is_file():
-        raise Refusal(f"{where}: there is no run folder; name one of {PROGRAM.name}")
-    stored = run_folder.stored(folder)
-    if stored["program"] != PROGRAM.name:
-        raise Refusal(f"{where}: is of {stored['program']}; name one of {PROGRAM.name}")
+    stored = run_folder.stored_of("--networks", folder, PROGRAM.name)
     if plugins.decided_by(None, stored["settings"]):
         raise plugins.needed(where, stored)
     no_run = f"{where}: its config.json is no run's"

@@ -6,6 +6,7 @@ from typing import Any
 from bounds.spec import CERTIFIED, UNDER_ASSUMPTION
 from experiments.lab import report
 from experiments.report_card import signs
+from experiments.report_card.claims import BEYOND
 
 _CERTIFICATES = (CERTIFIED, UNDER_ASSUMPTION)
 _MOST = 10  # bounds in the table of those that pass the most trials
@@ -28,6 +29,7 @@ def markdown(card: Mapping[str, Any]) -> str:
             _table(card, certified),
             report.Heading("Bounds that pass the most trials"),
             _table(card, ordered[:_MOST]),
+            *_beyond(card, ordered),
             report.Heading("All bounds"),
         ]
     )
@@ -36,7 +38,20 @@ def markdown(card: Mapping[str, Any]) -> str:
     return f"{shown}\n<details><summary>{count}</summary>\n\n{every}\n</details>\n"
 
 
-def _table(card: Mapping[str, Any], names: Sequence[str]) -> report.Table | report.Text:
+def _beyond(card, ordered):
+    """The claims of tools, with what they cost."""
+    names = [n for n in ordered if card["bounds"][n]["family"] == BEYOND]
+    if not names:
+        return []
+    return [
+        report.Heading("Claims beyond uniform convergence"),
+        _table(card, names, True),
+    ]
+
+
+def _table(
+    card: Mapping[str, Any], names: Sequence[str], priced: bool = False
+) -> report.Table | report.Text:
     if not names:
         return report.Text("None.")
     titles = [trial["title"] for trial in card["trials"].values()]
@@ -44,8 +59,11 @@ def _table(card: Mapping[str, Any], names: Sequence[str]) -> report.Table | repo
         (
             name, bound["status"], str(signs.passes(bound)),
             *(signs.cell_text(bound["trials"][trial]) for trial in card["trials"]),
+            *([bound["costs"]] if priced else ()),
         )
         for name in names
         for bound in (card["bounds"][name],)
     ]  # fmt: skip
-    return report.Table(("bound", "status", "passes", *titles), rows, words=("status",))
+    last = ("costs",) if priced else ()
+    columns = ("bound", "status", "passes", *titles, *last)
+    return report.Table(columns, rows, words=("status", *last))

@@ -5,6 +5,7 @@
 const { card, signs, classes } = JSON.parse(document.getElementById("card").textContent);
 const bounds = new Map(Object.entries(card.bounds));
 const trials = new Map(Object.entries(card.trials));
+const priced = [...bounds.values()].some((bound) => bound.costs);
 const body = document.createElement("tbody");
 const filters = document.getElementById("filters");
 
@@ -39,7 +40,8 @@ const rows = [...bounds].map(([name, bound]) => {
   const head = link([name], { tabindex: -1 }, ...breakable(name), make("small", bound.status));
   const cells = [...trials.keys()].map((trial) => makeCell(name, trial));
   const sum = make("td", { class: "sum" }, String(passes));
-  const line = make("tr", make("th", { scope: "row" }, head), sum, ...cells);
+  const costs = priced ? [make("td", { class: "costs" }, bound.costs || "")] : [];
+  const line = make("tr", make("th", { scope: "row" }, head), sum, ...cells, ...costs);
   const text = `${name} ${bound.paper} ${bound.about}`.toLowerCase();
   return { name, bound, passes, line, text };
 });
@@ -68,8 +70,10 @@ body.addEventListener("keydown", (event) => {
 
 // ---- Heads are buttons that sort: the best first, by name from a; a second click reverses.
 
-const titles = ["bound", "passes", ...[...trials.values()].map((trial) => trial.title)];
+const last = priced ? ["costs"] : [];
+const titles = ["bound", "passes", ...[...trials.values()].map((trial) => trial.title), ...last];
 const questions = ["", "", ...[...trials.values()].map((trial) => trial.question)];
+questions.push(...last.map(() => "Beyond the training set and the network"));
 const heads = titles.map((title, place) => {
   const button = make("button", { type: "button" }, make("span", title));
   button.append(make("i", { "aria-hidden": "true" }));
@@ -81,12 +85,17 @@ const heads = titles.map((title, place) => {
 });
 let order = { place: 1, down: true };
 
-// Column 0 by name, 1 by passes, a trial by score (none: last, either way), then by verdict.
+// Column 0 by name, 1 by passes, a trial by score (none: last, either way), then by verdict; the
+// last by what stands in it.
 function compare(a, b) {
   const turn = order.down ? -1 : 1;
   const byName = a.name < b.name ? -1 : 1;
   if (order.place === 0) return turn * byName;
   if (order.place === 1) return turn * (a.passes - b.passes) || byName;
+  if (order.place === trials.size + 2) {
+    const [one, other] = [a.bound.costs || "", b.bound.costs || ""];
+    return !one - !other || turn * one.localeCompare(other) || byName;
+  }
   const trial = [...trials.keys()][order.place - 2];
   const [one, other] = [a.bound.trials[trial], b.bound.trials[trial]];
   const missing = (one.score === null) - (other.score === null);

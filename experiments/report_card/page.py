@@ -114,6 +114,8 @@ def _trials(card: Mapping[str, Any]) -> str:
 def _table(card: Mapping[str, Any]) -> str:
     """Signs only: what is there without JavaScript."""
     heads = "".join(f"<th>{_escape(t['title'])}</th>" for t in card["trials"].values())
+    is_priced = any(bound.get("costs") for bound in card["bounds"].values())
+    heads += "<th>costs</th>" if is_priced else ""
     rows = "".join(
         f"<tr><td>{_escape(name)}<br><small>{_escape(bound['status'])}</small></td>"
         f"<td>{signs.passes(bound)}</td>"
@@ -121,6 +123,7 @@ def _table(card: Mapping[str, Any]) -> str:
             f'<td class="{signs.CLASSES[cell["verdict"]]}">{signs.SIGNS[cell["verdict"]]}</td>'
             for cell in (bound["trials"][trial] for trial in card["trials"])
         )
+        + (f"<td>{_escape(bound.get('costs', ''))}</td>" if is_priced else "")
         + "</tr>"
         for name in signs.best_first(card)
         for bound in (card["bounds"][name],)

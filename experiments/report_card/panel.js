@@ -27,6 +27,7 @@ const SPEAKS_OF = new Map([
   ["trained", "the trained network"],
   ["stochastic", "a stochastic network: its weights are drawn afresh for every prediction"],
   ["compressed", "a compressed network: its weights are rounded and coded"],
+  ["drawn", "one network drawn from a posterior"],
   ["algorithm", "the algorithm: the error on average over what it may return"],
 ]);
 
@@ -38,6 +39,7 @@ function ofBound(name, bound) {
     ["speaks of", SPEAKS_OF.get(bound.speaks_of) ?? bound.speaks_of],
     ["two-sided", bound.two_sided ? "yes: the proof bounds |R_D - R_S| over a class" : "no"],
   ];
+  if (bound.costs) facts.push(["costs", bound.costs]);
   if (bound.formula) facts.push(["formula", make("code", bound.formula)]);
   const verdicts = [...trials].map(([trial, { title }]) => {
     const cell = bound.trials[trial];

@@ -11,7 +11,8 @@ _TALL = 40  # rows; more stand in two blocks side by side
 _GREY = "#555555"
 _LONG = 40  # characters of a name
 _STATUSES = (
-    "certified", "certified under assumption", "up to constants", "heuristic", "reference",
+    "certified", "certified under assumption", "up to constants", "heuristic", "estimate",
+    "reference",
 )  # fmt: skip
 _MARKS = dict(zip(_STATUSES, MARKERS, strict=False))  # in grey: colours are verdicts
 

@@ -22,6 +22,7 @@ from experiments.lab.run_folder import RunFolder
 from experiments.report_card.settings import Settings
 
 bounds, network_rows = later("bounds"), later("experiments.lab.network_rows")
+beyond = later(f"{__package__}.beyond")
 card, claims = later(f"{__package__}.card"), later(f"{__package__}.claims")
 folders, make_table = (
     later(f"{__package__}.folders"),
@@ -44,12 +45,14 @@ class CardStudy(Study):
 
     Attributes:
       added: networks of run folders.
+      tools: what tools beyond uniform convergence claim, and of which networks; or None.
       before: the card to compare with, or None.
       table: what is known of the networks, those of run folders among them; None until
         `--retrain` has made it.
     """
 
     added: Sequence[folders.Added]
+    tools: tuple[Mapping[str, claims.Claims], claims.Networks] | None
     before: Mapping[str, Any] | None
     table: tables.Table | None
 
@@ -69,13 +72,31 @@ class CardStudy(Study):
             "commit": _measured_by(about["made_with"]),
             "note": folders.note(self.table, config.bounds),
         }
-        return card.make(said, networks, made)
+        return card.make(said, networks, made, self.tools)
 
 
 def _measured_by(made_with):
     """The commit by which a table's last networks were measured; it may have begun at another."""
     last = [made_with, *made_with.get("later", [])][-1]
     return last.get("commit") or ""
+
+
+def _of_tools(records, names):
+    """The claims of tools, and their networks; None where there are none.
+
+    Raises:
+      Refusal: one has the name of a bound.
+    """
+    if not records:
+        return None
+    claimed, networks = beyond.rows(records)
+    for name in claimed:
+        if name in names or name.startswith(claims.REFERENCE):
+            raise Refusal(
+                f"--beyond: claims {name}, which is the name of another row, too; leave one of "
+                "them out"
+            )
+    return claimed, networks
 
 
 class ReportCard(Program):
@@ -103,10 +124,12 @@ class ReportCard(Program):
 
     def study(self, config: Settings) -> CardStudy:
         """The table; with `--retrain` it is still to be made."""
-        at_once(card, markdown, page, picture, trials)
+        at_once(beyond, card, markdown, page, picture, trials)
         _check_names(config.bounds)
         before, added = _other_card(config.compare), folders.read(config.networks)
         folders.check(added, config.bounds)
+        records = beyond.read(_named(config))
+        tools = _of_tools(records, config.bounds)
         if config.retrain:
             table = None
             seen = make_table.study_of(
@@ -116,9 +139,11 @@ class ReportCard(Program):
             path = tables.path_of(config.suite, config.table)
             table = self._joined(tables.read(path), config, added)
             seen = table.about["sha256"]
-        digests = ",".join([seen or "", *(one.digest for one in added)])
+        digests = ",".join(
+            [seen or "", *(one.digest for one in added), *map(repr, records)]
+        )
         fingerprint = hashlib.sha256(digests.encode()).hexdigest()
-        return CardStudy(config, fingerprint, (), (), added, before, table)
+        return CardStudy(config, fingerprint, (), (), added, tools, before, table)
 
     def _joined(self, table, config, added):
         """The table with the networks of run folders, which has what the bounds ask for."""
@@ -201,6 +226,7 @@ class ReportCard(Program):
                         b["trials"][name]["verdict"] == verdict
                         for b in found["bounds"].values()
                         if b["status"] != claims.REFERENCE
+                        and b["family"] != claims.BEYOND
                     )
                     for verdict in trial.VERDICTS
                 }
@@ -250,6 +276,13 @@ class ReportCard(Program):
         for name, text in texts.items():
             with whole(folder / name) as aside:
                 aside.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def _named(config):
+    """The folders of tools' claims that settings name."""
+    if config.beyond is not None:
+        return [name for name in config.beyond if name]
+    return [] if config.suite == "quick" else [beyond.KEPT]
 
 
 def _check_names(names):

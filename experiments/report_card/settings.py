@@ -19,6 +19,10 @@ class Settings(BoundSettings):
     networks: tuple[str, ...] = setting(
         (), "run folders of bounds_vs_samples, whose networks are looked at, too"
     )  # fmt: skip
+    beyond: tuple[str, ...] | None = setting(
+        None, "run folders of beyond_uc, whose claims are rows, too; 'kept' stands for what comes "
+        "with the package, '' for none; by default 'kept' with the standard and full suites"
+    )  # fmt: skip
     compare: str | None = setting(
         None, "run folder of another card: what has changed since is shown", measuring=True
     )  # fmt: skip

@@ -8,7 +8,8 @@ clever, must be there, with confidence 95%.
   score = 1 - that lower limit on the linear example for a two-sided bound; 1 for others.
 
   verdict: a two-sided bound fails, of necessity; one whose proof is not two-sided passes, which
-  says that this argument does not reach it, and no more. A heuristic makes no claim.
+  says that this argument does not reach it, and no more. A heuristic makes no claim, nor does an
+  estimate.
 """
 
 import functools
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from bounds.spec import HEURISTIC
+from experiments.beyond_uc.tools.tool import ESTIMATE
 from experiments.lab.report import at_least
 from experiments.report_card.claims import REFERENCE, Claims, Networks
 from experiments.report_card.trials.trial import (
@@ -50,7 +52,7 @@ def forced() -> dict[str, tuple[float, int]]:
 def judge(claims: Claims, networks: Networks) -> Finding:
     """A `Finding` without p-values."""
     del networks
-    if claims.status in (HEURISTIC, REFERENCE):
+    if claims.status in (HEURISTIC, ESTIMATE, REFERENCE):
         return no_claim(f"It is {claims.status}: it bounds nothing.")
     if not claims.two_sided:
         return Finding(
