@@ -19,6 +19,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import jax
 import numpy as np
 import pytest
+from jax._src import pjit
+from jax._src.interpreters import pxla
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -50,6 +52,14 @@ def optimised(request):
     yield
     is_quick = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] != "0"
     jax.config.update("jax_disable_most_optimizations", is_quick)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forgotten():
+    """Modules of MLIR are let go: thousands of them, kept for nothing, slow down every next one."""
+    yield
+    pxla._cached_lowering_to_hlo.cache_clear()
+    pjit._pjit_lower.cache_clear()
 
 
 MNIST_SAMPLE = Path(__file__).parent / "data" / "mnist"
