@@ -22,6 +22,13 @@ import pytest
 from jax._src import pjit
 from jax._src.interpreters import pxla
 
+# Private, of jax 0.10: where they are not there is nothing to let go of by name.
+_LOWERED = [
+    cache
+    for room, name in ((pxla, "_cached_lowering_to_hlo"), (pjit, "_pjit_lower"))
+    if hasattr(cache := getattr(room, name, None), "cache_clear")
+]
+
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
@@ -58,8 +65,8 @@ def optimised(request):
 def forgotten():
     """Modules of MLIR are let go: thousands of them, kept for nothing, slow down every next one."""
     yield
-    pxla._cached_lowering_to_hlo.cache_clear()
-    pjit._pjit_lower.cache_clear()
+    for cache in _LOWERED:
+        cache.cache_clear()
 
 
 MNIST_SAMPLE = Path(__file__).parent / "data" / "mnist"
