@@ -139,12 +139,11 @@ def test_folded_norms_are_enclosed_and_estimated(dtype):
 
 
 def test_a_folded_map_that_is_not_finite_is_not_certified():
-    kernel = KERNELS["3x3"]
+    kernel, op = KERNELS["3x3"], Convolution((4, 4), (1, 1))
+    fold = jax.jit(lambda k, b: folded_norm(k, b, 1.0, op))
     for bad in (np.nan, np.inf):
         with jax.enable_x64(True):
-            found = jax.jit(
-                lambda k, b: folded_norm(k, b, 1.0, Convolution((4, 4), (1, 1)))
-            )(kernel, np.array([1.0, bad]))
+            found = fold(kernel, np.array([1.0, bad]))
         assert (float(found.lower), float(found.upper)) == (0.0, np.inf)
 
 
