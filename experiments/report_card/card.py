@@ -225,7 +225,8 @@ def _beyond(claims):
     return (
         f"Of {len(claims)} claims beyond uniform convergence, made of networks of their own at the "
         f"cost that stands beside them, {named(paced)} fall at the error's pace; of the "
-        f"{len(certified)} that are certified {named(tight)} are non-vacuous on most."
+        f"{len(certified)} that are certified {named(tight)} "
+        f"{'are' if len(tight) > 1 else 'is'} non-vacuous on most."
     )
 
 

@@ -5,7 +5,6 @@ import json
 import shutil
 import subprocess
 import sys
-import types
 
 import pytest
 
@@ -17,7 +16,16 @@ from experiments.lab.reading import idx
 from experiments.lab.refusals import Refusal
 from experiments.uc_failure import PROGRAM as UC_FAILURE
 from tests.experiments.test_idx import idx_bytes
-from tests.experiments.tiny import ROOT, TINY, content, finish, program, run, undrawn
+from tests.experiments.tiny import (
+    ROOT,
+    TINY,
+    content,
+    finish,
+    flags_of_call,
+    program,
+    run,
+    undrawn,
+)
 
 CONFIG = dataclasses.replace(
     TINY, sizes=(32,), seeds=1, draws=1, bounds=("bartlett_2017", "neyshabur_2018")
@@ -205,14 +213,8 @@ def test_a_config_of_wrong_types_is_one_line(folder, tmp_path, what, monkeypatch
     stored = json.loads((out / "config.json").read_text())
     stored["settings"] |= WRONG_TYPES[what]
     formats.write_json(out / "config.json", stored)
-    values = {
-        "preset": None,
-        "resume": True,
-        "redraw": False,
-        "out": str(out),
-        "shard": None,
-    }
-    monkeypatch.setattr(command_line.flags, "FLAGS", types.SimpleNamespace(**values))
+    parsed = flags_of_call(resume=True, out=str(out))
+    monkeypatch.setattr(command_line.flags, "FLAGS", parsed)
     with pytest.raises(Refusal) as caught:
         run(command_line.settings_from_flags(PROGRAM, {}), out, resume=True)
     assert "\n" not in str(caught.value)

@@ -539,7 +539,7 @@ def test_costs_are_what_was_used(spheres):
     claims = [r for r in rows_of(spheres / "claims.csv") if r["tool"] == "disagreement"]
     assert {r["unlabelled"] for r in claims} == {"400"}
     point = {"more_trainings": 31, "labelled": 1, "unlabelled": 0}
-    assert report._costs(point) == "31 more trainings, 1 labelled point"
+    assert report.costs(point) == "31 more trainings, 1 labelled point"
 
 
 @pytest.mark.parametrize(

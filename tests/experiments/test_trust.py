@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-import types
 
 import jax
 import pytest
@@ -26,7 +25,16 @@ from experiments.lab.calls import presets_of, problems_of, settings_of
 from experiments.lab.refusals import Refusal
 from experiments.uc_failure import PROGRAM as UC_FAILURE
 from tests.experiments.test_plugin_files import PLUGIN
-from tests.experiments.tiny import TINY, content, finish, program, read, run, undrawn
+from tests.experiments.tiny import (
+    TINY,
+    content,
+    finish,
+    flags_of_call,
+    program,
+    read,
+    run,
+    undrawn,
+)
 
 CONFIG = dataclasses.replace(
     TINY, sizes=(32,), seeds=1, draws=1, bounds=("bartlett_2017",)
@@ -67,18 +75,10 @@ def rewritten(folder, **changes):
 
 def call(folder, **flags):
     """What `--resume` or `--redraw` makes of a folder, up to its settings."""
-    values = {
-        "preset": None,
-        "resume": False,
-        "redraw": False,
-        "out": str(folder),
-        "shard": None,
-    }
     with pytest.MonkeyPatch.context() as patch:
         typed = {n: flags.pop(n) for n in ("plugin",) if n in flags}
-        patch.setattr(
-            command_line.flags, "FLAGS", types.SimpleNamespace(**values | flags)
-        )
+        parsed = flags_of_call(out=str(folder), **flags)
+        patch.setattr(command_line.flags, "FLAGS", parsed)
         return command_line.settings_from_flags(PROGRAM, typed)
 
 

@@ -11,13 +11,14 @@ import subprocess
 import sys
 import tempfile
 import time
+import types
 from pathlib import Path
 
 import jax
 import pytest
 
 from experiments.bounds_vs_samples import PROGRAM
-from experiments.lab import calls, figures, formats
+from experiments.lab import calls, command_line, figures, formats
 from experiments.lab import running as lab
 from nets.runs import make_layout
 
@@ -137,3 +138,9 @@ def finish(process):
     """Exit code, stdout and stderr of a program, when it has ended."""
     process.wait(300)
     return process.returncode, *process.said()
+
+
+def flags_of_call(**typed):
+    """The flags of a call as if they had been parsed: its defaults, and what was typed."""
+    values = {f.name: f.default for f in dataclasses.fields(command_line.Call)}
+    return types.SimpleNamespace(**values | typed)
