@@ -544,6 +544,27 @@ def test_spoilt_parquet_files(tmp_path):
     )
 
 
+def test_what_stands_beside_a_picture_is_not_looked_at(tmp_path):
+    """A path in no encoding, which a changed byte makes of any; a column of text is no picture."""
+    arrow = pytest.importorskip("pyarrow", reason="pip install pyarrow")
+    import pyarrow.parquet
+
+    whole, path = published.images(5, 4, 6), tmp_path / "train.parquet"
+    png = [published.png(image) for image in whole]
+    names = arrow.array([b"a", b"\xff", b"\xe1", b"d", b"e"]).cast(
+        arrow.string(), safe=False
+    )
+    pictures = arrow.StructArray.from_arrays(
+        [arrow.array(png), names], ["bytes", "path"]
+    )
+    table = arrow.table({"image": pictures, "label": [0, 1, 2, 0, 1]})
+    pyarrow.parquet.write_table(table.slice(1), path)
+    is_read(path, whole[1:], [1, 2, 0, 1])
+    text = arrow.array([{"bytes": "a"}] * 5)
+    pyarrow.parquet.write_table(arrow.table({"image": text, "label": [0] * 5}), path)
+    refused(path, "one column of pictures is needed; there are: none")
+
+
 # What an input is made of: order and normalisation.
 
 

@@ -2,9 +2,8 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -112,8 +111,11 @@ def _features(schema):
 
 def _is_picture(arrow, kind):
     if arrow.types.is_struct(kind):
-        return any(field.name == "bytes" for field in kind)
-    return arrow.types.is_binary(kind) or arrow.types.is_large_binary(kind)
+        kinds = [field.type for field in kind if field.name == "bytes"]
+        kind = kinds[0] if len(kinds) == 1 else None
+    return kind is not None and (
+        arrow.types.is_binary(kind) or arrow.types.is_large_binary(kind)
+    )
 
 
 def _one_of(what, names, preferred):
@@ -126,8 +128,9 @@ def _one_of(what, names, preferred):
     return names[0]
 
 
-def _bytes(column) -> Any:
+def _bytes(column) -> Iterator[bytes]:
+    """The pictures' bytes; what else stands beside them, a name in no encoding, is not looked at."""
     for chunk in column.chunks:
-        for one in chunk:
-            value = one.as_py()
-            yield (value.get("bytes") if isinstance(value, dict) else value) or b""
+        own = chunk.field("bytes") if hasattr(chunk, "field") else chunk
+        for one in own:
+            yield one.as_py() or b""
