@@ -215,6 +215,25 @@ def _verdicts(bound):
     return [trial["verdict"] for trial in bound["trials"].values()]
 
 
+def test_every_key_of_card_json_is_documented():
+    page = (ROOT / "experiments/report_card/README.md").read_text()
+    section = page.partition("## card.json")[2].partition("\n## ")[0]
+    said, card = set(re.findall(r"\w+", section)), _card()
+    kinds = [card, card["made"], *card["trials"].values(), *card["bounds"].values()]
+    kinds += [
+        cell for bound in card["bounds"].values() for cell in bound["trials"].values()
+    ]
+    assert {key for kind in kinds for key in kind} <= said
+    assert set(card["trials"]) <= said
+    assert {
+        word
+        for b in card["bounds"].values()
+        for v in _verdicts(b)
+        for word in v.split()
+    } <= said
+    assert card["version"] == 1 and "version   1;" in section
+
+
 CARD_PAGES = ("README.md", "experiments/report_card/README.md")
 
 
