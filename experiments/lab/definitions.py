@@ -1,12 +1,15 @@
 """Which code measured something: a digest of what it says.
 
 What was measured by an older definition, or by a plugin that has changed since, is not what it
-is called now. A definition is the module that a measure is in and all of `nets` and `bounds`
-that this imports, without comments, docstrings and types of parameters and results; of a
-plugin's also the modules that it imports from its own folder.
+is called now. A definition is what a measure reaches in `nets` and `bounds` by the names that it
+uses: functions and imports one by one, and of every module that it comes upon all else that stands
+there (classes, constants, registries, what a decorator may have put into one), without comments, docstrings and types of parameters and
+results; of a plugin it is the whole file, and the modules that this imports from its own folder.
 """
 
 import ast
+import collections
+import dataclasses
 import functools
 import hashlib
 import importlib.util
@@ -14,15 +17,24 @@ import inspect
 import sys
 import types
 import weakref
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from bounds import registry
 from experiments.lab import beside
 
 _SOURCES: weakref.WeakKeyDictionary[types.ModuleType, str] = weakref.WeakKeyDictionary()
-# What only carries data or gathers names decides no number.
-_WITHOUT = {"bounds.network", "bounds.spec", "bounds.registry", "bounds.evaluate"}
+# What only carries data, gathers names or foretells costs decides no number.
+_WITHOUT = {
+    "bounds.network",
+    "bounds.spec",
+    "bounds.registry",
+    "bounds.evaluate",
+    "bounds.passes",
+}
+_OURS = ("nets", "bounds")
+_ALL = "*"  # all that a module says
+_ALWAYS = ""  # what it says whatever is asked of it
 
 
 def of_groups(groups: Iterable[str]) -> dict[str, str]:
@@ -37,9 +49,12 @@ def of(function: Any) -> str:
       OSError: its source cannot be had.
     """
     function = inspect.unwrap(function)
-    module = getattr(function, "__module__", None) or type(function).__module__
+    named = function if hasattr(function, "__qualname__") else type(function)
+    module = named.__module__
     own = tuple(sorted(beside.sources_of(module).items()))
-    return _digest(module, _source(module), own)
+    is_plugin = module.split(".")[0] not in (*_OURS, "experiments")
+    name = _ALL if is_plugin else named.__qualname__.split(".")[0]
+    return _digest(module, name, _source(module), own)
 
 
 def _source(module: str) -> str | bytes:
@@ -58,30 +73,125 @@ def _source(module: str) -> str | bytes:
 
 @functools.cache
 def _digest(
-    module: str, source: str | bytes, own: tuple[tuple[str, bytes], ...]
+    module: str, name: str, source: str | bytes, own: tuple[tuple[str, bytes], ...]
 ) -> str:
-    found = hashlib.sha256(_said(source).encode())
-    for name, text in own:
-        found.update(f"\n{name}\n{_said(text)}".encode())
-    for name in sorted(_imports_of(source, *(text for _, text in own))):
-        found.update(f"\n{name}\n{_said(_source(name))}".encode())
+    """Of what a name of a module reaches.
+
+    Args:
+      module: the module.
+      name: a function or class of it, or `_ALL`.
+      source: its source.
+      own: (name, source) of the modules of its folder that it imports.
+    """
+    texts = {**dict(own), module: source}
+    starts = [(module, name), *((its, _ALL) for its, _ in own)]
+    found = hashlib.sha256()
+    for its, names in sorted(_reached(starts, texts).items()):
+        if its not in _WITHOUT:
+            found.update(f"\n{its}\n{_read(_text(its, texts)).said(names)}".encode())
     return found.hexdigest()
 
 
-def _imports_of(*sources: str | bytes) -> set[str]:
-    """The modules of ours that sources import, and those that they import."""
-    seen: set[str] = set()
-    waiting = [name for source in sources for name in _imported(source)]
+def _text(module, texts):
+    return texts[module] if module in texts else _source(module)
+
+
+def _reached(
+    starts: Iterable[tuple[str, str]], texts: Mapping[str, str | bytes]
+) -> dict[str, set[str]]:
+    """Module -> what is reached of it from some names.
+
+    Args:
+      starts: (module, name).
+      texts: module -> source, of those that are not read as they were imported.
+    """
+    found: dict[str, set[str]] = {}
+    waiting = list(starts)
     while waiting:
-        name = waiting.pop()
-        if name not in seen and name not in _WITHOUT:
-            seen.add(name)
-            waiting += _imported(_source(name))
-    return seen
+        module, name = waiting.pop()
+        if module not in texts and not _is_module(module):
+            continue
+        names = found.setdefault(module, set())
+        if name not in names:
+            names.add(name)
+            waiting += [(module, _ALWAYS)]
+            waiting += _read(_text(module, texts)).leads_to(module, name)
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class _Read:
+    """What a module says.
+
+    Attributes:
+      says: (name of the function or import or `_ALWAYS`, text, the names that it uses, each with
+        the attribute that it takes of it, or None), in the order of the module.
+      imports: name -> (module, name in it; None: the module itself).
+    """
+
+    says: tuple[tuple[str, str, frozenset[tuple[str, str | None]]], ...]
+    imports: Mapping[str, Collection[tuple[str, str | None]]]
+
+    def said(self, names: Collection[str]) -> str:
+        """The text of some names."""
+        return "\n".join(t for n, t, _ in self.says if n in names or _ALL in names)
+
+    def leads_to(self, module: str, name: str) -> Iterator[tuple[str, str]]:
+        """(module, name) of what a name of this `module` uses."""
+        here = {its for its, _, _ in self.says}
+        for its, _, uses in self.says:
+            if name in (its, _ALL):
+                for used, attribute in uses:
+                    if used in here:
+                        yield module, used
+                    for imported, what in self.imports.get(used, ()):
+                        yield imported, what or attribute or _ALL
 
 
 @functools.cache
-def _said(source: str | bytes) -> str:
+def _read(source: str | bytes) -> _Read:
+    tree = _plain(source)
+    says, imports = [], collections.defaultdict(list)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for alias in node.names:
+                name, *target = _imported(node, alias)
+                text = (
+                    ast.unparse(node).split("import")[0]
+                    + f"import {ast.unparse(alias)}"
+                )
+                says.append((name, text, frozenset()))
+                imports[name].append(target)
+    for node in tree.body:
+        if not isinstance(node, ast.Import | ast.ImportFrom):
+            is_single = isinstance(node, ast.FunctionDef) and not node.decorator_list
+            name = node.name if is_single else _ALWAYS
+            says.append((name, ast.unparse(node), frozenset(_used(node))))
+    return _Read(tuple(says), imports)
+
+
+def _imported(node, alias):
+    """The name that an import gives, the module, and the name in that (None: itself)."""
+    if isinstance(node, ast.Import):
+        name = alias.asname or alias.name.split(".")[0]
+        return name, alias.name, None if alias.asname else _ALL
+    name, whole = alias.asname or alias.name, f"{node.module}.{alias.name}"
+    return (name, whole, None) if _is_module(whole) else (name, node.module, alias.name)
+
+
+def _used(tree: ast.AST) -> Iterator[tuple[str, str | None]]:
+    """(name, attribute that is taken of it, or None)."""
+    of_attributes = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            of_attributes.add(node.value)
+            yield node.value.id, node.attr
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node not in of_attributes:
+            yield node.id, None
+
+
+def _plain(source: str | bytes) -> ast.Module:
     """A source without what decides no number: comments, docstrings, types of functions."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
@@ -92,7 +202,7 @@ def _said(source: str | bytes) -> str:
         body = getattr(node, "body", None)
         if isinstance(body, list):
             node.body = [s for s in body if not _is_docstring(s)] or [ast.Pass()]
-    return ast.unparse(tree)
+    return tree
 
 
 def _is_docstring(statement: ast.stmt) -> bool:
@@ -101,21 +211,9 @@ def _is_docstring(statement: ast.stmt) -> bool:
 
 
 @functools.cache
-def _imported(source: str | bytes) -> tuple[str, ...]:
-    """The modules of `nets` and `bounds` that a source imports; packages are not gone into."""
-    names = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.append(node.module)
-            names += [f"{node.module}.{alias.name}" for alias in node.names]
-    return tuple(n for n in names if _is_module(n))
-
-
-@functools.cache
 def _is_module(name: str) -> bool:
-    if name.split(".")[0] not in ("nets", "bounds"):
+    """Whether a name is one of our modules; packages are not gone into."""
+    if name.split(".")[0] not in _OURS:
         return False
     try:
         found = importlib.util.find_spec(name)

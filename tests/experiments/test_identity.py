@@ -178,20 +178,65 @@ def test_only_what_has_changed_is_measured_again(folder, tmp_path):
                 np.testing.assert_array_equal(array, true[file][name])
 
 
-def test_a_definition_is_what_code_says_not_how_it_is_explained(tmp_path):
-    said = definitions._said
-    plain = "def f(x):\n    return x + 1\n"
-    explained = (
-        '"""A module."""\n\ndef f(x):\n    """Adds."""  # one\n    return (x\n   + 1)\n'
-    )
-    assert said(plain) == said(explained)
-    assert said(plain) != said(plain.replace("1", "2"))
+ADDS = "import math\nLIMIT = 1\n\ndef f(x):\n    return g(x) + LIMIT\n\ndef g(x):\n    return x\n\ndef other(x):\n    return math.pi\n"
 
 
-def test_a_definition_reaches_through_what_is_imported():
-    source = definitions._source("bounds.measures.layers")
-    assert {"bounds.numerics.spectral_norm", "nets.kernels"} <= definitions._imports_of(
-        source
+def test_a_definition_is_what_code_says_not_how_it_is_explained():
+    def digest(source):
+        return definitions._digest("made.up", "f", source, ())
+
+    first = digest(ADDS)
+    explained = '"""A module."""\n' + ADDS.replace(
+        "    return g(x)", '    """Adds."""  # one\n    return g(\n  x)'
     )
+    assert digest(explained) == first
+    unused = ADDS.replace("math.pi", "math.e").replace(
+        "import math", "import math as m"
+    )
+    assert digest(unused) == first
+    for old, new in (
+        ("+ LIMIT", "- LIMIT"),
+        ("LIMIT = 1", "LIMIT = 2"),
+        ("return x\n", "return -x\n"),
+        ("def other", "@registered\ndef other"),
+        ("def other", "class Other: pass\n\ndef other"),
+    ):
+        assert old in ADDS
+        assert digest(ADDS.replace(old, new)) != first, new
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new", "changes"),
+    [
+        # What measures use of it: the logits, and the classes that stand beside them.
+        ("nets.training", "model.apply({", "model.apply(2 * {", True),
+        ("nets.training", "CONVERGED = 2", "CONVERGED = 5", True),
+        # What trains is not what measures.
+        (
+            "nets.training",
+            "batches = sample.size //",
+            "batches = 1 + sample.size //",
+            False,
+        ),
+        ("bounds.passes", "FORWARD", "BACKWARD", False),
+        ("nets.margins", "jnp.max(", "jnp.min(", True),
+    ],
+)
+def test_a_definition_reaches_through_what_is_used(
+    module, old, new, changes, monkeypatch
+):
+    def digest():
+        source = definitions._source("bounds.measures.examples")
+        whole = definitions._digest.__wrapped__
+        return whole("bounds.measures.examples", "training_set", source, ())
+
+    first, read = digest(), definitions._source
+    assert old in read(module)
+    edited = {module: read(module).replace(old, new)}
+    monkeypatch.setattr(definitions, "_source", lambda m: edited.get(m) or read(m))
+    assert (digest() != first) == changes
+
+
+def test_groups_of_several_measures_have_definitions_of_their_own():
     digests = definitions.of_groups(bounds.GROUPS)
     assert digests["layers"] != digests["paths"]
