@@ -307,7 +307,12 @@ def _program(plan, layout):
 
     def advance(budget, segment, state, sample):
         state, records = training.advance(
-            plan, training.unpack(state), sample, budget, segment
+            plan,
+            training.unpack(state),
+            sample,
+            budget,
+            segment,
+            layout.vectorized,
         )
         return training.pack(state), records
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from nets import losses, margins, normalised
+from nets import deferred, losses, margins, normalised
 from nets.sample import Sample, blocks_of, fold_blocks, rows_of
 
 RECORDS = 64  # epochs one call of `advance` can report
@@ -288,24 +288,32 @@ def judge(plan: Plan, done: Check, epoch: jax.Array) -> jax.Array:
 
 
 def train_segment(
-    plan: Plan, state: TrainState, sample: Sample, limit: jax.Array
+    plan: Plan,
+    state: TrainState,
+    sample: Sample,
+    limit: jax.Array,
+    vectorized: bool = False,
 ) -> tuple[TrainState, Check, jax.Array]:
     """Trains to the end of the epoch, or `limit` steps, whichever is first.
 
-    At the end of an epoch the training set is checked and the run judged.
+    Where updates are deferred it goes on to the next step at which they are written. At the
+    end of an epoch the training set is checked and the run judged.
 
     Args:
       plan: a `Plan`.
       state: a `TrainState`; one that is not RUNNING comes back as it is.
       sample: the run's `Sample`.
-      limit: `[]` int32, steps at most.
+      limit: `[]` int32, steps.
+      vectorized: whether runs take each step together (`deferred.steps_deferred`).
 
     Returns:
       `(state, check, steps)`: the check is meaningful iff `state.batch` is 0 and `steps`,
       the steps taken, is not.
     """
     batches = sample.size // plan.batch_size
-    steps = jnp.minimum(batches - state.batch, limit)
+    every = deferred.steps_deferred(plan, state.params, vectorized)
+    end = jnp.minimum(batches, deferred.whole(state.batch + limit, every))
+    steps = end - state.batch
     steps = jnp.where(state.outcome == Outcome.RUNNING, steps, 0)
     rows = sample.labels.shape[0]
     if plan.shuffle:
@@ -330,9 +338,13 @@ def train_segment(
         key = jax.random.fold_in(noise_key, position)
         return take_step(plan, *carry, batch_at(position), sample.size, key)
 
-    params, optimizer_state = jax.lax.fori_loop(
-        0, steps, step, (state.params, state.optimizer_state)
-    )
+    params, optimizer_state = state.params, state.optimizer_state
+    if every > 1:
+        params = deferred.descend(plan, params, batch_at, state.batch, steps, every)
+    else:
+        params, optimizer_state = jax.lax.fori_loop(
+            0, steps, step, (params, optimizer_state)
+        )
     ended = (steps > 0) & (state.batch + steps == batches)
     done = check(plan, params, sample, jnp.where(ended, blocks_of(sample), 0))
     epoch = state.epoch + ended
@@ -352,19 +364,22 @@ def advance(
     sample: Sample,
     budget: jax.Array,
     segment: jax.Array,
+    vectorized: bool = False,
 ) -> tuple[TrainState, Records]:
-    """Trains one run for at most `budget` steps, across as many epochs as they cover.
+    """Trains one run for `budget` steps, across as many epochs as they cover.
 
-    Returns earlier when the run has ended or `RECORDS` epochs are to be reported. Cutting
-    a training into calls changes nothing: the same weights come out bit for bit.
+    Where updates are deferred, up to the next step at which they are written. Returns
+    earlier when the run has ended or `RECORDS` epochs are to be reported. Cutting a training
+    into calls changes nothing: the same weights come out bit for bit.
 
     Args:
       plan: a `Plan`.
       state: a `TrainState`.
       sample: the run's `Sample`.
-      budget: `[]` int32, steps at most, > 0.
+      budget: `[]` int32, steps, > 0.
       segment: `[]` int32, steps at most between two looks at the clock of the other
         lanes; matters only where lanes are vectorised and wait for the slowest.
+      vectorized: whether they are.
 
     Returns:
       `(state, records)`, records the `Records` of the epochs completed.
@@ -383,7 +398,7 @@ def advance(
         state, records, left = carry
         epoch = state.epoch
         state, done, steps = train_segment(
-            plan, state, sample, jnp.minimum(left, segment)
+            plan, state, sample, jnp.minimum(left, segment), vectorized
         )
         ended = state.epoch > epoch
         checks = jax.tree.map(
