@@ -23,6 +23,8 @@ from nets.training import Outcome
 
 AXIS = "run"
 CALL_SECONDS = 0.25  # a call aims at this: short beside a run, long beside its overhead
+MOST_LANES = 256  # a device has no use for more
+SHARE = 0.9  # of a device's memory that a program may take
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,11 +35,14 @@ class Layout:
       mesh: a one-dimensional mesh whose axis is `AXIS`.
       lanes_per_device: runs a device holds at once.
       vectorized: vmap them (accelerators) or take one after another (CPU).
+      memory: bytes of a device that a program may take: then lanes are so many at most, and
+        as many as fit (`fitting`); None: so many.
     """
 
     mesh: jax.sharding.Mesh
     lanes_per_device: int
     vectorized: bool
+    memory: int | None = None
 
     @property
     def lanes(self) -> int:
@@ -64,7 +69,8 @@ def make_layout(
 
     Args:
       devices: a list of JAX devices of one kind.
-      lanes_per_device: 1 on a CPU, 16 elsewhere if not given.
+      lanes_per_device: if not given, 1 on a CPU; elsewhere as many as there are runs and as
+        memory holds, up to `MOST_LANES`, or 16 on a device that does not say what it has.
       vectorized: False on a CPU, True elsewhere if not given.
 
     Returns:
@@ -75,10 +81,60 @@ def make_layout(
     mesh = jax.make_mesh(
         (len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices
     )
+    memory = None
+    if lanes_per_device is None and not on_cpu:
+        limits = [(d.memory_stats() or {}).get("bytes_limit") for d in devices]
+        memory = None if None in limits else int(SHARE * min(limits))
+        lanes_per_device = 16 if memory is None else MOST_LANES
     return Layout(
         mesh=mesh,
-        lanes_per_device=lanes_per_device or (1 if on_cpu else 16),
+        lanes_per_device=lanes_per_device or 1,
         vectorized=not on_cpu if vectorized is None else vectorized,
+        memory=memory,
+    )
+
+
+def fitting(
+    layout: Layout, count: int, compiled: Callable[[Layout], Any]
+) -> tuple[Layout, Any]:
+    """The layout with as many lanes as there are runs and as fit into memory, and its program.
+
+    What a program takes is asked of the program: its arguments, its results, and what lies between.
+    Lanes that are said (`Layout.memory` is None) are left as they are.
+
+    Args:
+      layout: a `Layout`.
+      count: runs.
+      compiled: layout -> the program, compiled (`jax.stages.Compiled`).
+
+    Raises:
+      jax.errors.JaxRuntimeError: not even one lane can be compiled for.
+    """
+    if layout.memory is None:
+        return layout, compiled(layout)
+    lanes = min(layout.lanes_per_device, -(-count // layout.mesh.size))
+    while True:
+        layout = dataclasses.replace(layout, lanes_per_device=lanes)
+        try:
+            program = compiled(layout)
+            needed = _bytes_of(program)
+        except jax.errors.JaxRuntimeError as error:  # some do not even compile
+            if lanes == 1 or "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            needed = 2 * layout.memory
+        if lanes == 1 or needed <= layout.memory:
+            return layout, program
+        lanes = max(1, min(lanes - 1, int(lanes * layout.memory / needed)))
+
+
+def _bytes_of(program):
+    """What a compiled program takes on one device."""
+    its = program.memory_analysis()
+    return (
+        its.argument_size_in_bytes
+        + its.output_size_in_bytes
+        - its.alias_size_in_bytes
+        + its.temp_size_in_bytes
     )
 
 
@@ -247,8 +303,10 @@ def train_many(
     if not waiting:
         return
     begun = start(waiting[-1])
+    layout, program = fitting(
+        layout, len(waiting), lambda its: _compiled(plan, its, *begun)
+    )
     lanes = _Lanes(layout, *begun)
-    program = _compiled(plan, layout, lanes)
     seconds, steps_per_epoch = {}, {}
     budget = 64
     while waiting or lanes.jobs:
@@ -319,13 +377,24 @@ def _program(plan, layout):
     return map_lanes(layout, advance, shared=2, donate=(2,))
 
 
-def _compiled(plan, layout, lanes):
-    """The program of a plan, for what is in the lanes."""
+def lane_shapes(layout: Layout, tree: Any) -> Any:
+    """The shapes of trees like one, one a lane."""
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(
+            (layout.lanes, *leaf.shape), leaf.dtype, sharding=layout.sharding
+        ),
+        tree,
+    )
+
+
+def _compiled(plan, layout, state, sample):
+    """The program of a plan, for runs like one."""
     program, one = _program(plan, layout), np.int32(1)
+    lanes = lane_shapes(layout, (jax.eval_shape(training.pack, state), sample))
     # An accelerator's default product is coarser than float32, and the stopping rule
     # must agree with what is measured afterwards.
     with jax.default_matmul_precision("highest"):
-        lowered = program.lower(one, one, lanes.states, lanes.samples)
+        lowered = program.lower(one, one, *lanes)
     return lowered.compile(compiler_options=_compiler_options(plan, layout))
 
 

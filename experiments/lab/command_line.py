@@ -83,7 +83,8 @@ class Call:
         None, "CPU devices to spread runs over; default: all cores", group=MACHINE
     )  # fmt: skip
     lanes: int | None = setting(
-        None, "runs at once on a device; 1 on a CPU, 16 elsewhere", group=MACHINE
+        None, "runs at once on a device; default: 1 on a CPU, elsewhere what its memory holds",
+        group=MACHINE,
     )  # fmt: skip
     checkpoint_seconds: float = setting(
         running.CHECKPOINT_SECONDS, "how often runs under way are saved", group=MACHINE

@@ -17,7 +17,14 @@ from experiments.lab.progress import Progress
 from experiments.lab.refusals import Refusal
 from experiments.lab.run_folder import RunFolder
 from experiments.lab.training import Run, Trained
-from nets.runs import Layout, make_layout, map_lanes, stack
+from nets.runs import (
+    Layout,
+    fitting,
+    lane_shapes,
+    make_layout,
+    map_lanes,
+    stack,
+)
 
 Arrays = dict[str, np.ndarray]
 MISSING = "missing/"  # group -> why it could not be measured, among the arrays
@@ -190,6 +197,20 @@ def _program(measure, layout, wide, definitions):
         return map_lanes(layout, traced, shared=1)
 
 
+def _fitting(one, count, layout, by, trained):
+    """The layout that has room for what measures subjects like one (`nets.runs.fitting`)."""
+    if layout.memory is None:
+        return layout
+    shared, arguments = one.shared(), one.arguments(trained)
+
+    def compiled(its):
+        program = _program(one.measure, its, one.wide, by)
+        with jax.enable_x64(one.wide):
+            return program.lower(shared, lane_shapes(its, arguments)).compile()
+
+    return fitting(layout, count, compiled)[0]
+
+
 def _measure_kind(subjects, trained, folder, layout, progress):
     one = subjects[0]
     if not one.is_program:
@@ -199,6 +220,7 @@ def _measure_kind(subjects, trained, folder, layout, progress):
         return
     layout = _for(len(subjects), layout)
     by = tuple(one.definitions().items())
+    layout = _fitting(one, len(subjects), layout, by, trained)
     program = _program(one.measure, layout, one.wide, by)
     for alike in {s.shares: None for s in subjects}:
         sharing = [s for s in subjects if s.shares == alike]
@@ -211,9 +233,10 @@ def _for(count, layout):
     if count >= layout.lanes:
         return layout
     devices = list(devices[:count])
-    return make_layout(
+    fewer = make_layout(
         devices, min(lanes, -(-count // len(devices))), layout.vectorized
     )
+    return dataclasses.replace(fewer, memory=layout.memory)
 
 
 def _measure_on_host(subject, trained, folder):

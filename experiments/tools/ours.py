@@ -76,7 +76,7 @@ class StepTimer:
     ):
         self._begun = start(p, 0, m, features, classes)
         self._lanes = runs._Lanes(layout, *self._begun)
-        self._program = runs._compiled(p, layout, self._lanes)
+        self._program = runs._compiled(p, layout, *self._begun)
         self._steps = np.int32(m // p.batch_size - 1)  # short of an epoch and its check
 
     def seconds(self, seconds: float) -> float:

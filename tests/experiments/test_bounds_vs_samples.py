@@ -173,6 +173,27 @@ def test_a_run_is_the_same_whatever_runs_beside_it(folder, tmp_path):
         assert rows == among
 
 
+def test_runs_and_measures_are_the_same_in_as_many_lanes_as_fit(folder, tmp_path):
+    own = make_layout(jax.devices()[:1], 64, vectorized=True)
+    small = dataclasses.replace(TINY, sizes=(32,))
+    out = tmp_path / "out"
+    run(small, out, layout=dataclasses.replace(own, memory=2**24))
+    names = {row["run"] for row in read(out, "results")}
+    expected = [row for row in read(folder, "results") if row["run"] in names]
+    assert len(names) == len(expected) > 1
+    for found, other in zip(read(out, "results"), expected, strict=True):
+        for column in (
+            "epochs",
+            "test_error",
+            "train_margin_median",
+            "spectral_product",
+        ):
+            if column in other:
+                assert float(found[column]) == pytest.approx(
+                    float(other[column]), rel=1e-3
+                )
+
+
 def test_summary_and_report(folder):
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["runs"] == {

@@ -66,13 +66,20 @@ def test_the_floor_of_a_step_counts_weights(width, depth):
     weights = sum(a * b for a, b in shapes)
     assert speed.weights_of(width, depth) == weights
     rates = {"copy": 1.0, "float32": np.inf}
-    assert speed.floor_seconds(width, depth, 1, rates) == (12 * weights, "bytes")
+    assert speed.floor_seconds(width, depth, 1, 1, rates) == (12 * weights, "bytes")
+    # Four steps: each reads forward and, but for the first layer, backward; one reads and writes.
+    read = 4 * sum(a * b * (1 if k == 0 else 2) for k, (a, b) in enumerate(shapes))
+    floor, _ = speed.floor_seconds(width, depth, 1, 4, rates)
+    assert floor == 4 * (read + 2 * weights) / 4
     # Forward, the weights' gradient, and the inputs' gradient, but for the first layer's.
     operations = sum(
         2 * a * b * (2 if k == 0 else 3) for k, (a, b) in enumerate(shapes)
     )
     rates = {"copy": np.inf, "float32": 1.0}
-    assert speed.floor_seconds(width, depth, 7, rates) == (7 * operations, "operations")
+    assert speed.floor_seconds(width, depth, 7, 1, rates) == (
+        7 * operations,
+        "operations",
+    )
 
 
 def test_a_table_without_a_file_writes_none(tmp_path, capsys):

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -137,3 +139,56 @@ def test_a_sample_that_fills_no_batch_is_refused(p):
     small = training.Plan(**vars(p) | {"batch_size": 21})
     with pytest.raises(ValueError, match="20 examples fill no batch of 21"):
         train(small, [(20, 0)], layout(1))
+
+
+def with_memory(memory, most=64):
+    return dataclasses.replace(layout(1, most, vectorized=True), memory=memory)
+
+
+def needed(p, lanes):
+    its = layout(1, lanes, vectorized=True)
+    program = runs._compiled(p, its, *start(p, JOBS[0]))
+    its = program.memory_analysis()
+    return its.argument_size_in_bytes + its.temp_size_in_bytes
+
+
+def test_lanes_are_as_many_as_fit_into_memory(p):
+    def chosen(memory, count=1000):
+        def compiled(its):
+            return runs._compiled(p, its, *start(p, JOBS[0]))
+
+        its, _ = runs.fitting(with_memory(memory), count, compiled)
+        return its.lanes_per_device
+
+    room = needed(p, 24)
+    lanes = chosen(room)
+    assert 12 <= lanes <= 30
+    assert needed(p, 2 * lanes) > room
+    assert chosen(10**12, count=5) == 5
+    assert chosen(1, count=2) == 1
+    assert runs.fitting(with_memory(None), 1000, lambda its: its)[0].lanes == 64
+
+
+def test_lanes_that_do_not_even_compile_are_too_many():
+    asked = []
+
+    def compiled(its):
+        asked.append(its.lanes_per_device)
+        if its.lanes_per_device > 10:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+        return jax.jit(lambda x: x).lower(np.zeros(3)).compile()
+
+    its, _ = runs.fitting(with_memory(10**6), 1000, compiled)
+    assert its.lanes_per_device <= 10 and asked[0] == 64
+    assert asked == sorted(asked, reverse=True)
+
+    def broken(_):
+        raise jax.errors.JaxRuntimeError("INTERNAL: something else")
+
+    with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
+        runs.fitting(with_memory(10**6), 1000, broken)
+
+
+def test_runs_end_alike_in_as_many_lanes_as_fit(p, together):
+    found = train(p, JOBS, with_memory(needed(p, 3)))
+    assert_same(found, together, exactly=False)

@@ -12,7 +12,7 @@ from experiments.tools.device_check import torch_steps
 from experiments.tools.device_check.rows import Row
 from experiments.tools.device_check.sizes import Sizes
 from experiments.tools.ours import StepTimer, best, plan
-from nets import runs
+from nets import deferred, runs, training
 from nets.mlp import MLP
 
 PART = "fast"
@@ -65,17 +65,25 @@ def weights_of(width: int, depth: int) -> int:
 
 
 def floor_seconds(
-    width: int, depth: int, batch: int, found: dict[str, float]
+    width: int, depth: int, batch: int, every: int, found: dict[str, float]
 ) -> tuple[float, str]:
     """The least time of a step of one run at the device's rates, and which it is.
 
-    Bytes: a weight is read by the forward product, read again by the backward one, which
-    may update it in the same pass, and written: 3 passes, were nothing kept in a cache.
-    Operations: 6 a weight and example, 4 in the first layer, whose inputs have no gradient.
+    Bytes, were nothing kept in a cache: a weight is read by the forward product, read again by the
+    backward one, which may update it in the same pass, and written: 3 passes. Where updates are
+    deferred (`nets.deferred`) it is read twice, in the first layer once, whose inputs have no
+    gradient, and every few steps read and written once more.
+    Operations: 6 a weight and example, 4 in the first layer.
+
+    Args:
+      width, depth, batch: of the network and the step.
+      every: steps that share one writing of the weights.
+      found: the `rates` of the device.
     """
-    weights = weights_of(width, depth)
-    moved = 3 * 4 * weights / found["copy"]
-    operations = batch * (6 * weights - 2 * FEATURES * width) / found["float32"]
+    weights, first = weights_of(width, depth), FEATURES * width
+    passes = 3 * weights if every == 1 else (2 + 2 / every) * weights - first
+    moved = 4 * passes / found["copy"]
+    operations = batch * (6 * weights - 2 * first) / found["float32"]
     return max((moved, "bytes"), (operations, "operations"))
 
 
@@ -108,7 +116,11 @@ def _steps(sizes, width, batch, lanes, found, seconds):
         first = str(error).partition("\n")[0]
         yield Row(PART, what, float("nan"), "ms a run", holds=False, note=first[:120])
         return
-    floor, limit = floor_seconds(width, sizes.depth, batch, found)
+    params = jax.eval_shape(
+        functools.partial(training.init_params, p, features=FEATURES), jax.random.key(0)
+    )
+    every = deferred.steps_deferred(p, params, layout.vectorized)
+    floor, limit = floor_seconds(width, sizes.depth, batch, every, found)
     yield Row(
         PART,
         what,
