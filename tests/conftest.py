@@ -13,6 +13,10 @@ os.environ.setdefault(
     "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
 )
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# Programs that tests start use it, too.
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".jax_cache")
+)
 # Two workers share the cores: threads of numpy's products would wait for each other.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
@@ -32,9 +36,6 @@ _LOWERED = [
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
-jax.config.update(
-    "jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".jax_cache")
-)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -21,6 +21,7 @@ from experiments.lab import (
     hosts,
     interrupts,
     plugins,
+    program_cache,
     run_folder,
     running,
     settings,
@@ -85,6 +86,10 @@ class Call:
     lanes: int | None = setting(
         None, "runs at once on a device; default: 1 on a CPU, elsewhere what its memory holds",
         group=MACHINE,
+    )  # fmt: skip
+    verbose: bool = setting(
+        False, "say at the end how many programs were compiled and how many were kept from before",
+        group=MACHINE
     )  # fmt: skip
     checkpoint_seconds: float = setting(
         running.CHECKPOINT_SECONDS, "how often runs under way are saved", group=MACHINE
@@ -342,7 +347,9 @@ def _main(asked, instead):
 
 @functools.cache  # they are there once, before anything is computed
 def _start_devices(cores):
+    """Returns what tells of compiled programs (`program_cache.keep`)."""
     devices.use_cores(None if cores is None else parsed("devices", cores, int))
+    return program_cache.keep()
 
 
 def _run(asked, fields, instead):
@@ -375,11 +382,17 @@ def _run(asked, fields, instead):
         wrong.append(str(refusal))
     if wrong:
         raise Refusal("; ".join(wrong))
-    _start_devices(_early("devices"))
+    programs = _start_devices(_early("devices"))
     if values.dry_run:
         how = {"resume": values.resume, "redraw": values.redraw, "shard": shard}
         running.foresee(asked, config, values.out, **how)
         return
+    _carry_out(asked, config, values, seconds, formats, shard)
+    if values.verbose:
+        print(programs())
+
+
+def _carry_out(asked, config, values, seconds, formats, shard):
     how = {"checkpoint_seconds": seconds, "formats": formats, "resume": values.resume}
     if values.multihost:
         own = hosts.share_of_this_process(values.coordinator, values.process)

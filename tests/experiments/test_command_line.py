@@ -170,10 +170,12 @@ def test_a_poor_terminal_and_no_home(tmp_path):
     out = tmp_path / "a"
     done = subprocess.run(
         [sys.executable, "-m", "experiments.bounds_vs_samples", *TINY_FLAGS,
-         "--sizes=32", "--bounds=neyshabur_2018", f"--out={out}", "--devices=2", "--figures=pdf,svg"],
+         "--sizes=32", "--bounds=neyshabur_2018", f"--out={out}", "--devices=2", "--figures=pdf,svg",
+         "--verbose"],
         cwd=ROOT, capture_output=True, env=kept | CACHE | poor,
     )  # fmt: skip
     assert done.returncode == 0 and done.stderr == b"", done.stderr[-2000:]
+    assert b"\nPrograms: " in done.stdout  # and compiled ones need no home
     names = {p.suffix for p in (out / "figures").iterdir()}
     assert names == {".png", ".pdf", ".svg"}
     assert content(out)["results"]
