@@ -231,7 +231,7 @@ def _share(program, study, plugin, out, redraw, shard, processes=None):
     made = program, study, plugin.sha256, out
     if shard:
         before = shards.of_other_counts(*made, processes) if processes else []
-        return shard.folder(out), shard.part_of(study), before
+        return shard.folder(out), shard.part_of(study, bool(processes)), before
     if redraw or RunFolder(out).is_finished:
         return out, study, []
     return out, study, shards.beside(*made, processes)

@@ -76,11 +76,15 @@ class Shard:
         path = Path(out)
         return path.with_name(f"{path.name}.shard{self.index}of{self.count}")
 
-    def part_of(self, study: Study) -> Any:
+    def part_of(self, study: Study, together: bool = False) -> Any:
         """The study, with the runs and subjects of this share alone.
 
         Groups go to the share that has least to do, the largest first; work is counted in
         examples. The same study is always shared out alike.
+
+        Args:
+          study: the whole.
+          together: whether the others are being made at once, by processes (`--multihost`).
 
         Raises:
           Refusal: there are fewer groups than shares.
@@ -93,11 +97,12 @@ class Shard:
         for subject in study.subjects:
             work.setdefault(_group(study, subject), 1)
         if len(work) < self.count:
+            flag = f"--multihost, process {self}" if together else f"--shard={self}"
             raise Refusal(
-                f"--shard={self}: there are {len(work)} groups of runs to share out; use at most "
-                f"{max(len(work), 1)} shards"
+                f"{flag}: there are {len(work)} groups of runs to share out; use at most "
+                f"{len(work)} {'processes' if together else 'shards'}"
                 if work
-                else f"--shard={self}: nothing is trained or measured here; leave it out"
+                else f"{flag}: nothing is trained or measured here; leave it out"
             )
         loads, own = [0] * self.count, set()
         for group in sorted(work, key=lambda g: -work[g]):  # stable: in order of runs

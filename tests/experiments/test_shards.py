@@ -161,6 +161,10 @@ def test_more_shares_than_there_is_work():
     study = UC_FAILURE.study(config)
     with pytest.raises(Refusal, match="use at most 3 shards"):
         Shard(4, 4).part_of(study)
+    with pytest.raises(
+        Refusal, match="^--multihost, process 4/4: .* at most 3 processes"
+    ):
+        Shard(4, 4).part_of(study, together=True)
     nothing = dataclasses.replace(study, stages=(), subjects=())
     with pytest.raises(Refusal, match="nothing is trained or measured"):
         Shard(1, 2).part_of(nothing)
