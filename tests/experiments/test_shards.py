@@ -162,7 +162,7 @@ def test_more_shares_than_there_is_work():
     with pytest.raises(Refusal, match="use at most 3 shards"):
         Shard(4, 4).part_of(study)
     with pytest.raises(
-        Refusal, match="^--multihost, process 4/4: .* at most 3 processes"
+        Refusal, match=r"^--multihost, process 4/4: .* at most 3 processes"
     ):
         Shard(4, 4).part_of(study, together=True)
     nothing = dataclasses.replace(study, stages=(), subjects=())
