@@ -304,9 +304,7 @@ def moved_within(layers, eps, rng):
         bias = None if one.bias is None else rng.standard_normal(one.bias.shape)
         size = oracles.spectral(one.folded(d, bias, 0.0, False))
         shift = {} if bias is None else {"bias": one.bias + far * bias / size}
-        found.append(
-            dataclasses.replace(one, kernel=one.kernel + far * d / size, **shift)
-        )
+        found.append(one.replaced(kernel=one.kernel + far * d / size, **shift))
     return found
 
 
@@ -444,7 +442,7 @@ def test_tossed_coins_are_not_explained_unless_entries_are_forgotten():
     """The certificate counts 600 entries; with 6 in their place it would be below the risk."""
     case = interpolated()
     assert min(case.margins) > 0
-    groups = groups_of(dataclasses.replace(case))
+    groups = groups_of(case)
     name = "long_2020_certified"
     assert evaluate(groups, [name])[name].value > 0.99
     architecture = groups["architecture"]
@@ -472,7 +470,7 @@ def test_few_entries_and_many_examples_say_something():
     margins = np.sort(signs * (values[:, 1] - values[:, 0]))
     biases = [np.zeros(1), 0.5 * np.array([1.0, -1.0])]
     layers = [
-        dataclasses.replace(one, bias=b, initial_bias=0 * b)
+        one.replaced(bias=b, initial_bias=0 * b)
         for one, b in zip(layers, biases, strict=True)
     ]
     folded_x = np.hstack([x, np.ones((m, 1))])

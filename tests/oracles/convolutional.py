@@ -4,7 +4,6 @@ A layer is its kernel `[kh, kw, in, out]` and bias `[out]` or None, the initial 
 and strides with which the kernel is unrolled into a matrix by plain loops.
 """
 
-import dataclasses
 import math
 
 import numpy as np
@@ -15,16 +14,24 @@ from tests.oracles.counting import grid_weight, kl_inverse
 from tests.oracles.spectral_bounds import largest_input, ramp, rounded_up
 
 
-@dataclasses.dataclass(frozen=True)
 class Layer:
     """A convolution with zeros around its image, or a dense layer: an image of one position."""
 
-    kernel: np.ndarray
-    initial: np.ndarray
-    bias: np.ndarray | None = None
-    initial_bias: np.ndarray | None = None
-    image: tuple[int, int] = (1, 1)
-    strides: tuple[int, int] = (1, 1)
+    def __init__(
+        self,
+        kernel,
+        initial,
+        bias=None,
+        initial_bias=None,
+        image=(1, 1),
+        strides=(1, 1),
+    ):
+        self.kernel, self.initial = kernel, initial
+        self.bias, self.initial_bias = bias, initial_bias
+        self.image, self.strides = image, strides
+
+    def replaced(self, **changes):
+        return Layer(**(vars(self) | changes))
 
     def unrolled(self, kernel):
         return matrix_of(zero_padded, kernel, self.image, self.strides)
