@@ -17,11 +17,19 @@ from bounds.measures.layers import LayerNorms
 from bounds.spec import HEURISTIC, UP_TO_CONSTANTS, BoundSpec, BoundValue, Convention
 
 
-def _log_input_norm(task, convention):
+def log_input_norm(task: Task, convention: Convention) -> jax.Array:
+    """ln B `[]`, or 0 where the convention leaves it out."""
     return arithmetic.log(task.input_norm_max) * (convention.input_norm == "included")
 
 
-def _log_spread(margins, layers, norms, margin, power, log_weights=0.0):
+def log_spread(
+    margins: Margins,
+    layers: LayerNorms,
+    norms: jax.Array,
+    margin: jax.Array,
+    power: float,
+    log_weights: jax.Array | float = 0.0,
+) -> jax.Array:
     """ln of prod_l s_l (sum_l w_l (norm_l / s_l)^p)^(1/p), of norms `[L]` of W - A."""
     chex.assert_rank([margins.sorted, layers.spectral, margin], [1, 1, 0])
     chex.assert_equal_shape([layers.spectral, norms])
@@ -64,9 +72,9 @@ def neyshabur_2018(
     matrices = layers.fan_out.shape[0]
     d = matrices if convention.depth_factor == "matrices" else matrices - 1
     h = jnp.max(layers.fan_out[:-1], initial=1)
-    log_sum = _log_spread(margins, layers, reference.frobenius, margin, 2)
+    log_sum = log_spread(margins, layers, reference.frobenius, margin, 2)
     log_numerator = (
-        _log_input_norm(task, convention)
+        log_input_norm(task, convention)
         + arithmetic.log(d)
         + arithmetic.log(h) / 2
         + log_sum
@@ -96,11 +104,11 @@ def neyshabur_2018_layer_widths(
       A `BoundValue`.
     """
     log_widths = arithmetic.log(layers.fan_out)
-    log_numerator = _log_spread(
+    log_numerator = log_spread(
         margins, layers, reference.frobenius, margin, 2, log_widths
     )
     log_numerator += arithmetic.log(layers.fan_out.shape[0])
-    log_numerator += _log_input_norm(task, convention)
+    log_numerator += log_input_norm(task, convention)
     return arithmetic.margin_bound(log_numerator, task, margins, margin)
 
 
@@ -137,8 +145,8 @@ def bartlett_2017(
     """
     transposed = convention.norm_21 == "transposed"
     distance = reference.norm_21_transposed if transposed else reference.norm_21
-    log_sum = _log_spread(margins, layers, distance, margin, 2 / 3)
-    log_numerator = _log_input_norm(task, convention) + log_sum
+    log_sum = log_spread(margins, layers, distance, margin, 2 / 3)
+    log_numerator = log_input_norm(task, convention) + log_sum
     return arithmetic.margin_bound(log_numerator, task, margins, margin)
 
 

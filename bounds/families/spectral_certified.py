@@ -37,7 +37,8 @@ _ETA = 0.05  # of the noise's probability that `neyshabur_2018_kl_certified` giv
 _LEAST_DISTANCE = 1e-9  # of its base; a layer that has not moved has no logarithm
 
 
-def _guard(margins, folded):
+def guard(margins: Margins, folded: LayerNorms) -> None:
+    """Refuses a stack of networks in the place of one."""
     chex.assert_rank([margins.sorted, margins.size, folded.frobenius], [1, 0, 1])
 
 
@@ -49,7 +50,7 @@ def _spectral_cells(folded, base):
     return log_base + k * log_ratio, jnp.sum(arithmetic.log_grid_weight(k))
 
 
-def _input_cell(inputs):
+def input_cell(inputs: Inputs) -> tuple[jax.Array, jax.Array]:
     """(ln B~ `[]`, ln p(k) `[]`): the largest input norm rounded up; ratio 2^(1/8)."""
     k = arithmetic.cell(arithmetic.log(inputs.norm_max), 0.0, _LN2 / 8)
     return k * _LN2 / 8, arithmetic.log_grid_weight(k)
@@ -60,10 +61,59 @@ def _widest(folded):
     return jnp.maximum(jnp.max(folded.fan_in), jnp.max(folded.fan_out)).astype(float)
 
 
-def _log_bartlett(log_s, log_b):
+def log_bartlett(log_s: jax.Array, log_b: jax.Array) -> jax.Array:
     """ln R_A = ln prod s (sum (b / s)^(2/3))^(3/2)."""
     others = arithmetic.log_product_without_each(log_s)
     return logsumexp((others + log_b) * 2 / 3) * 3 / 2
+
+
+def of_covering(
+    task: Task,
+    margins: Margins,
+    folded: LayerNorms,
+    folded_init: LayerNorms,
+    inputs: Inputs,
+    distances: jax.Array,
+    units: jax.Array,
+    log_entries: jax.Array,
+    delta: jax.Array,
+) -> BoundValue:
+    """The certificate of `bartlett_2017_certified` for any layers that Maurey's lemma covers so.
+
+    Args:
+      task, margins, folded, folded_init, inputs: groups.
+      distances: `[L]`, b_l: with inputs X of a layer, its image is within b_l ||X||_F times the
+        convex hull of signed unit vectors that do not depend on the weights.
+      units: `[L]`; the grid of b_l starts at sqrt(units) ||Z_l||.
+      log_entries: `[]`, ln of how many such vectors a layer has at most, signs aside.
+      delta: `[]`.
+
+    Returns:
+      A `BoundValue`.
+    """
+    m = task.size.astype(float)
+    log_s, log_price = _spectral_cells(folded, folded_init)
+    log_ratio = _LN2 / folded.frobenius.shape[0]
+    log_base = arithmetic.log(folded_init.spectral_upper) + arithmetic.log(units) / 2
+    log_b = arithmetic.log(distances)
+    log_b = jnp.maximum(log_b, log_base + jnp.log(_LEAST_DISTANCE))
+    k = arithmetic.cell(log_b, log_base, log_ratio)
+    log_price += jnp.sum(arithmetic.log_grid_weight(k))
+    log_rest = jnp.log(2.0) + arithmetic.log(inputs.frobenius)
+    log_rest += jnp.log(jnp.log(2.0) + log_entries) / 2
+    log_c = log_rest + log_bartlett(log_s, log_base + k * log_ratio)
+
+    def bound_of(gamma, k_gamma):
+        log_share = log_c - jnp.log(gamma) + jnp.log(3 / m)  # ln(3C/m)
+        rho = 4 * jnp.exp(log_share) * (1 - jnp.minimum(log_share, 0.0))
+        log_delta = jnp.log(delta) + log_price + arithmetic.log_grid_weight(k_gamma)
+        deviation = 3 * jnp.sqrt((jnp.log(2.0) - log_delta) / (2 * m))
+        return arithmetic.ramp(margins, gamma), 2 * rho + deviation
+
+    exact = log_bartlett(arithmetic.log(folded.spectral), log_b)
+    median = arithmetic.log(arithmetic.median_margin(margins))
+    log_complexity = jnp.log(24 / m) + log_rest + exact - median
+    return arithmetic.least(bound_of, arithmetic.margin_cells(margins), log_complexity)
 
 
 def bartlett_2017_certified(
@@ -83,33 +133,11 @@ def bartlett_2017_certified(
     R_A = prod s_l (sum_l (b_l/s_l)^(2/3))^(3/2), b_l >= ||W_l - Z_l||_{2,1}.
     delta' = delta p(k_gamma) prod_l p(k_s,l) p(k_b,l).
     """
-    _guard(margins, folded)
-    m = task.size.astype(float)
-    log_s, log_price = _spectral_cells(folded, folded_init)
-    log_ratio = _LN2 / folded.frobenius.shape[0]
-    log_base = (
-        arithmetic.log(folded_init.spectral_upper) + arithmetic.log(folded.fan_out) / 2
-    )
-    log_b = arithmetic.log(folded_from_init.norm_21)
-    log_b = jnp.maximum(log_b, log_base + jnp.log(_LEAST_DISTANCE))
-    k = arithmetic.cell(log_b, log_base, log_ratio)
-    log_price += jnp.sum(arithmetic.log_grid_weight(k))
-    widest = _widest(folded)
-    log_rest = jnp.log(2.0) + arithmetic.log(inputs.frobenius)
-    log_rest += jnp.log(jnp.log(2 * widest**2)) / 2
-    log_c = log_rest + _log_bartlett(log_s, log_base + k * log_ratio)
-
-    def bound_of(gamma, k_gamma):
-        log_share = log_c - jnp.log(gamma) + jnp.log(3 / m)  # ln(3C/m)
-        rho = 4 * jnp.exp(log_share) * (1 - jnp.minimum(log_share, 0.0))
-        log_delta = jnp.log(delta) + log_price + arithmetic.log_grid_weight(k_gamma)
-        deviation = 3 * jnp.sqrt((jnp.log(2.0) - log_delta) / (2 * m))
-        return arithmetic.ramp(margins, gamma), 2 * rho + deviation
-
-    exact = _log_bartlett(arithmetic.log(folded.spectral), log_b)
-    median = arithmetic.log(arithmetic.median_margin(margins))
-    log_complexity = jnp.log(24 / m) + log_rest + exact - median
-    return arithmetic.least(bound_of, arithmetic.margin_cells(margins), log_complexity)
+    guard(margins, folded)
+    return of_covering(
+        task, margins, folded, folded_init, inputs, folded_from_init.norm_21,
+        folded.fan_out, 2 * jnp.log(_widest(folded)), delta,
+    )  # fmt: skip
 
 
 def bartlett_2017_lemma_a8(
@@ -131,13 +159,13 @@ def bartlett_2017_lemma_a8(
     Under the assumption that the constants are the paper's: they are compared with two
     codes and with `bartlett_2017_certified`, not derived.
     """
-    _guard(margins, folded)
+    guard(margins, folded)
     m, depth = task.size.astype(float), folded.frobenius.shape[0]
     s, b = folded.spectral_upper, folded_from_init.norm_21
     log_b = jnp.log(1 / depth + b)
     log_rest = jnp.log(144 * jnp.log(2 * _widest(folded)) / m)
     log_rest += arithmetic.log(jnp.log(m)) + jnp.log1p(inputs.frobenius)
-    log_main = log_rest + _log_bartlett(jnp.log(1 / depth + s), log_b)
+    log_main = log_rest + log_bartlett(jnp.log(1 / depth + s), log_b)
     logs = jnp.log(1 / delta) + 2 * jnp.log(2 + inputs.frobenius)
     logs += 2 * jnp.sum(jnp.log(2 + depth * b)) + 2 * jnp.sum(jnp.log(2 + depth * s))
 
@@ -147,7 +175,7 @@ def bartlett_2017_lemma_a8(
         excess = 8 / m + jnp.exp(log_main - jnp.log(gamma)) + deviation
         return margins.error(gamma), jnp.where(gamma <= m, excess, jnp.inf)
 
-    exact = log_rest + _log_bartlett(jnp.log(1 / depth + folded.spectral), log_b)
+    exact = log_rest + log_bartlett(jnp.log(1 / depth + folded.spectral), log_b)
     log_complexity = exact - arithmetic.log(arithmetic.median_margin(margins))
     return arithmetic.least(bound_of, arithmetic.margin_cells(margins), log_complexity)
 
@@ -170,10 +198,10 @@ def neyshabur_2018_certified(
     the largest of all dimensions, the inputs' included: the noise's norm depends on both sides
     of a matrix.
     """
-    _guard(margins, folded)
+    guard(margins, folded)
     m, depth = task.size.astype(float), folded.frobenius.shape[0]
     h = _widest(folded)
-    log_b, log_price = _input_cell(inputs)
+    log_b, log_price = input_cell(inputs)
     log_rest = jnp.log(42**2 / 2 * depth**2 * h * jnp.log(4 * h * depth)) + 2
 
     def log_norms(s):
@@ -220,10 +248,10 @@ def neyshabur_2018_kl_certified(
     Gaussian noise of sigma_l in layer l, conditioned on norms below sigma_l nu_l, moves no margin
     by more than gamma / 2.
     """
-    _guard(margins, folded)
+    guard(margins, folded)
     m, depth = task.size.astype(float), folded.frobenius.shape[0]
     log_s, log_s_price = _spectral_cells(folded, folded_init)
-    log_b, log_b_price = _input_cell(inputs)
+    log_b, log_b_price = input_cell(inputs)
     # The root of an int32 would be float32's.
     nu = jnp.sqrt(folded.fan_in.astype(float)) + jnp.sqrt(folded.fan_out.astype(float))
     nu += jnp.sqrt(2 * jnp.log(depth / _ETA))

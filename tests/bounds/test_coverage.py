@@ -35,6 +35,7 @@ BELOW_1 = (
     "golowich_2018_frobenius_certified",
     "neyshabur_2015_frobenius_certified",
     "neyshabur_2018_kl_certified",
+    "long_2020_certified",
 )
 
 
@@ -75,6 +76,8 @@ def run(seed):
         "folded": layer_norms([matrix]),
         "folded_init": layer_norms([initial]),
         "folded_from_init": layer_norms([matrix - initial]),
+        "from_init": layer_norms([matrix - initial]),
+        "kernels_from_init": layer_norms([matrix - initial]),
         "holdout": Holdout(
             np.int32(np.sum(fresh_signs * (fresh @ w) <= 0)), np.int32(500)
         ),
