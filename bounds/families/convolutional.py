@@ -28,7 +28,8 @@ would replace ln(N)/2 by 24^2 p or more: it needs entries that cost over a thous
 v_j, v_j that of the j-th entry alone. An entry of tap t and input channel i has ||v_j|| = ||X_{t,i}||,
 the pixels of the channel that tap t meets; by Cauchy and Schwarz over the entries of one output channel
 sum_j |theta_j| ||v_j|| <= sum_o ||K_o|| ||patches of X||_F, and a pixel is in at most min(P_l, taps)
-patches. A bias meets the constant at P_l positions. So the image is in b_l ||X||_F times the hull of
+patches. (Nor is that sum above the matrix's (2,1) norm times ||X||_F: ||v_j|| is at most the sum over
+positions of what the entry meets there.) A bias meets the constant at P_l positions. So the image is in b_l ||X||_F times the hull of
 2 p_l signed unit vectors, and Maurey's lemma gives ln N <= 2 (b_l ||X||_F/eps)^2 ln(2 p_l); the rest is
 the proof of `bartlett_2017_certified`.
 
