@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # What the tests find installed: `make test EXTRAS=test,frameworks,parquet,bench` skips none.
 EXTRAS ?= test
+comma := ,
+TESTED := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 DEMO := runs/demo
 FAILURE := runs/uc_failure
 
@@ -37,7 +39,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install -c constraints.txt -e .
 	@touch $@
 
-$(VENV)/.installed-test: $(VENV)/.installed
+$(TESTED): $(VENV)/.installed
 	$(PIP) install -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
 
@@ -61,13 +63,13 @@ beyond: $(VENV)/.installed
 	$(BIN)/python -m experiments.beyond_uc --preset=demo --out=$(BEYOND) \
 	  $(if $(wildcard $(BEYOND)/config.json),--resume)
 
-test: $(VENV)/.installed-test lint
+test: $(TESTED) lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-slow: $(VENV)/.installed-test
+slow: $(TESTED)
 	XLA_FLAGS= JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -m 'slow or rounding'
 
-lint: $(VENV)/.installed-test
+lint: $(TESTED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 

@@ -79,7 +79,8 @@ def descend(
       plan: a `nets.training.Plan` whose updates may be deferred.
       params: the network's.
       example_at: step of the epoch -> inputs `[1, D]` and labels `[1]`.
-      start: `[]` int32, steps of the epoch that were taken, a multiple of `every`.
+      start: `[]` int32, steps of the epoch that were taken. No multiple of `every` in a run that
+        was begun by plain steps: then the first block is shorter.
       steps: `[]` int32, how many to take.
       every: k.
 
@@ -87,15 +88,15 @@ def descend(
       The parameters, all updates written.
     """
     names = [f"Dense_{place}" for place in range(len(params))]
-    rate = plan.learning_rate
+    rate, end = plan.learning_rate, start + steps
 
     def block(number, params):
         kernels = [params[name]["kernel"] for name in names]
-        first = number * every
+        first = number * every  # step of the epoch
 
         def step(place, carry):
             biases, inputs, deltas = carry
-            x, label = example_at(start + first + place)
+            x, label = example_at(first + place)
             activations, sums = [x[0]], []
             for layer, kernel in enumerate(kernels):
                 a = activations[-1]
@@ -122,8 +123,8 @@ def descend(
 
         biases = tuple(params[n]["bias"] for n in names if "bias" in params[n])
         biases, inputs, deltas = jax.lax.fori_loop(
-            0,
-            jnp.minimum(every, steps - first),
+            jnp.maximum(start - first, 0),
+            jnp.minimum(every, end - first),
             step,
             (biases, vectors(0), vectors(1)),
         )
@@ -134,4 +135,4 @@ def descend(
             written[name] = {"kernel": kernel} | bias
         return written
 
-    return jax.lax.fori_loop(0, whole(steps, every) // every, block, params)
+    return jax.lax.fori_loop(start // every, whole(end, every) // every, block, params)

@@ -64,14 +64,16 @@ def make_layout(
     devices: Sequence[Any] | None = None,
     lanes_per_device: int | None = None,
     vectorized: bool | None = None,
+    fills_memory: bool = False,
 ) -> Layout:
     """The layout that suits the devices (all of this process, if not given).
 
     Args:
       devices: a list of JAX devices of one kind.
-      lanes_per_device: if not given, 1 on a CPU; elsewhere as many as there are runs and as
-        memory holds, up to `MOST_LANES`, or 16 on a device that does not say what it has.
+      lanes_per_device: 1 on a CPU, 16 elsewhere if not given.
       vectorized: False on a CPU, True elsewhere if not given.
+      fills_memory: elsewhere, if `lanes_per_device` is not given: up to `MOST_LANES`, as many as
+        there are runs and as memory holds, for who asks `fitting` (`train_many` does).
 
     Returns:
       A `Layout`.
@@ -82,13 +84,13 @@ def make_layout(
         (len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices
     )
     memory = None
-    if lanes_per_device is None and not on_cpu:
+    if fills_memory and lanes_per_device is None and not on_cpu:
         limits = [(d.memory_stats() or {}).get("bytes_limit") for d in devices]
-        memory = None if None in limits else int(SHARE * min(limits))
-        lanes_per_device = 16 if memory is None else MOST_LANES
+        if None not in limits:
+            memory, lanes_per_device = int(SHARE * min(limits)), MOST_LANES
     return Layout(
         mesh=mesh,
-        lanes_per_device=lanes_per_device or 1,
+        lanes_per_device=lanes_per_device or (1 if on_cpu else 16),
         vectorized=not on_cpu if vectorized is None else vectorized,
         memory=memory,
     )
@@ -113,6 +115,7 @@ def fitting(
     if layout.memory is None:
         return layout, compiled(layout)
     lanes = min(layout.lanes_per_device, -(-count // layout.mesh.size))
+    tried = None  # lanes and bytes
     while True:
         layout = dataclasses.replace(layout, lanes_per_device=lanes)
         try:
@@ -124,7 +127,12 @@ def fitting(
             needed = 2 * layout.memory
         if lanes == 1 or needed <= layout.memory:
             return layout, program
-        lanes = max(1, min(lanes - 1, int(lanes * layout.memory / needed)))
+        fixed, each = 0.0, needed / lanes
+        if tried is not None and tried[1] > needed:
+            each = (tried[1] - needed) / (tried[0] - lanes)
+            fixed = needed - each * lanes
+        tried = lanes, needed
+        lanes = max(1, min(lanes - 1, int((layout.memory - fixed) / each)))
 
 
 def _bytes_of(program):

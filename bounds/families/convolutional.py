@@ -213,6 +213,7 @@ def _group_distances(from_init, kernels_from_init):
 
     sqrt(min(P_l, taps * in)) sum_o ||K_o||_2, or the (2,1) norm of the matrix, where that is less
     (it is the same of a fully connected layer, and less of one that averages positions first).
+    Both hold since padding is by zeros: an entry meets a pixel once at a position.
     """
     patches = jnp.minimum(
         _positions(from_init, kernels_from_init),

@@ -396,12 +396,16 @@ def _carry_out(asked, config, values, seconds, formats, shard):
     how = {"checkpoint_seconds": seconds, "formats": formats, "resume": values.resume}
     if values.multihost:
         own = hosts.share_of_this_process(values.coordinator, values.process)
-        how["layout"] = runs.make_layout(lanes_per_device=values.lanes)
+        how["layout"] = runs.make_layout(
+            lanes_per_device=values.lanes, fills_memory=True
+        )
         running.run_together(asked, config, values.out, own, **how)
         return
     running.run(
         asked, config, values.out, redraw=values.redraw, shard=shard,
-        layout=runs.make_layout(lanes_per_device=values.lanes), **how,
+        layout=runs.make_layout(
+            lanes_per_device=values.lanes, fills_memory=True
+        ), **how,
     )  # fmt: skip
 
 

@@ -35,6 +35,7 @@ _WITHOUT = {
 _OURS = ("nets", "bounds")
 _ALL = "*"  # all that a module says
 _ALWAYS = ""  # what it says whatever is asked of it
+_IMPORT = "import "  # and a name: what gives it
 
 
 def of_groups(groups: Iterable[str]) -> dict[str, str]:
@@ -49,6 +50,8 @@ def of(function: Any) -> str:
       OSError: its source cannot be had.
     """
     function = inspect.unwrap(function)
+    while isinstance(function, functools.partial):
+        function = inspect.unwrap(function.func)
     named = function if hasattr(function, "__qualname__") else type(function)
     module = named.__module__
     own = tuple(sorted(beside.sources_of(module).items()))
@@ -124,8 +127,8 @@ class _Read:
     """What a module says.
 
     Attributes:
-      says: (name of the function or import or `_ALWAYS`, text, the names that it uses, each with
-        the attribute that it takes of it, or None), in the order of the module.
+      says: (name of the function, `_IMPORT` and a name, or `_ALWAYS`; text; the names that it uses,
+        each with the attribute that it takes of it, or None), in the order of the module.
       imports: name -> (module, name in it; None: the module itself).
     """
 
@@ -139,12 +142,18 @@ class _Read:
     def leads_to(self, module: str, name: str) -> Iterator[tuple[str, str]]:
         """(module, name) of what a name of this `module` uses."""
         here = {its for its, _, _ in self.says}
+        # What is only handed on, and what a star brings, whichever of it is used.
+        for handed_on in {name, _ALL} & set(self.imports):
+            yield module, _IMPORT + handed_on
+            for imported, what in self.imports[handed_on]:
+                yield imported, what or _ALL
         for its, _, uses in self.says:
             if name in (its, _ALL):
                 for used, attribute in uses:
                     if used in here:
                         yield module, used
                     for imported, what in self.imports.get(used, ()):
+                        yield module, _IMPORT + used
                         yield imported, what or attribute or _ALL
 
 
@@ -156,11 +165,9 @@ def _read(source: str | bytes) -> _Read:
         if isinstance(node, ast.Import | ast.ImportFrom):
             for alias in node.names:
                 name, *target = _imported(node, alias)
-                text = (
-                    ast.unparse(node).split("import")[0]
-                    + f"import {ast.unparse(alias)}"
-                )
-                says.append((name, text, frozenset()))
+                source, _, _ = f" {ast.unparse(node)}".partition(" import ")
+                text = f"{source} import {ast.unparse(alias)}".strip()
+                says.append((_IMPORT + name, text, frozenset()))
                 imports[name].append(target)
     for node in tree.body:
         if not isinstance(node, ast.Import | ast.ImportFrom):

@@ -76,7 +76,9 @@ class Subject:
     def definitions(self) -> dict[str, str]:
         """Part of what is measured (a group, or '' for all else) -> digest of its code."""
         groups = getattr(self.measure, "groups", ())
-        return {"": definitions.of(self.measure)} | definitions.of_groups(groups)
+        own = {self.measure, self.arguments, self.finish} - {_as_they_are}
+        digests = sorted({definitions.of(function) for function in own})
+        return {"": " ".join(digests)} | definitions.of_groups(groups)
 
     def is_measured(self, folder: RunFolder) -> bool:
         """Whether a folder holds all that is asked of it, from the same, by the same code."""
@@ -197,20 +199,6 @@ def _program(measure, layout, wide, definitions):
         return map_lanes(layout, traced, shared=1)
 
 
-def _fitting(one, count, layout, by, trained):
-    """The layout that has room for what measures subjects like one (`nets.runs.fitting`)."""
-    if layout.memory is None:
-        return layout
-    shared, arguments = one.shared(), one.arguments(trained)
-
-    def compiled(its):
-        program = _program(one.measure, its, one.wide, by)
-        with jax.enable_x64(one.wide):
-            return program.lower(shared, lane_shapes(its, arguments)).compile()
-
-    return fitting(layout, count, compiled)[0]
-
-
 def _measure_kind(subjects, trained, folder, layout, progress):
     one = subjects[0]
     if not one.is_program:
@@ -219,12 +207,9 @@ def _measure_kind(subjects, trained, folder, layout, progress):
             progress.measured(1)
         return
     layout = _for(len(subjects), layout)
-    by = tuple(one.definitions().items())
-    layout = _fitting(one, len(subjects), layout, by, trained)
-    program = _program(one.measure, layout, one.wide, by)
     for alike in {s.shares: None for s in subjects}:
         sharing = [s for s in subjects if s.shares == alike]
-        _measure_sharing(sharing, program, trained, folder, layout, progress)
+        _measure_sharing(sharing, trained, folder, layout, progress)
 
 
 def _for(count, layout):
@@ -247,17 +232,32 @@ def _measure_on_host(subject, trained, folder):
     _store(subject, flatten(found), reasons, arguments, trained, folder)
 
 
-def _measure_sharing(subjects, program, trained, folder, layout, progress):
+def _measure_sharing(subjects, trained, folder, layout, progress):
     one = subjects[0]
+    by = tuple(one.definitions().items())
     # Random draws and samples are made in float32.
     shared = one.shared()
     with jax.enable_x64(one.wide):
         shared = jax.device_put(shared, layout.replicated)  # once for all batches
+        if layout.memory is None:
+            program = _program(one.measure, layout, one.wide, by)
+        else:
+            arguments = one.arguments(trained)
+            layout, program = fitting(
+                layout,
+                len(subjects),
+                lambda its: (
+                    _program(one.measure, its, one.wide, by)
+                    .lower(shared, lane_shapes(its, arguments))
+                    .compile()
+                ),
+            )
     for first in range(0, len(subjects), layout.lanes):
         batch = subjects[first : first + layout.lanes]
         arguments = [subject.arguments(trained) for subject in batch]
         lanes = stack(arguments, layout.lanes)
         with jax.enable_x64(one.wide):
+            lanes = jax.device_put(lanes, layout.sharding)
             found, reasons = jax.device_get(program(shared, lanes))
         reasons = dict(reasons.of_groups)
         for lane, subject in enumerate(batch):

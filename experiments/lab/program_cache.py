@@ -2,7 +2,9 @@
 
 They lie in the user's cache folder, apart for each kind of processor (a home may be shared by
 machines that differ) and version of JAX, with a limit on what they take; several processes may use
-them at once. JAX finds a program by what it says, so nothing that is run can be out of date.
+them at once. JAX finds a program by what it says, so nothing that is run can be out of date. What cannot
+be read is compiled again; what a killed process has left half-written is removed when the next
+command begins, and until then those under way keep nothing.
 """
 
 import hashlib
@@ -58,10 +60,10 @@ def keep() -> Callable[[], str]:
     told = _Counts()
     jax.monitoring.register_event_listener(told.event)
     jax.monitoring.register_event_duration_secs_listener(told.duration)
-    where = jax.config.jax_compilation_cache_dir
-    if where is None and jax.config.jax_enable_compilation_cache:
-        where = _prepared()
-        if where is not None:
+    where = None
+    if jax.config.jax_enable_compilation_cache:
+        where = jax.config.jax_compilation_cache_dir
+        if where is None and (where := _prepared()) is not None:
             jax.config.update("jax_compilation_cache_dir", str(where))
             jax.config.update("jax_compilation_cache_max_size", LIMIT)
             jax.config.update(
@@ -112,6 +114,6 @@ class _Counts:
             return f"Compiling took {self.seconds[_COMPILING]:.1f} s; no folder keeps programs."
         return (
             f"Programs: {self.events[_HITS]} were kept ({read:.1f} s to read), "
-            f"{self.events[_MISSES]} were compiled and kept ({self.seconds[_COMPILING] - read:.1f} s of "
+            f"{self.events[_MISSES]} were compiled to be kept ({self.seconds[_COMPILING] - read:.1f} s of "
             f"compiling in all), in {where}."
         )

@@ -85,7 +85,7 @@ def run(
         size = _size_of_weights(study, Path(out))
         for line in program.hints(config):
             say(line)
-    layout = layout or runs.make_layout()
+    layout = layout or runs.make_layout(fills_memory=True)
     interrupts.raise_them()
     with RunFolder.open(
         out, program.name, config, study.fingerprint, resume=resume, redraw=redraw,

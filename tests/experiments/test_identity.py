@@ -1,6 +1,7 @@
 """What was measured is known by its content, not by a name: nothing is handed to another."""
 
 import dataclasses
+import functools
 import shutil
 
 import jax
@@ -13,7 +14,9 @@ from experiments.lab import checksums, definitions, formats, plugins
 from experiments.lab.calls import settings_of
 from experiments.lab.refusals import Refusal
 from experiments.lab.run_folder import RunFolder
+from experiments.uc_failure import PROGRAM as UC_FAILURE
 from tests.bounds.cases import random_case
+from tests.experiments import tiny_failure
 from tests.experiments.tiny import TINY, read, run, undrawn
 
 CHEAP = ("train_error", "neyshabur_2018")
@@ -235,6 +238,48 @@ def test_a_definition_reaches_through_what_is_used(
     edited = {module: read(module).replace(old, new)}
     monkeypatch.setattr(definitions, "_source", lambda m: edited.get(m) or read(m))
     assert (digest() != first) == changes
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from nets.margins import *\n\ndef f(x):\n    return margin(x)\n",
+        "from nets import margins as its\n\ndef f(x):\n    return its.margin(x)\n",
+        "import nets.margins\n\ndef f(x):\n    return nets.margins.margin(x)\n",
+        "def f(x):\n    from nets.margins import margin as its\n    return its(x)\n",
+        # A name that another module only hands on.
+        "from bounds.measures.examples import margin as its\n\ndef f(x):\n    return its(x)\n",
+    ],
+)
+def test_whatever_way_a_function_is_imported_it_is_reached(source):
+    found = definitions._reached([("made.up", "f")], {"made.up": source})
+    assert found["nets.margins"] & {"margin", definitions._ALL}
+
+
+def test_a_partial_function_is_what_it_was_made_of():
+    first, second = (functools.partial(f, 1) for f in (definitions.of, checksums.whole))
+    assert definitions.of(first) == definitions.of(definitions.of)
+    assert definitions.of(first) != definitions.of(second)
+
+
+def test_what_the_host_adds_to_a_measurement_is_part_of_what_measured_it(monkeypatch):
+    """Closures of a study, which the measure does not name: the risk, and what S' is."""
+    (subject, *_) = UC_FAILURE.study(tiny_failure.tiny("linear", sizes=(8,))).subjects
+    first, read = subject.definitions(), definitions._source
+    monkeypatch.setattr(definitions, "_digest", definitions._digest.__wrapped__)
+    module = "experiments.uc_failure.study"
+    for old, new in (
+        ("<= 0", "< 0"),
+        ("(drawn, sprime_of(problem, drawn))", "(drawn, drawn)"),
+    ):
+        assert old in read(module)
+        edited = read(module).replace(old, new)
+        monkeypatch.setattr(
+            definitions,
+            "_source",
+            lambda m, edited=edited: edited if m == module else read(m),
+        )
+        assert subject.definitions() != first
 
 
 def test_groups_of_several_measures_have_definitions_of_their_own():

@@ -157,6 +157,20 @@ def test_calls_change_nothing(steps):
     jax.tree.map(np.testing.assert_array_equal, state.params, once.params)
 
 
+@pytest.mark.parametrize("begun", [5, 16, 37])
+def test_calls_change_nothing_in_a_run_that_plain_steps_began(begun, plainly):
+    sample = pad_sample(*data(), 0)
+    p = wide(margin=1e9, max_epochs=2, shuffle=True)
+    state = plainly(p, sample, begin(p), begun)
+    assert state.batch == begun
+    once = trained(p, sample, state)
+    program = jax.jit(training.advance, static_argnums=0)
+    while state.outcome == Outcome.RUNNING:
+        state, _ = program(p, state, sample, 7, 7)
+    assert state.epoch == 2
+    jax.tree.map(np.testing.assert_array_equal, state.params, once.params)
+
+
 def test_lanes_that_take_each_step_together_end_where_one_alone_does():
     samples = [pad_sample(*data(m, m), 64) for m in (43, 64, 17)]
     p = wide(model=Layers((1200, 1200, 3)), margin=1e9, max_epochs=2)
