@@ -28,8 +28,8 @@ class Settings(GivenNetworks, BoundSettings):
         "be had", group=BOUNDS, measuring=True
     )  # fmt: skip
     budget: float | None = setting(
-        None, "seconds for measuring a network, its norms and margins aside: measures look at fewer "
-        "examples to fit, and certificates that do not fit are left out; a line says which, "
+        None, "seconds for measuring a network, compilation aside: its margins and its layers' norms come "
+        "first, other measures look at fewer examples to fit, and what does not is left out; a line says which, "
         f"beforehand; {BUDGET:g} for networks of --network, no limit for others if not given",
         positive, group=MACHINE, measuring=True
     )  # fmt: skip

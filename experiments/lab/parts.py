@@ -1,8 +1,9 @@
 """Measuring a network part by part, each timed, within a budget of seconds.
 
-A part is what one measure makes, by a program of its own. How long it will take is not guessed from
-the machine: a pass of each kind over one block is timed after compilation, and `bounds.cost` says
-how many of them a part makes.
+A part is what one measure makes, by a program of its own; norms of layers are a part for each set of
+matrices (`experiments.lab.norm_parts`). How long it will take is not guessed from the machine: a pass
+of each kind over one block is timed after compilation, and `bounds.cost` says how many of them a part
+makes; of norms the dearest layer is measured.
 """
 
 import dataclasses
@@ -16,7 +17,10 @@ import numpy as np
 
 import bounds
 from bounds import cost, registry
-from bounds.passes import Sizes
+from bounds.measures.examples import Holdout
+from bounds.measures.layers import NORMS
+from bounds.passes import FORWARD, GRADIENT, NOISY, PRODUCT, SINGLE, Sizes
+from experiments.lab import norm_parts
 from experiments.lab.measure_network import holdout_of
 from experiments.lab.progress import clock
 from experiments.lab.refusals import say
@@ -28,9 +32,15 @@ EXAMPLES_OF = (
     "examples_of/"  # group -> how many examples it looked at, where not at all
 )
 LONG = 60.0  # seconds: what takes longer is said beforehand
-# Operations of all passes together below which nothing is planned: seconds on any machine.
+# Operations of all passes and norms together below which nothing is planned: seconds on any machine.
 LIGHT = 1e12
+_QUICK = 5.0  # seconds of a pass
+# Forward passes that one of each kind takes at least: back to activations and to weights is one each, and
+# a derivative along a vector doubles all three. The cheapest first.
+_FORWARDS = {FORWARD: 1, NOISY: 1, GRADIENT: 3, SINGLE: 3, PRODUCT: 6}
 _TESTS = "held-out margins"
+_TIMING = "a pass of each kind, to be timed"
+_TIMES = ("compile", "run")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,11 +51,13 @@ class Wanted:
       groups: their names.
       seconds: examples -> what they would take on so many.
       is_reducible: whether they may look at fewer.
+      is_least: whether `seconds` is the least that it may be, already too much.
     """
 
     groups: tuple[str, ...]
     seconds: Callable[[int], float]
     is_reducible: bool
+    is_least: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +120,8 @@ def is_large(
     of = _sizes(network)._replace(held_out=0 if test is None else len(test.labels))
     every = [cost.counts(one[0], of) for one in sharing(groups)]
     total = sum(count for counts in every for count in counts.values())
-    return total * BLOCK * cost.operations(network) > LIGHT
+    passes = total * BLOCK * cost.operations(network)
+    return passes + norm_parts.operations(network, groups) > LIGHT
 
 
 def sharing(groups: Sequence[str]) -> list[tuple[str, ...]]:
@@ -139,56 +152,57 @@ class MeasureParts:
         self, tests: Mapping[str, Sample], network: bounds.Network
     ) -> tuple[dict[str, Any], dict[str, str]]:
         """The groups, margins on held-out examples, and what each part took."""
-        network = network.replace(holdout=holdout_of(tests))
-        found, missing = {}, {}
+        made = _Made(network.replace(holdout=holdout_of(tests)))
         if tests:
             network_alone = network.replace(holdout=None)
-            self._run(_TESTS, _held_out, (network_alone, dict(tests)), found)
-        parts = sharing(self.groups)
-        whole = [p for p in parts if not self._is_planned(p, network)]
+            made.run(_TESTS, _held_out, (network_alone, dict(tests)))
+            made.found |= _from_margins(made.found, self.groups)
+        left = [g for g in self.groups if g not in made.found]
+        parts = _parts(made.network, left)
+        whole = [p for p in parts if not self._is_planned(p, made.network)]
         for groups in whole:
-            self._measure(groups, network, found, missing)
+            if (seconds := made.seconds(groups)) > LONG:
+                say(f"{self._named(groups)}: about {clock(seconds)}")
+            made.measure(groups)
         rest = [p for p in parts if p not in whole]
-        for one in self._plans(rest, network) if rest else ():
+        for one in self._plans(rest, made):
             if one.examples:
-                self._measure(one.wanted.groups, network, found, missing, one.examples)
+                made.measure(one.wanted.groups, one.examples)
             else:
-                missing |= dict.fromkeys(one.wanted.groups, self._too_long(one))
-        return found, missing
+                made.leave_out(one.wanted.groups, self._too_long(one))
+        return made.found, made.missing
 
     def _is_planned(self, groups, network):
-        """Whether a part may be reduced or left out: it takes passes, and can be had."""
-        lacks = any(
-            getattr(network, field) is None
-            for name in groups
-            for field in registry.MEASURES[name].required(name)
-        )
-        if self.budget is None or lacks or set(groups) & set(self.kept):
+        """Whether a part may be reduced or left out: it takes long, and can be had."""
+        if self.budget is None or set(groups) & set(self.kept):
             return False
-        return bool(cost.counts(groups[0], _sizes(network)))
+        if _lacks(network, groups[0]):
+            return False
+        return groups[0] in NORMS or bool(cost.counts(groups[0], _sizes(network)))
 
-    def _plans(self, parts, network):
-        """What is made of the parts, said beforehand where it takes long."""
-        of, unit = _sizes(network), {}
+    def _plans(self, parts, made):
+        """What is made of the parts in what is left of the budget, said beforehand where it takes long."""
+        size, every = int(made.network.sample.size), []
         for groups in parts:
-            for kind in cost.counts(groups[0], of):
-                if kind not in unit:
-                    unit[kind] = _timed(functools.partial(cost.one, kind), (network,))
-
-        def wanted(groups):
-            def seconds(examples):
-                counts = cost.counts(groups[0], of._replace(train=examples))
-                return sum(n * unit[kind] for kind, n in counts.items())
-
-            return Wanted(groups, seconds, cost.may_be_of_fewer(groups))
-
-        found = plan([wanted(groups) for groups in parts], of.train, self.budget)
+            if groups[0] in NORMS:
+                its = made.seconds(groups)
+                every.append(Wanted(groups, lambda _, its=its: its, False))
+        of_passes = [p for p in parts if p[0] not in NORMS]
+        passes = _Passes(made, of_passes, self.budget)
+        for groups in of_passes:
+            seconds = functools.partial(passes.seconds, groups)
+            is_reducible = cost.may_be_of_fewer(groups)
+            every.append(Wanted(groups, seconds, is_reducible, passes.is_least(groups)))
+        found = plan(every, size, max(self.budget - made.run_seconds, 0.0))
         for one in found:
-            self._tell(one, of.train)
+            self._tell(one, size)
         return found
 
+    def _named(self, groups):
+        return f"{self.name}: {', '.join(groups)}"
+
     def _tell(self, one, size):
-        what = f"{self.name}: {', '.join(one.wanted.groups)}"
+        what = self._named(one.wanted.groups)
         if not one.examples:
             say(f"{what}: left out: {self._too_long(one)}")
         elif one.examples < size:
@@ -200,18 +214,54 @@ class MeasureParts:
             say(f"{what}: about {clock(one.seconds)} on {size} examples")
 
     def _too_long(self, one):
-        on = f"{BLOCK} examples" if one.wanted.is_reducible else "all examples"
+        on = f"on {BLOCK} examples" if one.wanted.is_reducible else "on all examples"
+        if one.wanted.groups[0] in NORMS:
+            on = "for all layers"
+        about = "at least" if one.wanted.is_least else "about"
         return (
-            f"it would take about {clock(one.seconds)} on {on}, more than is left of "
+            f"it would take {about} {clock(one.seconds)} {on}, more than is left of "
             f"--budget={self.budget:g} seconds"
         )
 
-    def _measure(self, groups, network, found, missing, examples=None):
-        size = int(network.sample.size)
-        if examples is not None and examples < size:
+
+class _Made:
+    """What is measured of a network, part by part.
+
+    Args:
+      network: a `Network`.
+    """
+
+    def __init__(self, network: bounds.Network):
+        self.network = network
+        self.found: dict[str, Any] = {}
+        self.missing: dict[str, str] = {}
+        self._ran = 0.0
+        self._norms = norm_parts.Norms(network)
+
+    @property
+    def run_seconds(self) -> float:
+        """What all took so far, compilation aside."""
+        return self._ran + self._norms.run_seconds
+
+    def seconds(self, groups: tuple[str, ...]) -> float:
+        """About what the norms `groups` will take; 0 for other groups, and those that cannot be had."""
+        if groups[0] not in NORMS or _lacks(self.network, groups[0]):
+            return 0.0
+        try:
+            return self._norms.seconds(groups[0])
+        except bounds.Unavailable:
+            return 0.0
+
+    def measure(self, groups: tuple[str, ...], examples: int | None = None) -> None:
+        """Groups that are made together, on the first examples or on all."""
+        if groups[0] in NORMS and not _lacks(self.network, groups[0]):
+            self._measure_norms(groups)
+            return
+        network = self.network
+        if examples is not None and examples < int(network.sample.size):
             network = network.replace(sample=cost.first(network.sample, examples))
             for group in groups:
-                found[f"{EXAMPLES_OF}{group}"] = np.asarray(examples)
+                self.found[f"{EXAMPLES_OF}{group}"] = np.asarray(examples)
         reasons = {}
 
         def measured(network):
@@ -219,20 +269,110 @@ class MeasureParts:
             reasons.update(lacking)
             return its
 
-        self._run(", ".join(groups), measured, (network,), found)
-        missing |= reasons
+        self.run(", ".join(groups), measured, (network,))
+        self.missing |= reasons
 
-    @staticmethod
-    def _run(name, function, arguments, found):
+    def leave_out(self, groups: tuple[str, ...], reason: str) -> None:
+        """Says why groups are not there."""
+        self.missing |= dict.fromkeys(groups, reason)
+
+    def run(self, name: str, function: Callable[..., Any], arguments: Any) -> None:
         """Adds what a function gives, compiled, and what both took."""
         began = time.perf_counter()
         program = jax.jit(function).lower(*arguments).compile()
         compiled = time.perf_counter()
         its = jax.device_get(program(*arguments))
         ended = time.perf_counter()
-        found[f"{SECONDS}{name}/compile"] = np.asarray(compiled - began)
-        found[f"{SECONDS}{name}/run"] = np.asarray(ended - compiled)
-        found |= its
+        self._ran += ended - compiled
+        self._say_took(name, compiled - began, ended - compiled)
+        self.found |= its
+
+    def timed(self, function: Callable[..., Any]) -> float:
+        """Seconds of a function of the network, compiled; they count."""
+        began = time.perf_counter()
+        took = _timed(function, (self.network,))
+        compiling = max(time.perf_counter() - began - took, 0.0)
+        self._ran += took
+        before = [self.found.get(f"{SECONDS}{_TIMING}/{n}", 0.0) for n in _TIMES]
+        self._say_took(_TIMING, before[0] + compiling, before[1] + took)
+        return took
+
+    def _measure_norms(self, groups):
+        try:
+            its = self._norms.measured(groups[0])
+        except bounds.Unavailable as reason:
+            self.leave_out(groups, str(reason))
+            return
+        self.found |= dict.fromkeys(groups, its)
+        self._say_took(", ".join(groups), *self._norms.took(groups[0]))
+
+    def _say_took(self, name, compiling, running):
+        for what, its in zip(_TIMES, (compiling, running), strict=True):
+            self.found[f"{SECONDS}{name}/{what}"] = np.asarray(its)
+
+
+class _Passes:
+    """What passes over the examples take.
+
+    A pass of each kind is timed, the cheapest first, if a part that makes such passes may fit.
+
+    Args:
+      made: whose network they are of.
+      parts: groups that share their passes.
+      budget: seconds for all that is measured.
+    """
+
+    def __init__(self, made: _Made, parts: Sequence[tuple[str, ...]], budget: float):
+        self._of = _sizes(made.network)
+        self._timed: dict[str, float] = {}  # kind -> seconds of one
+        for kind in _FORWARDS if parts else ():
+            making = [p for p in parts if kind in cost.counts(p[0], self._of)]
+            left = budget - made.run_seconds
+            if kind == FORWARD or any(self._fewest(p) <= left for p in making):
+                self._timed[kind] = made.timed(functools.partial(cost.one, kind))
+
+    def seconds(self, groups: tuple[str, ...], examples: int) -> float:
+        """Those of a part that looks at so many examples, about, or (`is_least`) at least."""
+        counts = cost.counts(groups[0], self._of._replace(train=examples))
+        forward = self._timed[FORWARD]
+        return sum(
+            count * self._timed.get(kind, _FORWARDS[kind] * forward)
+            for kind, count in counts.items()
+        )
+
+    def is_least(self, groups: tuple[str, ...]) -> bool:
+        """Whether not all of its passes were timed: it cannot fit."""
+        return not set(cost.counts(groups[0], self._of)) <= set(self._timed)
+
+    def _fewest(self, groups):
+        """Seconds of a part on as few examples as it may look at."""
+        train = self._of.train
+        fewest = min(BLOCK, train) if cost.may_be_of_fewer(groups) else train
+        return self.seconds(groups, fewest)
+
+
+def _parts(network, groups):
+    """Groups that are measured together: by one measure, or norms that are one on this network.
+
+    What cannot be had (`ascent_sums` without initial weights) stands alone: nothing is measured for it, and
+    `ascent` beside it is planned.
+    """
+    found = []
+    for names in sharing(groups):
+        lacking = tuple(g for g in names if _lacks(network, g))
+        had = tuple(g for g in names if g not in lacking)
+        found += [lacking] if lacking else []
+        if had and had[0] in NORMS:
+            found += norm_parts.coinciding(network, had)
+        elif had:
+            found.append(had)
+    return found
+
+
+def _lacks(network, group):
+    """Whether a network does not have what a group requires."""
+    fields = registry.MEASURES[group].required(group)
+    return any(getattr(network, field) is None for field in fields)
 
 
 def _held_out(network, tests):
@@ -240,6 +380,15 @@ def _held_out(network, tests):
         name: bounds.margins_of(network.model, network.params, sample)
         for name, sample in tests.items()
     }
+
+
+def _from_margins(found, groups):
+    """The group `holdout`, if it is wanted: no second pass over these examples."""
+    if "holdout" not in groups:
+        return {}
+    its = holdout_of(found)
+    below = np.asarray(its.sorted)[: int(its.size)] <= 0
+    return {"holdout": Holdout(wrong=np.sum(below), size=its.size)}
 
 
 def _sizes(network: bounds.Network) -> Sizes:
@@ -252,11 +401,15 @@ def _sizes(network: bounds.Network) -> Sizes:
 
 
 def _timed(function, arguments):
-    """Seconds of a call, compilation left out."""
+    """Seconds of a call, compilation left out; of a quick one the second, whose memory is there."""
     program = jax.jit(function).lower(*arguments).compile()
-    began = time.perf_counter()
-    jax.block_until_ready(program(*arguments))
-    return time.perf_counter() - began
+    for _ in range(2):
+        began = time.perf_counter()
+        jax.block_until_ready(program(*arguments))
+        took = time.perf_counter() - began
+        if took > _QUICK:
+            break
+    return took
 
 
 def seconds_of(arrays: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -268,9 +421,7 @@ def seconds_of(arrays: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
     rows = []
     for name in names:
-        compiled, ran = (
-            float(arrays[f"{SECONDS}{name}/{what}"]) for what in ("compile", "run")
-        )
+        compiled, ran = (float(arrays[f"{SECONDS}{name}/{what}"]) for what in _TIMES)
         fewer = arrays.get(f"{EXAMPLES_OF}{name.split(', ')[0]}")
         rows.append(
             {

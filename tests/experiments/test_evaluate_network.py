@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import bounds
 from experiments import evaluate
 from experiments.evaluate.graphs import places
 from experiments.lab import formats, parts
@@ -134,7 +135,10 @@ def more(place):
 def test_a_budget_reduces_measures_and_leaves_certificates_out(
     tmp_path, capsys, more, monkeypatch
 ):
-    """A pass takes a second: those of mixup three, of gradients six, of the code's candidates 36."""
+    """A pass takes a second: those of mixup three, of gradients six, of the code's candidates 36.
+
+    Three of the budget's go to one of each kind, the last not all to what is measured anyway.
+    """
     monkeypatch.setattr(parts, "LIGHT", 0)
     monkeypatch.setattr(parts, "_timed", lambda *_: 1.0)
     names = (
@@ -145,14 +149,14 @@ def test_a_budget_reduces_measures_and_leaves_certificates_out(
     )
     data = {size: str(more / f"data{size}.npz") for size in (300, 256)}
     folder = run(
-        tmp_path / "out", more, data=data[300], bounds=names, loss="softmax", budget=4.0
+        tmp_path / "out", more, data=data[300], bounds=names, loss="softmax", budget=7.9
     )  # fmt: skip
     rows = {r["bound"]: r for r in formats.read_table(folder.path / "bounds.csv")}
     found = [float(rows[name]["examples"] or 0) for name in names]
     assert found == [0, 256, 128, 0]
     assert rows["zhou_2019_code_from_origin"]["status"] == (
         "not available: it would take about 0:36 on all examples, more than is left of "
-        "--budget=4 seconds"
+        "--budget=7.9 seconds"
     )
     said = capsys.readouterr().err
     assert "net: mixup: about 0:02 on the first 256 of 300 examples (all: 0:03)" in said
@@ -168,6 +172,28 @@ def test_a_budget_reduces_measures_and_leaves_certificates_out(
         if r["bound"] == "mixup_error"
     )
     assert float(its["value"]) == float(rows["mixup_error"]["value"])
+
+
+def test_no_budget_loses_no_bound(tmp_path, capsys, more, monkeypatch):
+    """What does not fit says so; all else is there, and so is the table."""
+    monkeypatch.setattr(parts, "LIGHT", 0)
+    monkeypatch.setattr(parts, "_timed", lambda *_: 1.0)
+    folder = run(
+        tmp_path / "out", more, data=str(more / "data256.npz"), bounds=("all",), budget=1e-9,
+        init=str(more / "start.onnx"),
+    )  # fmt: skip
+    rows = formats.read_table(folder.path / "bounds.csv")
+    assert {r["bound"] for r in rows} == set(bounds.BOUNDS)
+    lacking = {r["bound"]: r["status"] for r in rows if not r["value"]}
+    assert all(why.startswith("not available: ") for why in lacking.values())
+    left_out = {n for n, why in lacking.items() if "--budget=1e-09 seconds" in why}
+    # By their layers' norms, by passes; chains are another reason.
+    assert {"param_norm", "zhou_2019_code", "worst_sharpness"} <= left_out
+    assert "chains" in lacking["bartlett_1998_vc"]
+    has = {r["bound"] for r in rows if r["value"]}
+    assert {"train_error", "occam_float32", "gonon_2024_certified"} <= has
+    said = capsys.readouterr().err
+    assert "net: circular: left out: it would take about 0:00 for all layers" in said
 
 
 @pytest.mark.slow

@@ -1,9 +1,16 @@
 """Measuring part by part within a budget of seconds."""
 
+import jax
+import numpy as np
 import pytest
 
-from experiments.lab.parts import Wanted, plan
-from nets.sample import BLOCK
+import bounds
+from bounds.measures import layers
+from experiments.lab import norm_parts
+from experiments.lab.parts import MeasureParts, Wanted, plan
+from nets.graph import Graph, Node
+from nets.operators import Convolution, Dense
+from nets.sample import BLOCK, pad_sample
 
 SIZE = 1000
 WANTED = (
@@ -40,3 +47,77 @@ def test_the_cheapest_come_first_and_shares_that_are_not_needed_go_on():
         "much": 384,
     }
     assert set(examples(1600).values()) == {SIZE}
+
+
+def residual(layout=(3, 3, 3), channels=4, image=6):
+    """A network of convolutions of equal shapes, one of which is skipped, and its initial weights."""
+    rng = np.random.default_rng(0)
+    nodes, params = [Node("input", op=(image, image, channels))], {}
+    op = Convolution((image, image), (1, 1), ((1, 1), (1, 1)))
+    for layer, taps in enumerate(layout):
+        its = op if taps == 3 else Convolution((image, image), (1, 1), ((0, 0), (0, 0)))
+        nodes.append(Node("linear", (len(nodes) - 1,), its, layer))
+        nodes.append(Node("relu", (len(nodes) - 1,)))
+        kernel = rng.normal(size=(taps, taps, channels, channels))
+        params[f"Layer_{layer}"] = {"kernel": np.float32(kernel / 4)}
+    nodes.append(Node("add", (2, len(nodes) - 1)))
+    nodes.append(Node("linear", (len(nodes) - 1,), Dense(image**2), len(layout)))
+    last = np.float32(rng.normal(size=(channels, 3)))
+    params[f"Layer_{len(layout)}"] = {"kernel": last, "bias": np.zeros(3, np.float32)}
+    init = jax.tree.map(lambda leaf: 0.5 * leaf, params)
+    inputs = rng.normal(size=(8, image * image * channels))
+    return bounds.Network(
+        model=Graph(tuple(nodes)), params=params, init=init,
+        sample=pad_sample(inputs, np.arange(8) % 3, 0),
+    )  # fmt: skip
+
+
+def test_norms_by_layers_are_those_of_one_program():
+    network = residual((3, 1, 3, 3))
+    names = [n for n in layers.NORMS if n != "from_other" and "folded" not in n]
+    with jax.enable_x64(True):
+        expected = jax.jit(lambda one: layers.layer_norms(one, names))(network)
+        norms = norm_parts.Norms(network)
+        for name in names:
+            found = norms.measured(name)
+            for own, other in zip(*map(jax.tree.leaves, (found, expected[name])), strict=True):  # fmt: skip
+                assert own.shape == other.shape and own.dtype == other.dtype
+                np.testing.assert_allclose(own, other, rtol=1e-9)
+
+
+def test_what_one_layer_took_is_expected_of_its_like():
+    network = residual()
+    with jax.enable_x64(True):
+        assert norm_parts.coinciding(network, ["layers", "circular", "from_origin"]) == [
+            ("layers", "from_origin"), ("circular",)
+        ]  # fmt: skip
+        norms = norm_parts.Norms(network)
+        left = norms.seconds("layers")
+        _, ran = norms.took("layers")
+        assert left >= 2 * ran > 0  # the two others of its kind, and the last layer
+        norms.measured("layers")
+        assert norms.seconds("layers") == 0
+        compiled, ran = norms.took("layers")
+        assert norms.run_seconds == ran and compiled > 0
+        # All kinds are known: nothing is measured, nothing is compiled.
+        assert norms.seconds("init") > 0 and norms.took("init") == (0, 0)
+        norms.measured("init")
+        assert norms.took("init")[0] < compiled / 10
+        with pytest.raises(bounds.Unavailable, match="chains"):
+            norms.seconds("folded")
+
+
+def test_norms_are_work_too_and_tables_have_theirs_whatever_the_budget():
+    network = residual()
+    few = norm_parts.operations(network, ["layers"])
+    assert few > 0 == norm_parts.operations(network, ["margins"])
+    # `from_origin` is the same set of matrices.
+    assert norm_parts.operations(network, ["layers", "from_origin", "kernels"]) == 2 * few  # fmt: skip
+    groups = ("layers", "circular", "margins", "spectra", "from_other")
+    measure = MeasureParts(groups, "net", ("layers", "margins", "from_other"), 1e-9)
+    with jax.enable_x64(True):
+        found, missing = measure({}, network)
+    assert {"layers", "margins", "spectra"} <= set(found) and "circular" not in found
+    assert set(missing) == {"circular", "from_other"}
+    assert "for all layers, more than is left of --budget=1e-09" in missing["circular"]
+    assert "second draw" in missing["from_other"]

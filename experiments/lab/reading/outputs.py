@@ -10,9 +10,11 @@ these are moved at random, each by the same share of itself, is tried. Allowed i
 
 S the most by which an output moves, over the share; n the longest sum, u = 2^-24. Numbers that
 half precision holds exactly (float16, bfloat16) were computed in it: u is 2^-11 or 2^-8 then, and n is
-1, since accelerators sum its products in float32.
+1, since accelerators sum its products in float32. Of many outputs the first `MOST` are looked at: each
+costs a pass of the network and one for each try.
 """
 
+import functools
 import math
 from pathlib import Path
 
@@ -24,8 +26,10 @@ from experiments.lab.reading import array_files
 from experiments.lab.reading.flaws import Flaw
 from experiments.lab.refusals import Refusal
 from nets.importing.folding import FINAL
+from nets.sample import BLOCK
 from nets.training import logits_of
 
+MOST = 256  # outputs that are compared
 _ROUNDINGS = 2.0  # C
 _SHARE = 2.0**-12  # far above rounding, and few ReLUs change their sign
 _TRIES = 2
@@ -65,14 +69,14 @@ def check(path: Path, network: bounds.Network, final: str = "") -> None:
         raise Refusal(
             f"{flag}: {len(given)} rows; give those of 1 to {size} training examples"
         )
-    inputs = network.sample.inputs[: len(given)]
-    own = _outputs(network, network.params, inputs, final)
+    given = given[:MOST]
+    own = _outputs(network, network.params, network.sample.inputs[: len(given)], final)
     if given.shape != own.shape:
         raise Refusal(
             f"{flag}: {given.shape[1]} columns, the network has {own.shape[1]} outputs"
         )
     apart = np.abs(given.astype(float) - own).max(axis=1)
-    allowed, unit = rounding(network, given, final)
+    allowed, unit = _rounding(network, given, own, final)
     if not (apart <= allowed).all():
         worst = int(np.argmax(np.nan_to_num(apart, nan=np.inf)))
         raise Refusal(
@@ -96,6 +100,12 @@ def rounding(
     """
     inputs = network.sample.inputs[: len(given)]
     own = _outputs(network, network.params, inputs, final)
+    return _rounding(network, given, own, final)
+
+
+def _rounding(network, given, own, final):
+    """`rounding`, given the network's own outputs."""
+    inputs = network.sample.inputs[: len(given)]
     rng, moved = np.random.default_rng(0), 0.0
 
     def off(leaf):
@@ -116,8 +126,21 @@ def rounding(
 
 
 def _outputs(network, params, inputs, final):
-    found = logits_of(network.model, params, inputs)
-    return np.asarray(FINAL[final](found, axis=-1) if final else found)
+    """`[n, C]`, a block of examples at once: what nodes in between give takes memory."""
+    n = len(jax.tree.leaves(inputs)[0])
+    rows, found = min(n, BLOCK), []
+    for start in range(0, n, rows):
+        first = min(start, n - rows)  # of a whole block: all are of one program
+        block = jax.tree.map(lambda leaf, i=first: leaf[i : i + rows], inputs)
+        its = _of_block(network.model, params, block, final)
+        found.append(np.asarray(its)[start - first :])
+    return np.concatenate(found)
+
+
+@functools.partial(jax.jit, static_argnames=("model", "final"))
+def _of_block(model, params, inputs, final):
+    found = logits_of(model, params, inputs)
+    return FINAL[final](found, axis=-1) if final else found
 
 
 def _unit_of(given):
