@@ -33,6 +33,8 @@ def network_of(flag: str, config: Any, problem: Problem, biases: bool) -> nn.Mod
         )
     except ValueError as error:
         given = f"--problem={config.problem}" if config.problem else "--data"
+        if getattr(config, "inputs", "pixels") != "pixels":
+            given += f" with --inputs={config.inputs}"
         raise Refusal(
             f"--{flag}={name}: {error}, and {given} has none; use --{flag}=mlp"
         ) from error
