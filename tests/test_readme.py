@@ -175,6 +175,22 @@ def test_the_table_of_the_papers_experiment_is_what_was_found():
         )
 
 
+def test_what_privacy_says_of_mnist_is_what_was_found():
+    """Every row of that table is a claim in the gallery's summary of its run."""
+    text = (ROOT / "experiments" / "beyond_uc" / "README.md").read_text()
+    path = ROOT / "experiments" / "gallery" / "beyond_mnist_private.json"
+    claims = {c["claim"]: c for c in json.loads(path.read_text())["claims"]}
+    rows = re.findall(r"^\| [a-z ]+, `(privacy_\w+[.\w]*)` \| (.+) \|$", text, re.M)
+    for name, rest in rows:
+        claim, (point,) = claims[name], claims[name]["points"]
+        assert point["m"] == 45000
+        expected = claim["in_expectation"]
+        status = claim["status"] + (", in expectation" if expected else "")
+        cells = (f"{point[k]:.4f}" for k in ("value", "empirical", "error"))
+        assert rest.split(" | ") == [status, *cells], name
+    assert len(rows) == 6
+
+
 def test_what_the_tools_beyond_uniform_convergence_say_is_what_was_found():
     """Every cell of their table is the number in the gallery's summary of that run."""
     text = (ROOT / "experiments" / "beyond_uc" / "README.md").read_text()

@@ -217,7 +217,7 @@ class Look:
     def name(self) -> str:
         """Of its file, and in what a tool is given."""
         noise = f"_noise{self.noise:g}_draw{self.draw}" if self.noise else ""
-        sets = "" if self.sets == Look(self.training).sets else f"_on_{self.sets[0]}"
+        sets = "" if "train" in self.sets else f"_on_{self.sets[0]}"
         return f"{self.training.name}{noise}{sets}"
 
 

@@ -18,6 +18,7 @@ from experiments.lab.settings import (
     redefault,
     repetitions,
     setting,
+    whole_number,
 )
 from experiments.lab.sgd_settings import SgdSettings, trainable
 from experiments.problems import PROBLEMS
@@ -47,7 +48,8 @@ class Own(SgdSettings):
         500, "hidden units of a layer, channels of a convolution", at_least_1, group=NETWORK
     )  # fmt: skip
     depth: int | None = setting(
-        1, "hidden layers, or blocks of convolutions", at_least_1, group=NETWORK
+        1, "hidden layers, or blocks of convolutions; 0: a linear classifier", whole_number,
+        group=NETWORK
     )  # fmt: skip
     biases: bool = setting(True, "layers have biases", group=NETWORK)
     loss: str = setting(
@@ -80,6 +82,11 @@ class Own(SgdSettings):
             if name not in TOOLS:
                 yield f"--tool={name}: must be all, or some of {', '.join(TOOLS)}"
         problem = PROBLEMS.get(self.problem)
+        if self.depth == 0 and self.network != "mlp":
+            yield (
+                f"--depth=0: is a linear classifier, which goes with --network=mlp; give "
+                f"--network={self.network} 1 or more"
+            )
         if (
             problem
             and problem.model is None

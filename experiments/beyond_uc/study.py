@@ -93,16 +93,27 @@ def plan_of(config: Any, problem: Problem) -> training.Plan:
     )
 
 
+def draws_of(tools: Mapping[str, Tool], config: Any) -> int:
+    """How many disjoint training sets of a cell the tools look at, all together."""
+    return max(tool.draws(config) for tool in tools.values())
+
+
 def _all_looks(cell, tools):
-    """What the tools want to see of a cell, each once, the run on S first."""
-    looks = [Look(cells.base(cell))]
+    """What the tools want to see of a cell, each once, the run on S first.
+
+    Where no tool looks at fresh training examples there need not be any (all are in S).
+    """
+    fresh = ("ghost",) if draws_of(tools, cell.config) > 1 else ()
+    looks = [Look(cells.base(cell), sets=("train", *fresh, "test"))]
     if cell.problem.sprime is not None:
         looks.append(Look(cells.base(cell), sets=("sprime",)))
     for tool in tools.values():
         looks += tool.looks(cell)
     by_name = {}
     for look in looks:
-        by_name.setdefault(look.name, look)
+        known = by_name.get(look.name, look)
+        sets = tuple(dict.fromkeys((*known.sets, *look.sets)))
+        by_name[look.name] = dataclasses.replace(known, sets=sets)
     return tuple(by_name.values())
 
 
@@ -126,13 +137,18 @@ def make(config: Any) -> BeyondStudy:
         raise Refusal("; ".join(f"--tool={n}: {why}" for n, why in silent.items()))
     for name, why in silent.items():
         say(f"{name} does not speak of {config.problem}: {why}")
-    draws = max(tool.draws(config) for tool in tools.values())
+    draws = draws_of(tools, config)
     largest = problem.largest_size(draws)
     if largest is not None and max(config.sizes) > largest:
+        needed = (
+            f"{draws} disjoint training sets of m examples are needed, and the data are"
+            if draws > 1
+            else "the data are"
+        )
+        remedy = ", or fewer --models and --surrogate_draws" if draws > 1 else ""
         raise Refusal(
-            f"--sizes={max(config.sizes)}: {draws} disjoint training sets of m examples "
-            f"are needed, and the data are enough for m = {largest}; use smaller ones, or "
-            "fewer --models and --surrogate_draws"
+            f"--sizes={max(config.sizes)}: {needed} enough for m = {largest}; use smaller "
+            f"ones{remedy}"
         )
     if problem.sprime is not None:
         sprime.check(problem, min(config.sizes))

@@ -178,7 +178,7 @@ def _lacking(config):
             f"--problem={config.problem}: its examples are drawn anew for every network; give those "
             "that this one was trained on, by --data"
         )
-    for name in ("label_noise", "draw_rule"):
+    for name in ("label_noise", "draw_rule", "inputs", "first_image"):
         field = type(config).__dataclass_fields__.get(name)
         if field is not None and getattr(config, name) != field.default:
             yield (

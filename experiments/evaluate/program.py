@@ -20,7 +20,7 @@ class Evaluate(InModules):
     title = "Generalization bounds of given networks"
     Settings = Settings
     needs_problem = False
-    without = ("label_noise", "draw_rule")
+    without = ("label_noise", "draw_rule", "inputs", "first_image")
     first = ("weights", "data", "problem", "bounds")
 
     def takes(self, problem: type[Problem]) -> bool:

@@ -9,6 +9,15 @@ from experiments.problems import Problem
 from nets.registry import NETWORKS
 
 
+def source_of(config: Any) -> str:
+    """The flags that say what is learned from, as refusals name them."""
+    if not config.problem:
+        return "--data"
+    inputs = getattr(config, "inputs", "pixels")
+    features = "" if inputs == "pixels" else f" with --inputs={inputs}"
+    return f"--problem={config.problem}{features}"
+
+
 def network_of(flag: str, config: Any, problem: Problem, biases: bool) -> nn.Module:
     """The network that a flag names, of `width` and `depth`.
 
@@ -32,7 +41,6 @@ def network_of(flag: str, config: Any, problem: Problem, biases: bool) -> nn.Mod
             biases=biases,
         )
     except ValueError as error:
-        given = f"--problem={config.problem}" if config.problem else "--data"
         raise Refusal(
-            f"--{flag}={name}: {error}, and {given} has none; use --{flag}=mlp"
+            f"--{flag}={name}: {error}, and {source_of(config)} has none; use --{flag}=mlp"
         ) from error

@@ -108,7 +108,7 @@ def test_the_authors_noise_sits_on_the_last_pixels_only(mnist_sample, monkeypatc
     monkeypatch.setattr(images, "AUTHORS_NOISE_FROM", 100)
     source = pool(mnist_sample, "authors")
     draw = source.draw(0, 130, 0)
-    clean = source._scaled(source._images[draw.record["indices"]])
+    clean = source._inputs(source._images[draw.record["indices"]])
     moved = np.abs(draw.inputs - clean)
     assert moved[:100].max() == 0
     assert (

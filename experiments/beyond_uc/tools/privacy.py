@@ -78,9 +78,14 @@ class Privacy(Tool):
         )  # fmt: skip
         return Training(f"private{mu:g}", lambda c: c.train, cell.size, plan=plan)
 
+    def draws(self, config: Any) -> int:
+        """S alone: no fresh example is put into it."""
+        return 1
+
     def looks(self, cell: Cell) -> Sequence[Look]:
         """A run for every mu."""
-        return [Look(self._training(cell, mu)) for mu in cell.config.mu]
+        sets = ("train", "test")
+        return [Look(self._training(cell, mu), sets=sets) for mu in cell.config.mu]
 
     def quantities(self, cell: Cell, seen: Mapping[str, Seen]) -> Quantities:
         """Errors of the private networks, and what one run by itself supports."""
@@ -107,10 +112,14 @@ class Privacy(Tool):
         for mu in config.mu:
             errors = [cell[f"mu{mu:g}_train_error"] for cell in cells]
             limit = privacy.with_confidence(errors, mu, config.delta)
+            removing = _by_removal(mu, size)
             found |= {
                 f"mu{mu:g}_at_the_mean": privacy.in_expectation(np.mean(errors), mu),
                 f"mu{mu:g}_price": privacy.in_expectation(np.mean(errors), mu)
                 - float(np.mean(errors)),
+                f"mu{mu:g}_by_removal": privacy.in_expectation(
+                    np.mean(errors), removing
+                ),
                 f"mu{mu:g}_with_confidence": limit,
                 f"mu{mu:g}_standard_error": float(
                     np.std(errors, ddof=1) / np.sqrt(len(errors))
@@ -121,8 +130,15 @@ class Privacy(Tool):
         return found
 
     def claims(self, problem: Problem, config: Any, size: int) -> Sequence[Claim]:
-        """Three a mu."""
+        """Four a mu."""
         stored = problem.pool is not None
+        at_most = problem.largest_size(2)
+        overlap = (
+            ", whose training sets have most examples in common: their spread is that of noise "
+            "and initial weights"
+            if at_most is not None and size > at_most
+            else ""
+        )
         found = []
         for mu in config.mu:
             shared = {
@@ -136,7 +152,8 @@ class Privacy(Tool):
                 Claim(
                     f"privacy_mu{mu:g}", f"mu{mu:g}_at_the_mean", status=spec.UNDER_ASSUMPTION,
                     about="Phi(Phi^-1(E R_S) + mu) at the mean training error of the runs.",
-                    assumption="the expected training error is the mean over these runs",
+                    assumption="the expected training error is the mean over these runs"
+                    + overlap,
                     check=f"mu{mu:g}_standard_error",
                     check_about="standard error of that mean", **in_the_mean,
                 ),
@@ -145,8 +162,8 @@ class Privacy(Tool):
                     status=spec.UNDER_ASSUMPTION if stored else spec.CERTIFIED,
                     about="The same at an upper limit of the expected training error, by "
                     "Hoeffding over the runs: it takes many.",
-                    assumption="the runs are independent, though their training sets are "
-                    "drawn from the same stored examples" if stored else "", **in_the_mean,
+                    assumption="the expected training error is that given the stored examples, "
+                    "which all training sets are drawn from" if stored else "", **in_the_mean,
                 ),
                 Claim(
                     f"privacy_mu{mu:g}_one_run", f"mu{mu:g}_one_run", status=spec.CERTIFIED,
@@ -155,6 +172,17 @@ class Privacy(Tool):
                     f"{config.expected_error:g}, a guess.",
                     paper="after Jung et al. 2020; proved in bounds/beyond_uc/private_run.py",
                     **shared,
+                ),
+                Claim(
+                    f"privacy_mu{mu:g}_removal", f"mu{mu:g}_by_removal",
+                    status=spec.UNDER_ASSUMPTION,
+                    about="The same as the first for leaving an example out, which moves the law "
+                    "by half of mu: of the algorithm that leaves one of its m places empty.",
+                    assumption="the expected training error is the mean over these runs"
+                    + overlap,
+                    check=f"mu{mu:g}_standard_error",
+                    check_about="standard error of that mean",
+                    **in_the_mean | {"network": "private, one example less"},
                 ),
             ]  # fmt: skip
         return found
@@ -175,6 +203,15 @@ class Privacy(Tool):
             "price of mu, Phi(Phi^-1(R_S) + mu) - R_S. Means over training sets; dotted: vacuous."
         )
         return [draw("privacy", caption, _paint, rows, mus, cells[0].problem.classes)]
+
+
+def _by_removal(mu: float, size: int) -> float:
+    """mu for leaving an example out: its clip, not two of them, and float32's rounding.
+
+    `nets.private.clipped_sum` makes room for the rounding of a replacement, 2 C in all; a sum
+    without one example rounds as much and moves by C.
+    """
+    return mu / 2 * (1 + private.rounding(size))
 
 
 _CURVES = {  # quantity of a mu -> name of its style, its label

@@ -113,7 +113,10 @@ class Tool(abc.ABC):
         return ""
 
     def draws(self, config: Any) -> int:
-        """How many disjoint training sets of a cell it looks at (S and the ghost are two)."""
+        """How many disjoint training sets of a cell it looks at (S and the ghost are two).
+
+        Where all tools say 1, m may be all that is stored, and no look has a ghost.
+        """
         return 2
 
     @abc.abstractmethod

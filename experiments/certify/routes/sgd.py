@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from experiments.lab.networks import network_of
+from experiments.lab.networks import network_of, source_of
 from experiments.lab.refusals import Refusal
 from experiments.lab.seeding import Purpose, key_for
 from experiments.lab.training import Job, Run, initial
@@ -61,8 +61,7 @@ def network(config: Any, problem: Problem, biases: bool = True) -> Any:
     for name in MOVES if problem.image is None else ():
         if value := getattr(config, name):
             raise Refusal(
-                f"--{name}={value}: --problem={config.problem} has no images to move; use "
-                f"--{name}=0"
+                f"--{name}={value}: {source_of(config)} has no images to move; use --{name}=0"
             )
     found = network_of("architecture", config, problem, biases)
     if getattr(found, "is_normalised", False):
