@@ -103,8 +103,7 @@ def test_half_way_states_go_on_as_if_nothing_had_happened():
 
 def test_the_program_holds_no_collective(p):
     where = layout(8)
-    lanes = runs._Lanes(where, *start(p, JOBS[0]))
-    text = runs._compiled(p, where, lanes).as_text()
+    text = runs._compiled(p, where, *start(p, JOBS[0])).as_text()
     assert "while" in text
     collectives = ("all-reduce", "all-gather", "all-to-all", "collective-permute")
     assert not [name for name in collectives if name in text]
@@ -116,8 +115,11 @@ def test_no_jobs_no_ticks(p):
 
 def test_one_program_serves_all_sizes(p):
     where = layout(1)
-    lanes = runs._Lanes(where, *start(p, JOBS[0]))
-    program = runs._compiled(p, where, lanes)  # compiled: other shapes would be refused
+    begun = start(p, JOBS[0])
+    lanes = runs._Lanes(where, *begun)
+    program = runs._compiled(
+        p, where, *begun
+    )  # compiled: other shapes would be refused
     for job in (JOBS[0], JOBS[-1]):
         lanes.fill(0, job, *start(p, job))
         budget = np.int32(1000)
