@@ -1,17 +1,11 @@
 """The file of a drawn network: weights that `evaluate` takes, and all that its certificate needs.
 
-`final/0/kernel`, `final/0/bias`, ... are the network. `posterior/0/kernel`, ... are the posterior
-that it was drawn from and its prior, named as the parameters of a
-`nets.stochastic.GaussianNetwork`: whoever only wants the network leaves them alone. What its layers
-are (`experiments.lab.chains`) is JSON in the metadata, under `network`. So is the certificate, under
-`certificate`, with a digest of it beside; it holds the same, and digests of the tensors and of the
-examples.
+Beside the network (`experiments.certify.certificate_file`) are `posterior/0/kernel`, ...: the posterior
+that it was drawn from and its prior, named as the parameters of a `nets.stochastic.GaussianNetwork`.
 """
 
 import dataclasses
-import hashlib
-import json
-import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import chex
@@ -19,62 +13,30 @@ import jax
 import numpy as np
 
 from bounds.measures import single_draw
-from experiments.lab import chains, formats
-from experiments.lab.chains import FINAL, NETWORK
-from experiments.lab.reading import array_files
-from experiments.lab.reading.flaws import Flaw, shown
-from experiments.lab.refusals import Refusal
-from experiments.problems import Examples
+from experiments.certify import certificate_file
+from experiments.lab import chains
+from experiments.lab.chains import FINAL
 from nets import kernels
 from nets.stochastic import ARRAYS
 
-_NOTE, _DIGEST = "certificate", "certificate_sha256"
 _POSTERIOR = "posterior/"
 
 
 @dataclasses.dataclass(frozen=True)
-class Certificate:
-    """What is claimed of a drawn network, and where it came from.
+class Certificate(certificate_file.Certificate):
+    """What is claimed of a drawn network.
 
     Attributes:
-      bound: its name.
-      value: the error is at most this.
-      delta: failure probability, that of `tried` settings included.
-      tried: settings that share it.
       log_ratio: ln (dQ/dP)(h), nats.
       price: ln of 1 over the prior's share of delta.
       has_learned_prior: whether the prior's deviation was chosen on its grid.
-      wrong: errors among the certified examples.
-      certified_size: how many these are.
-      problem, problem_settings: what they were drawn from.
-      problem_sha256: digest of its data, or None.
-      size: training examples in all.
-      prior_share: of them, that the prior was trained on.
-      seed, run_seed: that decide which these are.
-      data_sha256: digest of the certified examples.
-      definition_sha256: digest of the code of the bound.
-      network: what its layers are (`experiments.lab.chains`).
+      prior_share: of the training examples, that the prior was trained on.
     """
 
-    bound: str
-    value: float
-    delta: float
-    tried: int
     log_ratio: float
     price: float
     has_learned_prior: bool
-    wrong: int
-    certified_size: int
-    problem: str
-    problem_settings: dict
-    problem_sha256: str | None
-    size: int
     prior_share: float
-    seed: int
-    run_seed: int
-    data_sha256: str
-    definition_sha256: str
-    network: dict
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,28 +56,6 @@ class Stored:
     certificate: Certificate
 
 
-def digest_of_examples(examples: Examples) -> str:
-    """Of inputs, as float32, and labels, in their order."""
-    found = hashlib.sha256()
-    for array in (examples.inputs.astype(np.float32), examples.labels.astype(np.int32)):
-        found.update(f"{array.shape}".encode())
-        found.update(np.ascontiguousarray(array))
-    return found.hexdigest()
-
-
-def _digest_of(tensors):
-    """Of arrays by name, in the order of names."""
-    found = hashlib.sha256()
-    for name, array in sorted(tensors.items()):
-        found.update(f"{name} {array.dtype} {array.shape}\n".encode())
-        found.update(np.ascontiguousarray(array))
-    return found.hexdigest()
-
-
-def _canonical(claims):
-    return json.dumps(claims, sort_keys=True)
-
-
 def write(path: Path, params: chex.ArrayTree, certificate: Certificate) -> None:
     """Draws the network and writes its file.
 
@@ -132,11 +72,7 @@ def write(path: Path, params: chex.ArrayTree, certificate: Certificate) -> None:
         for prefix, tree in trees.items()
         for name, array in kernels.to_arrays(tree).items()
     }
-    claims = dataclasses.asdict(certificate) | {"tensors_sha256": _digest_of(tensors)}
-    text = _canonical(claims)
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    notes = {_NOTE: text, _DIGEST: digest, NETWORK: _canonical(certificate.network)}
-    formats.write_tensors(path, tensors, notes)
+    certificate_file.write(path, tensors, certificate)
 
 
 def read(path: str | Path) -> Stored:
@@ -145,72 +81,23 @@ def read(path: str | Path) -> Stored:
     Raises:
       Refusal: it cannot be read, is a file of another kind, or was changed.
     """
-    flag = f"--verify={path}"
-    try:
-        notes = array_files.notes(path)
-        tensors = {n: np.asarray(a) for n, a in array_files.read(path).items()}
-    except Flaw as flaw:
-        raise Refusal(
-            f"{flag}: cannot be read ({flaw}); give a file of a drawn network, "
-            "weights/<run>_drawn.safetensors"
-        ) from None
-    if _NOTE not in notes:
-        raise Refusal(
-            f"{flag}: holds no certificate; give a file of a drawn network, "
-            "weights/<run>_drawn.safetensors"
-        )
-    text = notes[_NOTE]
-    if notes.get(_DIGEST) != hashlib.sha256(text.encode()).hexdigest():
-        raise Refusal(
-            f"{flag}: its certificate was altered, its digest is another; get the file again"
-        )
-    claims = _claims(flag, text)
-    if claims.pop("tensors_sha256") != _digest_of(tensors):
-        raise Refusal(
-            f"{flag}: its tensors were changed, their digest is another; get the file again"
-        )
-    if notes.get(NETWORK) != _canonical(claims["network"]):
-        raise Refusal(
-            f"{flag}: what it says of its layers is not what its certificate says; get the file "
-            "again"
-        )
-    try:
-        stored = _stored(tensors, claims["network"])
-    except ValueError as error:
-        raise Refusal(
-            f"{flag}: its tensors are not those of a drawn network and its posterior "
-            f"({shown(error)}); get the file again"
-        ) from error
-    return Stored(*stored, Certificate(**claims))
+    certificate, tensors = certificate_file.read(path, (Certificate,))
+    return stored(path, tensors, certificate)
 
 
-def _claims(flag, text):
-    """The content of a certificate, each value of its type."""
-    kinds = {f.name: f.type for f in dataclasses.fields(Certificate)}
-    kinds["tensors_sha256"] = str
-    broken = Refusal(
-        f"{flag}: its certificate is not one of this version's; get the file again"
-    )
+def stored(
+    path: str | Path, tensors: Mapping[str, np.ndarray], certificate: Certificate
+) -> Stored:
+    """A drawn network from what is in its file.
+
+    Raises:
+      Refusal: it is none.
+    """
     try:
-        claims = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise broken from error
-    if not isinstance(claims, dict) or set(claims) != set(kinds):
-        raise broken
-    for name, kind in kinds.items():
-        value = claims[name]
-        is_right = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
-        if not is_right or (kind is float and not math.isfinite(value)):
-            raise broken
-    is_right = 0 < claims["delta"] < 1 and 1 <= claims["tried"] < 2**31
-    is_right &= 0 <= claims["wrong"] <= claims["certified_size"] < 2**31
-    if not is_right:
-        raise broken
-    try:
-        chains.check(claims["network"])
+        return Stored(*_stored(tensors, certificate.network), certificate)
     except ValueError as error:
-        raise broken from error
-    return claims
+        what = "a drawn network and its posterior"
+        raise certificate_file.not_those(path, what, error) from error
 
 
 def _stored(tensors, network):

@@ -99,7 +99,7 @@ class Own(GivenNetworks, BoundSettings):
         "divided by it", at_least_1, group=BOUNDS, measuring=True
     )  # fmt: skip
     verify: str | None = setting(
-        None, "recount the certificate in the file of a drawn network, from the file and the "
+        None, "recount the certificate in the file of a drawn or coded network, from the file and the "
         "data alone (--data, or those of its problem); nothing is trained, no --out is needed", group=FOLDER, compared=False
     )  # fmt: skip
     save_weights: bool = setting(

@@ -1,30 +1,36 @@
 """`--verify`: a certificate recounted from its file and the data alone, by plain sums in numpy.
 
-Nothing of what made the certificate is used but the standard normals of the draw, which are a
-matter of record: the draw, the density ratio, the errors and the bound are computed here again,
-in float64 and another way.
+Nothing of what made the certificate is used but what is a matter of record: the standard normals of
+a draw, the initial weights and subspaces that a receiver of a code makes from the seed, and the decoder.
+The draw, the density ratio, the decoded weights, the errors and the bound are computed here again, in
+float64 and another way.
 """
 
 import dataclasses
 import math
+import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 from scipy.special import gammaln, logsumexp
 
 from bounds.measures import single_draw
-from experiments.certify import PROGRAM, drawn_network
-from experiments.certify.drawn_network import Certificate, Stored
+from experiments.certify import PROGRAM, certificate_file, coded_network, drawn_network
+from experiments.certify.certificate_file import Certificate
 from experiments.certify.routes import sgd
 from experiments.certify.routes.posterior import certified_part
 from experiments.certify.study import check_size
 from experiments.lab import calls, report, settings
 from experiments.lab.chains import outputs
+from experiments.lab.networks import network_of
 from experiments.lab.reading import data_files
 from experiments.lab.refusals import Refusal
 from experiments.problems import PROBLEMS, Examples
-from nets import stochastic
+from nets import stochastic, subspace
+from nets.kernels import layers
+from nets.registry import NETWORKS
 
 _GOES_WITH = ("verify", "data", "problem", "data_dir", "plugin")
 _ROWS = 1024  # examples at once
@@ -48,28 +54,33 @@ def verified(given: Mapping[str, Any]) -> tuple[str, bool]:
                 f"--{name}={settings.shown(value)}: does not go with --verify; leave it out"
             )
     path = given["verify"]
-    stored = drawn_network.read(path)
-    one = stored.certificate
+    kinds = {
+        drawn_network.Certificate: drawn_network,
+        coded_network.Certificate: coded_network,
+    }
+    one, tensors = certificate_file.read(path, tuple(kinds))
+    stored = kinds[type(one)].stored(path, tensors, one)
     if one.bound not in RECOUNTED:
         raise Refusal(
             f"--verify={path}: its certificate is by {one.bound}; recounted are "
             f"{', '.join(RECOUNTED)}"
         )
     examples = _examples(given, one)
-    if drawn_network.digest_of_examples(examples) != one.data_sha256:
+    if certificate_file.digest_of_examples(examples) != one.data_sha256:
         raise Refusal(
             f"{_data_flag(given, one)}: not the {one.certified_size} examples that the certificate "
             "in --verify was computed on, their digest is another; give those"
         )
-    differs = _differences(stored, examples)
+    is_drawn = isinstance(stored, drawn_network.Stored)
+    differs = (_differs_drawn if is_drawn else _differs_coded)(stored, examples)
     if differs:
         return f"{path}: refuted: {'; '.join(differs)}", False
     at_most = report.at_most(one.value)
+    complexity = f"ln ratio {one.log_ratio:.6g}" if is_drawn else f"{one.bits} bits"
     return (
         f"{path}: verified: the network errs on at most {at_most} of new examples drawn like "
         f"these, with confidence {1 - one.delta:g} ({one.bound}; {one.wrong} errors among "
-        f"{one.certified_size}, ln ratio {one.log_ratio:.6g}, {one.tried} settings tried and paid "
-        "for)"
+        f"{one.certified_size}, {complexity}, {one.tried} settings tried and paid for)"
     ), True
 
 
@@ -98,7 +109,9 @@ def _examples(given: Mapping[str, Any], one: Certificate) -> Examples:
             "its --plugin, or the examples by --data"
         )
     own = one.problem_settings | {
-        n: getattr(one, n) for n in ("problem", "size", "prior_share", "seed")
+        n: getattr(one, n)
+        for n in ("problem", "size", "prior_share", "seed")
+        if hasattr(one, n)
     }
     try:
         config = settings.from_json(calls.kind_of(PROGRAM, one.problem), own)
@@ -117,11 +130,13 @@ def _examples(given: Mapping[str, Any], one: Certificate) -> Examples:
     settings.check(settings.part(config, PROBLEMS[one.problem].Settings))
     problem = calls.problem_of(config)
     check_size(config, problem)
-    return sgd.examples_of(config, problem, one.run_seed, certified_part(config))
+    is_drawn = isinstance(one, drawn_network.Certificate)
+    part = certified_part(config) if is_drawn else slice(0, None)
+    return sgd.examples_of(config, problem, one.run_seed, part)
 
 
-def _differences(stored: Stored, examples: Examples) -> list[str]:
-    """What of a certificate is not what its file and the data say."""
+def _differs_drawn(stored: drawn_network.Stored, examples: Examples) -> list[str]:
+    """What of a drawn network's certificate is not what its file and the data say."""
     one, found = stored.certificate, []
     log_prior, price = _prior(stored)
     layer = _misdrawn(stored)
@@ -134,6 +149,62 @@ def _differences(stored: Stored, examples: Examples) -> list[str]:
         found.append(f"ln ratio is {ratio:.9g}, not {one.log_ratio:.9g}")
     if abs(price - one.price) > _ROUNDING:
         found.append(f"the price of the prior is {price:.9g}, not {one.price:.9g}")
+    return found + _differs_counted(stored, examples, ratio, price)
+
+
+def _differs_coded(stored: coded_network.Stored, examples: Examples) -> list[str]:
+    """What of a coded network's certificate is not what its file and the data say."""
+    one, found = stored.certificate, []
+    try:
+        kernels, length = coded_network.decoded(stored.code, *_known(stored))
+    except ValueError as error:
+        return [f"its code is none ({error})"]
+    if length > one.bits:
+        found.append(f"its code has {length} bits, not {one.bits}")
+    for layer, (own, kernel) in enumerate(zip(stored.network, kernels, strict=True)):
+        allowed = 1e-5 * np.max(np.abs(kernel))
+        if own["kernel"].shape != kernel.shape or np.any(own["bias"]):
+            found.append(f"layer {layer} is of another shape than the decoded one")
+        elif np.max(np.abs(own["kernel"] - kernel)) > allowed:
+            found.append(f"layer {layer} is not what its code says")
+    return found or _differs_counted(stored, examples, one.bits, 0.0)
+
+
+def _known(stored: coded_network.Stored) -> tuple[subspace.SubspaceNetwork, Any]:
+    """What a receiver knows beforehand: the network in its subspace, and its initial parameters.
+
+    Raises:
+      Refusal: there is no such architecture here.
+    """
+    one, shape = stored.certificate, stored.certificate.network["input"]
+    if one.architecture not in NETWORKS:
+        raise Refusal(
+            f"--verify: of the architecture {one.architecture}, which is not here; give its --plugin"
+        )
+    like = types.SimpleNamespace(
+        features=math.prod(shape),
+        image=tuple(shape) if len(shape) == 3 else None,
+        classes=len(stored.network[-1]["bias"]),
+    )
+    example = np.zeros((1, like.features), np.float32)
+    sizes, found = (one.rank, one.width, one.depth), []
+    if min(sizes) > 0 and one.depth <= len(stored.network) and one.width < 2**20:
+        plain = network_of("architecture", one, like, biases=False)
+        params = jax.eval_shape(plain.init, jax.random.key(0), example)["params"]
+        found = [layer["kernel"].shape for layer in layers(params)]
+    if found != [layer["kernel"].shape for layer in stored.network]:
+        raise Refusal(
+            f"--verify: a network {one.architecture} of width {one.width} and depth {one.depth} "
+            "has other layers than the file; get the file again"
+        )
+    model = subspace.SubspaceNetwork(plain, one.rank)
+    key = sgd.initial_key(one, types.SimpleNamespace(seed=one.run_seed))
+    return model, jax.jit(model.init)(key, example)["params"]
+
+
+def _differs_counted(stored, examples, complexity, price):
+    """What of the errors and the bound that they give is not as is claimed."""
+    one, found = stored.certificate, []
     least, most = _wrong(stored, examples)
     size = len(examples.labels)
     if size != one.certified_size:
@@ -142,13 +213,13 @@ def _differences(stored: Stored, examples: Examples) -> list[str]:
         counted = least if least == most else f"{least} to {most}"
         found.append(f"it errs on {counted} of them, not {one.wrong}")
     wrong = min(max(one.wrong, least), most)
-    value = RECOUNTED[one.bound](ratio, price, wrong, size, one.delta / one.tried)
+    value = RECOUNTED[one.bound](complexity, price, wrong, size, one.delta / one.tried)
     if value > one.value + _ROUNDING:
         found.append(f"the bound is {value:.9g}, not {one.value:.9g}")
     return found
 
 
-def _prior(stored: Stored) -> tuple[float, float]:
+def _prior(stored: drawn_network.Stored) -> tuple[float, float]:
     """ln of the prior's deviation and its price: on the grid .1 e^(-j/100) if it was learned."""
     log_prior = float(stored.posterior[0]["log_prior_sd"])
     if not stored.certificate.has_learned_prior:
@@ -157,7 +228,7 @@ def _prior(stored: Stored) -> tuple[float, float]:
     return (math.log(0.1) - j / 100) / 2, 2 * math.log(j) + math.log(math.pi**2 / 6)
 
 
-def _arrays(stored: Stored) -> Any:
+def _arrays(stored: drawn_network.Stored) -> Any:
     """(layer, name, h, w, ln s, z), float64, of every array of the network."""
     pairs = zip(stored.network, stored.posterior, strict=True)
     for number, (own, layer) in enumerate(pairs):
@@ -170,7 +241,7 @@ def _arrays(stored: Stored) -> Any:
             )
 
 
-def _misdrawn(stored: Stored) -> int | None:
+def _misdrawn(stored: drawn_network.Stored) -> int | None:
     """The first layer that is not what the fixed key draws, but for rounding; or None."""
     like = {f"Layer_{n}": layer for n, layer in enumerate(stored.posterior)}
     noise = single_draw.normals(like)
@@ -182,7 +253,7 @@ def _misdrawn(stored: Stored) -> int | None:
     return None
 
 
-def _log_ratio(stored: Stored, log_prior: float) -> float:
+def _log_ratio(stored: drawn_network.Stored, log_prior: float) -> float:
     """sum_i (h_i - z_i)^2/(2 l^2) - (h_i - w_i)^2/(2 s_i^2) + ln(l/s_i)."""
     total = 0.0
     for _, _, h, w, log_sd, z in _arrays(stored):
@@ -215,7 +286,7 @@ def _layer(
     return x @ layer["kernel"] + layer["bias"]
 
 
-def _wrong(stored: Stored, examples: Examples) -> tuple[int, int]:
+def _wrong(stored: Any, examples: Examples) -> tuple[int, int]:
     """Errors at least and at most: a margin within the rounding of float32 may be either."""
     least = most = 0
     network = stored.certificate.network
@@ -259,8 +330,18 @@ def _largest(holds: Callable[[float], bool], low: float) -> float:
 
 def _rivasplata_2020(ratio, price, wrong, size, delta):
     """sup {p : kl(k/m || p) <= (ratio + price + ln(2 sqrt(m)/delta))/m}."""
-    c = max(ratio + price + math.log(2 * math.sqrt(size) / delta), 0.0) / size
-    q = wrong / size
+    nats = ratio + price + math.log(2 * math.sqrt(size) / delta)
+    return _kl_inverse(wrong / size, max(nats, 0.0) / size)
+
+
+def _zhou_2019(bits, price, wrong, size, delta):
+    """sup {p : kl(k/m || p) <= (c ln 2 + ln(c (c + 1)/delta))/m}, c bits."""
+    nats = bits * math.log(2) + math.log(bits * (bits + 1)) - math.log(delta) + price
+    return _kl_inverse(wrong / size, nats / size)
+
+
+def _kl_inverse(q, c):
+    """The largest p with kl(q || p) <= c."""
 
     def holds(p):
         first = q * math.log(q / p) if q > 0 else 0.0
@@ -290,4 +371,5 @@ def _blanchard_2007(ratio, price, wrong, size, delta):
 RECOUNTED = {
     "rivasplata_2020_single_draw": _rivasplata_2020,
     "blanchard_2007_single_draw": _blanchard_2007,
+    "lotfi_2022_subspace": _zhou_2019,
 }

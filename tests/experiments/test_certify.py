@@ -244,6 +244,11 @@ def test_a_network_of_few_bits(tmp_path):
     learned = formats.read_tensors(found / "weights" / "certified_seed0.safetensors")
     assert learned["final/0/core"].shape == (6, 6)
     np.testing.assert_array_equal(learned["final/0/left"], learned["init/0/left"])
+    path = found / "weights" / "certified_seed0_coded.safetensors"
+    line, holds = verification.verified(
+        {"verify": str(path), "data_dir": str(MNIST_SAMPLE)}
+    )
+    assert holds and f"{result['bits']} bits" in line
 
 
 @pytest.mark.slow

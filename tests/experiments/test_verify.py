@@ -13,7 +13,7 @@ import pytest
 import safetensors.numpy
 
 import bounds
-from experiments.certify import drawn_network, verification
+from experiments.certify import certificate_file, drawn_network, verification
 from experiments.lab import chains
 from experiments.lab.reading import frameworks
 from experiments.lab.refusals import Refusal
@@ -63,7 +63,7 @@ def made(tmp_path_factory, request):
             wrong=int(group.wrong), certified_size=200, problem="mnist",
             problem_settings={"draw_rule": "without_replacement", "label_noise": 0.0},
             problem_sha256=None, size=400, prior_share=0.5, seed=0, run_seed=0,
-            data_sha256=drawn_network.digest_of_examples(Examples(x, y)),
+            data_sha256=certificate_file.digest_of_examples(Examples(x, y)),
             definition_sha256="0" * 64, network=chains.described(plain, mean),
         )  # fmt: skip
         drawn_network.write(folder / f"{name}.safetensors", params, certificate)
@@ -86,7 +86,7 @@ def forged(path, to, change=lambda tensors, claims: None, is_told=True):
     claims = json.loads(notes["certificate"])
     change(tensors, claims)
     if is_told:
-        claims["tensors_sha256"] = drawn_network._digest_of(tensors)
+        claims["tensors_sha256"] = certificate_file.digest_of_tensors(tensors)
         notes["network"] = json.dumps(claims["network"], sort_keys=True)
     notes["certificate"] = json.dumps(claims, sort_keys=True)
     if is_told:
@@ -227,7 +227,9 @@ def test_labels_that_no_output_has_are_refused(made, tmp_path):
         data = dict(stored)
     np.savez(tmp_path / "more.npz", x=data["x"], y=data["y"] + 3)
     change = _claim(
-        data_sha256=drawn_network.digest_of_examples(Examples(data["x"], data["y"] + 3))
+        data_sha256=certificate_file.digest_of_examples(
+            Examples(data["x"], data["y"] + 3)
+        )
     )
     path = forged(made / f"{BOUNDS[0]}.safetensors", tmp_path / "a.safetensors", change)
     with pytest.raises(

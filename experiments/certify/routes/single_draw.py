@@ -5,9 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.certify.routes.posterior import Posterior
-from experiments.lab import settings
 from experiments.lab.later import later
-from experiments.problems import PROBLEMS
 
 if TYPE_CHECKING:
     from experiments.lab.measuring import Arrays
@@ -18,6 +16,7 @@ calls = later("experiments.lab.calls")
 chains = later("experiments.lab.chains")
 certificates = later("experiments.lab.certificates")
 definitions = later("experiments.lab.definitions")
+certificate_file = later("experiments.certify.certificate_file")
 drawn_network = later("experiments.certify.drawn_network")
 stochastic = later("nets.stochastic")
 
@@ -52,31 +51,23 @@ class SingleDraw(Posterior):
             return
         job, problem = trained.job(run), calls.problem_of(config)
         model, params = job.plan.model, trained.params(run)
-        # Where the data lie is no part of what they are.
-        decide = settings.names(PROBLEMS[config.problem].Settings, compared=True)
         drawn_network.write(
             weights / f"{run.name}_drawn.safetensors",
             params,
             drawn_network.Certificate(
                 bound=row["bound"],
                 value=row["value"],
-                delta=config.delta,
-                tried=config.tried,
                 log_ratio=float(arrays["single_draw/log_ratio"]),
                 price=float(arrays["single_draw/price"]),
                 has_learned_prior=model.learned_prior,
                 wrong=int(arrays["single_draw/wrong"]),
                 certified_size=int(arrays["single_draw/size"]),
-                problem=config.problem,
-                problem_settings={name: getattr(config, name) for name in decide},
-                problem_sha256=problem.sha256,
-                size=config.size,
                 prior_share=config.prior_share,
-                seed=config.seed,
-                run_seed=run.seed,
-                data_sha256=drawn_network.digest_of_examples(job.examples()),
                 definition_sha256=definitions.of(bounds.BOUNDS[row["bound"]].fn),
                 network=chains.described(model.plain, stochastic.mean_network(params)),
+                **certificate_file.provenance(
+                    config, run.seed, problem, job.examples()
+                ),
             ),
         )
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
     from experiments.lab.training import Job, Run, Trained
 
 bounds = later("bounds")
+calls = later("experiments.lab.calls")
+certificate_file = later("experiments.certify.certificate_file")
+certificates = later("experiments.lab.certificates")
+chains = later("experiments.lab.chains")
+code = later("bounds.measures.code")
+coded_network = later("experiments.certify.coded_network")
+definitions = later("experiments.lab.definitions")
 plans = later("nets.training")
 sgd = later("experiments.certify.routes.sgd")
 subspace = later("nets.subspace")
@@ -38,7 +46,7 @@ class Subspace(Route):
     name = "subspace"
     about = (
         "a network trained in a random subspace, quantised and coded; the certificate is "
-        "of the decoded network"
+        "of the decoded network, and in its file, weights/<run>_coded.safetensors"
     )
     Settings = Settings
     groups = ("code_subspace",)
@@ -76,6 +84,47 @@ class Subspace(Route):
 
         return Course((training.Stage(certified, job),), certified, network)
 
+    def keep(
+        self,
+        config: Any,
+        run: "Run",
+        trained: "Trained",
+        arrays: "Arrays",
+        rows: Sequence[Mapping[str, Any]],
+        weights: Path,
+    ) -> None:
+        """The coded network, its bits, and the certificate that is quoted of it."""
+        asked = [name for name in config.quote or config.bounds if self.speaks(name)]
+        row = certificates.quotable(rows, asked)
+        if row is None:
+            return
+        job, problem = trained.job(run), calls.problem_of(config)
+        model, params = job.plan.model, trained.params(run)
+        best, examples = _best(arrays, row["empirical"]), job.examples()
+        size = len(examples.labels)
+        coded_network.write(
+            weights / f"{run.name}_coded.safetensors",
+            model,
+            params,
+            code.CANDIDATES[best],
+            coded_network.Certificate(
+                bound=row["bound"],
+                value=row["value"],
+                wrong=round(float(arrays["code_subspace/errors"][best]) * size),
+                certified_size=size,
+                bits=int(arrays["code_subspace/bits"][best]),
+                rank=config.rank,
+                architecture=config.architecture,
+                width=config.width,
+                depth=config.depth,
+                definition_sha256=definitions.of(bounds.BOUNDS[row["bound"]].fn),
+                network=chains.described(
+                    model.plain, subspace.materialized(model, params)
+                ),
+                **certificate_file.provenance(config, run.seed, problem, examples),
+            ),
+        )
+
     def columns(
         self, config: Any, arrays: "Arrays", rows: Sequence[Mapping[str, Any]]
     ) -> dict[str, Any]:
@@ -84,9 +133,14 @@ class Subspace(Route):
         if not coded:
             return {}
         counted = coded[0]["empirical"]
-        best = int(np.argmin(np.abs(arrays["code_subspace/errors"] - counted)))
+        best = _best(arrays, counted)
         return {
             "bits": int(arrays["code_subspace/bits"][best]),
             "compressed_train_error": counted,
             "compressed_test_error": coded[0]["risk"],
         }
+
+
+def _best(arrays, counted):
+    """Which candidate has the error of a certificate; of equal ones that of fewest bits."""
+    return int(np.argmin(np.abs(arrays["code_subspace/errors"] - counted)))

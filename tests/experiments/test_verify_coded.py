@@ -1,0 +1,191 @@
+"""`certify --verify` of a coded network: its bits are decoded, and all that is claimed recounted."""
+
+import json
+import math
+
+import jax
+import numpy as np
+import pytest
+from scipy import optimize
+
+import bounds
+from bounds.measures.code import CANDIDATES
+from bounds.numerics import coding
+from experiments.certify import certificate_file, coded_network
+from experiments.certify.routes import sgd
+from experiments.lab import chains
+from experiments.lab.reading import frameworks
+from experiments.lab.refusals import Refusal
+from experiments.problems import Examples
+from nets import subspace
+from nets.kernels import layers
+from nets.mlp import MLP
+from nets.sample import pad_sample
+from nets.strided import StridedCNN
+from tests.experiments.test_verify import _claim, _layer, _move, forged, read, verified
+
+DELTA, TRIED, M, RANK = 0.04, 2, 400, 3
+NAME = "lotfi_2022_subspace"
+PLAIN = {
+    "mlp": (MLP(6, 1, 3), 6, 1),
+    "strided_cnn": (StridedCNN((4, 5, 1), 2, 2, 3), 2, 2),
+}
+
+
+class Run:
+    seed = 1
+
+
+class Config:
+    seed = 5
+
+
+@pytest.fixture(scope="module", params=PLAIN)
+def made(tmp_path_factory, request):
+    """A file, its data, and the weights that it was made from."""
+    folder, rng = tmp_path_factory.mktemp("coded"), np.random.default_rng(0)
+    plain, width, depth = PLAIN[request.param]
+    model = subspace.SubspaceNetwork(plain, RANK)
+    x = rng.standard_normal((M, 20)).astype(np.float32)
+    params = jax.jit(model.init)(sgd.initial_key(Config, Run), x[:1])["params"]
+    learned = [
+        rng.standard_normal(c.shape).astype(np.float32) for c in subspace.cores(params)
+    ]
+    params = subspace.with_cores(params, learned)
+    y = np.array(np.argmax(model.apply({"params": params}, x), axis=1), np.int32)
+    y[::5] = (y[::5] + 1) % 3
+    net = bounds.Network(
+        plain, subspace.materialized(model, params), pad_sample(x, y, 0),
+        learned=bounds.Learned(model, params),
+    )  # fmt: skip
+    measure = jax.jit(lambda net: bounds.measure(net, ["task", "code_subspace"])[0])
+    with jax.enable_x64(True):
+        groups = jax.device_get(measure(net))
+    stacked = jax.tree.map(lambda leaf: np.asarray(leaf)[None], groups)
+    value = bounds.evaluate(stacked, [NAME], delta=DELTA / TRIED)[NAME]
+    group = groups["code_subspace"]
+    best = int(np.argmin(np.abs(group.errors - value.empirical[0])))
+    certificate = coded_network.Certificate(
+        bound=NAME, value=float(value.value[0]), delta=DELTA, tried=TRIED,
+        wrong=round(float(group.errors[best]) * M), certified_size=M, problem="mnist",
+        problem_settings={"draw_rule": "without_replacement", "label_noise": 0.0},
+        problem_sha256=None, size=M, seed=Config.seed, run_seed=Run.seed,
+        data_sha256=certificate_file.digest_of_examples(Examples(x, y)),
+        definition_sha256="0" * 64, network=chains.described(plain, net.params),
+        bits=int(group.bits[best]), rank=RANK, architecture=request.param, width=width, depth=depth,
+    )  # fmt: skip
+    assert certificate.value < 0.9
+    np.savez(folder / "data.npz", x=x, y=y)
+    coded_network.write(
+        folder / "a.safetensors", model, params, CANDIDATES[best], certificate
+    )
+    return folder, model, params
+
+
+def test_a_file_is_recounted_and_its_value_is_that_of_the_formula(made):
+    folder, *_ = made
+    line, holds = verified(folder / "a.safetensors", folder / "data.npz")
+    assert holds and "verified: the network errs on at most" in line
+    claims = json.loads(read(folder / "a.safetensors")[1]["certificate"])
+    assert f"{claims['bits']} bits, 2 settings tried" in line
+    q, c = claims["wrong"] / M, claims["bits"]
+    nats = (c * math.log(2) + math.log(c * (c + 1) * TRIED / DELTA)) / M
+
+    def excess(p):
+        rest = q * math.log(q / p) if q else 0.0
+        return rest + (1 - q) * math.log((1 - q) / (1 - p)) - nats
+
+    root = optimize.brentq(excess, q + 1e-12, 1 - 1e-12)
+    assert claims["value"] == pytest.approx(root, rel=1e-9)
+
+
+def test_the_decoded_network_is_what_the_bits_say(made):
+    """By loops over what `coding.decode` reads; and no bit more than is paid for."""
+    folder, _, params = made
+    stored = coded_network.read(folder / "a.safetensors")
+    shapes = [core.shape for core in subspace.cores(params)]
+    symbols, exponents, length = coding.decode(stored.code, shapes)
+    assert length <= stored.certificate.bits
+    assert len(stored.code) < length + 8
+    every = zip(layers(params), symbols, exponents, stored.network, strict=True)
+    for layer, own, exponent, found in every:
+        left, right = (np.asarray(layer[n], float) for n in ("left", "right"))
+        wanted = np.array(layer["fixed_kernel"], float).reshape(len(left), -1)
+        for a in range(own.shape[0]):
+            for b in range(own.shape[1]):
+                unit = 2.0 ** (exponent / 4) * own[a, b]
+                wanted += unit * np.outer(left[:, a], right[b])
+        kernel = found["kernel"].reshape(wanted.shape)
+        # Steps are powers of 2^(1/4) to 16 bits.
+        np.testing.assert_allclose(kernel, wanted, atol=1e-4 * np.abs(wanted).max())
+
+
+def _flip(place):
+    def change(tensors, claims):
+        tensors["code"] = tensors["code"].copy()
+        tensors["code"][place] ^= 16
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (_move("final/0/kernel", 0.01), "layer 0 is not what its code says"),
+        (_move("final/1/bias", 0.01), "layer 1 is of another shape"),
+        (_flip(3), "its code|is not what its code says"),
+        (lambda t, c: t.update(code=t["code"][:2]), "its code is none"),
+        (_claim(bits=3), "its code has"),
+        (_claim(seed=6), "is not what its code says"),
+        (_claim(run_seed=0), "is not what its code says"),
+        (_claim(value=0.2), "the bound is"),
+        (_claim(wrong=0), "it errs on"),
+        (_claim(certified_size=500), "there are 400 examples, not 500"),
+        (_claim(tried=1, delta=1e-4), "the bound is"),
+    ],
+)
+def test_what_was_forged_is_refuted(made, tmp_path, change, says):
+    folder, *_ = made
+    path = forged(folder / "a.safetensors", tmp_path / "b.safetensors", change)
+    line, holds = verified(path, folder / "data.npz")
+    assert not holds and any(one in line for one in says.split("|")), line
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda t, c: t.pop("code"), "not those of a coded network"),
+        (lambda t, c: t.update(code=t["code"].astype(np.int32)), "must be bytes"),
+        (lambda t, c: t.pop("final/1/kernel"), "not those of a coded network"),
+        (_claim(architecture="none_such"), "which is not here"),
+        (_claim(width=7), "has other layers than the file"),
+        (_claim(width=10**12), "has other layers than the file"),
+        (_claim(depth=10**9), "has other layers than the file"),
+        (_claim(rank=0), "has other layers than the file"),
+        (_claim(bits="9"), "not one of this version's"),
+        (_layer(-1, positions=0), "not one of this version's"),
+        (lambda t, c: c.pop("rank"), "not one of this version's"),
+    ],
+)
+def test_what_is_no_coded_network_is_refused(made, tmp_path, change, says):
+    folder, *_ = made
+    path = forged(folder / "a.safetensors", tmp_path / "b.safetensors", change)
+    with pytest.raises(Refusal, match=says):
+        verified(path, folder / "data.npz")
+
+
+def test_evaluate_takes_the_coded_network(made):
+    folder, model, params = made
+    (found,) = frameworks.read(str(folder / "a.safetensors"), None, None)
+    bits = coded_network.read(folder / "a.safetensors").code
+    shapes = [core.shape for core in subspace.cores(params)]
+    symbols, exponents, _ = coding.decode(bits, shapes)
+    cores = [
+        (s * np.asarray(coding.step(k))).astype(np.float32)
+        for s, k in zip(symbols, exponents, strict=True)
+    ]
+    with np.load(folder / "data.npz") as data:
+        x = data["x"][:7]
+    wanted = model.apply({"params": subspace.with_cores(params, cores)}, x)
+    logits = found.read.graph.apply({"params": found.read.params}, x)
+    np.testing.assert_allclose(logits, wanted, rtol=1e-4, atol=1e-4)
