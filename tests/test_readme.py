@@ -6,11 +6,14 @@ import re
 import subprocess
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import bounds
 from experiments.lab import calls, command_line, plugins, settings
+from nets.mlp import Layers
 from tests.experiments.test_command_line import PROGRAMS
 
 ROOT = Path(__file__).parents[1]
@@ -102,6 +105,56 @@ def test_measured_and_bounded_in_five_lines(capsys):
     exec(code, variables)
     printed = capsys.readouterr().out
     assert all(f"{name} " in printed for name in bounds.BOUNDS)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_network_in_four_ways(tmp_path, monkeypatch, capsys):
+    """The README's block, on one network given as each of them: the same numbers."""
+    torch = pytest.importorskip("torch", reason="needs PyTorch")
+    rng = np.random.default_rng(0)
+    code = block("network = bounds.from_apply", "README.md")
+    assert len(code.splitlines()) <= 20
+    module = Layers((6, 3))
+    x, y = rng.standard_normal((20, 4)).astype(np.float32), rng.integers(3, size=20)
+    first, last = (module.init(jax.random.key(n), x) for n in (0, 1))
+
+    def logits(params, x):
+        hidden = jnp.maximum(x @ params[0], 0)
+        return hidden @ params[1]
+
+    def arrays(variables):
+        every = variables["params"]
+        return [np.asarray(every[f"Dense_{n}"]["kernel"]) for n in range(2)]
+
+    def in_torch(variables):
+        layers = [torch.nn.Linear(*a.shape, bias=False) for a in arrays(variables)]
+        for layer, array in zip(layers, arrays(variables), strict=True):
+            layer.weight = torch.nn.Parameter(torch.from_numpy(array.T.copy()))
+        return torch.nn.Sequential(layers[0], torch.nn.ReLU(), layers[1]).eval()
+
+    monkeypatch.chdir(tmp_path)
+    for name, variables in (("net", last), ("first", first)):
+        torch.onnx.export(
+            in_torch(variables), (torch.from_numpy(x[:2]),), f"{name}.onnx", dynamo=False,
+            input_names=["x"], dynamic_axes={"x": {0: "n"}},
+        )  # fmt: skip
+    given = {
+        "bounds": bounds, "module": module, "variables": last, "first_variables": first,
+        "logits": logits, "params": arrays(last), "first_params": arrays(first), "x": x, "y": y,
+        "torch_module": in_torch(last), "first_module": in_torch(first),
+    }  # fmt: skip
+    ways = [line for line in code.splitlines() if line.startswith("network =")]
+    assert len(ways) == 4
+    names, found = ("path_norm", "neyshabur_2018", "occam_float32", "fro_over_spec"), []
+    for way in ways:
+        exec(way, given)
+        values = bounds.values(given["network"], names, margin=0.5)
+        found.append([float(values[name].value) for name in names])
+    np.testing.assert_allclose(found[1:], [found[0]] * 3, rtol=1e-5)
+    exec(code, given)
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in bounds.BOUNDS)
 
 
 @pytest.mark.parametrize("page", ["README.md", "bounds/README.md"])

@@ -53,7 +53,7 @@ class GivenNetwork(Problem):
         self.name = stored.name
         self.network, test = given.put_together(stored, taken, config)
         given.prove(stored, self.network)
-        say(f"{stored.name} was taken to be: {stored.shown}")
+        say(f"{stored.name} was taken to be: {given.taken_to_be(stored)}")
         # Of a surrogate, which is ours, images are in the order that ours take.
         plain = given.unprepared(source)
         if config.normalise:

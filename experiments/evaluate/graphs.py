@@ -35,7 +35,7 @@ def blocks(networks: Mapping[str, Read], draw: Drawing) -> list[Any]:
         )
         if len(graph.nodes) <= _MOST_DRAWN:
             caption = "The operations from the input, above, to the logits."
-            found.append(draw(f"graph_{number}", caption, paint, graph))
+            found.append(draw.also("svg")(f"graph_{number}", caption, paint, graph))
         body = [
             [
                 str(place),

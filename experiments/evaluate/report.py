@@ -111,9 +111,10 @@ def _bounds_table(found):
         beside = report.number(sum(own) / len(own)) if own and promises else ""
         if all(certificates.is_non_vacuous(r, found["classes"]) for r in some):
             marked.append(len(body))
-        body.append(
-            [name, *cells, beside, spec.speaks_of, certificates.shown_status(some)]
-        )
+        fewest = min((r["examples"] for r in some if r.get("examples")), default=None)
+        on = "" if fewest is None else f", on {fewest:.0f} examples"
+        status = certificates.shown_status(some) + on
+        body.append([name, *cells, beside, spec.speaks_of, status])
     many = ("least", "median", "largest")
     columns = networks if len(networks) <= _MOST_COLUMNS else many
     heads = ("bound", *columns, "that network's own error", "speaks of", "status")

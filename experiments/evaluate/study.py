@@ -69,7 +69,7 @@ def make(config: Settings) -> EvaluateStudy:
     found = [_subject(one, put_together, measure_of) for one in stored]
     digest = hashlib.sha256(b"".join(sha256 for _, sha256 in found))
     for one in stored[:_MOST_SHOWN]:
-        print(f"{one.name} was taken to be: {one.shown}")
+        print(f"{one.name} was taken to be: {given.taken_to_be(one)}")
     if len(stored) > _MOST_SHOWN:
         print(
             f"and {len(stored) - _MOST_SHOWN} more networks: results.csv says what as"
@@ -79,7 +79,7 @@ def make(config: Settings) -> EvaluateStudy:
         fingerprint=digest.hexdigest(),
         stages=(),
         subjects=tuple(subject for subject, _ in found),
-        taken={one.name: one.shown for one in stored},
+        taken={one.name: given.taken_to_be(one) for one in stored},
         read={
             one.name: one.read
             for one in stored

@@ -131,6 +131,13 @@ def resolve(words: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+_DEFINED_ON = {
+    "chain": "chains of linear layers with a ReLU between any two",
+    "graph": "any network whose learned numbers are all in its layers",
+    "function": "any network that can be run",
+}
+
+
 def listing(names: Sequence[str]) -> str:
     """Bounds as text, family by family: what each is, promises and needs; then the groups."""
     width = max(len(name) for name in names)
@@ -146,6 +153,7 @@ def listing(names: Sequence[str]) -> str:
             f"{name:{width}}  {spec.status}, of the {spec.speaks_of} network",
             f"    {spec.fn.__doc__.strip().splitlines()[0]}",
             f"    {spec.paper}",
+            f"    defined on: {_DEFINED_ON[spec.defined_on]}",
             f"    needs: {', '.join([*spec.groups, *options])}",
         ]
         if spec.assumption:

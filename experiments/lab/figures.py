@@ -78,6 +78,12 @@ class Drawing:
                 aside.write_bytes(content)
         return report.Figure(path, caption)
 
+    def also(self, kind: str) -> "Drawing":
+        """The same, that writes another format too."""
+        found = Drawing(self._folder, (*self._formats, kind))
+        found._styles = self._styles
+        return found
+
     def style(self, name: str) -> tuple[str, str, str]:
         """Colour, marker and line of a name, the same whenever it is asked for."""
         if name in FIXED:

@@ -7,6 +7,8 @@ comes of it runs without.
 
 import contextlib
 import dataclasses
+import io
+import logging
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nets.importing.imported import Imported, shapes_of, starting_values
+from nets.importing.jaxpr import PROOF
 from nets.importing.torch_operators import KEPT_WHOLE, RULES
 
 if TYPE_CHECKING:
@@ -36,9 +39,14 @@ _FAILURES = (
     TypeError, ValueError, IndexError, KeyError, OverflowError, ZeroDivisionError,
     AttributeError, NotImplementedError,
 )  # fmt: skip
+_HALF = 1e-2  # of the largest logit: half precision, or an accelerator's products
 _FIXED_BATCH = (
     "torch.export fixes its batch to the example's: write its forward without a number for "
     "the batch"
+)
+_ANOTHER = (
+    "gives other logits than what torch.export makes of it: does its forward ask how it is run "
+    "(torch.compiler.is_compiling), or change from call to call?"
 )
 
 
@@ -72,23 +80,42 @@ def read(module: "torch.nn.Module", example: np.ndarray) -> Imported:
     try:
         network = _Network(torch, program, example.shape[1:], order, notes)
         found = network.imported(name, is_open)
-        if not is_open:
-            _compare(torch, module, found)
+        is_exact = _is_in_float32(torch, module, program)
+        tolerance = PROOF if is_exact else _HALF
+        _compare(torch, module, found, tolerance, _ANOTHER if is_open else _FIXED_BATCH)
     except _Refused as error:
         raise ValueError(f"{name}: {error}") from None
     return found
 
 
-def _compare(torch, module, found):
-    """A number for the batch in its code is in the trace: is it there?"""
+def _is_in_float32(torch, module, program):
+    """Whether all of it is computed on the CPU in float32, or more."""
+    own = [*module.parameters(), *module.buffers()]
+    kinds = {getattr(n.meta.get("val"), "dtype", None) for n in program.graph.nodes}
+    halves = {torch.float16, torch.bfloat16}
+    on_cpu = all(p.device.type == "cpu" for p in own)
+    return on_cpu and not halves & (kinds | {p.dtype for p in own})
+
+
+def _compare(torch, module, found, tolerance, reason):
+    """The module's own logits, also of another number of examples than it was traced with.
+
+    A number for the batch in its code is in the trace; and a trace is not what is run.
+
+    Raises:
+      _Refused: they are others, for `reason`.
+    """
     parameters = [*module.parameters(), torch.zeros(())]
     for count in (1, 3):
         x = np.random.default_rng(count).normal(size=(count, *found.input_shape))
         with _inference_mode(module), torch.no_grad():
             wanted = module(torch.from_numpy(x).to(parameters[0])).float().cpu().numpy()
         given = np.asarray(found.apply(found.params, x.astype(np.float32)), np.float32)
-        if not np.allclose(given, wanted, rtol=1e-2, atol=1e-2 * abs(wanted).max()):
-            raise _Refused(_FIXED_BATCH)
+        if given.shape != wanted.shape:
+            raise _Refused(reason)
+        allowed = tolerance * max(np.abs(wanted).max(initial=0.0), 1e-30)
+        if not np.abs(given - wanted).max(initial=0.0) <= allowed:
+            raise _Refused(reason)
 
 
 class _Refused(ValueError):
@@ -137,7 +164,7 @@ def _exported(torch, module, example, name):
     failure = None
     for shapes in (({0: batch},), None):
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), _unlogged():
                 warnings.simplefilter("ignore")  # of its own workings
                 program = torch.export.export(
                     module, (two,), dynamic_shapes=shapes, strict=False
@@ -146,7 +173,28 @@ def _exported(torch, module, example, name):
         except Exception as error:
             # Anything a user's code raises.
             failure = error
-    raise ValueError(f"{name}: torch.export fails: {_first_line(failure)}") from None
+    if "data-dependent" in str(failure):
+        raise ValueError(
+            f"{name}: what its forward does depends on values that it computes (an if, a loop, an index), "
+            f"and torch.export takes one course for all inputs ({_first_line(failure)})"
+        ) from None
+    shape = list(example.shape[1:])
+    raise ValueError(
+        f"{name}: torch.export fails for inputs {shape}: {_first_line(failure)}"
+        + (" (do channels come first?)" if len(shape) == 3 else "")
+    ) from None
+
+
+@contextlib.contextmanager
+def _unlogged() -> Iterator[None]:
+    """What it cannot export it logs and prints at length."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(before)
 
 
 @dataclasses.dataclass(frozen=True)

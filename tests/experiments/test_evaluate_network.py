@@ -1,5 +1,8 @@
 """`evaluate --network`: a network in the file of its framework, end to end."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -11,7 +14,9 @@ from experiments.lab.calls import settings_of
 from experiments.lab.refusals import Refusal
 from nets.graph import Graph, Node
 from nets.operators import Dense
+from tests.experiments.tiny import ROOT
 from tests.experiments.tiny import run as run_tiny
+from tests.nets.torch_networks import residual
 
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
@@ -265,3 +270,43 @@ def test_pictures_of_graphs_have_a_place_for_every_node():
     assert len(set(found)) == len(nodes)
     for node, (_, row) in zip(nodes, found, strict=True):
         assert all(found[i][1] < row for i in node.inputs)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_residual_network_of_pytorch_from_the_shell(tmp_path):
+    """With max-pooling and normalisation, exported by PyTorch; the whole command."""
+    torch = pytest.importorskip("torch", reason="needs PyTorch")
+    module, rng = residual(torch), np.random.default_rng(0)
+    x = rng.random((48, 3, 8, 8)).astype(np.float32)
+    with torch.no_grad():
+        logits = module(torch.from_numpy(x)).numpy()
+    y = np.argmax(logits, axis=1)
+    torch.onnx.export(
+        module, (torch.from_numpy(x[:2]),), str(tmp_path / "net.onnx"), dynamo=False,
+        input_names=["x"], dynamic_axes={"x": {0: "n"}},
+    )  # fmt: skip
+    np.save(tmp_path / "logits.npy", logits[:9])
+    np.savez(tmp_path / "set.npz", x=x, y=y)
+    command = [
+        sys.executable, "-m", "experiments.evaluate", f"--network={tmp_path / 'net.onnx'}",
+        f"--data={tmp_path / 'set.npz'}", f"--outputs={tmp_path / 'logits.npy'}",
+        f"--out={tmp_path / 'out'}",
+    ]  # fmt: skip
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "proved by --outputs" in done.stdout and "1 window" in done.stdout
+    rows = formats.read_table(tmp_path / "out" / "bounds.csv")
+    assert {r["bound"] for r in rows} == set(bounds.BOUNDS)
+    assert all(r["value"] or r["status"].startswith("not available: ") for r in rows)
+    assert {"graph_0.png", "graph_0.svg"} <= {
+        p.name for p in (tmp_path / "out" / "figures").iterdir()
+    }
+    np.save(tmp_path / "logits.npy", logits[:9] + 0.01)
+    done = subprocess.run(
+        [*command[:-1], f"--out={tmp_path / 'other'}"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2 and "not the network that was meant" in done.stderr

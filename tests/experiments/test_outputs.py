@@ -45,7 +45,7 @@ def test_its_own_logits_prove_it(given, tmp_path, capsys):
     np.save(tmp_path / "logits.npy", logits[:20].astype(np.float16))
     out = evaluated(place, tmp_path / "out", outputs=f"{tmp_path}/logits.npy")
     said = capsys.readouterr().out
-    taken = "fc0 [6, 8] + bias, ReLU, fc1 [8, 8] + bias, ReLU, fc2 [8, 3] + bias"
+    taken = "fc0 [6, 8] + bias, ReLU, fc1 [8, 8] + bias, ReLU, fc2 [8, 3] + bias; proved by --outputs"
     assert f"net was taken to be: {taken}" in said and "PROBABLY" not in said
     assert read(out, "results")[0]["taken_to_be"] == taken
 
@@ -73,11 +73,12 @@ def test_other_logits_are_refused_by_the_example(given, tmp_path, wrong):
     ("array", "why"),
     [
         (np.zeros((4, 2)), "2 columns, the network has 3 outputs"),
-        (np.zeros((61, 3)), "61 rows; give those of 1 to 60"),
+        (np.zeros((1, 3)), "1 rows; give those of 2 to 60"),
+        (np.zeros((61, 3)), "61 rows; give those of 2 to 60"),
         (np.zeros(3), r"\[n, classes\]"),
         (np.array([["a"]]), r"\[n, classes\]"),
         (np.array([[None]]), "plain numbers"),
-        (np.full((1, 3), np.nan), "example 0 has logits"),
+        (np.full((2, 3), np.nan), "example 0 has logits"),
     ],
 )
 def test_files_of_something_else(given, tmp_path, array, why):

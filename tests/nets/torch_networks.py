@@ -41,7 +41,9 @@ def residual(torch):
             return self.head(self.dropout(x).view(x.size(0), -1))
 
     generator = torch.Generator().manual_seed(0)
-    module = Residual()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = Residual()
     with torch.no_grad():
         for part in module.modules():
             if isinstance(part, nn.BatchNorm2d):

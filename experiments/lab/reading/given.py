@@ -88,6 +88,15 @@ def prove(stored: Stored, network: bounds.Network) -> None:
         outputs.check(stored.outputs, network, stored.read.final if is_graph else "")
 
 
+def taken_to_be(stored: Stored) -> str:
+    """What a network was read as, and whether that was proved; of our own files nothing is to prove."""
+    is_graph = isinstance(stored, frameworks.NetworkFile)
+    is_ours = stored.path.suffix == ".safetensors" if is_graph else stored.is_ours
+    if stored.outputs is not None:
+        return f"{stored.shown}; proved by --outputs"
+    return stored.shown + ("" if is_ours else "; not proved: --outputs would")
+
+
 def unprepared(source: Source) -> data_files.Arrays | data_files.Pool:
     """The data as they are stored."""
     return source.source if isinstance(source, data_files.Prepared) else source
@@ -123,6 +132,15 @@ def as_taken(stored: Stored, source: Source, config: Any) -> Source:
     return source
 
 
+def _doubt_labels(of, train):
+    """Says so where labels seem to begin at 1, and there is an output to spare."""
+    if len(train.labels) and train.labels.min() > 0:
+        say(
+            f"{of}: no training example has the label 0: do labels start at 1? They are taken as "
+            "they are, the first output being 0's"
+        )
+
+
 def _of_graph(stored, source, train, test, loss):
     """A network that was read as a graph."""
     flag, shape, given = f"--network={stored.path}", stored.shape, unprepared(source)
@@ -137,6 +155,7 @@ def _of_graph(stored, source, train, test, loss):
                 f"{flag}: has {stored.classes} outputs, a label is {examples.labels.max()}; give "
                 "the data it was trained on, with labels from 0"
             )
+    _doubt_labels(flag, train)
     return bounds.Network(
         model=stored.read.graph,
         params=stored.read.params,
@@ -175,6 +194,7 @@ def _of_layers(stored, train, test, loss):
                 f"{stored.path}: its last layer {last} has {last.kernel.shape[1]} outputs, "
                 f"a label is {examples.labels.max()}; give the data it was trained on"
             )
+    _doubt_labels(str(stored.path), train)
     try:
         with np.errstate(over="ignore"):  # what float32 has not is refused
             network = bounds.from_arrays(

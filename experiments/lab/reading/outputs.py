@@ -65,9 +65,10 @@ def check(path: Path, network: bounds.Network, final: str = "") -> None:
         or given.dtype.kind not in "fiu"
     ):
         raise Refusal(f"{flag}: must be one array of numbers [n, classes]")
-    if not 1 <= len(given) <= size:
+    least = min(2, size)  # one cannot tell whether examples are mixed
+    if not least <= len(given) <= size:
         raise Refusal(
-            f"{flag}: {len(given)} rows; give those of 1 to {size} training examples"
+            f"{flag}: {len(given)} rows; give those of {least} to {size} training examples"
         )
     given = given[:MOST]
     own = _outputs(network, network.params, network.sample.inputs[: len(given)], final)
