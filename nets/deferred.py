@@ -27,14 +27,14 @@ import jax.numpy as jnp
 from nets import losses
 from nets.mlp import MLP, Layers
 
-STEPS = 16  # that share one writing of the weights
+STEPS = (16, 8)  # that share one writing of the weights; the first that suits
 # What the vectors may take of the weights' memory: they are read in every step, too. Operations of an
 # accelerator are fewer and longer in a plain step, so that there only wide layers are worth it.
-MOST = {False: 1 / 4, True: 1 / 12}  # by whether runs are vectorised
+_MOST, _MOST_VECTORIZED = 1 / 8, 1 / 24
 
 
 def steps_deferred(plan: Any, params: chex.ArrayTree, vectorized: bool) -> int:
-    """How many steps share one writing of the weights: `STEPS`, or 1 where a plain step is taken.
+    """How many steps share one writing of the weights: of `STEPS`, or 1 where a plain step is taken.
 
     Updates are deferred where an update is the learning rate times a gradient, and that a product
     of two vectors: SGD at batch 1, without momentum, at a constant learning rate, of the loss of a
@@ -56,8 +56,9 @@ def steps_deferred(plan: Any, params: chex.ArrayTree, vectorized: bool) -> int:
         return 1
     shapes = [layer["kernel"].shape for layer in params.values()]
     weights = sum(fan_in * fan_out for fan_in, fan_out in shapes)
-    vectors = STEPS * sum(fan_in + fan_out for fan_in, fan_out in shapes)
-    return STEPS if vectors <= MOST[vectorized] * weights else 1
+    vectors = sum(fan_in + fan_out for fan_in, fan_out in shapes)
+    most = (_MOST_VECTORIZED if vectorized else _MOST) * weights
+    return next((steps for steps in STEPS if steps * vectors <= most), 1)
 
 
 def whole(steps: jax.Array, every: int) -> jax.Array:
