@@ -108,7 +108,7 @@ def paint(canvas: Canvas, table: Sequence[dict[str, Any]]) -> None:
         memory_axes.set_ylabel("most memory, MB")
         for axes in grid.flat:
             canvas.ticks(axes, counts)
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, 1.1 * axes.dataLim.y1)
             axes.set_xlabel("runs in one command")
 
 
