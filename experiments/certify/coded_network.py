@@ -73,13 +73,12 @@ def coded(cores: list[Any], candidate: tuple[float, float]) -> tuple[np.ndarray,
         return bits, [np.asarray(a) for a in code.decoded(symbols, exponents)]
 
 
-def decoded(bits: np.ndarray, model: subspace.SubspaceNetwork, fixed: chex.ArrayTree):
+def decoded(bits: np.ndarray, fixed: chex.ArrayTree) -> tuple[list[np.ndarray], int]:
     """The network that a receiver makes of bits.
 
     Args:
       bits: `[>= c]`, 0 or 1.
-      model: what it was trained as.
-      fixed: the initial parameters of `model`.
+      fixed: the initial parameters of a `nets.subspace.SubspaceNetwork`.
 
     Returns:
       `(kernels, c)`: `[kernel, ...]` float64, the input's layer first; how many bits the code has.

@@ -156,7 +156,7 @@ def _differs_coded(stored: coded_network.Stored, examples: Examples) -> list[str
     """What of a coded network's certificate is not what its file and the data say."""
     one, found = stored.certificate, []
     try:
-        kernels, length = coded_network.decoded(stored.code, *_known(stored))
+        kernels, length = coded_network.decoded(stored.code, _known(stored))
     except ValueError as error:
         return [f"its code is none ({error})"]
     if length > one.bits:
@@ -170,8 +170,8 @@ def _differs_coded(stored: coded_network.Stored, examples: Examples) -> list[str
     return found or _differs_counted(stored, examples, one.bits, 0.0)
 
 
-def _known(stored: coded_network.Stored) -> tuple[subspace.SubspaceNetwork, Any]:
-    """What a receiver knows beforehand: the network in its subspace, and its initial parameters.
+def _known(stored: coded_network.Stored) -> Any:
+    """What a receiver knows beforehand: the initial parameters of the network in its subspace.
 
     Raises:
       Refusal: there is no such architecture here.
@@ -199,7 +199,7 @@ def _known(stored: coded_network.Stored) -> tuple[subspace.SubspaceNetwork, Any]
         )
     model = subspace.SubspaceNetwork(plain, one.rank)
     key = sgd.initial_key(one, types.SimpleNamespace(seed=one.run_seed))
-    return model, jax.jit(model.init)(key, example)["params"]
+    return jax.jit(model.init)(key, example)["params"]
 
 
 def _differs_counted(stored, examples, complexity, price):

@@ -12,9 +12,9 @@ import collections
 import dataclasses
 import functools
 import hashlib
+import importlib
 import importlib.util
 import inspect
-import sys
 import types
 import weakref
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -68,7 +68,7 @@ def _source(module: str) -> str | bytes:
     read = beside.sources_of(module).get(module)
     if read is not None:
         return read
-    its = sys.modules[module]
+    its = importlib.import_module(module)  # what is reached will run
     if its not in _SOURCES:
         _SOURCES[its] = inspect.getsource(its)
     return _SOURCES[its]

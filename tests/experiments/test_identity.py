@@ -3,6 +3,8 @@
 import dataclasses
 import functools
 import shutil
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -17,7 +19,7 @@ from experiments.lab.run_folder import RunFolder
 from experiments.uc_failure import PROGRAM as UC_FAILURE
 from tests.bounds.cases import random_case
 from tests.experiments import tiny_failure
-from tests.experiments.tiny import TINY, read, run, undrawn
+from tests.experiments.tiny import ROOT, TINY, read, run, undrawn
 
 CHEAP = ("train_error", "neyshabur_2018")
 
@@ -285,3 +287,20 @@ def test_what_the_host_adds_to_a_measurement_is_part_of_what_measured_it(monkeyp
 def test_groups_of_several_measures_have_definitions_of_their_own():
     digests = definitions.of_groups(bounds.GROUPS)
     assert digests["layers"] != digests["paths"]
+
+
+def test_what_a_study_reaches_need_not_be_imported_yet():
+    """A program imports what computes when it is needed; in a process of its own."""
+    script = """
+import sys
+from experiments.beyond_uc import PROGRAM
+from experiments.lab.calls import settings_of
+study = PROGRAM.study(PROGRAM.resolved(settings_of(PROGRAM, "hypersphere", "demo")))
+assert "bounds.beyond_uc.stability" not in sys.modules
+print(len(study.subjects[0].definitions()[""]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert int(done.stdout) >= 64
