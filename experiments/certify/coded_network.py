@@ -142,6 +142,9 @@ def stored(
       Refusal: it is none.
     """
     try:
+        for name in ("bits", "seed", "run_seed"):
+            if not 0 <= getattr(certificate, name) < 2**32:
+                raise ValueError(f"{name}: must be a whole number below 2^32")
         network = chains.layers_of(certificate.network, tensors, FINAL)
         chains.check_layers(certificate.network, network)
         code_ = tensors.get(_CODE)

@@ -60,10 +60,10 @@ def verified(given: Mapping[str, Any]) -> tuple[str, bool]:
     }
     one, tensors = certificate_file.read(path, tuple(kinds))
     stored = kinds[type(one)].stored(path, tensors, one)
-    if one.bound not in RECOUNTED:
+    if one.bound not in RECOUNTED[type(one)]:
         raise Refusal(
-            f"--verify={path}: its certificate is by {one.bound}; recounted are "
-            f"{', '.join(RECOUNTED)}"
+            f"--verify={path}: its certificate is by {one.bound}; recounted of such a file are "
+            f"{', '.join(RECOUNTED[type(one)])}"
         )
     examples = _examples(given, one)
     if certificate_file.digest_of_examples(examples) != one.data_sha256:
@@ -213,7 +213,8 @@ def _differs_counted(stored, examples, complexity, price):
         counted = least if least == most else f"{least} to {most}"
         found.append(f"it errs on {counted} of them, not {one.wrong}")
     wrong = min(max(one.wrong, least), most)
-    value = RECOUNTED[one.bound](complexity, price, wrong, size, one.delta / one.tried)
+    recounted = RECOUNTED[type(one)][one.bound]
+    value = recounted(complexity, price, wrong, size, one.delta / one.tried)
     if value > one.value + _ROUNDING:
         found.append(f"the bound is {value:.9g}, not {one.value:.9g}")
     return found
@@ -368,8 +369,11 @@ def _blanchard_2007(ratio, price, wrong, size, delta):
     return _largest(holds, wrong / size)
 
 
+# Kind of certificate -> bound -> its value: a density ratio must not be taken for a number of bits.
 RECOUNTED = {
-    "rivasplata_2020_single_draw": _rivasplata_2020,
-    "blanchard_2007_single_draw": _blanchard_2007,
-    "lotfi_2022_subspace": _zhou_2019,
+    drawn_network.Certificate: {
+        "rivasplata_2020_single_draw": _rivasplata_2020,
+        "blanchard_2007_single_draw": _blanchard_2007,
+    },
+    coded_network.Certificate: {"lotfi_2022_subspace": _zhou_2019},
 }

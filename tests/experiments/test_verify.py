@@ -178,6 +178,10 @@ def test_what_was_altered_is_refused(made, tmp_path, change, says):
         (lambda t, c: t.pop("posterior/1/kernel"), "not those of a drawn network"),
         (_move("posterior/1/kernel", np.nan), "not those of a drawn network"),
         (_claim(bound="holdout_cp"), "its certificate is by holdout_cp"),
+        (
+            _claim(bound="lotfi_2022_subspace"),
+            "by lotfi_2022_subspace; recounted of such",
+        ),
         (_claim(value="0.2"), "not one of this version's"),
         (_claim(delta=float("nan")), "not one of this version's"),
         (_claim(delta=5.0), "not one of this version's"),

@@ -163,6 +163,12 @@ def test_what_was_forged_is_refuted(made, tmp_path, change, says):
         (_claim(depth=10**9), "has other layers than the file"),
         (_claim(rank=0), "has other layers than the file"),
         (_claim(bits="9"), "not one of this version's"),
+        (_claim(bits=10**400), "bits: must be a whole number"),
+        (_claim(seed=-1), "seed: must be a whole number"),
+        (
+            _claim(bound="rivasplata_2020_single_draw"),
+            "recounted of such a file are lotfi",
+        ),
         (_layer(-1, positions=0), "not one of this version's"),
         (lambda t, c: c.pop("rank"), "not one of this version's"),
     ],
