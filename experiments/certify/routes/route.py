@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from experiments.lab.training import Run, Stage, Trained
 
 bounds = later("bounds")
+certificates = later("experiments.lab.certificates")
 
 SAME_DATA = "same_data"  # errors of a `Course.baseline`, among the arrays of its run
 
@@ -125,6 +126,13 @@ class Route(abc.ABC):
           delta: failure probability of each of them.
         """
         return []
+
+    def quoted(
+        self, config: Any, rows: Sequence[Mapping[str, Any]]
+    ) -> Mapping[str, Any] | None:
+        """Of the rows of a network's bounds the certificate that is quoted of what it trains."""
+        asked = [name for name in config.quote or config.bounds if self.speaks(name)]
+        return certificates.quotable(rows, asked)
 
     def speaks(self, name: str) -> bool:
         """Whether a bound speaks of what it trains."""

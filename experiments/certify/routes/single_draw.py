@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 bounds = later("bounds")
 calls = later("experiments.lab.calls")
 chains = later("experiments.lab.chains")
-certificates = later("experiments.lab.certificates")
 definitions = later("experiments.lab.definitions")
 certificate_file = later("experiments.certify.certificate_file")
 drawn_network = later("experiments.certify.drawn_network")
@@ -45,8 +44,7 @@ class SingleDraw(Posterior):
         weights: Path,
     ) -> None:
         """The drawn network, with the certificate that is quoted of it."""
-        asked = [name for name in config.quote or config.bounds if self.speaks(name)]
-        row = certificates.quotable(rows, asked)
+        row = self.quoted(config, rows)
         if row is None:
             return
         job, problem = trained.job(run), calls.problem_of(config)

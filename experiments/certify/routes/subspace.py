@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 bounds = later("bounds")
 calls = later("experiments.lab.calls")
 certificate_file = later("experiments.certify.certificate_file")
-certificates = later("experiments.lab.certificates")
 chains = later("experiments.lab.chains")
 code = later("bounds.measures.code")
 coded_network = later("experiments.certify.coded_network")
@@ -94,8 +93,7 @@ class Subspace(Route):
         weights: Path,
     ) -> None:
         """The coded network, its bits, and the certificate that is quoted of it."""
-        asked = [name for name in config.quote or config.bounds if self.speaks(name)]
-        row = certificates.quotable(rows, asked)
+        row = self.quoted(config, rows)
         if row is None:
             return
         job, problem = trained.job(run), calls.problem_of(config)
