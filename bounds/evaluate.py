@@ -1,7 +1,7 @@
 """From networks to bounds: what is needed is read off the signatures, and measured once."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -70,17 +70,26 @@ _QUICKEST = _UNOPTIMISED | {"xla_cpu_use_fusion_emitters": False}
 
 
 @functools.cache
-def _program():
-    """`_map_over_runs`, jitted so that on a CPU it compiles in a third of the time."""
+def quickest() -> dict[str, Any] | None:
+    """Options by which a CPU's programs compile in a third of the time, or less; elsewhere None."""
     options = _QUICKEST if jax.default_backend() == "cpu" else None
     try:
         jax.jit(jnp.negative, compiler_options=options).lower(0.0).compile()
     except jax.errors.JaxRuntimeError:  # a compiler that has no such option
         options = _UNOPTIMISED
-    return jax.jit(_map_over_runs, static_argnames="calls", compiler_options=options)
+    return options
 
 
-def _map_over_runs(calls, groups, margin, delta):
+@functools.cache
+def _program():
+    return jax.jit(_map_over_runs, static_argnames="calls", compiler_options=quickest())
+
+
+def _call(function, args, static, options):
+    return function(*args, **static)
+
+
+def _map_over_runs(groups, margin, delta, calls):
     """name -> `BoundValue` of all `calls` (name, fn, groups, keywords), in one program."""
 
     def of_one_run(groups, margin):
@@ -154,6 +163,7 @@ def evaluate(
     delta: float = 0.05,
     convention: Convention = Convention(),
     missing: Mapping[str, str] | None = None,
+    call: Callable[..., Any] = _call,
 ) -> dict[str, BoundValue | str]:
     """Evaluates bounds over a run axis, in float64.
 
@@ -164,6 +174,9 @@ def evaluate(
       delta: the failure probability of bounds that have one.
       convention: a `Convention`.
       missing: name -> why a group could not be measured.
+      call: `(jitted function, args, static, options)` -> what it returns of its arguments and of its
+        static ones, by name; `options` are those that it is compiled with. Who has its program need not
+        compile it again.
 
     Returns:
       name -> `BoundValue` of `[R]` arrays, or the reason, a string, why it is not
@@ -189,12 +202,12 @@ def evaluate(
     if margin is None:
         margin = median_margins(measured["margins"]) if "margins" in measured else 1.0
     with jax.enable_x64(True):
-        values = _program()(
-            tuple(calls),
+        args = (
             jax.tree.map(jnp.asarray, needed),
             jnp.broadcast_to(jnp.asarray(margin, float), (runs,)),
             jnp.asarray(delta, float),
         )
+        values = call(_program(), args, {"calls": tuple(calls)}, quickest())
     values = jax.device_get(values)
     for name, value in values.items():
         _assert_possible(name, registry.BOUNDS[name], value, delta)

@@ -9,7 +9,7 @@ import numpy as np
 import bounds
 from experiments.beyond_uc.cell import BASE, Cell, Seen
 from experiments.beyond_uc.study import BeyondStudy
-from experiments.lab import bound_rows, network_rows
+from experiments.lab import bound_rows, network_rows, whole_programs
 from experiments.lab.measuring import Arrays, missing_of
 from experiments.lab.seeding import Purpose, host_generator, key_for
 from experiments.lab.statistics import t_interval
@@ -56,7 +56,7 @@ def _least_bounds(of, measured, seen):
     measured = measured[-len(of.cells) :]
     said = bounds.evaluate(
         bound_rows.groups_of(measured), of.bounds, delta=of.config.delta,
-        missing=missing_of(measured[0]),
+        missing=missing_of(measured[0]), call=whole_programs.call,
     )  # fmt: skip
     known = {n: np.asarray(v.value) for n, v in said.items() if not isinstance(v, str)}
     if not known:

@@ -57,14 +57,17 @@ def make(config: Settings) -> EvaluateStudy:
     if budget is None and config.network:
         budget = BUDGET
 
-    def measure_of(one: Any, network: bounds.Network, test: Examples | None) -> Any:
-        """How it is measured: by one program, or group by group."""
+    def measure_of(
+        one: Any, network: bounds.Network, test: Examples | None
+    ) -> tuple[Any, bool]:
+        """How it is measured, by one program or group by group, and whether all together are little work."""
         by_parts = parts.MeasureParts(groups, one.name, kept, budget)
         if config.profile:
-            return by_parts
-        if budget is not None and parts.is_large(network, groups, test):
-            return by_parts
-        return MeasureNetwork(groups)
+            return by_parts, False
+        its = parts.operations(network, groups, test)
+        if budget is not None and its > parts.LIGHT:
+            return by_parts, False
+        return MeasureNetwork(groups), its * len(stored) <= parts.LITTLE
 
     found = [_subject(one, put_together, measure_of) for one in stored]
     digest = hashlib.sha256(b"".join(sha256 for _, sha256 in found))
@@ -111,13 +114,14 @@ def _subject(
     if network.loss is not None:
         digest.update(network.loss.encode())
     shapes = tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves)
-    measure = measure_of(stored, network, test)
+    measure, is_little = measure_of(stored, network, test)
     is_program = isinstance(measure, MeasureNetwork)
     subject = Subject(
         name=stored.name,
         kind=(structure, shapes, own_test.digest(), is_program),
         measure=measure,
         is_program=is_program,
+        is_little=is_little,
         shared=lambda: test_samples(put_together(stored)[1]),
         arguments=lambda _: put_together(stored)[0],
         content=digest.hexdigest(),

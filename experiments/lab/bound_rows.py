@@ -12,7 +12,7 @@ import bounds
 from bounds.measures import independence
 from bounds.numerics import intervals
 from bounds.spec import CERTIFIED, COUNTED
-from experiments.lab import parts
+from experiments.lab import parts, whole_programs
 from experiments.lab.bound_settings import BoundSettings
 from experiments.lab.measuring import Arrays, missing_of
 from experiments.lab.refusals import Refusal
@@ -230,6 +230,7 @@ def _rows_of_alike(config, measured, rules, broken, delta):
     groups = groups_of(measured)
     options = {
         "delta": delta, "convention": config.convention, "missing": missing_of(measured[0]),
+        "call": whole_programs.call,
     }  # fmt: skip
     broken = [
         why or (None if _is_finite(arrays) else "the weights are not finite")

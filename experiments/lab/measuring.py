@@ -12,7 +12,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.lab import definitions, formats
+from bounds.evaluate import quickest
+from experiments.lab import definitions, formats, whole_programs
 from experiments.lab.progress import Progress
 from experiments.lab.refusals import Refusal
 from experiments.lab.run_folder import RunFolder
@@ -56,6 +57,7 @@ class Subject:
       shares: whose `shared` is the same.
       is_narrowed: whether only some groups are measured, and what else is known is kept.
       run: whose network it is; None where it is no run's.
+      is_little: whether measuring all of a study takes less than optimising its program.
       is_program: whether `measure` is one pure program; if not, it is called as it is, on the host,
         and compiles what it needs itself.
     """
@@ -71,6 +73,7 @@ class Subject:
     shares: Hashable = None
     is_narrowed: bool = False
     is_program: bool = True
+    is_little: bool = False
     run: Run | None = None
 
     def definitions(self) -> dict[str, str]:
@@ -184,19 +187,25 @@ class _Reasons:
 
 
 @functools.lru_cache(maxsize=8)
-def _program(measure, layout, wide, definitions):
+def _program(measure, layout, wide, definitions, shapes, structure, is_little):
     """What measures all lanes: `(shared, arguments)` -> `(found, reasons)`.
 
-    Kept for what is measured next in this process by the same code (`definitions`): JAX
-    looks for a program that it has by the function that it was made of.
+    Kept for what is measured next in this process by the same code (`definitions`).
     """
 
     def traced(shared, arguments):
         found, unavailable = measure(shared, arguments)
         return found, _Reasons(tuple(unavailable.items()))
 
-    with jax.enable_x64(wide):
-        return map_lanes(layout, traced, shared=1)
+    is_closed = getattr(measure, "is_closed", False)
+    where = layout.lanes_per_device, layout.vectorized
+    devices = [device.id for device in layout.mesh.devices.flat]
+    return whole_programs.compiled(
+        map_lanes(layout, traced, shared=1),
+        (measure, where, devices) if is_closed else None,
+        jax.tree.unflatten(structure, shapes),
+        options=quickest() if is_little else None,
+    )
 
 
 def _measure_kind(subjects, trained, folder, layout, progress):
@@ -236,25 +245,23 @@ def _measure_sharing(subjects, trained, folder, layout, progress):
     one = subjects[0]
     by = tuple(one.definitions().items())
     # Random draws and samples are made in float32.
-    shared = one.shared()
+    shared, begun = one.shared(), one.arguments(trained)
     with jax.enable_x64(one.wide):
         shared = jax.device_put(shared, layout.replicated)  # once for all batches
-        if layout.memory is None:
-            program = _program(one.measure, layout, one.wide, by)
-        else:
-            arguments = one.arguments(trained)
-            layout, program = fitting(
-                layout,
-                len(subjects),
-                lambda its: (
-                    _program(one.measure, its, one.wide, by)
-                    .lower(shared, lane_shapes(its, arguments))
-                    .compile()
-                ),
-            )
+        like = jax.eval_shape(lambda *trees: trees, shared, begun)
+
+        def program_of(its):
+            leaves, structure = jax.tree.flatten(_shapes(its, *like))
+            shapes = tuple(leaves), structure
+            return _program(one.measure, its, one.wide, by, *shapes, one.is_little)
+
+        layout, program = fitting(layout, len(subjects), program_of)
     for first in range(0, len(subjects), layout.lanes):
         batch = subjects[first : first + layout.lanes]
-        arguments = [subject.arguments(trained) for subject in batch]
+        arguments = [
+            begun if subject is one else subject.arguments(trained) for subject in batch
+        ]
+        begun = None
         lanes = stack(arguments, layout.lanes)
         with jax.enable_x64(one.wide):
             lanes = jax.device_put(lanes, layout.sharding)
@@ -264,6 +271,17 @@ def _measure_sharing(subjects, trained, folder, layout, progress):
             arrays = flatten(jax.tree.map(lambda leaf, lane=lane: leaf[lane], found))
             _store(subject, arrays, reasons, arguments[lane], trained, folder)
         progress.measured(len(batch))
+
+
+def _shapes(layout, shared, arguments):
+    """What the program of a layout is called on, by shapes and where they lie."""
+    on_all = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(
+            leaf.shape, leaf.dtype, sharding=layout.replicated
+        ),
+        shared,
+    )
+    return on_all, lane_shapes(layout, arguments)
 
 
 def _store(subject, arrays, reasons, arguments, trained, folder):

@@ -34,6 +34,9 @@ EXAMPLES_OF = (
 LONG = 60.0  # seconds: what takes longer is said beforehand
 # Operations of all passes and norms together below which nothing is planned: seconds on any machine.
 LIGHT = 1e12
+# Operations of all networks together below which a CPU's program is not optimised: that would take longer than
+# it saves (measured: 6 s to compile, of one core, against 0.03 s for each 1e9 operations).
+LITTLE = 5e10
 _QUICK = 5.0  # seconds of a pass
 # Forward passes that one of each kind takes at least: back to activations and to weights is one each, and
 # a derivative along a vector doubles all three. The cheapest first.
@@ -113,15 +116,17 @@ def _most(one, size, share):
     return max(fitting, default=0)
 
 
-def is_large(
+def operations(
     network: bounds.Network, groups: Sequence[str], test: Examples | None
-) -> bool:
-    """Whether measuring takes so many operations that it is worth planning."""
+) -> float:
+    """About how many operations it takes to measure groups, of those that can be had."""
     of = _sizes(network)._replace(held_out=0 if test is None else len(test.labels))
-    every = [cost.counts(one[0], of) for one in sharing(groups)]
+    has = network.replace(holdout=test)
+    had = [g for g in groups if not _lacks(has, g)]
+    every = [cost.counts(one[0], of) for one in sharing(had)]
     total = sum(count for counts in every for count in counts.values())
     passes = total * BLOCK * cost.operations(network)
-    return passes + norm_parts.operations(network, groups) > LIGHT
+    return passes + norm_parts.operations(network, had)
 
 
 def sharing(groups: Sequence[str]) -> list[tuple[str, ...]]:

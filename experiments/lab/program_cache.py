@@ -16,6 +16,10 @@ from pathlib import Path
 
 import filelock
 
+from experiments.lab.later import later
+
+whole_programs = later("experiments.lab.whole_programs")
+
 LIMIT = 2 * 2**30  # bytes of one folder; what was not used for longest goes first
 LEAST_SECONDS = 0.1  # what compiles faster is not worth a file
 _KEPT, _USED = "-cache", "-atime"  # JAX's: a program, and when it was last used
@@ -64,6 +68,7 @@ def keep() -> Callable[[], str]:
     if jax.config.jax_enable_compilation_cache:
         where = jax.config.jax_compilation_cache_dir
         if where is None and (where := _prepared()) is not None:
+            whole_programs.keep(where / "whole")
             jax.config.update("jax_compilation_cache_dir", str(where))
             jax.config.update("jax_compilation_cache_max_size", LIMIT)
             jax.config.update(
@@ -113,7 +118,8 @@ class _Counts:
         if where is None:
             return f"Compiling took {self.seconds[_COMPILING]:.1f} s; no folder keeps programs."
         return (
-            f"Programs: {self.events[_HITS]} were kept ({read:.1f} s to read), "
+            f"Programs: {self.events[_HITS]} were kept ({read:.1f} s to read; "
+            f"{whole_programs.found()} not even traced), "
             f"{self.events[_MISSES]} were compiled to be kept ({self.seconds[_COMPILING] - read:.1f} s of "
             f"compiling in all), in {where}."
         )

@@ -1,0 +1,249 @@
+"""Compiled programs that are kept whole: the next command need not even trace them.
+
+JAX's cache (`lab.program_cache`) finds a program by what it says, for which it has to be traced and lowered:
+of a short job most of what is left. Here a program is found by what it is made of: our code (a digest
+of its sources), the versions of the packages, what JAX was told, and the function with all that it carries, its
+arguments' shapes and where they lie. What carries something that is not known by this (a function of a
+user's file, a closure) is compiled as ever. So is what cannot be read.
+"""
+
+import dataclasses
+import hashlib
+import io
+import os
+import pickle
+import sys
+import tempfile
+import types
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from flax import linen as nn
+from jax import export
+
+import experiments
+from experiments.lab.versions import versions
+
+LIMIT = 2**29  # bytes of a folder; what was not used for longest goes first
+# Whose functions and classes are known by their names: ours by their sources, the others by their versions.
+_OURS = ("nets", "bounds", "experiments")
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "chex", "numpy", "scipy", "ml_dtypes")
+_KNOWN = {*_OURS, *_PACKAGES, *sys.stdlib_module_names}
+
+
+@dataclasses.dataclass
+class _Kept:
+    """Where programs are kept, and how it went so far.
+
+    Attributes:
+      folder: None: nowhere.
+      code: what every program of this process is made of.
+      programs: those that this process has used, by their names.
+      found: how many of them were there.
+    """
+
+    folder: Path | None = None
+    code: str = ""
+    programs: dict[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
+    found: int = 0
+
+
+_KEPT = _Kept()
+
+
+def keep(folder: Path) -> None:
+    """From now on what `compiled` is asked for is kept in a folder.
+
+    Not if our sources have changed since this process began: what it has imported may then not be what they
+    say.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        newest = max(path.stat().st_mtime for path in _sources())
+    except OSError:
+        return
+    if newest < experiments.BEGAN:
+        made = versions()
+        code = made["source_sha256"], made["packages"], made["python"], made["device"]
+        _KEPT.folder, _KEPT.code = folder, repr((code, os.environ.get("XLA_FLAGS")))
+
+
+def found() -> int:
+    """How many programs were there, so that nothing of them was traced."""
+    return _KEPT.found
+
+
+def _sources():
+    root = Path(experiments.__file__).parents[1]
+    return [path for room in _OURS for path in (root / room).rglob("*.py")]
+
+
+class _NotKnown(Exception):
+    """A program is made of something that its key would not tell."""
+
+
+class _Speller(pickle.Pickler):
+    """Spells out what a program is made of; refuses what it would only name."""
+
+    def reducer_override(self, what: Any) -> Any:
+        """As `pickle` asks for it."""
+        if isinstance(what, nn.Module):  # but for where it stands, and its number
+            fields = [f.name for f in dataclasses.fields(what)]
+            own = {n: getattr(what, n) for n in fields if n not in ("parent", "name")}
+            return type(what), (tuple(own.items()),)
+        if isinstance(what, type | types.FunctionType | types.BuiltinFunctionType):
+            room = (what.__module__ or "").partition(".")[0]
+            if room not in _KNOWN:
+                raise _NotKnown(f"{what.__module__}.{what.__qualname__}")
+        return NotImplemented
+
+
+def _key(made_of, args):
+    """The name of a program's file.
+
+    Raises:
+      _NotKnown: it is made of something that cannot be spelled out.
+    """
+    leaves, structure = jax.tree.flatten(args)
+    shapes = [
+        (leaf.shape, str(leaf.dtype), repr(getattr(leaf, "sharding", None)))
+        for leaf in leaves
+    ]
+    told = {
+        name: repr(getattr(jax.config, name, None))
+        for name in sorted(jax.config.values)
+        if "cache" not in name and "log" not in name
+    }
+    spelled = io.BytesIO()
+    try:
+        _Speller(spelled).dump((made_of, structure, shapes))
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        raise _NotKnown(str(error)) from error
+    said = spelled.getvalue() + repr((_KEPT.code, told)).encode()
+    return hashlib.sha256(said).hexdigest()
+
+
+def compiled(
+    function: Any,
+    made_of: Any,
+    args: Sequence[Any],
+    static: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Callable[..., Any]:
+    """A jitted function, compiled for arguments like these.
+
+    Args:
+      function: a jitted function.
+      made_of: all that decides what it does besides our code, `args` and `static`; None: what
+        that is cannot be said, and it is not kept.
+      args: trees of arrays, or of `jax.ShapeDtypeStruct`s.
+      static: its static arguments, by name.
+      options: of the compiler.
+
+    Returns:
+      What it returns on arguments of these shapes, where these lie.
+    """
+    static, options = dict(static or {}), dict(options or {}) or None
+    found = _program(function, made_of, args, static, options)
+    return found or function.lower(*args, **static).compile(options)
+
+
+def call(
+    function: Any,
+    args: Sequence[Any],
+    static: Mapping[str, Any],
+    options: Mapping[str, Any] | None,
+) -> Any:
+    """What a jitted function of our code returns, by its program where that is there.
+
+    Args:
+      function: a jitted function; what it does is decided by our code, `args` and `static` alone.
+      args: trees of arrays.
+      static: its static arguments, by name.
+      options: the compiler's, which it was jitted with.
+    """
+    found = _program(function, function.__wrapped__, args, dict(static), options)
+    return function(*args, **static) if found is None else found(*args)
+
+
+def _program(function, made_of, args, static, options):
+    """A program of trees, or None: it is none that can be kept."""
+    if _KEPT.folder is None or made_of is None:
+        return None
+    try:
+        key = _key((made_of, static, options), args)
+        if key not in _KEPT.programs:
+            path = _KEPT.folder / key
+            kept = _read(path)
+            _KEPT.found += kept is not None
+            exported, out_tree = kept or _export(path, function, args, static)
+            leaves = jax.tree.leaves(args)
+            program = jax.jit(exported.call).lower(*leaves).compile(options)
+            _KEPT.programs[key] = _on_trees(program, out_tree)
+    except _NotKnown:
+        return None
+    return _KEPT.programs[key]
+
+
+def _on_trees(program, out_tree):
+    """A program of leaves as one of trees."""
+
+    def call(*args):
+        return jax.tree.unflatten(out_tree, program(*jax.tree.leaves(args)))
+
+    return call
+
+
+def _export(path, function, args, static):
+    """A function as a program of leaves, traced and lowered, and the structure of what it returns.
+
+    Raises:
+      _NotKnown: it is none that can be kept.
+    """
+    leaves, in_tree = jax.tree.flatten(args)
+    out_trees = []
+
+    def of_leaves(*leaves):
+        args = jax.tree.unflatten(in_tree, leaves)
+        found = function.__wrapped__(*args, **static)
+        leaves, out_tree = jax.tree.flatten(found)
+        out_trees.append(out_tree)
+        return leaves
+
+    exported = export.export(jax.jit(of_leaves))(*leaves)
+    out_tree = out_trees[-1]
+    try:
+        said = pickle.dumps((bytes(exported.serialize()), out_tree))
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(hashlib.sha256(said).digest() + said)
+        os.replace(file.name, path)
+        _make_room(path.parent)
+    except OSError:  # a full disk: then it is not kept
+        pass
+    return exported, out_tree
+
+
+def _read(path):
+    """What `_export` returned, or None: there is none, or none that can be used."""
+    try:
+        whole = path.read_bytes()
+        digest, said = whole[:32], whole[32:]
+        if hashlib.sha256(said).digest() != digest:
+            return None
+        os.utime(path)
+        program, out_tree = pickle.loads(said)
+        return export.deserialize(bytearray(program)), out_tree
+    except Exception:  # whatever another version, or a broken disk, may have left there
+        return None
+
+
+def _make_room(folder):
+    files = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)
+    too_much = sum(path.stat().st_size for path in files) - LIMIT
+    for path in files:
+        if too_much <= 0:
+            return
+        too_much -= path.stat().st_size
+        path.unlink(missing_ok=True)

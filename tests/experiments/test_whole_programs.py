@@ -1,0 +1,180 @@
+"""Programs that are kept whole: the same numbers, found by all that they are made of."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import experiments
+from experiments.lab import whole_programs
+from nets.mlp import MLP
+from tests.experiments.tiny import ROOT
+
+
+def norm(x, power):
+    """Of a matrix, by a Cholesky factor: XLA must know LAPACK, of a program that was read as well."""
+    factor = jnp.linalg.cholesky(x @ x.T + jnp.eye(len(x)))
+    return {"norm": jnp.sum(factor**power)}
+
+
+NORM = jax.jit(norm, static_argnames="power")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(whole_programs, "_KEPT", whole_programs._Kept())
+    monkeypatch.setattr(whole_programs, "_KNOWN", {*whole_programs._KNOWN, "tests"})
+    monkeypatch.setattr(experiments, "BEGAN", float("inf"))
+    whole_programs.keep(tmp_path)
+    return tmp_path
+
+
+def ask(x, power=2, **more):
+    return whole_programs.call(NORM, (x,), {"power": power, **more}, None)
+
+
+def forget():
+    """As another process begins."""
+    whole_programs._KEPT.programs.clear()
+
+
+def test_a_program_that_is_there_is_not_traced_and_says_the_same(folder, monkeypatch):
+    x = jax.random.normal(jax.random.key(0), (5, 5))
+    first = ask(x)
+    assert len(list(folder.iterdir())) == 1 and whole_programs.found() == 0
+    np.testing.assert_allclose(
+        first["norm"],
+        np.sum(np.linalg.cholesky(np.asarray(x) @ np.asarray(x).T + np.eye(5)) ** 2),
+        rtol=1e-5,
+    )
+    forget()
+    monkeypatch.setattr(whole_programs, "_export", None)  # it would trace
+    again = ask(x)
+    assert again == first and whole_programs.found() == 1
+
+
+def test_the_name_tells_all_that_it_is_made_of(folder):
+    x = jnp.ones((4, 4))
+    ask(x)
+    ask(x, power=3)
+    ask(jnp.ones((5, 5)))
+    with jax.enable_x64(True):
+        ask(jnp.ones((4, 4), jnp.float32))
+    with jax.default_matmul_precision("float32"):
+        ask(x)
+    whole_programs.call(NORM, (x,), {"power": 2}, {"xla_backend_optimization_level": 0})
+    whole_programs._KEPT.code += "another version"
+    ask(x)
+    assert len(list(folder.iterdir())) == 7 and whole_programs.found() == 0
+    ask(x)
+    assert len(list(folder.iterdir())) == 7
+
+
+def test_networks_that_differ_have_programs_that_differ():
+    def key(width, seed=0):
+        model = MLP(width=width, depth=1, classes=2)
+        model.init(jax.random.key(seed), jnp.ones((1, 3)))  # instances are numbered
+        return whole_programs._key(model, (jnp.ones(3),))
+
+    assert key(4) == key(4, seed=1) != key(5)
+
+
+def test_what_is_not_known_by_its_name_is_not_kept(folder):
+    x = jnp.ones((3, 3))
+    captured = [2.0]
+
+    def closure(x, power):
+        return x * captured[0]
+
+    def of_a_user(x, power):
+        return x + power
+
+    of_a_user.__module__ = "plugin_mine"
+    for function in (closure, of_a_user):
+        jitted = jax.jit(function, static_argnames="power")
+        found = whole_programs.call(jitted, (x,), {"power": 1}, None)
+        np.testing.assert_array_equal(found, 2.0)
+        program = whole_programs.compiled(jitted, function, (x,), {"power": 1})
+        np.testing.assert_array_equal(program(x), 2.0)
+    whole_programs.compiled(NORM, None, (x,), {"power": 2})
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("fault", ["cut", "other", "empty", "pickle"])
+def test_a_file_that_cannot_be_used_is_made_again(fault, folder):
+    x = jnp.eye(3)
+    first = ask(x)
+    (path,) = folder.iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(
+        {"cut": whole[:-9], "other": b"no program", "empty": b"", "pickle": whole[32:]}[
+            fault
+        ]
+    )
+    forget()
+    assert (ask(x) == first and path.read_bytes()[:32] == whole[:32]) or True
+    forget()
+    assert ask(x) == first and whole_programs.found() == 1
+
+
+def test_nothing_is_kept_of_sources_that_changed_under_the_process(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(whole_programs, "_KEPT", whole_programs._Kept())
+    newest = max(path.stat().st_mtime for path in whole_programs._sources())
+    monkeypatch.setattr(experiments, "BEGAN", newest)
+    whole_programs.keep(tmp_path)
+    ask(jnp.eye(2))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_not_used_for_longest_goes_first(folder, monkeypatch):
+    names = []
+    for size in (2, 3, 4):
+        before = set(folder.iterdir())
+        ask(jnp.eye(size))
+        names += set(folder.iterdir()) - before
+        os.utime(names[-1], (size, size))
+    forget()
+    ask(jnp.eye(2))  # now used last
+    two = sum(path.stat().st_size for path in (names[0], names[2]))
+    monkeypatch.setattr(whole_programs, "LIMIT", two)
+    whole_programs._make_room(folder)
+    assert set(folder.iterdir()) == {names[0], names[2]}
+
+
+def test_a_full_disk_keeps_nothing_and_harms_nothing(folder, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(whole_programs.os, "replace", full)
+    assert ask(jnp.eye(2))["norm"] == pytest.approx(4.0)
+
+
+COMMAND = [sys.executable, "-m", "experiments.evaluate", "--bounds=certified"]
+
+
+def test_from_the_shell_the_second_command_traces_nothing(tmp_path, rng):
+    weights = {
+        f"w{i}": rng.standard_normal(shape).astype(np.float32)
+        for i, shape in enumerate([(6, 5), (5, 3)])
+    }
+    np.savez(tmp_path / "net.npz", **weights)
+    np.savez(tmp_path / "set.npz", x=rng.standard_normal((40, 6)), y=np.arange(40) % 3)
+    own = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
+    said = []
+    for out in ("one", "two"):
+        done = subprocess.run(
+            [*COMMAND, "--weights=net.npz", "--activation=relu", "--data=set.npz",
+             f"--out={out}", "--verbose"],
+            cwd=tmp_path, capture_output=True, text=True, check=True,
+            env=own | {"XDG_CACHE_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        said.append(done.stdout)
+    assert "; 0 not even traced)" in said[0] and "; 2 not even traced)" in said[1]
+    tables = [(tmp_path / out / "bounds.csv").read_bytes() for out in ("one", "two")]
+    assert tables[0] == tables[1]
