@@ -24,9 +24,12 @@ Every row times our program and a baseline one after the other on the same machi
   with the noise in memory, where ours makes it anew); the exponential network's errors on S,
   S' and fresh points (numpy).
 
-Times are the best of several; ratios above 1 mean that ours is faster.
+Times are the best of several; ratios above 1 mean that ours is faster. Where the least time that ours
+could take is known, from its operations and bytes and rates measured in the same run
+(`tools.floors`), the share of ours that it is stands beside it.
 """
 
+import dataclasses
 import functools
 import os
 from collections.abc import Iterator, Sequence
@@ -42,8 +45,12 @@ from bounds.numerics.spectral_norm import spectral_norm
 from experiments import uc_failure
 from experiments.lab import devices, report
 from experiments.lab.calls import settings_of
+from experiments.tools import floors
 from experiments.tools.baselines import (
+    CLASSES,
+    DEPTH,
     EPOCHS,
+    FEATURES,
     numpy_exponential,
     numpy_linear,
     torch_data,
@@ -66,7 +73,7 @@ from experiments.tools.ours import (
     untrained,
 )
 from experiments.uc_failure import study
-from nets import kernels, runs, training
+from nets import deferred, kernels, runs, training
 from nets.mlp import MLP
 from nets.sample import BLOCK, pad_sample
 
@@ -92,23 +99,65 @@ CASES = (
 )
 
 
-def step_rows(seconds: float) -> Iterator[tuple[str, float, float, str]]:
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """What was timed.
+
+    Attributes:
+      what: in words.
+      ours, theirs: seconds.
+      unit: of what.
+      floor: the least seconds that ours could take, where that is known.
+      limit: what that is the time of.
+    """
+
+    what: str
+    ours: float
+    theirs: float
+    unit: str
+    floor: float | None = None
+    limit: str = ""
+
+    def cells(self) -> list[str]:
+        """Of a table: milliseconds, ratios and shares."""
+        times = f"{1e3 * self.ours:.3g}", f"{1e3 * self.theirs:.3g}"
+        share = "" if self.floor is None else f"{self.floor / self.ours:.0%}"
+        return [
+            self.what, *times, self.unit, f"{self.theirs / self.ours:.1f}", share, self.limit,
+        ]  # fmt: skip
+
+
+@functools.cache
+def _rates(copied: int = 2**24) -> floors.Rates:
+    """What all devices do together; `copied`: numbers that each holds."""
+    return floors.rates(runs.make_layout(), 1.0, copied, 1024)
+
+
+def step_rows(seconds: float) -> Iterator[Row]:
     """Steps of SGD against PyTorch's."""
     per_device = len(jax.devices())
     for width, batch, count, m in CASES:
         what = f"width {width}, batch {batch}, {count} runs"
         layout = runs.make_layout(lanes_per_device=max(1, count // per_device))
-        ours = StepTimer(plan(width, batch, 2**30), m, layout).seconds(seconds)
+        p = plan(width, batch, 2**30)
+        ours = StepTimer(p, m, layout).seconds(seconds)
+        params = jax.eval_shape(
+            functools.partial(training.init_params, p, features=FEATURES),
+            jax.random.key(0),
+        )
+        every = deferred.steps_deferred(p, params, layout.vectorized)
+        its = _rates(floors.weights_of(width, DEPTH))
+        floor = floors.of_step(width, DEPTH, batch, every, its)
         inputs, _, one_hot = torch_data(m)
         loop = functools.partial(
             torch_epoch, torch_network(width), batch, inputs, one_hot
         )
         loop()
         theirs = best(loop, seconds)
-        yield f"steps: {what}", ours, theirs / (m // batch), "step"
+        yield Row(f"steps: {what}", ours, theirs / (m // batch), "step", *floor)
 
 
-def job_rows(seconds: float) -> Iterator[tuple[str, float, float, str]]:
+def job_rows(seconds: float) -> Iterator[Row]:
     """Whole jobs against PyTorch's."""
     del seconds  # a job is run once
     for width, batch, count, m in CASES:
@@ -117,7 +166,7 @@ def job_rows(seconds: float) -> Iterator[tuple[str, float, float, str]]:
         job(count)
         ours = best(lambda j=job, c=count: j(c), 0)
         theirs = best(lambda a=(width, batch, count, m): torch_job(*a), 0)
-        yield f"job: {what}", ours, theirs, "job"
+        yield Row(f"job: {what}", ours, theirs, "job")
 
 
 def measures_of_jiang() -> tuple[list[str], list[str]]:
@@ -134,7 +183,7 @@ def fantastic_paper() -> str:
     return bounds.BOUNDS["params"].paper
 
 
-def library_rows(seconds: float) -> Iterator[tuple[str, float, float, str]]:
+def library_rows(seconds: float) -> Iterator[Row]:
     """Bounds and measures against PyTorch's."""
     measures, _ = measures_of_jiang()
     every = [n for n in bounds.BOUNDS if set(bounds.needs([n])) <= WEIGHT_GROUPS]
@@ -153,10 +202,15 @@ def library_rows(seconds: float) -> Iterator[tuple[str, float, float, str]]:
             call = our_library(tuple(names), networks, layout)
             call()
             ours = best(call, seconds) / count
-            yield f"library: {what}, {count} x {shape}", ours, theirs, "network"
+            # What 28 measures rest on, all of them rest on, too.
+            floor = floors.of_measures((FEATURES, *widths, CLASSES), 4096, _rates())
+            yield Row(
+                f"library: {what}, {count} x {shape}", ours, theirs, "network", floor,
+                "operations",
+            )  # fmt: skip
 
 
-def noise_rows(seconds: float) -> Iterator[tuple[str, float, float, str]]:
+def noise_rows(seconds: float) -> Iterator[Row]:
     """Searches for the noise that is borne, against the public code's."""
     names = tuple(name for some in measures_of_jiang() for name in some)
     for widths, count in (((128, 128), 16), ((1024,) * 5, 4)):
@@ -173,10 +227,10 @@ def noise_rows(seconds: float) -> Iterator[tuple[str, float, float, str]]:
         ours = best(call, seconds) / count
         shape = f"784-{'-'.join(map(str, widths))}-10"
         theirs = best(with_torch, 0)
-        yield f"noise: 34 measures, {count} x {shape}", ours, theirs, "network"
+        yield Row(f"noise: 34 measures, {count} x {shape}", ours, theirs, "network")
 
 
-def coupled_rows(seconds: float) -> Iterator[tuple[str, float, float, str]]:
+def coupled_rows(seconds: float) -> Iterator[Row]:
     """Replace-one stability of 784-128-128-10 against one run alone, and against PyTorch."""
     widths, m, count = (128, 128), 1024, 256
     inputs, _, one_hot = torch_data(m)
@@ -186,14 +240,14 @@ def coupled_rows(seconds: float) -> Iterator[tuple[str, float, float, str]]:
         alone = min(job(1) for _ in range(5))
         ours = best(lambda j=job: j(count), 0) / count
         what = f"coupled: {count} replacements, batch {batch}, m = {m}"
-        yield f"{what}, one run alone", ours, alone, "run"
+        yield Row(f"{what}, one run alone", ours, alone, "run")
         network = torch_network(widths[0], depth=len(widths))
         epoch = functools.partial(torch_epoch, network, batch, inputs, one_hot)
         epoch()
-        yield f"{what}, PyTorch", ours, EPOCHS * best(epoch, seconds), "run"
+        yield Row(f"{what}, PyTorch", ours, EPOCHS * best(epoch, seconds), "run")
 
 
-def forward_rows(seconds: float) -> Iterator[tuple[str, float, float, str]]:
+def forward_rows(seconds: float) -> Iterator[Row]:
     """ResNet-18 for 32 x 32 inputs: blocks of examples, on all cores."""
     count = 4 * BLOCK
     module, inputs, labels = torch_resnet(count)
@@ -207,13 +261,13 @@ def forward_rows(seconds: float) -> Iterator[tuple[str, float, float, str]]:
         return [torch_forward(module, x) for x in np.split(inputs, count // BLOCK)]
 
     ours()
-    yield (
+    yield Row(
         f"forward: ResNet-18, {count} examples of 3 x 32 x 32", best(ours, seconds),
         best(theirs, seconds), "all",
     )  # fmt: skip
 
 
-def enclosure_rows(seconds: float) -> Iterator[tuple[str, float, float, str]]:
+def enclosure_rows(seconds: float) -> Iterator[Row]:
     """Certified spectral norms against numpy's SVD."""
     per_device = len(jax.devices())
     matrices = (
@@ -231,10 +285,11 @@ def enclosure_rows(seconds: float) -> Iterator[tuple[str, float, float, str]]:
         with threadpoolctl.threadpool_limits(os.cpu_count(), "blas"):
             theirs = best(lambda w=wide: np.linalg.svd(w, compute_uv=False), seconds)
         what = f"enclosures: 8 matrices 1024 x 1024, SVD in {precision.__name__}"
-        yield what, ours, theirs, "all"
+        floor = floors.of_enclosures([(1024, 1024)] * 8, _rates())
+        yield Row(what, ours, theirs, "all", floor, "operations")
 
 
-def network_example_rows(seconds: float) -> Iterator[tuple[str, float, float, str]]:
+def network_example_rows(seconds: float) -> Iterator[Row]:
     """Steps of the networks of `hypersphere` (the notebook's) and `digits` (its demo)."""
     for name, features, width, batch, m in (
         ("hypersphere", 500, 10000, 64, 1024), ("digits", 784, 500, 8, 1024),
@@ -250,10 +305,10 @@ def network_example_rows(seconds: float) -> Iterator[tuple[str, float, float, st
         what = (
             f"{name}: step of {features}-{width}-2, batch {batch}, {layout.lanes} runs"
         )
-        yield what, ours, theirs, "step"
+        yield Row(what, ours, theirs, "step")
 
 
-def closed_form_example_rows(seconds: float) -> Iterator[tuple[str, float, float, str]]:
+def closed_form_example_rows(seconds: float) -> Iterator[Row]:
     """The two learners that have closed forms, whole."""
     per_device, count = len(jax.devices()), 4
     for example, dim in (("linear", 102400), ("exponential", 512)):
@@ -315,10 +370,10 @@ def closed_form_example_rows(seconds: float) -> Iterator[tuple[str, float, float
         with threadpoolctl.threadpool_limits(os.cpu_count(), "blas"):
             baseline = best(theirs, seconds)
         what = f"{example}: m = {config.sizes[0]}, D = {config.dim}, {count} runs whole"
-        yield what, best(ours, seconds), baseline, "all"
+        yield Row(what, best(ours, seconds), baseline, "all")
 
 
-def example_rows(seconds: float) -> Iterator[tuple[str, float, float, str]]:
+def example_rows(seconds: float) -> Iterator[Row]:
     """Where uniform convergence fails, against plain loops."""
     yield from network_example_rows(seconds)
     yield from closed_form_example_rows(seconds)
@@ -342,11 +397,13 @@ def main(_: Sequence[str]) -> None:
     devices.use_cores(flags.FLAGS.devices)
     kind = jax.devices()[0].device_kind
     table = [
-        [what, f"{1e3 * ours:.3g}", f"{1e3 * theirs:.3g}", unit, f"{theirs / ours:.1f}"]
+        row.cells()
         for name in flags.FLAGS.rows or ROWS
-        for what, ours, theirs, unit in ROWS[name](flags.FLAGS.seconds)
+        for row in ROWS[name](flags.FLAGS.seconds)
     ]
-    columns = ("what", "ours, ms", "baseline, ms", "per", "ratio")
+    columns = (
+        "what", "ours, ms", "baseline, ms", "per", "ratio", "floor / ours", "floor is of",
+    )  # fmt: skip
     report.show([report.Table(columns, table, f"{len(jax.devices())} x {kind}")])
 
 

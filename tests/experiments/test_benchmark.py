@@ -17,7 +17,9 @@ from experiments.tools.ours import our_coupled
 from nets import runs
 
 flags.FLAGS(["benchmark", "--rows=made_up"])
-benchmark.ROWS["made_up"] = lambda _: iter([("a step", 0.002, 0.003, "step")])
+benchmark.ROWS["made_up"] = lambda _: iter(
+    [benchmark.Row("a step", 0.002, 0.003, "step", 0.0015, "bytes"), benchmark.Row("a job", 1, 2, "job")]
+)
 benchmark.main([])
 ended, train_many = [], runs.train_many
 
@@ -48,4 +50,6 @@ def test_it_prints_times_and_their_ratio_and_trains_coupled_runs():
     lines = done.stdout.splitlines()
     assert "ended [0, 1, 2, 3, 4]" in lines
     line = next(line for line in lines if line.startswith("a step")).split()
-    assert line == ["a", "step", "2", "3", "step", "1.5"]
+    assert line == ["a", "step", "2", "3", "step", "1.5", "75%", "bytes"]
+    line = next(line for line in lines if line.startswith("a job")).split()
+    assert line == ["a", "job", "1e+03", "2e+03", "job", "2.0"]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from bounds.numerics.enclosure import Enclosure
-from experiments.tools.device_check import agreement, measured, speed
+from experiments.tools import floors
+from experiments.tools.device_check import agreement, measured
 from experiments.tools.device_check.__main__ import PARTS
 from experiments.tools.device_check.rows import Row, Table
 from experiments.tools.device_check.sizes import SMALL
@@ -64,19 +65,19 @@ def test_bounds_that_differ_are_named():
 def test_the_floor_of_a_step_counts_weights(width, depth):
     shapes = [(784, width)] + [(width, width)] * (depth - 1) + [(width, 10)]
     weights = sum(a * b for a, b in shapes)
-    assert speed.weights_of(width, depth) == weights
-    rates = {"copy": 1.0, "float32": np.inf}
-    assert speed.floor_seconds(width, depth, 1, 1, rates) == (12 * weights, "bytes")
+    assert floors.weights_of(width, depth) == weights
+    rates = floors.Rates(copy=1.0, float32=np.inf, float64=np.inf)
+    assert floors.of_step(width, depth, 1, 1, rates) == (12 * weights, "bytes")
     # Four steps: each reads forward and, but for the first layer, backward; one reads and writes.
     read = 4 * sum(a * b * (1 if k == 0 else 2) for k, (a, b) in enumerate(shapes))
-    floor, _ = speed.floor_seconds(width, depth, 1, 4, rates)
+    floor, _ = floors.of_step(width, depth, 1, 4, rates)
     assert floor == 4 * (read + 2 * weights) / 4
     # Forward, the weights' gradient, and the inputs' gradient, but for the first layer's.
     operations = sum(
         2 * a * b * (2 if k == 0 else 3) for k, (a, b) in enumerate(shapes)
     )
-    rates = {"copy": np.inf, "float32": 1.0}
-    assert speed.floor_seconds(width, depth, 7, 1, rates) == (
+    rates = floors.Rates(copy=np.inf, float32=1.0, float64=np.inf)
+    assert floors.of_step(width, depth, 7, 1, rates) == (
         7 * operations,
         "operations",
     )

@@ -21,6 +21,7 @@ from absl import flags, logging
 from experiments.lab import devices
 from experiments.lab.command_line import tool
 from experiments.lab.refusals import Refusal
+from experiments.tools import floors
 from experiments.tools.device_check import agreement, measured, speed
 from experiments.tools.device_check.rows import Table
 from experiments.tools.device_check.sizes import SMALL, Sizes
@@ -62,7 +63,9 @@ def main() -> int:
 
 def _rows(parts, sizes, cpu, device, seconds):
     if "fast" in parts:
-        found = speed.rates(seconds, device.mesh.devices.flat[0].platform == "cpu")
+        on_cpu = device.mesh.devices.flat[0].platform == "cpu"
+        copied, size = (2**24, 1024) if on_cpu else (2**28, 8192)
+        found = floors.rates(device, seconds, copied, size)
         yield from speed.rate_rows(found)
     if "right" in parts:
         yield from agreement.first_steps(sizes, cpu, device)
