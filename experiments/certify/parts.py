@@ -1,0 +1,140 @@
+"""What a certificate is made of: how much of it would be left without each of its costs.
+
+The same bound is evaluated again with one more cost left out each time, in a fixed order. What
+it then falls by is that cost's part; the parts add up to the certificate. In another order they would be
+others, as the costs of a bound that is not a sum always are.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+import bounds
+from bounds.measures.code import Code
+from bounds.measures.disagreement import CodedDisagreement, Surrogate
+from bounds.measures.gibbs import Gibbs
+from bounds.measures.picks import Picks
+from bounds.measures.single_draw import SingleDraw
+from experiments.lab import bound_rows, whole_programs
+from experiments.lab.measuring import Arrays
+
+COUNTED, CONFIDENCE = "errors counted", "confidence"
+TRIED = "settings tried"
+_MANY = 1e12  # so many points or draws leave nothing open
+
+
+@dataclasses.dataclass(frozen=True)
+class _Cost:
+    """What may be left out of a group.
+
+    Attributes:
+      name: of the part.
+      group: its type.
+      fields: field -> what it is without.
+    """
+
+    name: str
+    group: type
+    fields: Mapping[str, float]
+
+
+# In the order in which they are left out.
+_COSTS = (
+    _Cost("disagreement", Surrogate, {"disagreements": 0, "unlabelled": _MANY}),
+    _Cost("disagreement", CodedDisagreement, {"disagreements": 0, "unlabelled": _MANY}),
+    _Cost("draws of the weights", Gibbs, {"draws": _MANY}),
+    _Cost("KL divergence", Gibbs, {"kl": 0}),
+    _Cost("density ratio", SingleDraw, {"log_ratio": 0}),
+    _Cost("bits", Code, {"bits": 0}),
+    _Cost("picked examples", Picks, {"picked": 0}),
+    _Cost("choice of the prior", Gibbs, {"prices": 0}),
+    _Cost("choice of the prior", SingleDraw, {"price": 0}),
+)
+NAMES = tuple(
+    dict.fromkeys([COUNTED, CONFIDENCE, TRIED, *(c.name for c in _COSTS[::-1])])
+)
+# Group -> the share of errors that was counted, where nothing is left out.
+_COUNTED: dict[type, Callable[[Any], np.ndarray]] = {
+    Gibbs: lambda one: one.errors,
+    SingleDraw: lambda one: one.wrong / one.size,
+    Code: lambda one: one.errors,
+    Picks: lambda one: one.wrong / one.size,
+    Surrogate: lambda one: one.wrong / one.labelled,
+}
+
+
+def parts(arrays: Arrays, bound: str, delta: float, tried: int = 1) -> dict[str, float]:
+    """The parts of a certificate that add up to it, those that are 0 left out.
+
+    Args:
+      arrays: what was measured of one network.
+      bound: the name of a bound of `certify`'s.
+      delta: the failure probability, of all settings that were tried together.
+      tried: how many settings share it.
+
+    Returns:
+      Name -> part: errors counted, and what each cost adds; {} where the bound is none of these.
+    """
+    groups = {
+        name: group
+        for name, group in bound_rows.groups_of([arrays]).items()
+        if name in ("architecture", *bounds.BOUNDS[bound].groups)
+    }
+    if len(_counted(groups)) != 1:
+        return {}
+    steps, names = [_only_the_best(groups, bound, delta / tried)], []
+    for cost in _COSTS:
+        if any(type(group) is cost.group for group in groups.values()):
+            names.append(cost.name)
+            steps.append({n: _without(group, cost) for n, group in steps[-1].items()})
+    shared = _values(steps, bound, delta / tried)
+    alone, errors = _values(steps, bound, delta)[-1], _counted(steps[-1])[0]
+    falls = [a - b for a, b in itertools.pairwise([*shared, alone, errors])]
+    found = dict(zip([*names, TRIED, CONFIDENCE], falls, strict=True))
+    found[COUNTED] = errors
+    return {name: found[name] for name in NAMES if found.get(name)}
+
+
+def _counted(groups):
+    """The share of errors that was counted, the least of several networks'."""
+    known = [(g, _COUNTED[type(g)]) for g in groups.values() if type(g) in _COUNTED]
+    return [float(np.min(share(group))) for group, share in known]
+
+
+def _without(group, cost):
+    """A group of one run without a cost of it."""
+    if type(group) is not cost.group:
+        return group
+    fields = {
+        n: np.full_like(getattr(group, n), v, float) for n, v in cost.fields.items()
+    }
+    return group.replace(**fields)
+
+
+def _values(steps, bound, delta):
+    """The bound on each of several measurements."""
+    together = jax.tree.map(lambda *leaves: np.concatenate(leaves), *steps)
+    found = bounds.evaluate(
+        together, [bound], delta=delta, margin=1.0, call=whole_programs.call
+    )
+    return [float(value) for value in found[bound].value]
+
+
+def _only_the_best(groups, bound, delta):
+    """Measurements in which all networks but the one that the bound speaks of err on everything."""
+    ((name, group),) = [(n, g) for n, g in groups.items() if hasattr(g, "errors")] or [
+        (None, None)
+    ]
+    if name is None or group.errors.shape[1] == 1:
+        return groups
+    each = []
+    for place in range(group.errors.shape[1]):
+        others = np.arange(group.errors.shape[1]) != place
+        each.append(
+            groups | {name: group.replace(errors=np.where(others, 1.0, group.errors))}
+        )
+    return each[int(np.argmin(_values(each, bound, delta)))]
