@@ -1,7 +1,7 @@
 """The tables of `beyond_uc`, from what was looked at."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from experiments.beyond_uc.cell import BASE, Cell, Seen
 from experiments.beyond_uc.study import BeyondStudy
 from experiments.lab import bound_rows, network_rows, whole_programs
 from experiments.lab.measuring import Arrays, missing_of
+from experiments.lab.program import Rows
 from experiments.lab.seeding import Purpose, host_generator, key_for
 from experiments.lab.statistics import t_interval
 from experiments.problems import sprime
@@ -36,62 +37,60 @@ COLUMNS = {
 }  # fmt: skip
 
 
-def _seen(of: BeyondStudy, measured: Sequence[Arrays]) -> dict[str, dict[str, Seen]]:
-    """Cell's name -> look's name -> what was seen."""
-    arrays, found = iter(measured), {}
+def _seen(
+    of: BeyondStudy, measured: Sequence[Arrays]
+) -> Iterator[tuple[Cell, dict[str, Seen]]]:
+    """Each cell, and look's name -> what was seen."""
+    arrays = iter(measured)
     for cell in of.cells:
-        found[cell.name] = {
-            look.name: Seen(next(arrays)) for look in of.looks[cell.name]
-        }
-    return found
+        yield cell, {look.name: Seen(next(arrays)) for look in of.looks[cell.name]}
 
 
-def _least_bounds(of, measured, seen):
+def _least_bounds(of, measured):
     """Of every cell the least certified two-sided bound on its network, and its name.
 
     The least of several is no certificate; it is what uniform convergence could say at best.
     """
-    if not of.bounds:
-        return [{} for _ in of.cells]
-    measured = measured[-len(of.cells) :]
-    said = bounds.evaluate(
-        bound_rows.groups_of(measured), of.bounds, delta=of.config.delta,
-        missing=missing_of(measured[0]), call=whole_programs.call,
-    )  # fmt: skip
-    known = {n: np.asarray(v.value) for n, v in said.items() if not isinstance(v, str)}
-    if not known:
-        return [{} for _ in of.cells]
-    names, values = list(known), np.array(list(known.values()))
-    values = np.where(np.isnan(values), np.inf, values)
-    return [
-        {"least_bound": float(column.min()), "least_bound_name": names[column.argmin()]}
-        if not seen[cell.name][BASE].diverged
-        else {}
-        for cell, column in zip(of.cells, values.T, strict=True)
-    ]
-
-
-def _runs(of, seen):
-    """One row a run: the first look at it that is not noised."""
-    rows = []
-    for cell in of.cells:
-        named = set()
-        for look in of.looks[cell.name]:
-            if look.training.name in named or look.noise or "test" not in look.sets:
-                continue
-            named.add(look.training.name)
-            a = seen[cell.name][look.name].arrays
-            row = {
-                "run": f"{cell.name}_{look.training.name}",
-                "m": cell.size,
-                "seed": cell.seed,
-                **network_rows.went(a),
-                "test_error": float(np.mean(a["test/wrong"])),
+    measured = measured[len(measured) - len(of.cells) :] if of.bounds else ()
+    for first in range(0, len(measured), bound_rows.AT_ONCE):
+        some = list(measured[first : first + bound_rows.AT_ONCE])
+        said = bounds.evaluate(
+            bound_rows.groups_of(some), of.bounds, delta=of.config.delta,
+            missing=missing_of(some[0]), call=whole_programs.call,
+        )  # fmt: skip
+        known = {
+            n: np.asarray(v.value) for n, v in said.items() if not isinstance(v, str)
+        }
+        if not known:
+            yield from ({} for _ in some)
+            continue
+        names, values = list(known), np.array(list(known.values()))
+        values = np.where(np.isnan(values), np.inf, values)
+        for column in values.T:
+            yield {
+                "least_bound": float(column.min()),
+                "least_bound_name": names[column.argmin()],
             }
-            if np.isfinite(a.get("distance", np.nan)):
-                row["distance"] = float(a["distance"])
-            rows.append(row)
-    return rows
+
+
+def _runs(of, cell, seen):
+    """One row a run: the first look at it that is not noised."""
+    named = set()
+    for look in of.looks[cell.name]:
+        if look.training.name in named or look.noise or "test" not in look.sets:
+            continue
+        named.add(look.training.name)
+        a = seen[look.name].arrays
+        row = {
+            "run": f"{cell.name}_{look.training.name}",
+            "m": cell.size,
+            "seed": cell.seed,
+            **network_rows.went(a),
+            "test_error": float(np.mean(a["test/wrong"])),
+        }
+        if np.isfinite(a.get("distance", np.nan)):
+            row["distance"] = float(a["distance"])
+        yield row
 
 
 def _errors(cell, seen):
@@ -135,12 +134,15 @@ def _known(quantities):
     }
 
 
-def _without_diverged(tool, cells, seen, found, pooled):
+def _quantities(tool, cell, seen):
+    """What a tool says of a cell, and whether one of the runs that it looks at diverged."""
+    with np.errstate(invalid="ignore"):  # of diverged runs, which are left out below
+        found = _known(tool.quantities(cell, seen))
+    return found, any(seen[look.name].diverged for look in tool.looks(cell))
+
+
+def _without_diverged(found, broken, pooled):
     """What is said of runs of which one diverged is nothing: it computes no function."""
-    broken = [
-        any(seen[cell.name][look.name].diverged for look in tool.looks(cell))
-        for cell in cells
-    ]
     found = [
         dict.fromkeys(own) if is_broken else own
         for own, is_broken in zip(found, broken, strict=True)
@@ -153,31 +155,34 @@ def _mean(values):
     return float(np.mean(known)) if known and len(known) == len(values) else None
 
 
-def make(of: BeyondStudy, measured: Sequence[Arrays]) -> dict[str, list[Mapping]]:
+def make(of: BeyondStudy, measured: Sequence[Arrays]) -> dict[str, Rows]:
     """name -> rows: same_distribution, p-values of S' a size; claims, one a claim and size; per_seed, the same a seed; quantities, all
     that the tools computed; errors of the networks trained on S; runs."""
-    seen = _seen(of, measured)
     tables: dict[str, list[Mapping]] = {
         "same_distribution": _same_distribution(of),
-        "claims": [], "per_seed": [], "quantities": [],
-        "errors": [
-            _errors(cell, seen[cell.name]) | least
-            for cell, least in zip(of.cells, _least_bounds(of, measured, seen), strict=True)
-        ],
-        "runs": _runs(of, seen),
+        "claims": [], "per_seed": [], "quantities": [], "errors": [], "runs": [],
     }  # fmt: skip
-    for size in sorted(of.config.sizes):
-        cells = [cell for cell in of.cells if cell.size == size]
+    least = _least_bounds(of, measured)
+    said: dict[tuple[int, str], list] = {}  # size, tool -> what it says of each cell
+    for cell, seen in _seen(of, measured):
+        own = next(least, {})
+        tables["errors"].append(
+            _errors(cell, seen) | ({} if seen[BASE].diverged else own)
+        )
+        tables["runs"] += _runs(of, cell, seen)
         for name, tool in of.tools.items():
-            _of_tool(of, name, tool, size, cells, seen, tables)
+            one = cell, *_quantities(tool, cell, seen)
+            said.setdefault((cell.size, name), []).append(one)
+    for size in sorted(of.config.sizes):
+        for name, tool in of.tools.items():
+            _of_tool(of, name, tool, size, said[size, name], tables)
     return tables
 
 
-def _of_tool(of, name, tool, size, cells: Sequence[Cell], seen, tables):
-    with np.errstate(invalid="ignore"):  # of diverged runs, which are left out below
-        found = [_known(tool.quantities(cell, seen[cell.name])) for cell in cells]
+def _of_tool(of, name, tool, size, said, tables):
+    cells, found, broken = zip(*said, strict=True)
     pooled = _known(tool.pooled(size, found, of.config))
-    found, pooled = _without_diverged(tool, cells, seen, found, pooled)
+    found, pooled = _without_diverged(found, broken, pooled)
     for cell, own in zip(cells, found, strict=True):
         tables["quantities"] += [
             {"tool": name, "m": size, "seed": cell.seed, "quantity": q, "value": v}

@@ -16,6 +16,7 @@ from experiments.bounds_vs_samples.summary import (
 )
 from experiments.lab import vary
 from experiments.lab.bound_rows import OWN, takes_margin
+from experiments.lab.compact_rows import where
 from experiments.lab.figures import (
     Curve,
     Drawing,
@@ -175,10 +176,10 @@ def make(results: Results, draw: Drawing) -> list[Any]:
 
 def _layers(results, variant, note, draw):
     used = {r["run"] for r in results.tables["results"] if is_used(r)}
-    own = [
-        r for r in results.tables["layers"]
-        if r["variant"] == variant and r["run"] in used
-    ]  # fmt: skip
+    own = where(
+        results.tables["layers"],
+        lambda r: r["variant"] == variant and r["run"] in used,
+    )
     panels = [
         Panel(
             title,

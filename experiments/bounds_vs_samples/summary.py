@@ -14,6 +14,7 @@ import bounds
 from experiments.bounds_vs_samples.study import SizeStudy
 from experiments.lab import certificates, vary
 from experiments.lab.bound_rows import OWN, takes_margin
+from experiments.lab.compact_rows import grouped, where
 from experiments.lab.statistics import (
     curvature_over_size,
     paired_difference,
@@ -69,16 +70,15 @@ def quantities(
 
 def means_by_size(points: Sequence[Point]) -> dict[str, dict[str, Any]]:
     """m -> mean over seeds of the mean over draws, its t-interval, and the number of seeds."""
+    draws: dict[int, dict[int, list[float]]] = {}
+    for size, seed, value in points:
+        draws.setdefault(size, {}).setdefault(seed, []).append(value)
     found = {}
-    for size in sorted({m for m, _, _ in points}):
-        seeds = sorted({s for m, s, _ in points if m == size})
-        means = [
-            np.mean([v for m, s, v in points if (m, s) == (size, seed)])
-            for seed in seeds
-        ]
+    for size in sorted(draws):
+        means = [np.mean(draws[size][seed]) for seed in sorted(draws[size])]
         low, high = t_interval(means)
         found[str(size)] = {
-            "mean": float(np.mean(means)), "low": low, "high": high, "seeds": len(seeds)
+            "mean": float(np.mean(means)), "low": low, "high": high, "seeds": len(means)
         }  # fmt: skip
     return found
 
@@ -150,9 +150,13 @@ def is_used(row: Mapping[str, Any]) -> bool:
 
 
 def _used(rows):
-    """The rows of runs that averages rest on."""
-    used = {row["run"] for row in rows["results"] if is_used(row)}
-    return {name: [r for r in some if r["run"] in used] for name, some in rows.items()}
+    """Variant -> results and bounds of its runs that averages rest on."""
+    used, found = {row["run"] for row in rows["results"] if is_used(row)}, {}
+    for name in ("results", "bounds"):
+        own = where(rows[name], lambda row: row["run"] in used)
+        for variant, some in grouped(own, lambda row: row.get("variant", "")).items():
+            found.setdefault(variant, {})[name] = some
+    return found
 
 
 def make(
@@ -160,13 +164,10 @@ def make(
 ) -> dict[str, Any]:
     """The content of summary.json."""
     used, results = _used(rows), rows["results"]
-    whole = [r for r in results if not vary.is_on_the_way(r.get("variant") or "")]
+    whole = where(results, lambda r: not vary.is_on_the_way(r.get("variant") or ""))
     stopped = [r for r in whole if not r["converged"]]
-    by_variant = {
-        variant: {n: [r for r in some if r.get("variant", "") == variant]
-                  for n, some in used.items() if n in ("results", "bounds")}
-        for variant in of.configs
-    }  # fmt: skip
+    nothing = {"results": (), "bounds": ()}
+    by_variant = {v: nothing | used.get(v, {}) for v in of.configs}
     problem = next(iter(of.problems.values()))
     return {
         "problem": of.config.problem,
@@ -234,12 +235,12 @@ def _change(points, places, is_power, is_error):
     variants = [v for v in places if any(p[0] == v for p in points)]
     if len(variants) < 2:
         return None
+    draws = {v: {} for v in variants}
+    for v, seed, value in points:
+        draws[v].setdefault(seed, []).append(value)
     means = {
-        v: {
-            s: float(np.mean([x for w, t, x in points if (w, t) == (v, s)]))
-            for s in {t for w, t, _ in points if w == v}
-        }
-        for v in variants
+        v: {seed: float(np.mean(values)) for seed, values in own.items()}
+        for v, own in draws.items()
     }
     ends = [means[variants[0]], means[variants[-1]]]
     found = {

@@ -7,7 +7,9 @@ import numpy as np
 
 from experiments.bounds_vs_samples.study import SizeStudy
 from experiments.lab import bound_rows, network_rows, vary
+from experiments.lab.compact_rows import CompactRows
 from experiments.lab.measuring import Arrays
+from experiments.lab.program import Rows
 from experiments.lab.training import Run
 
 RUN = ("run", "m", "seed", "draw", "variant")
@@ -31,33 +33,34 @@ def _identity(run: Run) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def make(of: SizeStudy, measured: Sequence[Arrays]) -> dict[str, list[dict[str, Any]]]:
+def make(of: SizeStudy, measured: Sequence[Arrays]) -> dict[str, Rows]:
     """name -> rows: results, one a run; epochs; layers; bounds, one a margin rule.
 
     The rule `target` evaluates a bound at gamma*, `median` at the median training margin; a
     bound that takes no margin has the rule `own`. A bound that is not available has its
     reason in `status` and no numbers.
     """
-    identities = [_identity(run) for run in of.runs]
-    pairs = list(zip(of.runs, identities, measured, strict=True))
+    results, epochs, layers = (CompactRows() for _ in range(3))
+    identities, surveyed = [_identity(run) for run in of.runs], bound_rows.Survey()
+    medians, broken = [], []
+    for run, identity, a in zip(of.runs, identities, measured, strict=True):
+        results.append(identity | _result(of.configs[run.variant], run, a))
+        epochs.extend(network_rows.epochs(run.name, a))
+        layers.extend(network_rows.layers(identity, a))
+        medians.append(network_rows.median(a))
+        broken.append(network_rows.broken(a))
+        surveyed.add(a)
     rules = {
         "target": np.array([of.configs[run.variant].margin for run in of.runs]),
-        "median": network_rows.medians(measured),
+        "median": np.array(medians),
     }
-    broken = network_rows.diverged(measured)
-    said = bound_rows.rows(of.config, measured, rules, broken)
     return {
-        "results": [
-            identity | _result(of.configs[run.variant], run, a)
-            for run, identity, a in pairs
-        ],
-        "epochs": network_rows.epochs([run.name for run in of.runs], measured),
-        "layers": network_rows.layers(identities, measured),
-        "bounds": [
-            identity | row
-            for identity, rows in zip(identities, said, strict=True)
-            for row in rows
-        ],
+        "results": results,
+        "epochs": epochs,
+        "layers": layers,
+        "bounds": bound_rows.rows(
+            of.config, identities, measured, surveyed, rules, broken
+        ),
     }
 
 

@@ -1,13 +1,17 @@
 """The tables of `certify`, from what was measured."""
 
+import itertools
 from collections.abc import Sequence
-from typing import Any
+
+import numpy as np
 
 from bounds.numerics import intervals
 from experiments.certify.routes.route import SAME_DATA
 from experiments.certify.study import CertifyStudy
 from experiments.lab import bound_rows, network_rows
+from experiments.lab.compact_rows import CompactRows
 from experiments.lab.measuring import Arrays
+from experiments.lab.program import Rows
 from nets.training import Outcome
 
 COLUMNS = {
@@ -21,33 +25,38 @@ COLUMNS = {
 }  # fmt: skip
 
 
-def make(
-    of: CertifyStudy, measured: Sequence[Arrays]
-) -> dict[str, list[dict[str, Any]]]:
+def make(of: CertifyStudy, measured: Sequence[Arrays]) -> dict[str, Rows]:
     """name -> rows: results, one a certified network; epochs; bounds.
 
     Errors are of the plain network, or of the mean one; held-out labels are as those that
     were trained on. Certificates share delta with the `--tried` settings.
     """
-    config, names = of.config, [run.name for run in of.runs]
+    config, surveyed, epochs = of.config, bound_rows.Survey(), CompactRows()
+    medians, broken = [], []
+    for run, a in zip(of.runs, measured, strict=True):
+        epochs.extend(network_rows.epochs(run.name, a))
+        medians.append(network_rows.median(a))
+        broken.append(network_rows.broken(a))
+        surveyed.add(a)
     said = bound_rows.rows(
         config,
+        [{"run": run.name} for run in of.runs],
         measured,
-        {"median": network_rows.medians(measured)},
-        network_rows.diverged(measured),
+        surveyed,
+        {"median": np.array(medians)},
+        broken,
         delta=config.delta / config.tried,
     )
-    rows = [
-        {"run": n} | row for n, some in zip(names, said, strict=True) for row in some
-    ]
-    return {
-        "results": [
-            _result(of, run, a, own)
-            for run, a, own in zip(of.runs, measured, said, strict=True)
-        ],
-        "epochs": network_rows.epochs(names, measured),
-        "bounds": rows,
-    }
+    own = {name: list(rows) for name, rows in itertools.groupby(said, _run_of)}
+    results = CompactRows(
+        _result(of, run, a, own.get(run.name, ()))
+        for run, a in zip(of.runs, measured, strict=True)
+    )
+    return {"results": results, "epochs": epochs, "bounds": said}
+
+
+def _run_of(row):
+    return row["run"]
 
 
 def _result(of, run, a, rows):

@@ -1,13 +1,14 @@
 """The tables of `evaluate`, from what was measured."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from experiments.evaluate.study import EvaluateStudy
 from experiments.lab import bound_rows, network_rows, parts
+from experiments.lab.compact_rows import CompactRows
 from experiments.lab.measuring import Arrays
+from experiments.lab.program import Rows
 
 COLUMNS = {
     "results": (
@@ -20,19 +21,13 @@ COLUMNS = {
 }  # fmt: skip
 
 
-def make(
-    of: EvaluateStudy, measured: Sequence[Arrays]
-) -> dict[str, list[dict[str, Any]]]:
+def make(of: EvaluateStudy, measured: Sequence[Arrays]) -> dict[str, Rows]:
     """name -> rows: results, one a network; layers; bounds, one a network and bound; profile."""
-    config = of.config
-    identities = [{"network": subject.name} for subject in of.subjects]
-    medians = network_rows.medians(measured)
-    rules = {"median": medians}
-    if config.margin is not None:
-        rules = {"given": np.full(len(medians), config.margin)}
-    said = bound_rows.rows(config, measured, rules, [None] * len(measured))
-    return {
-        "results": [
+    config, identities = of.config, [{"network": s.name} for s in of.subjects]
+    results, layers, profile = (CompactRows() for _ in range(3))
+    surveyed, medians = bound_rows.Survey(), []
+    for identity, a in zip(identities, measured, strict=True):
+        results.append(
             identity
             | {
                 "m": int(a["task/size"]),
@@ -43,17 +38,15 @@ def make(
             | network_rows.errors(a)
             | network_rows.norms(a)
             | {"taken_to_be": of.taken[identity["network"]]}
-            for identity, a in zip(identities, measured, strict=True)
-        ],
-        "layers": network_rows.layers(identities, measured),
-        "bounds": [
-            identity | row
-            for identity, rows in zip(identities, said, strict=True)
-            for row in rows
-        ],
-        "profile": [
-            identity | row
-            for identity, arrays in zip(identities, measured, strict=True)
-            for row in parts.seconds_of(arrays)
-        ],
-    }
+        )
+        layers.extend(network_rows.layers(identity, a))
+        profile.extend(identity | row for row in parts.seconds_of(a))
+        medians.append(network_rows.median(a))
+        surveyed.add(a)
+    rules = {"median": np.array(medians)}
+    if config.margin is not None:
+        rules = {"given": np.full(len(medians), config.margin)}
+    said = bound_rows.rows(
+        config, identities, measured, surveyed, rules, [None] * len(medians)
+    )
+    return {"results": results, "layers": layers, "bounds": said, "profile": profile}

@@ -1,8 +1,9 @@
 """From what was measured to the rows of bounds.csv: every bound of every run, or why not."""
 
+import array
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ from bounds.numerics import intervals
 from bounds.spec import CERTIFIED, COUNTED
 from experiments.lab import parts, whole_programs
 from experiments.lab.bound_settings import BoundSettings
+from experiments.lab.compact_rows import Chosen, CompactRows
 from experiments.lab.measuring import Arrays, missing_of
 from experiments.lab.refusals import Refusal
 
@@ -38,6 +40,7 @@ NOT_AVAILABLE = "not available: "
 DECLARED = ", if the initial weights are independent of the data, as declared; but "
 REFUTED = "REFUTED"
 REFUTED_AT = 1e-3  # how often any valid certificate among those compared is accused
+AT_ONCE = 64  # subjects whose bounds one program evaluates
 OWN = "own"  # the rule of a bound that takes no margin: it optimises it, or has none
 
 
@@ -46,31 +49,43 @@ def takes_margin(name: str) -> bool:
     return "margin" in bounds.BOUNDS[name].keywords
 
 
-def groups_of(measured: Sequence[Arrays]) -> dict[str, Any]:
+def groups_of(
+    measured: Sequence[Arrays], longest: Mapping[str, int] | None = None
+) -> dict[str, Any]:
     """The groups of runs that were measured, stacked along a run axis.
 
     Args:
       measured: a list of flat dicts of arrays `<group>/<field>`, R of them.
+      longest: name -> the length to which arrays of one axis are padded; that of the longest here
+        if not given.
 
     Returns:
       name -> group of arrays with a leading axis R; margins padded with +inf. A group that
       some run lacks is left out.
     """
-    found = {}
+    found, longest = {}, longest or {}
     for name, kind in bounds.GROUPS.items():
         names = [f"{name}/{field}" for field in kind.__dataclass_fields__]
         if all(n in arrays for arrays in measured for n in names):
-            columns = [[arrays[n] for arrays in measured] for n in names]
-            found[name] = kind(*(_stack_padded(column) for column in columns))
+            columns = [
+                _stack_padded([arrays[n] for arrays in measured], longest.get(n, 0))
+                for n in names
+            ]
+            found[name] = kind(*columns)
     return found
 
 
-def _stack_padded(arrays):
-    if arrays[0].ndim == 0 or len({a.shape for a in arrays}) == 1:
+def _stack_padded(arrays, least):
+    if arrays[0].ndim != 1:
         return np.stack(arrays)
-    longest = max(len(a) for a in arrays)
+    longest = max(least, *(len(a) for a in arrays))
     return np.stack(
-        [np.pad(a, (0, longest - len(a)), constant_values=np.inf) for a in arrays]
+        [
+            np.pad(a, (0, longest - len(a)), constant_values=np.inf)
+            if len(a) < longest
+            else a
+            for a in arrays
+        ]
     )
 
 
@@ -82,48 +97,92 @@ def _is_finite(arrays):
     )
 
 
+@dataclasses.dataclass
+class _Alike:
+    """Subjects that one program evaluates.
+
+    Attributes:
+      places: theirs.
+      longest: name of an array of one axis -> its length in the subject where it is longest.
+    """
+
+    places: list[int] = dataclasses.field(default_factory=list)
+    longest: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
+class Survey:
+    """Which subjects can be evaluated together: what one pass over measurements tells of that.
+
+    Attributes:
+      alike: what subjects have in common -> the `_Alike` of them.
+    """
+
+    def __init__(self) -> None:
+        self.alike: dict[Any, _Alike] = {}
+        self._count = 0
+
+    def add(self, arrays: Arrays) -> None:
+        """Takes in the next subject."""
+        same = self.alike.setdefault(_likeness(arrays), _Alike())
+        same.places.append(self._count)
+        self._count += 1
+        for name, value in arrays.items():
+            if value.ndim == 1:
+                same.longest[name] = max(same.longest.get(name, 0), len(value))
+
+
 def rows(
     config: BoundSettings,
+    identities: Sequence[Mapping[str, Any]],
     measured: Sequence[Arrays],
+    surveyed: Survey,
     rules: Mapping[str, np.ndarray],
     broken: Sequence[str | None],
     delta: float | None = None,
-) -> list[list[dict[str, Any]]]:
-    """What each bound says of each subject.
+) -> Sequence[Mapping[str, Any]]:
+    """What each bound says of each subject, subject by subject.
 
-    Subjects that have measured the same groups of the same shapes are evaluated together.
+    Subjects that have measured the same groups are evaluated together, `AT_ONCE` of them by one
+    program: the measurements of no more are held.
 
     Args:
       config: its bounds resolved.
+      identities: cells that name a subject, R of them: each of its rows begins with these.
       measured: flat dicts of arrays, R of them.
+      surveyed: a `Survey` of them.
       rules: margin rule -> margins `[R]`.
       broken: per subject, why no bound speaks of it, or None.
       delta: failure probability; that of `config` if not given.
 
     Returns:
-      A list of R lists of rows.
+      The rows (`compact_rows`).
 
     Raises:
       Refusal: a certified bound says what no bound can.
     """
-    alike: dict[Any, list[int]] = {}
-    for place, arrays in enumerate(measured):
-        alike.setdefault(_likeness(arrays), []).append(place)
-    found: dict[int, list[dict[str, Any]]] = {}
-    for places in alike.values():
-        some = _rows_of_alike(
-            config,
-            [measured[p] for p in places],
-            {rule: np.asarray(margins)[places] for rule, margins in rules.items()},
-            [broken[p] for p in places],
-            config.delta if delta is None else delta,
-        )
-        found |= dict(zip(places, some, strict=True))
-    every = [found[place] for place in range(len(measured))]
-    for own, arrays in zip(every, measured, strict=True):
-        _doubt(own, arrays, getattr(config, "init_is_independent", False))
-    _refute(every, measured, config.delta if delta is None else delta)
-    return every
+    delta = config.delta if delta is None else delta
+    found, subjects, refuting = CompactRows(), array.array("q"), _Refuting()
+    for same in surveyed.alike.values():
+        for first in range(0, len(same.places), AT_ONCE):
+            places = same.places[first : first + AT_ONCE]
+            some = [measured[place] for place in places]
+            said = _rows_of_alike(
+                config,
+                some,
+                {rule: np.asarray(margins)[places] for rule, margins in rules.items()},
+                [broken[place] for place in places],
+                delta,
+                same.longest,
+                AT_ONCE if len(same.places) > AT_ONCE else len(same.places),
+            )
+            for place, arrays, own in zip(places, some, said, strict=True):
+                _doubt(own, arrays, getattr(config, "init_is_independent", False))
+                refuting.compare(len(found), own, arrays)
+                found.extend({**identities[place], **row} for row in own)
+                subjects.extend([place] * len(own))
+    for place, status in refuting.statuses(delta):
+        found.replace(place, "status", status)
+    return Chosen(found, np.argsort(np.asarray(subjects), kind="stable"))
 
 
 def _doubt(own, arrays, declared):
@@ -148,7 +207,7 @@ def _doubt(own, arrays, declared):
         )
 
 
-def _refute(every, measured, delta):
+class _Refuting:
     """Marks certificates that the held-out error of the network they speak of contradicts.
 
     Of n held-out examples k are errors. Were the error at most the certificate's value v, so
@@ -156,34 +215,47 @@ def _refute(every, measured, delta):
     draws of the weights with at most exp(-n kl(k/n, v)). It is refuted where this is below
     `REFUTED_AT` / (certificates compared): so often a valid one is accused, if any.
     """
-    compared = []
-    for own, arrays in zip(every, measured, strict=True):
+
+    def __init__(self) -> None:
+        self._compared = 0
+        self._suspects: list[tuple[int, Mapping[str, Any], float, int, float]] = []
+
+    def compare(
+        self, place: int, own: Sequence[Mapping[str, Any]], arrays: Arrays
+    ) -> None:
+        """Takes in the rows of one subject, the first of them at `place`."""
         counted = _held_out(arrays)
         if counted is None:
-            continue
+            return
         wrong, n = counted
-        for row in own:
+        for at, row in enumerate(own, place):
             spec = bounds.BOUNDS[row["bound"]]
             value = row.get("value")
             if spec.status != CERTIFIED or value is None or not value < 1:
                 continue
             if spec.speaks_of == "trained":
-                compared.append((row, wrong / n, n, True))
+                error, is_counted = wrong / n, True
             elif row.get("risk") is not None:
-                compared.append((row, row["risk"], n, spec.speaks_of in COUNTED))
-    accused = []
-    for row, error, n, is_counted in compared:
-        how_likely = chance(error, n, row["value"], is_counted)
-        if how_likely < REFUTED_AT / len(compared):
-            accused.append((row, error, n, how_likely))
-    for row, error, n, how_likely in accused:
-        spec = bounds.BOUNDS[row["bound"]]
-        row["status"] = (
-            f"{REFUTED}: the {spec.speaks_of} network errs on {error:.4g} of {n}, of "
-            f"probability {how_likely:.1g} if it held; Of {len(compared)} certificates compared "
-            f"{len(accused)} are refuted, delta = {delta:g} allows {delta * len(compared):.3g} to "
-            "fail"
-        )
+                error, is_counted = row["risk"], spec.speaks_of in COUNTED
+            else:
+                continue
+            self._compared += 1
+            how_likely = chance(error, n, value, is_counted)
+            if how_likely < REFUTED_AT:  # or it is refuted by no number of them
+                self._suspects.append((at, row, error, n, how_likely))
+
+    def statuses(self, delta: float) -> Iterator[tuple[int, str]]:
+        """Place of a row -> its status, of those that are refuted."""
+        accused = [s for s in self._suspects if s[-1] < REFUTED_AT / self._compared]
+        for at, row, error, n, how_likely in accused:
+            spec = bounds.BOUNDS[row["bound"]]
+            yield (
+                at,
+                f"{REFUTED}: the {spec.speaks_of} network errs on {error:.4g} of {n}, of "
+                f"probability {how_likely:.1g} if it held; Of {self._compared} certificates "
+                f"compared {len(accused)} are refuted, delta = {delta:g} allows "
+                f"{delta * self._compared:.3g} to fail",
+            )
 
 
 def _held_out(arrays):
@@ -226,8 +298,11 @@ def _likeness(arrays):
     return layers, *kinds, there, tuple(sorted(missing_of(arrays).items()))
 
 
-def _rows_of_alike(config, measured, rules, broken, delta):
-    groups = groups_of(measured)
+def _rows_of_alike(config, measured, rules, broken, delta, longest, at_once):
+    """Rows of each of `measured`; the last is repeated to `at_once`, for one program's sake."""
+    padding = at_once - len(measured)
+    groups = groups_of([*measured, *[measured[-1]] * padding], longest)
+    rules = {rule: np.pad(m, (0, padding), "edge") for rule, m in rules.items()}
     options = {
         "delta": delta, "convention": config.convention, "missing": missing_of(measured[0]),
         "call": whole_programs.call,

@@ -10,7 +10,7 @@ damage would not be seen.
 """
 
 import contextlib
-import functools
+import dataclasses
 import hashlib
 import os
 import re
@@ -90,20 +90,54 @@ def append(log: Path, line: str) -> None:
         file.write(b"\n" * is_cut + line.encode())
 
 
-@functools.lru_cache(maxsize=2)
-def _entries(text):
-    """name -> its digests, the last one last."""
-    found: dict[str, list[str]] = {}
+@dataclasses.dataclass(frozen=True)
+class _Read:
+    """A log as it was read: what tells that it is the same file, its text and what that says."""
+
+    file: tuple[int, int, int]
+    text: str
+    entries: dict[str, list[str]]
+
+
+_READ: dict[Path, _Read] = {}  # of few folders, the last one last
+_MOST_LOGS = 2
+
+
+def _take(entries, text):
+    """Adds name -> its digests, the last one last, of the lines of a text."""
     for line in text.split("\n"):
         digest, _, name = line.partition("  ")
         if name:
-            found.setdefault(name, []).append(digest)
-    return found
+            entries.setdefault(name, []).append(digest)
 
 
-def log_of(root: Path) -> dict[str, list[str]]:
-    """Name -> the digests that a file of it may have."""
-    return _entries((root / LOG).read_text(errors="replace"))
+def log_of(root: Path, afresh: bool = False) -> Mapping[str, list[str]]:
+    """Name -> the digests that a file of it may have.
+
+    A log is read again when it has changed, and of one that has only grown what is new is parsed:
+    it has lines for every run, and is asked once a file.
+
+    Args:
+      root: of the run folder.
+      afresh: read it in any case: file systems of several machines are late to tell of changes.
+    """
+    path = root / LOG
+    its = path.stat()
+    file = its.st_ino, its.st_size, its.st_mtime_ns
+    known = _READ.pop(path, None)
+    if known is None or afresh or known.file != file:
+        text = path.read_text(errors="replace")
+        entries: dict[str, list[str]] = {}
+        if known and known.text.endswith("\n") and text.startswith(known.text):
+            entries = known.entries
+            _take(entries, text[len(known.text) :])
+        else:
+            _take(entries, text)
+        known = _Read(file, text, entries)
+    _READ[path] = known
+    while len(_READ) > _MOST_LOGS:
+        del _READ[next(iter(_READ))]
+    return known.entries
 
 
 def damage(path: Path, root: Path) -> Damaged:
@@ -120,6 +154,13 @@ def is_intact(digest: str, name: str, log: Mapping[str, list[str]]) -> bool:
     return digest in log.get(name, ())
 
 
+def _is_known(root, name, digest):
+    """`is_intact` by the log of a folder."""
+    return is_intact(digest, name, log_of(root)) or is_intact(
+        digest, name, log_of(root, afresh=True)
+    )
+
+
 def intact(path: str | Path) -> bytes:
     """The bytes of a file.
 
@@ -130,7 +171,7 @@ def intact(path: str | Path) -> bytes:
     raw = path.read_bytes()
     if root:
         digest = hashlib.sha256(raw).hexdigest()
-        if not is_intact(digest, name_in(root, path), log_of(root)):
+        if not _is_known(root, name_in(root, path), digest):
             raise damage(path, root)
     return raw
 
@@ -143,6 +184,6 @@ def check(path: str | Path) -> None:
     """
     path, root = Path(path), root_of(path)
     if root:
-        name, log = name_in(root, path), log_of(root)
-        if name in log and not is_intact(sha256(path), name, log):
+        name = name_in(root, path)
+        if name in log_of(root) and not _is_known(root, name, sha256(path)):
             raise damage(path, root)

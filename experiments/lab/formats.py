@@ -50,7 +50,7 @@ def write_json(path: Path, value: Any) -> None:
 def _jsonable(value):
     if isinstance(value, Mapping):
         return {name: _jsonable(v) for name, v in value.items()}
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, Sequence) and not isinstance(value, str):
         return [_jsonable(v) for v in value]
     if isinstance(value, float) and not np.isfinite(value):
         return str(value)

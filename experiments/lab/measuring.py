@@ -313,13 +313,29 @@ def remember_code(subjects: Sequence[Subject]) -> None:
         one.definitions()
 
 
-def read(folder: RunFolder, subjects: Sequence[Subject]) -> list[Arrays]:
-    """What was measured of each subject.
+class Measured(Sequence[Arrays]):
+    """What was measured of each subject, read from its file whenever it is asked for.
 
-    Raises:
-      Refusal: one was measured of something else, or by code that has changed since.
+    So memory does not grow with subjects, if no arrays are kept. To read one may raise a
+    `Refusal`, as `Subject.read` does.
     """
-    return [subject.read(folder) for subject in subjects]
+
+    def __init__(self, folder: RunFolder, subjects: Sequence[Subject]):
+        self._folder, self._subjects = folder, subjects
+
+    def __len__(self) -> int:
+        return len(self._subjects)
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return Measured(self._folder, self._subjects[place])
+        return self._subjects[place].read(self._folder)
+
+
+def check(folder: RunFolder, subjects: Sequence[Subject]) -> None:
+    """Raises a `Refusal` where what was measured of a subject cannot be used (`Subject.read`)."""
+    for subject in subjects:
+        subject.read(folder)
 
 
 def missing_of(arrays: Arrays) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Rows that tables of networks share: errors, margins, norms, layers, epochs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -92,47 +92,35 @@ def went(a: Arrays) -> dict[str, Any]:
     }
 
 
-def diverged(measured: Sequence[Arrays]) -> list[str | None]:
-    """Per run, why no bound speaks of it, or None."""
-    return [
-        "the run diverged" if int(a.get("outcome", -1)) == Outcome.DIVERGED else None
-        for a in measured
-    ]
+def broken(a: Arrays) -> str | None:
+    """Why no bound speaks of a run, or None."""
+    is_diverged = int(a.get("outcome", -1)) == Outcome.DIVERGED
+    return "the run diverged" if is_diverged else None
 
 
-def medians(measured: Sequence[Arrays]) -> np.ndarray:
-    """The median training margin of each network `[R]`."""
-    return np.array([np.median(a["margins/sorted"]) for a in measured])
+def median(a: Arrays) -> float:
+    """The median training margin of a network."""
+    return np.median(a["margins/sorted"])
 
 
-def layers(
-    identities: Sequence[Mapping[str, Any]], measured: Sequence[Arrays]
-) -> list[dict[str, Any]]:
+def layers(identity: Mapping[str, Any], a: Arrays) -> Iterator[dict[str, Any]]:
     """Rows of layers.csv: one a layer of a network, layer 0 next to the input."""
-    return [
-        {**identity, "layer": layer}
-        | {c: a[n][layer].item() for c, n in LAYERS.items() if n in a}
-        for identity, a in zip(identities, measured, strict=True)
-        for layer in range(len(a["layers/frobenius"]))
-    ]
+    for layer in range(len(a["layers/frobenius"])):
+        cells = {c: a[n][layer].item() for c, n in LAYERS.items() if n in a}
+        yield {**identity, "layer": layer} | cells
 
 
 def epochs(
-    names: Sequence[str],
-    measured: Sequence[Arrays],
-    watched: Sequence[str] = (),
-) -> list[dict[str, Any]]:
+    name: str, a: Arrays, watched: Sequence[str] = ()
+) -> Iterator[dict[str, Any]]:
     """Rows of epochs.csv: one an epoch of a run, the first being 1.
 
     Args:
-      names: of the runs.
-      measured: of each.
+      name: of the run.
+      a: what was measured of it.
       watched: columns of the errors on watched samples, in the order of their names.
     """
     columns = (*EPOCHS[2:], *watched)
-    return [
-        {"run": name, "epoch": epoch}
-        | {c: float(v) for c, v in zip(columns, values, strict=True)}
-        for name, a in zip(names, measured, strict=True)
-        for epoch, values in enumerate(a.get("checks", ()), 1)
-    ]
+    for epoch, values in enumerate(a.get("checks", ()), 1):
+        cells = {c: float(v) for c, v in zip(columns, values, strict=True)}
+        yield {"run": name, "epoch": epoch} | cells

@@ -22,7 +22,7 @@ measuring = later("experiments.lab.measuring")
 training = later("experiments.lab.training")
 runs = later("nets.runs")
 
-Rows = list[dict[str, Any]]
+Rows = Sequence[Mapping[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Results:
 
     Attributes:
       study: as the program made it.
-      measured: flat arrays of each subject, in their order.
+      measured: flat arrays of each subject, in their order; each is read when it is asked for.
       tables: name -> rows.
       summary: the content of summary.json.
     """
@@ -163,7 +163,11 @@ class Program(abc.ABC):
     def tables(
         self, study: Any, measured: Sequence[measuring.Arrays]
     ) -> dict[str, Rows]:
-        """name -> rows of `<name>.csv`, from what was measured."""
+        """name -> rows of `<name>.csv`, from what was measured.
+
+        Each of `measured` is read when it is asked for: go over them seldom and keep no arrays, and
+        keep rows of a sweep in `compact_rows`, so that memory hardly grows with runs.
+        """
 
     @abc.abstractmethod
     def summary(self, study: Any, tables: Mapping[str, Rows]) -> dict[str, Any]:

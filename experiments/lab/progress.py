@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
@@ -88,28 +87,30 @@ class Progress:
 
     def begin_training(self, runs: Sequence[Any], waiting: Any) -> None:
         """`runs` are all there are, `waiting` those not trained yet."""
-        self._epochs, self._needed = {}, {}
-        self._waiting = dict.fromkeys(waiting)
+        # Run -> its epochs and last margin error.
+        self._under_way: dict[Any, tuple[int, float | None]] = {}
+        self._not_begun = sum(run.size for run in waiting)  # examples of an epoch
+        self._ended = self._epochs_needed = self._examples_seen = 0
         self._begin("training", len(runs), len(waiting))
 
     def trained(self, tick: Any) -> None:
         """Takes in a `nets.runs.Tick`."""
         interrupts.check()
         for run, checks in tick.checks.items():
-            self._epochs[run] = self._epochs.get(run, 0) + len(checks)
-            if len(checks):
-                self._waiting[run] = checks[-1, 0]
+            if run not in self._under_way:
+                self._not_begun -= run.size
+            epochs, error = self._under_way.get(run, (0, None))
+            error = checks[-1, 0] if len(checks) else error
+            self._under_way[run] = epochs + len(checks), error
+            self._examples_seen += run.size * len(checks)
         for run in tick.finished:
-            self._needed[run] = self._epochs[run]
-            del self._waiting[run]
+            self._epochs_needed += self._under_way.pop(run)[0]
+            self._ended += 1
+        running = [(run, *self._under_way[run]) for run in tick.running]
         now = ", ".join(
-            f"m={run.size} epoch {self._epochs[run]}"
-            + (
-                ""
-                if self._waiting[run] is None
-                else f" margin error {self._waiting[run]:.3f}"
-            )
-            for run in tick.running[:2]
+            f"m={run.size} epoch {epochs}"
+            + ("" if error is None else f" margin error {error:.3f}")
+            for run, epochs, error in running[:2]
         )
         more = f" and {len(tick.running) - 2} more" if len(tick.running) > 2 else ""
         left = self._left()
@@ -120,24 +121,23 @@ class Progress:
             eta=clock(left),
         )
         running = [
-            {"run": run.name, "epoch": int(self._epochs[run])}
+            {"run": run.name, "epoch": int(epochs)}
             | ({} if error is None else {"margin_error": float(error)})
-            for run, error in ((run, self._waiting[run]) for run in tick.running)
+            for run, epochs, error in running
         ]
         done = self._state["done"] + len(tick.finished)
         self._write(running=running, left=left, done=done)
 
     def _left(self):
         """Seconds left if the other runs need as many epochs as those that ended so far."""
-        if not self._needed:
+        if not self._ended:
             return None
-        epochs = np.mean(list(self._needed.values()))
-        done = sum(run.size * count for run, count in self._epochs.items())
-        left = sum(
-            run.size * max(epochs - self._epochs.get(run, 0), 1)
-            for run in self._waiting
+        epochs = self._epochs_needed / self._ended
+        left = self._not_begun * max(epochs, 1) + sum(
+            run.size * max(epochs - done, 1)
+            for run, (done, _) in self._under_way.items()
         )
-        return left * (time.monotonic() - self._began) / done
+        return left * (time.monotonic() - self._began) / self._examples_seen
 
     def begin_measuring(self, total: int, waiting: Any) -> None:
         """`waiting` of `total` runs are not measured yet."""

@@ -22,6 +22,7 @@ from experiments.lab import (
     settings,
     shards,
 )
+from experiments.lab.compact_rows import names_of
 from experiments.lab.figures import Drawing
 from experiments.lab.formats import read_json, write_json, write_table
 from experiments.lab.later import at_once, later
@@ -338,7 +339,7 @@ def _reopen(program, study, folder, plugin, redraw):
         say(f"--out={out}: {gone[0]} is gone ({len(gone)} in all); it is made again")
         redraw = True
     if redraw and is_measured and not _has_weights(study, folder):
-        measuring.read(folder, study.subjects)  # refused before anything is changed
+        measuring.check(folder, study.subjects)  # refused before anything is changed
     if redraw:
         folder.reopen(program.name, config, study.fingerprint, plugin.sha256)
     elif (
@@ -387,14 +388,11 @@ def _train_and_measure(study, folder, redraw, layout, shown, checkpoint_seconds)
 
 def _write(program, study, folder, formats):
     """The tables, the summary, the figures and the report, from what was measured."""
-    measured = measuring.read(folder, study.subjects)
+    measured = measuring.Measured(folder, study.subjects)
     tables = program.tables(study, measured)
     for name, rows in tables.items():
         if rows:
-            columns = [
-                *program.columns.get(name, ()),
-                *(c for row in rows for c in row),
-            ]
+            columns = [*program.columns.get(name, ()), *names_of(rows)]
             write_table(folder.path / f"{name}.csv", list(dict.fromkeys(columns)), rows)
     summary = program.summary(study, tables)
     write_json(folder.path / "summary.json", summary)

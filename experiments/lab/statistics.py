@@ -95,10 +95,14 @@ def slope_over_size(
             logs[cell] = math.log(mean)
         else:
             left_out += 1
-    per_seed, names = [], sorted({seed for _, seed in cells})
-    for seed in names:
-        own = [(math.log(size), y) for (size, s), y in logs.items() if s == seed]
-        per_seed.append(slope(*zip(*own, strict=True)) if own else None)
+    by_seed: dict[int, list] = {seed: [] for _, seed in cells}
+    for (size, seed), y in logs.items():
+        by_seed[seed].append((math.log(size), y))
+    names = sorted(by_seed)
+    per_seed = [
+        slope(*zip(*by_seed[seed], strict=True)) if by_seed[seed] else None
+        for seed in names
+    ]
     found = [s for s in per_seed if s is not None]
     low, high = t_interval(found)
     pooled = [(math.log(size), y) for (size, _), y in logs.items()]
@@ -138,12 +142,12 @@ def curvature_over_size(points: Sequence[tuple[float, int, float]]) -> dict[str,
     Returns:
       As `paired_difference`.
     """
+    by_seed: dict[int, dict[float, list[float]]] = {}
+    for size, seed, value in points:
+        by_seed.setdefault(seed, {}).setdefault(size, []).append(value)
     found = []
-    for seed in sorted({s for _, s, _ in points}):
-        cells: dict[float, list[float]] = {}
-        for size, s, value in points:
-            if s == seed:
-                cells.setdefault(size, []).append(value)
+    for seed in sorted(by_seed):
+        cells = by_seed[seed]
         known = [(math.log(m), np.mean(v)) for m, v in cells.items() if np.mean(v) > 0]
         if len(known) >= 3:
             x, y = np.array(known).T

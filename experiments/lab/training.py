@@ -334,9 +334,9 @@ def _train_group(jobs, half_way, trained, folder, layout, progress, interval):
         for run, new in tick.checks.items():
             checks[run.name].append(new)
         for run, finished in tick.finished.items():
-            seconds = before[run.name] + finished.seconds
+            seconds = before.pop(run.name) + finished.seconds
             trained.store(
-                run, finished.state, np.concatenate(checks[run.name]), seconds
+                run, finished.state, np.concatenate(checks.pop(run.name)), seconds
             )
         progress.trained(tick)
         if tick.running and time.monotonic() - saved > interval:

@@ -55,25 +55,37 @@ def make(results: Results, draw: Drawing) -> list[Any]:
         )
     ]  # fmt: skip
     cells = list(dict.fromkeys((run.variant, run.size) for run in of.runs))
-    runs = {cell: [] for cell in cells}
-    for run, arrays in zip(of.runs, results.measured, strict=True):
-        runs[run.variant, run.size].append((run, arrays))
+    runs = {cell: [] for cell in _few(cells, 8)}  # each with its place
+    for place, run in enumerate(of.runs):
+        if (run.variant, run.size) in runs:
+            runs[run.variant, run.size].append((run, place))
+
+    def read(places, *names):
+        """Some arrays of each of some runs."""
+        for _, place in places:
+            arrays = results.measured[place]
+            yield [arrays[name] for name in names]
+
     if results.tables["epochs"] and config.watch:
         histories = {
-            title(runs[cell][0][0]): [a["checks"] for _, a in runs[cell][:8]]
-            for cell in _few(cells, 8)
+            title(own[0][0]): [checks for (checks,) in read(own[:8], "checks")]
+            for own in runs.values()
         }
         caption = (
             f"The same errors while training; S' and fresh: {config.watch} examples. A line "
             "a run."
         )
         found.append(draw("epochs", caption, _paint_epochs, histories))
+    sets = [f"{name}/margins" for name in ORDER]
     groups = {
-        title(runs[cell][0][0]): {
-            name: np.concatenate([a[f"{name}/margins"] for _, a in runs[cell]])
-            for name in ORDER
-        }
-        for cell in _few(cells, 8)
+        title(own[0][0]): dict(
+            zip(
+                ORDER,
+                map(np.concatenate, zip(*read(own, *sets), strict=True)),
+                strict=True,
+            )
+        )
+        for own in runs.values()
     }
     problem = next(iter(of.problems.values()))
     gamma = config.margin if problem.model is None else None

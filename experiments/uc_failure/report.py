@@ -159,8 +159,13 @@ def details(results: Results, draw: Drawing) -> list[Any]:
     late = sum(not row["converged"] for row in results.tables["results"])
     total = summary["total_runs"]
     cells = [
-        Cell(figures.title(run), of.problems[run.variant], run.size, arrays)
-        for run, arrays in zip(of.runs, results.measured, strict=True)
+        Cell(
+            figures.title(run),
+            of.problems[run.variant],
+            run.size,
+            results.measured[place],
+        )
+        for place, run in enumerate(of.runs)
         if run.seed == 0
     ]
     blocks = [

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 
 from experiments.lab import network_rows, vary
+from experiments.lab.compact_rows import CompactRows
 from experiments.lab.measuring import Arrays
+from experiments.lab.program import Rows
 from experiments.lab.training import Run
 from experiments.uc_failure import same_distribution
 from experiments.uc_failure.study import SETS, FailureStudy
@@ -53,9 +55,7 @@ def _result(config, problem, run, a):
     )
 
 
-def make(
-    of: FailureStudy, measured: Sequence[Arrays]
-) -> dict[str, list[dict[str, Any]]]:
+def make(of: FailureStudy, measured: Sequence[Arrays]) -> dict[str, Rows]:
     """name -> rows: results, one a run; epochs; theory, one a run and quantity that theory
     predicts; same_distribution, one a point; and what the problem adds.
 
@@ -64,16 +64,13 @@ def make(
     """
     # The order of the names watched.
     watched = ("test_error", "sprime_error") if of.config.watch else ()
-    tables: dict[str, list[dict[str, Any]]] = {
-        "results": [],
-        "epochs": network_rows.epochs([run.name for run in of.runs], measured, watched),
-        "theory": [],
-    }
+    tables = {name: CompactRows() for name in ("results", "epochs", "theory")}
     for run, a in zip(of.runs, measured, strict=True):
         config, problem = of.configs[run.variant], of.problems[run.variant]
         identity = _identity(run)
         tables["results"].append(identity | _result(config, problem, run, a))
-        tables["theory"] += [
+        tables["epochs"].extend(network_rows.epochs(run.name, a, watched))
+        tables["theory"].extend(
             identity
             | {
                 "quantity": name,
@@ -81,7 +78,8 @@ def make(
                 "predicted": float(predicted),
             }
             for name, predicted in problem.expected(run.size).items()
-        ]
+        )
         for name, rows in problem.tables(a, run.size, config.delta).items():
-            tables.setdefault(name, []).extend(identity | row for row in rows)
+            own = tables.setdefault(name, CompactRows())
+            own.extend(identity | row for row in rows)
     return tables | {"same_distribution": same_distribution.rows(of)}
