@@ -63,13 +63,14 @@ class Certify(InModules):
         trained = training.Trained(place, of.stages)
         for run, arrays in zip(of.runs, results.measured, strict=True):
             rows = [r for r in results.tables["bounds"] if r["run"] == run.name]
-            row = of.route.quoted(of.config, rows) if of.route.kept else None
+            row = of.route.quoted(of.config, rows)
             needed = of.course.trained_for(run, trained)
             is_there = all(map(trained.has, needed))
             if of.config.save_weights and is_there and row is not None:
                 network = of.course.network(run, trained)
                 one = Quoted(of.config, of.problem, run, network, arrays, row)
                 name = f"{run.name}_{of.route.kept}.safetensors"
+                place.weights.mkdir(exist_ok=True)
                 certificate_file.write(place.weights / name, *of.route.certified(one))
         super().publish(folder, results, blocks)
 

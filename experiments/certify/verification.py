@@ -43,7 +43,7 @@ def verified(typed: Mapping[str, Any]) -> tuple[str, bool]:
         return f"{path}: refuted: {'; '.join(differs)}", False
     taken = "; ".join(kind.taken(one))
     return (
-        f"{path}: verified: {kind.speaks_of} errs on at most {report.at_most(one.value)} of new "
+        f"{path}: verified: {kind.speaks_of} errs on at most {report.at_most(min(one.value, 1.0))} of new "
         f"examples drawn like these, with confidence {1 - one.delta:g} ({one.bound}; "
         f"{kind.counted(one)}, {one.tried} settings tried and paid for)"
         + (f"; taken as said: {taken}" if taken else "")

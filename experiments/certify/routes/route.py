@@ -101,7 +101,7 @@ class Route(abc.ABC):
         trains.
       without: settings of all routes that mean nothing to it.
       shown: its own columns that the report shows.
-      kept: what the name of the file of its certificate ends with, if there is such a file.
+      kept: what the name of the file of its certificate ends with.
     """
 
     name: ClassVar[str]
@@ -112,7 +112,7 @@ class Route(abc.ABC):
     of_given: ClassVar[bool] = False
     without: ClassVar[tuple[str, ...]] = ()
     shown: ClassVar[tuple[str, ...]] = ()
-    kept: ClassVar[str | None] = None
+    kept: ClassVar[str]
 
     def clashes(self, config: Any) -> Iterator[str]:
         """Lines on settings that do not go together; nothing slow is imported, no data are read."""
@@ -126,6 +126,7 @@ class Route(abc.ABC):
         """How many training examples its certificate is computed on."""
         return config.size
 
+    @abc.abstractmethod
     def certified(
         self, of: Quoted
     ) -> "tuple[Mapping[str, np.ndarray], certificate_file.Certificate]":
@@ -134,7 +135,6 @@ class Route(abc.ABC):
         Args:
           of: what is certified, and by which bound.
         """
-        raise NotImplementedError
 
     def columns(
         self, config: Any, arrays: "Arrays", rows: Sequence[Mapping[str, Any]]
