@@ -98,7 +98,8 @@ def forged(path, to, change=lambda tensors, claims: None, is_told=True):
     change(tensors, claims)
     if is_told:
         claims["tensors_sha256"] = certificate_file.digest_of_tensors(tensors)
-        notes["network"] = json.dumps(claims["network"], sort_keys=True)
+        if "network" in claims:
+            notes["network"] = json.dumps(claims["network"], sort_keys=True)
     notes["certificate"] = json.dumps(claims, sort_keys=True)
     if is_told:
         digest = hashlib.sha256(notes["certificate"].encode()).hexdigest()
@@ -132,7 +133,7 @@ def test_the_value_is_the_binomial_limit_at_its_level(made):
 
 def _move(name, by):
     def change(tensors, claims):
-        tensors[name] = tensors[name] + np.float32(by)
+        tensors[name] = np.asarray(tensors[name] + np.float32(by))
 
     return change
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bounds.families.pac_bayes import CATONI
-from bounds.measures.gibbs import POSTERIOR_EXAMPLES
+from bounds.measures import gibbs
 from experiments.certify import certificate_file
 from experiments.certify.kinds import gaussian, recounting
 from experiments.certify.kinds.kind import Kind, miscounted, misvalued
@@ -133,7 +133,7 @@ class PosteriorNetwork(Kind):
         kl = _kl(layers, log_prior)
         if abs(kl - one.kl) > 1e-6 + 1e-9 * abs(kl):
             found.append(f"KL is {kl:.9g}, not {one.kl:.9g}")
-        passes = math.ceil(POSTERIOR_EXAMPLES / size)
+        passes = math.ceil(gibbs.POSTERIOR_EXAMPLES / size)
         draws = passes * size
         if draws != one.draws:
             found.append(f"its errors are of {draws} predictions, not {one.draws}")
