@@ -1,9 +1,10 @@
 """Files that carry a certificate: tensors, what their layers are, and all that a recount needs.
 
-`final/0/kernel`, `final/0/bias`, ... are the network that is spoken of; whoever only wants that one
-leaves other tensors alone. What its layers are (`experiments.lab.chains`) is JSON in the metadata,
-under `network`. So is the certificate, under `certificate`, with a digest of it beside; it holds the
-same, and digests of the tensors and of the examples.
+What the tensors are, the kind of the certificate says (`experiments.certify.kinds`). `final/0/kernel`,
+`final/0/bias`, ... are a network that is spoken of; whoever only wants that one leaves other tensors
+alone. What its layers are (`experiments.lab.chains`) is JSON in the metadata, under `network`. So is the
+certificate, under `certificate`, with a digest of it beside; it holds the same, and digests of the
+tensors and of the examples.
 """
 
 import dataclasses
@@ -16,35 +17,32 @@ from typing import Any
 
 import numpy as np
 
+from experiments.certify.routes.route import Quoted
 from experiments.lab import chains, formats, settings
 from experiments.lab.chains import NETWORK
 from experiments.lab.reading import array_files
 from experiments.lab.reading.flaws import Flaw, shown
 from experiments.lab.refusals import Refusal
-from experiments.problems import PROBLEMS, Examples, Problem
+from experiments.problems import PROBLEMS, Examples
+from nets.sample import Sample
 
 _NOTE, _DIGEST = "certificate", "certificate_sha256"
-_OF_CERTIFY = "weights/<run>_drawn.safetensors or weights/<run>_coded.safetensors"
+_OF_CERTIFY = "weights/<run>_<kind>.safetensors"
 
 
 @dataclasses.dataclass(frozen=True)
 class Certificate:
-    """What is claimed of a network, and where it came from.
+    """What is claimed of a network.
 
     Attributes:
       bound: its name.
       value: the error is at most this.
       delta: failure probability, that of `tried` settings included.
       tried: settings that share it.
-      wrong: errors among the certified examples.
-      certified_size: how many these are.
-      problem, problem_settings: what they were drawn from.
-      problem_sha256: digest of its data, or None.
-      size: training examples in all.
-      seed, run_seed: that decide which these are.
-      data_sha256: digest of the certified examples.
+      wrong: errors that were counted.
+      certified_size: how many labelled examples it was computed on.
+      data_sha256: digest of these.
       definition_sha256: digest of the code of the bound.
-      network: what its layers are (`experiments.lab.chains`).
     """
 
     bound: str
@@ -53,36 +51,70 @@ class Certificate:
     tried: int
     wrong: int
     certified_size: int
+    data_sha256: str
+    definition_sha256: str
+
+    def among(self) -> int:
+        """Of how many `wrong` is a part."""
+        return self.certified_size
+
+    def check(self) -> None:
+        """Raises a `ValueError` where a number cannot be."""
+        if not 0 < self.delta < 1:
+            raise ValueError("delta: must be between 0 and 1")
+        if self.tried < 1:
+            raise ValueError("tried: must be at least 1")
+        check_counts(self, "tried", "wrong", "certified_size")
+        if not self.wrong <= self.among() < 2**32:
+            raise ValueError("wrong: more than there are")
+
+
+@dataclasses.dataclass(frozen=True)
+class OfProblem(Certificate):
+    """What is claimed of what was learned here, and where it came from.
+
+    Attributes:
+      problem, problem_settings: what the examples were drawn from.
+      problem_sha256: digest of its data, or None.
+      size: training examples in all.
+      seed, run_seed: that decide which these are.
+      network: what its layers are (`experiments.lab.chains`).
+    """
+
     problem: str
     problem_settings: dict
     problem_sha256: str | None
     size: int
     seed: int
     run_seed: int
-    data_sha256: str
-    definition_sha256: str
     network: dict
 
+    def check(self) -> None:
+        """Raises a `ValueError` where a number cannot be, or the layers of the network."""
+        super().check()
+        check_counts(self, "size", "seed", "run_seed")
+        chains.check(self.network)
 
-def provenance(
-    config: Any, run_seed: int, problem: Problem, examples: Examples
-) -> dict[str, Any]:
-    """The attributes of a `Certificate` that say where it came from, and what was paid for.
 
-    Args:
-      config: the settings of `certify`.
-      run_seed: of the run.
-      problem: what was learned.
-      examples: the certified ones.
-    """
+def check_counts(of: Any, *names: str) -> None:
+    """Raises a `ValueError` where one of the attributes of these names is no count of 32 bits."""
+    for name in names:
+        if not 0 <= getattr(of, name) < 2**32:
+            raise ValueError(f"{name}: must be a whole number below 2^32")
+
+
+def provenance(of: Quoted) -> dict[str, Any]:
+    """The attributes of an `OfProblem` that say on which examples it rests: those of the network."""
+    config, sample = of.config, of.network.sample
     # Where the data lie is no part of what they are.
     decide = settings.names(PROBLEMS[config.problem].Settings, compared=True)
-    same = ("delta", "tried", "problem", "size", "seed")
+    same = ("problem", "size", "seed")
     return {name: getattr(config, name) for name in same} | {
         "problem_settings": {name: getattr(config, name) for name in decide},
-        "problem_sha256": problem.sha256,
-        "run_seed": run_seed,
-        "data_sha256": digest_of_examples(examples),
+        "problem_sha256": of.problem.sha256,
+        "run_seed": of.run.seed,
+        "certified_size": int(sample.size),
+        "data_sha256": digest_of_sample(sample),
     }
 
 
@@ -93,6 +125,13 @@ def digest_of_examples(examples: Examples) -> str:
         found.update(f"{array.shape}".encode())
         found.update(np.ascontiguousarray(array))
     return found.hexdigest()
+
+
+def digest_of_sample(sample: Sample) -> str:
+    """`digest_of_examples` of those that a sample holds."""
+    size = int(sample.size)
+    inputs, labels = (np.asarray(a)[:size] for a in (sample.inputs, sample.labels))
+    return digest_of_examples(Examples(inputs, labels))
 
 
 def digest_of_tensors(tensors: Mapping[str, np.ndarray]) -> str:
@@ -108,6 +147,11 @@ def _canonical(claims):
     return json.dumps(claims, sort_keys=True)
 
 
+def _network_of(claims):
+    """What its layers are, of a kind that says it."""
+    return {n: _canonical(claims[n]) for n in (NETWORK,) if n in claims}
+
+
 def write(
     path: Path, tensors: Mapping[str, np.ndarray], certificate: Certificate
 ) -> None:
@@ -121,7 +165,7 @@ def write(
     claims = dataclasses.asdict(certificate)
     text = _canonical(claims | {"tensors_sha256": digest_of_tensors(tensors)})
     digest = hashlib.sha256(text.encode()).hexdigest()
-    notes = {_NOTE: text, _DIGEST: digest, NETWORK: _canonical(certificate.network)}
+    notes = {_NOTE: text, _DIGEST: digest} | _network_of(claims)
     formats.write_tensors(path, dict(tensors), notes)
 
 
@@ -154,17 +198,17 @@ def read(
         raise Refusal(
             f"{flag}: its certificate was altered, its digest is another; get the file again"
         )
-    kind, claims = _claims(flag, text, kinds)
-    if claims.pop("tensors_sha256") != digest_of_tensors(tensors):
+    certificate, tensors_sha256 = _certificate(flag, text, kinds)
+    if tensors_sha256 != digest_of_tensors(tensors):
         raise Refusal(
             f"{flag}: its tensors were changed, their digest is another; get the file again"
         )
-    if notes.get(NETWORK) != _canonical(claims["network"]):
+    if notes.get(NETWORK) != _network_of(dataclasses.asdict(certificate)).get(NETWORK):
         raise Refusal(
             f"{flag}: what it says of its layers is not what its certificate says; get the file "
             "again"
         )
-    return kind(**claims), tensors
+    return certificate, tensors
 
 
 def not_those(path: str | Path, what: str, error: ValueError) -> Refusal:
@@ -174,33 +218,29 @@ def not_those(path: str | Path, what: str, error: ValueError) -> Refusal:
     )
 
 
-def _claims(flag, text, kinds):
-    """The kind of a certificate, and its content, each value of its type."""
-    broken = Refusal(
-        f"{flag}: its certificate is not one of this version's; get the file again"
-    )
+def _certificate(flag, text, kinds):
+    """The certificate, each value of its type and possible, and the digest of its tensors."""
+    broken = f"{flag}: its certificate is not one of this version's"
     try:
         claims = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise broken from error
+        raise Refusal(f"{broken}; get the file again") from error
     for kind in kinds:
         types = {f.name: f.type for f in dataclasses.fields(kind)}
         types["tensors_sha256"] = str
         if isinstance(claims, dict) and set(claims) == set(types):
             break
     else:
-        raise broken
+        raise Refusal(f"{broken}; get the file again")
     for name, its in types.items():
         value = claims[name]
         is_right = isinstance(value, its) and isinstance(value, bool) == (its is bool)
         if not is_right or (its is float and not math.isfinite(value)):
-            raise broken
-    is_right = 0 < claims["delta"] < 1 and 1 <= claims["tried"] < 2**31
-    is_right &= 0 <= claims["wrong"] <= claims["certified_size"] < 2**31
-    if not is_right:
-        raise broken
+            raise Refusal(f"{broken} ({name} is none that can be); get the file again")
+    tensors_sha256 = claims.pop("tensors_sha256")
+    certificate = kind(**claims)
     try:
-        chains.check(claims["network"])
+        certificate.check()
     except ValueError as error:
-        raise broken from error
-    return kind, claims
+        raise Refusal(f"{broken} ({shown(error)}); get the file again") from error
+    return certificate, tensors_sha256

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from experiments.certify.routes import ROUTES
+from experiments.certify.routes.route import Quoted
 from experiments.certify.settings import Settings
 from experiments.lab.later import later
 from experiments.lab.program import InModules, Results, Rows, Study
 from experiments.lab.run_folder import RunFolder
 from experiments.problems import Problem
 
+certificate_file = later("experiments.certify.certificate_file")
 training = later("experiments.lab.training")
 
 
@@ -56,13 +58,20 @@ class Certify(InModules):
         return self.part("report").summary(study, tables)
 
     def publish(self, folder: Path, results: Results, blocks: Sequence[Any]) -> None:
-        """What is to be deployed, if weights are kept, and the report."""
+        """The files of certificates, if weights are kept, and the report."""
         of, place = results.study, RunFolder(folder)
         trained = training.Trained(place, of.stages)
         for run, arrays in zip(of.runs, results.measured, strict=True):
-            if of.config.save_weights and trained.has(run):
-                rows = [r for r in results.tables["bounds"] if r["run"] == run.name]
-                of.route.keep(of.config, run, trained, arrays, rows, place.weights)
+            rows = [r for r in results.tables["bounds"] if r["run"] == run.name]
+            row = of.route.quoted(of.config, rows)
+            needed = of.course.trained_for(run, trained)
+            is_there = all(map(trained.has, needed))
+            if of.config.save_weights and is_there and row is not None:
+                network = of.course.network(run, trained)
+                one = Quoted(of.config, of.problem, run, network, arrays, row)
+                name = f"{run.name}_{of.route.kept}.safetensors"
+                place.weights.mkdir(exist_ok=True)
+                certificate_file.write(place.weights / name, *of.route.certified(one))
         super().publish(folder, results, blocks)
 
 

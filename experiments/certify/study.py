@@ -28,11 +28,15 @@ class CertifyStudy(Study):
 
     Attributes:
       route: that they come by.
+      problem: what is learned, or given.
+      course: of the route.
       runs: those that are certified, a seed each.
       classes: C.
     """
 
     route: Route
+    problem: Problem
+    course: Course
     runs: tuple[Run, ...]
     classes: int
 
@@ -98,7 +102,7 @@ def make(config: Settings) -> CertifyStudy:
     def subject(run: Run) -> Subject:
         def finish(_: Any, arrays: Arrays, trained: Trained) -> Arrays:
             """Its seconds are with those of the runs that it took."""
-            took = [r for r in (run, *course.earlier(run)) if trained.trains(r)]
+            took = course.trained_for(run, trained)
             if not took:
                 return arrays
             history = trained.history(took[0])
@@ -127,6 +131,8 @@ def make(config: Settings) -> CertifyStudy:
         group_of=shards.of_a_seed,
         subjects=tuple(subject(run) for run in course.runs),
         route=route,
+        problem=problem,
+        course=course,
         runs=course.runs,
         classes=problem.classes,
     )

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.certify import PROGRAM, drawn_network, study, verification
+from experiments.certify import PROGRAM, certificate_file, study, verification
+from experiments.certify.kinds import KINDS
 from experiments.lab import formats
 from experiments.lab import running as lab
 from experiments.lab.calls import problem_of, settings_of
@@ -199,7 +200,8 @@ def test_the_drawn_network_is_a_file_that_evaluate_takes_and_verify_recounts(tmp
     with pytest.raises(Refusal, match="cannot choose another one afterwards"):
         run(dataclasses.replace(chosen, quote=names[1:]), found, redraw=True)
     run(dataclasses.replace(chosen, delta=0.1), found, redraw=True)
-    assert drawn_network.read(path).certificate.bound == names[0]
+    kinds = [kind.Certificate for kind in KINDS]
+    assert certificate_file.read(path, kinds)[0].bound == names[0]
     assert verification.verified(given)[1]
 
 

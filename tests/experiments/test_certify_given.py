@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.certify import PROGRAM, study
+from experiments.certify import PROGRAM, study, verification
 from experiments.certify.given import GivenNetwork
 from experiments.lab import formats
 from experiments.lab.calls import settings_of
@@ -14,6 +14,7 @@ from experiments.lab.reading import idx
 from experiments.lab.refusals import Refusal
 from tests.conftest import MNIST_SAMPLE
 from tests.experiments import published, tiny
+from tests.experiments.test_verify import _claim, _move, forged
 from tests.experiments.tiny import read
 from tests.oracles.counting import kl_inverse
 
@@ -146,17 +147,25 @@ def test_a_network_from_onnx_has_the_same_certificate(place, folder, tmp_path):
             assert {k: a[k] for k in keys & set(a)} == {k: b[k] for k in keys & set(b)}
 
 
-def test_its_compressed_form_from_the_shell(place, tmp_path):
-    """Points from a file: all held-out images tell its own error, and nothing has labels."""
+@pytest.fixture(scope="module")
+def compressed(place, tmp_path_factory):
+    """A folder from the shell, and what it printed: points from a file."""
+    out = tmp_path_factory.mktemp("runs") / "compressed"
     flags = [
         "--route=compression", f"--weights={place / 'net.npz'}", "--activation=relu",
         "--problem=mnist", f"--data_dir={MNIST_SAMPLE}", f"--delta={DELTA}", "--tried=1",
-        f"--unlabelled={place / 'points.npz'}", f"--out={tmp_path / 'out'}",
+        f"--unlabelled={place / 'points.npz'}", f"--out={out}",
     ]  # fmt: skip
     code, printed, error = tiny.finish(tiny.program(*flags, name="certify"))
     assert code == 0, error
+    return out, printed
+
+
+def test_its_compressed_form_from_the_shell(compressed):
+    """Points from a file: all held-out images tell its own error, and nothing has labels."""
+    out, printed = compressed
     assert f"{U} points, 0 to 1" in printed and "bits an example" in printed
-    (row,), rows = read(tmp_path / "out", "results"), read(tmp_path / "out", "bounds")
+    (row,), rows = read(out, "results"), read(out, "bounds")
     assert row["outcome"] == row.get("with_labels", "") == ""
     by_bound = {r["bound"]: r for r in rows}
     own = by_bound["bazinet_2026_code_from_origin"]
@@ -247,3 +256,170 @@ def test_what_cannot_be_certified_is_one_line(place, tmp_path):
             study.make(PROGRAM.resolved(config(place, **changes)))
         message = str(caught.value)
         assert said in message and "\n" not in message, (changes, message)
+
+
+def given(place, found, **more):
+    """What is typed to recount a certificate."""
+    return {
+        "verify": str(found), "weights": str(place / "net.npz"),
+        "data_dir": str(MNIST_SAMPLE),
+    } | more  # fmt: skip
+
+
+def surrogate_file(folder):
+    return folder / "weights" / "net_surrogate.safetensors"
+
+
+def code_file(folder):
+    return folder / "weights" / "net_compressed.safetensors"
+
+
+def test_both_certificates_are_recounted_from_their_files(place, folder, compressed):
+    """What the points are, one file says (a number); of the other they are given."""
+    (row,) = read(folder, "results")
+    line, holds = verification.verified(given(place, surrogate_file(folder)))
+    assert holds and "the given network errs on at most" in line and "\n" not in line
+    wrong = round(float(row["surrogate_error"]) * 1200)
+    differ = round(float(row["disagreement"]) * U)
+    assert (
+        f"errs on {wrong} among 1200, and disagrees on {differ} of {U} points" in line
+    )
+    assert "trained on the other 1200 labelled examples alone; neither network" in line
+    (row,) = read(compressed[0], "results")
+    points = {"unlabelled": str(place / "points.npz")}
+    line, holds = verification.verified(
+        given(place, code_file(compressed[0]), **points)
+    )
+    assert holds and f"the network of {row['bits']} bits errs on" in line
+    assert "taken as said: the network has not seen the points" in line
+
+
+def test_a_code_from_the_initial_weights_needs_them(place, tmp_path):
+    """And is another network onto others."""
+    with np.load(place / "net.npz") as net:
+        arrays = dict(net)
+    rng = np.random.default_rng(1)
+    for name in ("init", "other"):
+        first = {n: a + rng.normal(size=a.shape) / 50 for n, a in arrays.items()}
+        np.savez(
+            tmp_path / f"{name}.npz", **{n: a.astype("f4") for n, a in first.items()}
+        )
+    names = {"bounds": ("bazinet_2026_code",), "init": str(tmp_path / "init.npz")}
+    chosen = config(place, **COMPRESSION, **names, init_is_independent=True)
+    found = code_file(tiny.run(chosen, tmp_path / "out", PROGRAM).path)
+    typed = given(place, found)
+    line, holds = verification.verified(typed | {"init": names["init"]})
+    assert holds and "its initial weights were chosen without the examples" in line
+    with pytest.raises(Refusal, match="a code from the initial weights; give their"):
+        verification.verified(typed)
+    with pytest.raises(Refusal, match="not the initial weights of the certificate"):
+        verification.verified(typed | {"init": str(tmp_path / "other.npz")})
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (_claim(wrong=1), "it errs on"),
+        (_claim(disagreements=1), "the two networks disagree on"),
+        (_claim(points=251), "there are 250 points, not 251"),
+        (_claim(size=2401), "there are 2400 labelled examples, not 2401"),
+        (_claim(value=0.2), "the bound is"),
+        (_claim(tried=4), "the bound is"),  # of a value that was paid for 2
+        (_claim(delta=0.01), "the bound is"),
+        (_move("surrogate/1/bias", np.arange(10) / 2), "it errs on"),
+    ],
+)
+def test_a_surrogate_that_was_forged_is_refuted(place, folder, tmp_path, change, says):
+    path = forged(surrogate_file(folder), tmp_path / "a.safetensors", change)
+    line, holds = verification.verified(given(place, path))
+    assert not holds and says in line and "\n" not in line
+
+
+def _both_delta_for_one(tensors, claims):
+    """The limit of the surrogate at all of delta, not at its half."""
+    share = claims["delta"] / claims["tried"]
+    counts = claims["wrong"], claims["certified_size"]
+    of_points = limit(claims["disagreements"], claims["points"], share / 2)
+    claims["value"] = limit(*counts, share) + of_points
+
+
+def _choice_untold(tensors, claims):
+    """The disagreements of one candidate, as if it had not been chosen among 12 by these points."""
+    share, size = claims["delta"] / claims["tried"], claims["certified_size"]
+    c = claims["bits"]
+    nats = c * np.log(2) + np.log(c) + np.log(c + 1) - np.log(share / 2)
+    of_code = kl_inverse(claims["wrong"] / size, nats / size)
+    claims["value"] = of_code + limit(
+        claims["disagreements"], claims["points"], share / 2
+    )
+
+
+def test_shares_of_delta_are_those_of_the_theorem(place, folder, tmp_path):
+    path = forged(
+        surrogate_file(folder), tmp_path / "a.safetensors", _both_delta_for_one
+    )
+    line, holds = verification.verified(given(place, path))
+    assert not holds and "refuted: the bound is" in line
+
+
+def _flip(tensors, claims):
+    tensors["code"] = tensors["code"].copy()
+    tensors["code"][5] ^= 64
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (_choice_untold, "refuted: the bound is"),
+        (_claim(bits=100), "its code has"),
+        (_claim(wrong=1), "it errs on"),
+        (_claim(disagreements=0), "the two networks disagree on"),
+        (_claim(value=0.2), "the bound is"),
+        (_flip, "its code is none|it errs on|disagree on"),
+        (lambda t, c: t.update(code=t["code"][:9]), "its code is none"),
+    ],
+)
+def test_a_code_that_was_forged_is_refuted(place, compressed, tmp_path, change, says):
+    path = forged(code_file(compressed[0]), tmp_path / "a.safetensors", change)
+    points = {"unlabelled": str(place / "points.npz")}
+    line, holds = verification.verified(given(place, path, **points))
+    assert not holds and any(one in line for one in says.split("|")), line
+
+
+def test_what_is_not_what_was_certified_on_is_refused(
+    place, folder, compressed, tmp_path
+):
+    x, y, test, _ = digits()
+    with np.load(place / "net.npz") as net:
+        np.savez(tmp_path / "moved.npz", w0=net["w0"], w1=net["w1"] * np.float32(1.001))
+    np.savez(tmp_path / "others.npz", x=test[U : 2 * U])
+    np.savez(tmp_path / "shuffled.npz", x=x[::-1], y=y[::-1])
+    one, code_ = surrogate_file(folder), code_file(compressed[0])
+    moved, others = (str(tmp_path / f"{n}.npz") for n in ("moved", "others"))
+    points, data = str(place / "points.npz"), str(tmp_path / "shuffled.npz")
+    for typed, says in (
+        (given(place, one, weights=moved), "moved.npz: not the network that"),
+        (given(place, one, weights=None), "--network or --weights is missing"),
+        (given(place, one, unlabelled="251"), "--unlabelled=251: not the 250 points"),
+        (given(place, one, problem="fashion_mnist"), "is of mnist; leave it out"),
+        (given(place, one, width=5), "--width=5: does not go with --verify"),
+        (given(place, code_), "--unlabelled is missing"),
+        (given(place, code_, unlabelled=others), "not the 250 points that"),
+        (given(place, code_, unlabelled=points, data=data, data_dir=None),
+         "shuffled.npz: not the 2400 examples"),
+    ):  # fmt: skip
+        typed = {name: value for name, value in typed.items() if value is not None}
+        with pytest.raises(Refusal) as caught:
+            verification.verified(typed)
+        assert says in str(caught.value) and "\n" not in str(caught.value), caught.value
+    for change, says in (
+        (lambda t, c: c["reading"].update(unlabelled="/etc/passwd"), "is no number"),
+        (lambda t, c: c["reading"].update(data="a.npz"), "settings that there are not"),
+        (lambda t, c: t.pop("surrogate/0/kernel"), "not those of a surrogate"),
+        (_claim(disagreements=251), "more than there are points"),
+        (_claim(certified_size=2401), "not the 2401 examples"),
+        (_claim(bound="bazinet_2026_code"), "recounted of such a file are bazinet"),
+    ):
+        path = forged(one, tmp_path / "a.safetensors", change)
+        with pytest.raises(Refusal, match=says):
+            verification.verified(given(place, path))

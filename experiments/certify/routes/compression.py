@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.certify.routes.route import Course, Route
+from experiments.certify.routes.route import Course, Quoted, Route
 from experiments.lab.later import later
 
 if TYPE_CHECKING:
@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from experiments.lab.training import Run, Trained
 
 bounds = later("bounds")
+certificate_file = later("experiments.certify.certificate_file")
 code = later("bounds.measures.code")
 disagreement = later("bounds.measures.disagreement")
 families = later("bounds.families.surrogate")
 given = later("experiments.certify.given")
 inputs = later("bounds.measures.inputs")
 jax = later("jax")
+kind = later("experiments.certify.kinds.by_code")
+of_given = later("experiments.certify.kinds.of_given")
 report = later("experiments.lab.report")
 training = later("experiments.lab.training")
 
@@ -30,9 +33,11 @@ class Compression(Route):
     name = "compression"
     about = (
         "of a given network (--network or --weights): it is quantised and coded, its coded form "
-        "certified by the labelled examples, and unlabelled points show how often the two disagree"
+        "certified by the labelled examples, and unlabelled points show how often the two disagree; the certificate is in "
+        "weights/<run>_compressed.safetensors"
     )
     groups = ("coded_disagreement", "coded_disagreement_from_origin")
+    kept = "compressed"
     bounds = (
         "bazinet_2026_code", "bazinet_2026_code_from_origin", "zhou_2019_code",
         "zhou_2019_code_from_origin", "holdout_cp",
@@ -55,6 +60,23 @@ class Compression(Route):
 
         return Course((), (training.Run(problem.name, problem.size, 0),), network)
 
+    def certified(self, of: Quoted) -> "tuple[Mapping[str, np.ndarray], Any]":
+        """The bits of the candidate that the certificate rests on."""
+        best, coded, disagreeing, _ = _best(of.row["bound"], of.arrays, of.config)
+        network, size = of.network, int(of.network.sample.size)
+        init = network.init if kind.is_of_initial(of.row["bound"]) else None
+        certificate = kind.Certificate(
+            **of.claims(),
+            **of_given.claims(of),
+            wrong=round(float(coded.errors[best]) * size),
+            disagreements=int(disagreeing.disagreements[best]),
+            bits=int(coded.bits[best]),
+            certified_size=size,
+            data_sha256=certificate_file.digest_of_sample(network.sample),
+            init_sha256=None if init is None else of_given.digest_of_params(init),
+        )
+        return kind.tensors(network.params, init, code.CANDIDATES[best]), certificate
+
     def columns(
         self, config: Any, arrays: "Arrays", rows: Sequence[Mapping[str, Any]]
     ) -> dict[str, Any]:
@@ -63,38 +85,19 @@ class Compression(Route):
         mine = [n for n in known if self.speaks(n)]
         if not mine:
             return {}
-        _, named, other = bounds.BOUNDS[mine[0]].groups
-
-        def group(kind: type, name: str) -> Any:
-            return kind(**{
-                f: arrays[f"{name}/{f}"] for f in kind.__dataclass_fields__
-            })  # fmt: skip
-
-        coded = group(code.Code, named)
-        disagreeing = group(disagreement.CodedDisagreement, other)
-        with jax.enable_x64(True):
-            certificates, limits = map(
-                np.asarray,
-                families.parts_of_codes(
-                    group(inputs.Task, "task"),
-                    coded,
-                    disagreeing,
-                    config.delta / config.tried,
-                ),
-            )
-        best = int(np.argmin(certificates + limits))
+        best, coded, disagreeing, parts = _best(mine[0], arrays, config)
         unlabelled = int(disagreeing.unlabelled)
         return {
             "bits": int(coded.bits[best]),
-            "code_from": "the origin"
-            if named.endswith("origin")
-            else "the initial weights",
-            "code_at_most": float(certificates[best]),
+            "code_from": "the initial weights"
+            if kind.is_of_initial(mine[0])
+            else "the origin",
+            "code_at_most": parts[0],
             "compressed_train_error": float(coded.errors[best]),
             "compressed_test_error": _number(coded.holdout_errors[best]),
             "unlabelled": unlabelled,
             "disagreement": int(disagreeing.disagreements[best]) / unlabelled,
-            "disagreement_at_most": float(limits[best]),
+            "disagreement_at_most": parts[1],
         } | given.with_labels(arrays, config.delta)
 
     def beside(self, row: Mapping[str, Any], delta: float) -> list[str]:
@@ -110,6 +113,27 @@ class Compression(Route):
             f"{row['unlabelled']}).",
             *given.beside(row, delta),
         ]
+
+
+def _best(bound, arrays, config):
+    """Which candidate a certificate rests on: `(place, Code, CodedDisagreement, its two parts)`."""
+    _, named, other = bounds.BOUNDS[bound].groups
+
+    def group(kind: type, name: str) -> Any:
+        return kind(**{f: arrays[f"{name}/{f}"] for f in kind.__dataclass_fields__})
+
+    coded = group(code.Code, named)
+    disagreeing = group(disagreement.CodedDisagreement, other)
+    with jax.enable_x64(True):
+        parts = families.parts_of_codes(
+            group(inputs.Task, "task"),
+            coded,
+            disagreeing,
+            config.delta / config.tried,
+        )
+    certificates, limits = map(np.asarray, parts)
+    best = int(np.argmin(certificates + limits))
+    return best, coded, disagreeing, (float(certificates[best]), float(limits[best]))
 
 
 def _number(value):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.certify.routes.route import Course, Route
+from experiments.certify.routes.route import Course, Quoted, Route
 from experiments.lab.later import later
 from experiments.lab.settings import TRAINING, at_least_1, one_of_those, setting
 from experiments.problems import Problem
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 augmentation = later("nets.augmentation")
 bounds = later("bounds")
+certificate_file = later("experiments.certify.certificate_file")
+chains = later("experiments.lab.chains")
+kernels = later("nets.kernels")
+kind = later("experiments.certify.kinds.picked")
 picking = later("experiments.certify.picking")
 schemes = later("bounds.measures.picks")
 sgd = later("experiments.certify.routes.sgd")
@@ -48,10 +52,11 @@ class PickToLearn(Route):
     name = "pick_to_learn"
     about = (
         "a network trained on a few hundred images, picked in rounds among those that it gets "
-        "wrong; the certificate is of that network"
+        "wrong; the certificate is of that network, and in its file, weights/<run>_picked.safetensors"
     )
     Settings = Settings
     groups = ("picks",)
+    kept = "picked"
     shown = ("picked", "left_wrong")
     bounds = (
         "paccagnan_2023_pick_to_learn", "littlestone_1986_sample_compression", "holdout_cp",
@@ -113,6 +118,22 @@ class PickToLearn(Route):
             runs=runs[-1],
             network=network,
         )
+
+    def certified(self, of: Quoted) -> "tuple[Mapping[str, np.ndarray], Any]":
+        """The network and the places of its picks."""
+        network, arrays = of.network, of.arrays
+        final = kernels.to_arrays(network.params).items()
+        picks = np.flatnonzero(network.learned.params["picked"]).astype(np.int32)
+        tensors = {f"{chains.FINAL}{name}": np.asarray(a) for name, a in final}
+        certificate = kind.Certificate(
+            **of.claims(),
+            **certificate_file.provenance(of),
+            wrong=int(arrays["picks/wrong"]),
+            picked=int(arrays["picks/picked"]),
+            budget=of.config.budget,
+            network=chains.described(network.model, network.params),
+        )
+        return tensors | {kind.PICKS: picks}, certificate
 
     def columns(
         self, config: Any, arrays: "Arrays", rows: Sequence[Mapping[str, Any]]

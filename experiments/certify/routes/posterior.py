@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from experiments.certify.routes.route import Course, Route
+from experiments.certify.routes.route import Course, Quoted, Route
 from experiments.lab.later import later
 from experiments.lab.settings import (
     TRAINING,
@@ -18,10 +18,15 @@ from experiments.lab.settings import (
 from experiments.problems import Problem
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from experiments.lab.measuring import Arrays
     from experiments.lab.training import Job, Run, Trained
 
 bounds = later("bounds")
+certificate_file = later("experiments.certify.certificate_file")
+gaussian = later("experiments.certify.kinds.gaussian")
+kind = later("experiments.certify.kinds.posterior")
 objectives = later("bounds.objectives")
 sgd = later("experiments.certify.routes.sgd")
 stochastic = later("nets.stochastic")
@@ -82,10 +87,12 @@ class Posterior(Route):
     name = "posterior"
     about = (
         "Gaussian weights, trained on a PAC-Bayes bound; the certificate is of the network "
-        "whose weights are drawn afresh for every prediction"
+        "whose weights are drawn afresh for every prediction, and in its file, "
+        "weights/<run>_posterior.safetensors"
     )
     Settings = Settings
     groups = ("gibbs_posterior",)
+    kept = "posterior"
     bounds = (
         "maurer_2004_kl_posterior", "mcallester_1999_posterior",
         "rivasplata_2019_quadratic_posterior", "thiemann_2017_lambda_posterior",
@@ -203,6 +210,21 @@ class Posterior(Route):
             earlier=lambda run: (priors[run.seed],) if priors else (),
             baseline=baseline,
         )
+
+    def certified(self, of: Quoted) -> "tuple[Mapping[str, np.ndarray], Any]":
+        """The posterior with its prior."""
+        learned, arrays = of.network.learned, of.arrays
+        draws = int(arrays["gibbs_posterior/draws"])
+        certificate = kind.Certificate(
+            **of.claims(),
+            **certificate_file.provenance(of),
+            **gaussian.claims(of.config, learned.model, learned.params),
+            wrong=round(float(arrays["gibbs_posterior/errors"][0]) * draws),
+            draws=draws,
+            kl=float(arrays["gibbs_posterior/kl"][0]),
+            price=float(arrays["gibbs_posterior/prices"][0]),
+        )
+        return gaussian.tensors(learned.params), certificate
 
     def columns(
         self, config: Any, arrays: "Arrays", rows: Sequence[Mapping[str, Any]]

@@ -3,18 +3,21 @@
 import abc
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from experiments.lab.later import later
 from experiments.problems import Problem
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from experiments.lab.measuring import Arrays
     from experiments.lab.training import Run, Stage, Trained
 
 bounds = later("bounds")
+certificate_file = later("experiments.certify.certificate_file")
 certificates = later("experiments.lab.certificates")
+definitions = later("experiments.lab.definitions")
 
 SAME_DATA = "same_data"  # errors of a `Course.baseline`, among the arrays of its run
 
@@ -47,6 +50,41 @@ class Course:
         None
     )
 
+    def trained_for(self, run: "Run", trained: "Trained") -> "list[Run]":
+        """Of a run that is certified and those before it what is trained."""
+        return [r for r in (run, *self.earlier(run)) if trained.trains(r)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Quoted:
+    """A network with the certificate that is quoted of it.
+
+    Attributes:
+      config: the settings.
+      problem: what was learned, or given.
+      run: which.
+      network: what the course of the route makes of it.
+      arrays: what was measured of it.
+      row: of the bound.
+    """
+
+    config: Any
+    problem: Problem
+    run: "Run"
+    network: "bounds.Network"
+    arrays: "Arrays"
+    row: Mapping[str, Any]
+
+    def claims(self) -> dict[str, Any]:
+        """The attributes that certificates of all kinds have, but for what was counted."""
+        return {
+            "bound": self.row["bound"],
+            "value": self.row["value"],
+            "delta": self.config.delta,
+            "tried": self.config.tried,
+            "definition_sha256": definitions.of(bounds.BOUNDS[self.row["bound"]].fn),
+        }
+
 
 class Route(abc.ABC):
     """One way to a network with a certificate.
@@ -63,6 +101,7 @@ class Route(abc.ABC):
         trains.
       without: settings of all routes that mean nothing to it.
       shown: its own columns that the report shows.
+      kept: what the name of the file of its certificate ends with.
     """
 
     name: ClassVar[str]
@@ -73,6 +112,7 @@ class Route(abc.ABC):
     of_given: ClassVar[bool] = False
     without: ClassVar[tuple[str, ...]] = ()
     shown: ClassVar[tuple[str, ...]] = ()
+    kept: ClassVar[str]
 
     def clashes(self, config: Any) -> Iterator[str]:
         """Lines on settings that do not go together; nothing slow is imported, no data are read."""
@@ -86,24 +126,14 @@ class Route(abc.ABC):
         """How many training examples its certificate is computed on."""
         return config.size
 
-    def keep(  # noqa: B027
-        self,
-        config: Any,
-        run: "Run",
-        trained: "Trained",
-        arrays: "Arrays",
-        rows: Sequence[Mapping[str, Any]],
-        weights: Path,
-    ) -> None:
-        """Writes what is to be deployed, where that is not the run's own file.
+    @abc.abstractmethod
+    def certified(
+        self, of: Quoted
+    ) -> "tuple[Mapping[str, np.ndarray], certificate_file.Certificate]":
+        """The tensors and the certificate of a file (`experiments.certify.kinds`).
 
         Args:
-          config: the settings.
-          run: which.
-          trained: what the runs have learned.
-          arrays: what was measured of it.
-          rows: of its bounds.
-          weights: the folder of weights; whoever wants none kept gets none.
+          of: what is certified, and by which bound.
         """
 
     def columns(

@@ -1,23 +1,20 @@
 """One network drawn from a posterior: an ordinary file of weights, with its certificate in it."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.certify.routes.posterior import Posterior
+from experiments.certify.routes.route import Quoted
 from experiments.lab.later import later
 
 if TYPE_CHECKING:
-    from experiments.lab.measuring import Arrays
-    from experiments.lab.training import Run, Trained
+    import numpy as np
 
-bounds = later("bounds")
-calls = later("experiments.lab.calls")
-chains = later("experiments.lab.chains")
-definitions = later("experiments.lab.definitions")
+    from experiments.lab.measuring import Arrays
+
 certificate_file = later("experiments.certify.certificate_file")
-drawn_network = later("experiments.certify.drawn_network")
-stochastic = later("nets.stochastic")
+drawn_network = later("experiments.certify.kinds.drawn_network")
+gaussian = later("experiments.certify.kinds.gaussian")
 
 
 class SingleDraw(Posterior):
@@ -29,44 +26,24 @@ class SingleDraw(Posterior):
         "network, and in its file, weights/<run>_drawn.safetensors"
     )
     groups = ("single_draw",)
+    kept = "drawn"
     bounds = (
         "blanchard_2007_single_draw", "rivasplata_2020_single_draw",
         "maurer_2004_kl_posterior", "holdout_cp",
     )  # fmt: skip
 
-    def keep(
-        self,
-        config: Any,
-        run: "Run",
-        trained: "Trained",
-        arrays: "Arrays",
-        rows: Sequence[Mapping[str, Any]],
-        weights: Path,
-    ) -> None:
-        """The drawn network, with the certificate that is quoted of it."""
-        row = self.quoted(config, rows)
-        if row is None:
-            return
-        job, problem = trained.job(run), calls.problem_of(config)
-        model, params = job.plan.model, trained.params(run)
-        drawn_network.write(
-            weights / f"{run.name}_drawn.safetensors",
-            params,
-            drawn_network.Certificate(
-                bound=row["bound"],
-                value=row["value"],
-                log_ratio=float(arrays["single_draw/log_ratio"]),
-                price=float(arrays["single_draw/price"]),
-                has_learned_prior=model.learned_prior,
-                wrong=int(arrays["single_draw/wrong"]),
-                certified_size=int(arrays["single_draw/size"]),
-                prior_share=config.prior_share,
-                definition_sha256=definitions.of(bounds.BOUNDS[row["bound"]].fn),
-                network=chains.described(model.plain, stochastic.mean_network(params)),
-                **certificate_file.provenance(
-                    config, run.seed, problem, job.examples()
-                ),
-            ),
+    def certified(
+        self, of: Quoted
+    ) -> "tuple[Mapping[str, np.ndarray], drawn_network.Certificate]":
+        """The drawn network and its posterior."""
+        learned, arrays = of.network.learned, of.arrays
+        return drawn_network.tensors(learned.params), drawn_network.Certificate(
+            **of.claims(),
+            **certificate_file.provenance(of),
+            **gaussian.claims(of.config, learned.model, learned.params),
+            wrong=int(arrays["single_draw/wrong"]),
+            log_ratio=float(arrays["single_draw/log_ratio"]),
+            price=float(arrays["single_draw/price"]),
         )
 
     def columns(

@@ -2,12 +2,11 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.certify.routes.route import Course, Route
+from experiments.certify.routes.route import Course, Quoted, Route
 from experiments.lab.later import later
 from experiments.lab.settings import TRAINING, at_least_1, setting
 from experiments.problems import Problem
@@ -17,12 +16,10 @@ if TYPE_CHECKING:
     from experiments.lab.training import Job, Run, Trained
 
 bounds = later("bounds")
-calls = later("experiments.lab.calls")
 certificate_file = later("experiments.certify.certificate_file")
 chains = later("experiments.lab.chains")
 code = later("bounds.measures.code")
-coded_network = later("experiments.certify.coded_network")
-definitions = later("experiments.lab.definitions")
+coded_network = later("experiments.certify.kinds.coded_network")
 plans = later("nets.training")
 sgd = later("experiments.certify.routes.sgd")
 subspace = later("nets.subspace")
@@ -49,6 +46,7 @@ class Subspace(Route):
     )
     Settings = Settings
     groups = ("code_subspace",)
+    kept = "coded"
     bounds = ("lotfi_2022_subspace", "holdout_cp")
 
     def course(self, config: Any, problem: Problem) -> Course:
@@ -83,44 +81,24 @@ class Subspace(Route):
 
         return Course((training.Stage(certified, job),), certified, network)
 
-    def keep(
-        self,
-        config: Any,
-        run: "Run",
-        trained: "Trained",
-        arrays: "Arrays",
-        rows: Sequence[Mapping[str, Any]],
-        weights: Path,
-    ) -> None:
-        """The coded network, its bits, and the certificate that is quoted of it."""
-        row = self.quoted(config, rows)
-        if row is None:
-            return
-        job, problem = trained.job(run), calls.problem_of(config)
-        model, params = job.plan.model, trained.params(run)
-        best, examples = _best(arrays, row["empirical"]), job.examples()
-        size = len(examples.labels)
-        coded_network.write(
-            weights / f"{run.name}_coded.safetensors",
-            model,
-            params,
-            code.CANDIDATES[best],
-            coded_network.Certificate(
-                bound=row["bound"],
-                value=row["value"],
-                wrong=round(float(arrays["code_subspace/errors"][best]) * size),
-                certified_size=size,
-                bits=int(arrays["code_subspace/bits"][best]),
-                rank=config.rank,
-                architecture=config.architecture,
-                width=config.width,
-                depth=config.depth,
-                definition_sha256=definitions.of(bounds.BOUNDS[row["bound"]].fn),
-                network=chains.described(
-                    model.plain, subspace.materialized(model, params)
-                ),
-                **certificate_file.provenance(config, run.seed, problem, examples),
-            ),
+    def certified(
+        self, of: Quoted
+    ) -> "tuple[Mapping[str, np.ndarray], coded_network.Certificate]":
+        """The coded network and its bits."""
+        network, arrays = of.network, of.arrays
+        best, size = _best(arrays, of.row["empirical"]), int(network.sample.size)
+        learned = network.learned
+        tensors = coded_network.tensors(
+            learned.model, learned.params, code.CANDIDATES[best]
+        )
+        same = ("rank", "architecture", "width", "depth")
+        return tensors, coded_network.Certificate(
+            **of.claims(),
+            **certificate_file.provenance(of),
+            **{name: getattr(of.config, name) for name in same},
+            wrong=round(float(arrays["code_subspace/errors"][best]) * size),
+            bits=int(arrays["code_subspace/bits"][best]),
+            network=chains.described(network.model, network.params),
         )
 
     def columns(

@@ -4,7 +4,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from experiments.certify.routes.route import Course, Route
+import numpy as np
+
+from experiments.certify.routes.route import Course, Quoted, Route
 from experiments.lab.later import later
 from experiments.lab.refusals import Refusal
 from experiments.lab.settings import setting
@@ -15,10 +17,15 @@ if TYPE_CHECKING:
     from experiments.lab.training import Job, Run, Trained
 
 bounds = later("bounds")
+certificate_file = later("experiments.certify.certificate_file")
+chains = later("experiments.lab.chains")
 disagreement = later("bounds.measures.disagreement")
 families = later("bounds.families.surrogate")
 given = later("experiments.certify.given")
 jax = later("jax")
+kernels = later("nets.kernels")
+kind = later("experiments.certify.kinds.by_surrogate")
+of_given = later("experiments.certify.kinds.of_given")
 report = later("experiments.lab.report")
 samples = later("nets.sample")
 sgd = later("experiments.certify.routes.sgd")
@@ -42,10 +49,11 @@ class Surrogate(Route):
     about = (
         "of a given network (--network or --weights): a second network is trained on a part of the "
         "labelled examples and certified by the others, and unlabelled points show how often the "
-        "given one disagrees with it"
+        "given one disagrees with it; the certificate is in weights/<run>_surrogate.safetensors"
     )
     Settings = Settings
     groups = ("surrogate",)
+    kept = "surrogate"
     bounds = ("bazinet_2026_surrogate", "holdout_cp")
     of_given = True
     without = ("size",)
@@ -100,6 +108,24 @@ class Surrogate(Route):
             earlier=lambda run: (surrogates[run.seed],),
             baseline=baseline,
         )
+
+    def certified(self, of: Quoted) -> "tuple[Mapping[str, np.ndarray], Any]":
+        """The surrogate."""
+        beside, arrays = of.network.learned, of.arrays
+        params, sample = (beside.params[n] for n in ("surrogate", "certifying"))
+        certificate = kind.Certificate(
+            **of.claims(),
+            **of_given.claims(of),
+            wrong=int(arrays["surrogate/wrong"]),
+            disagreements=int(arrays["surrogate/disagreements"]),
+            certified_size=int(sample.size),
+            data_sha256=certificate_file.digest_of_sample(sample),
+            run_seed=of.run.seed,
+            size=of.problem.size,
+            layers=chains.described(beside.model.surrogate, params),
+        )
+        tensors = kernels.to_arrays(params).items()
+        return {f"{kind.SURROGATE}{n}": np.asarray(a) for n, a in tensors}, certificate
 
     def columns(
         self, config: Any, arrays: "Arrays", rows: Sequence[Mapping[str, Any]]

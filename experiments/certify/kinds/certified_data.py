@@ -1,0 +1,91 @@
+"""The examples that a certificate was computed on, from the flags of a call of `--verify`."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from experiments.certify import PROGRAM, certificate_file
+from experiments.certify.certificate_file import OfProblem
+from experiments.certify.routes import sgd
+from experiments.certify.study import check_size
+from experiments.lab import calls, settings
+from experiments.lab.reading import data_files
+from experiments.lab.refusals import Refusal
+from experiments.problems import PROBLEMS, Examples
+
+_WHOLE = slice(0, None)
+
+
+def of_problem(
+    typed: Mapping[str, Any],
+    one: OfProblem,
+    part: Callable[[Any], slice] = lambda config: _WHOLE,
+) -> Examples:
+    """Those of `--data`, or of the problem that a certificate names.
+
+    Args:
+      typed: `verify`, the file, and `data`, or perhaps `problem` and `data_dir`.
+      one: what is claimed.
+      part: settings to which of the training images are certified.
+
+    Raises:
+      Refusal: they cannot be read, or are not what the certificate was computed on.
+    """
+    found = read(typed, one, part)
+    if certificate_file.digest_of_examples(found) != one.data_sha256:
+        where = f"--problem={one.problem}"
+        raise other(f"--data={typed['data']}" if typed.get("data") else where, one)
+    return found
+
+
+def other(flag: str, one: certificate_file.Certificate) -> Refusal:
+    """Of examples whose digest is another than that of a certificate's."""
+    return Refusal(
+        f"{flag}: not the {one.certified_size} examples that the certificate in --verify was "
+        "computed on, their digest is another; give those"
+    )
+
+
+def read(
+    typed: Mapping[str, Any], one: OfProblem, part: Callable[[Any], slice]
+) -> Examples:
+    """The examples, whatever their digest; arguments and errors as those of `of_problem`."""
+    if typed.get("data"):
+        for name in ("problem", "data_dir"):
+            if typed.get(name):
+                raise Refusal(f"--{name} and --data: give one of them")
+        return data_files.Arrays.read(typed["data"]).train
+    asked = typed.get("problem")
+    if asked not in (None, one.problem):
+        raise Refusal(
+            f"--problem={asked}: the certificate in --verify is of {one.problem}; leave it out"
+        )
+    there = calls.problems_of(PROGRAM)
+    if one.problem not in there:
+        raise Refusal(
+            f"--verify={typed['verify']}: of the problem {one.problem}, which is not here; give "
+            "its --plugin, or the examples by --data"
+        )
+    own = one.problem_settings | {
+        n: getattr(one, n)
+        for n in ("problem", "size", "prior_share", "seed")
+        if hasattr(one, n)
+    }
+    try:
+        config = settings.from_json(calls.kind_of(PROGRAM, one.problem), own)
+    except (TypeError, KeyError) as error:
+        raise Refusal(
+            f"--verify={typed['verify']}: its problem has settings that {one.problem} has not "
+            f"({error}); give the examples by --data"
+        ) from error
+    if typed.get("data_dir"):
+        if not hasattr(config, "data_dir"):
+            raise Refusal(
+                f"--data_dir={typed['data_dir']}: problem {one.problem} has no such setting; leave "
+                "it out"
+            )
+        config = dataclasses.replace(config, data_dir=typed["data_dir"])
+    settings.check(settings.part(config, PROBLEMS[one.problem].Settings))
+    problem = calls.problem_of(config)
+    check_size(config, problem)
+    return sgd.examples_of(config, problem, one.run_seed, part(config))

@@ -1,0 +1,98 @@
+"""The contract of a kind of certificate: what its file holds, and how it is recounted."""
+
+import abc
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from experiments.certify import certificate_file
+
+ROUNDING = 1e-9  # by which a value may be below the recounted one
+
+
+class Kind(abc.ABC):
+    """One kind of certificate.
+
+    Class attributes:
+      Certificate: its dataclass; no two kinds have the same attributes.
+      formulas: name of a bound -> its value, from what the kind counts: a number of bits must not
+        be taken for a density ratio.
+      speaks_of: the network that it is of, in words.
+      flags: that go with `--verify`, besides the file.
+    """
+
+    Certificate: ClassVar[type[certificate_file.Certificate]]
+    formulas: ClassVar[Mapping[str, Callable[..., float]]]
+    speaks_of: ClassVar[str] = "the network"
+    flags: ClassVar[tuple[str, ...]] = ("data", "problem", "data_dir", "plugin")
+
+    @abc.abstractmethod
+    def stored(
+        self, path: Any, tensors: Mapping[str, np.ndarray], certificate: Any
+    ) -> Any:
+        """What is in a file, each tensor as it must be.
+
+        Args:
+          path: of the file.
+          tensors: by name.
+          certificate: what is claimed.
+
+        Raises:
+          Refusal: something is missing, or is none that can be.
+        """
+
+    @abc.abstractmethod
+    def data(self, typed: Mapping[str, Any], certificate: Any) -> Any:
+        """What it was computed on, from the flags of a call.
+
+        Raises:
+          Refusal: it cannot be read, or is not what the certificate was computed on.
+        """
+
+    @abc.abstractmethod
+    def differs(self, stored: Any, data: Any) -> list[str]:
+        """What of a certificate is not what its file and the data say.
+
+        Args:
+          stored: what `stored` returned.
+          data: what `data` returned.
+        """
+
+    @abc.abstractmethod
+    def counted(self, certificate: Any) -> str:
+        """What it rests on, in words: `3 errors among 200, ln ratio 1.5`."""
+
+    def taken(self, certificate: Any) -> list[str]:
+        """What a recount takes as it is said, for only training again would tell."""
+        return []
+
+
+def misvalued(certificate: certificate_file.Certificate, value: float) -> list[str]:
+    """A line where a bound is above the value that is claimed, and none elsewhere."""
+    if value > certificate.value + ROUNDING:
+        return [f"the bound is {value:.9g}, not {certificate.value:.9g}"]
+    return []
+
+
+def miscounted(
+    certificate: certificate_file.Certificate, size: int, least: int, most: int
+) -> tuple[int, list[str]]:
+    """Errors that are as many as may be, and a line on each count that is not as is claimed.
+
+    Args:
+      certificate: what is claimed.
+      size: how many examples there are.
+      least, most: errors, either way of what rounding decides.
+    """
+    found = []
+    if size != certificate.certified_size:
+        found.append(f"there are {size} examples, not {certificate.certified_size}")
+    wrong = min(max(certificate.wrong, least), most)
+    if wrong != certificate.wrong:
+        found.append(f"it errs on {_between(least, most)}, not {certificate.wrong}")
+    return wrong, found
+
+
+def _between(least, most):
+    return f"{least}" if least == most else f"{least} to {most}"
