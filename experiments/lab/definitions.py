@@ -173,8 +173,35 @@ def _read(source: str | bytes) -> _Read:
         if not isinstance(node, ast.Import | ast.ImportFrom):
             is_single = isinstance(node, ast.FunctionDef) and not node.decorator_list
             name = node.name if is_single else _ALWAYS
-            says.append((name, ast.unparse(node), frozenset(_used(node))))
+            used = frozenset(_used(node))
+            says.append((name, ast.unparse(_Quoted().visit(node)), used))
     return _Read(tuple(says), imports)
+
+
+_QUOTES = ("'", '"', '"""', "'''")  # in the order in which they are tried
+
+
+class _Quoted(ast.NodeTransformer):
+    """f-strings as text, in the first quotes that do not occur in them.
+
+    `ast.unparse` says them otherwise from 3.12 on: there quotes may be used again inside.
+    """
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.Name:
+        self.generic_visit(node)
+        text = ast.unparse(node).removeprefix("f")
+        quote = next(
+            q
+            for q in reversed(_QUOTES)
+            if text.startswith(q) and len(text) >= 2 * len(q)
+        )
+        body = text[len(quote) : -len(quote)]
+        quote = next((q for q in _QUOTES if q not in body), quote)
+        return ast.Name(f"f{quote}{body}{quote}")
+
+    def visit_FormattedValue(self, node: ast.FormattedValue) -> ast.FormattedValue:
+        node.value = self.visit(node.value)  # a format stays an f-string
+        return node
 
 
 def _imported(node, alias):

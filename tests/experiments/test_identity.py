@@ -304,3 +304,13 @@ print(len(study.subjects[0].definitions()[""]))
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert int(done.stdout) >= 64
+
+
+def test_f_strings_say_the_same_whichever_python_reads_them():
+    """Their quotes: from Python 3.12 on some releases use those outside again inside."""
+    source = """def f(x, n):
+    return f"{', '.join(x)}: {x['a']!r:>{n}}" + f'{n}'
+"""
+    ((_, text, used),) = definitions._read(source).says
+    assert text == source.strip()
+    assert {"x", "n"} <= {name for name, _ in used}
