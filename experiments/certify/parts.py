@@ -19,7 +19,8 @@ from bounds.measures.disagreement import CodedDisagreement, Surrogate
 from bounds.measures.gibbs import Gibbs
 from bounds.measures.picks import Picks
 from bounds.measures.single_draw import SingleDraw
-from experiments.lab import bound_rows, whole_programs
+from experiments.lab import bound_rows, report, whole_programs
+from experiments.lab.figures import Canvas
 from experiments.lab.measuring import Arrays
 
 COUNTED, CONFIDENCE = "errors counted", "confidence"
@@ -97,6 +98,70 @@ def parts(arrays: Arrays, bound: str, delta: float, tried: int = 1) -> dict[str,
     found = dict(zip([*names, TRIED, CONFIDENCE], falls, strict=True))
     found[COUNTED] = errors
     return {name: found[name] for name in NAMES if found.get(name)}
+
+
+def sentence(name: str, found: Mapping[str, float]) -> str:
+    """What the certificate of a network is made of, in words."""
+    said = ", ".join(f"{part} {report.number(share)}" for part, share in found.items())
+    return f"{name}: of this are {said}."
+
+
+# What a colour stands for -> its parts, in their order.
+_SHOWN = {
+    COUNTED: (COUNTED,),
+    CONFIDENCE: (CONFIDENCE,),
+    "settings and priors tried": (TRIED, "choice of the prior"),
+    "KL, density ratio, bits or picks": (
+        "KL divergence", "density ratio", "bits", "picked examples",
+    ),
+    "draws of the weights": ("draws of the weights",),
+    "disagreement": ("disagreement",),
+}  # fmt: skip
+
+
+def _colours(canvas):
+    return "#8c8c8c", *canvas.colours[: len(_SHOWN) - 1]
+
+
+CAPTION = (
+    "What each certificate is made of: the errors that were counted, and from left to right what each cost "
+    "adds to them (the bound evaluated again without it; in another order they would share otherwise)."
+)
+
+
+def paint(canvas: Canvas, made_of: Mapping[str, Mapping[str, float]]) -> None:
+    """A bar a certificate, its parts side by side.
+
+    Args:
+      canvas: a `Canvas`.
+      made_of: name of a bar -> its `parts`.
+    """
+    with canvas(1, 1, 7.5, 1.3 + 0.3 * len(made_of)) as grid:
+        axes, left = grid[0, 0], np.zeros(len(made_of))
+        for (label, names), colour in zip(
+            _SHOWN.items(), _colours(canvas), strict=True
+        ):
+            widths = np.array(
+                [sum(found.get(n, 0.0) for n in names) for found in made_of.values()]
+            )
+            if not widths.any():
+                continue
+            axes.barh(
+                range(len(made_of)), widths, 0.7, left, color=colour, label=label,
+                edgecolor="white", linewidth=0.5,
+            )  # fmt: skip
+            left = left + widths
+        for place, total in enumerate(left):
+            axes.annotate(
+                report.at_most(total), (total, place), (3, 0), textcoords="offset points",
+                va="center", fontsize=7,
+            )  # fmt: skip
+        axes.grid(visible=False, axis="y")
+        axes.set_yticks(range(len(made_of)), list(made_of), fontsize=8)
+        axes.set_ylim(len(made_of) - 0.4, -0.6)
+        axes.set_xlim(0, 1.12 * max(left))
+        axes.set_xlabel("fraction of new examples that are errors")
+        axes.figure.legend(loc="outside upper center", ncols=3)
 
 
 def _counted(groups):

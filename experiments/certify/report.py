@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bounds import BOUNDS
+from experiments.certify import parts
 from experiments.certify.published import published
 from experiments.certify.study import CertifyStudy
 from experiments.lab import certificates, report
@@ -23,20 +24,15 @@ _OF_GIVEN = (
 )
 
 
-def quoted_from(of: CertifyStudy) -> tuple[str, ...]:
-    """The bounds one of which is quoted, in their order."""
-    speaking = (name for name in of.config.bounds if of.route.speaks(name))
-    return of.config.quote or tuple(speaking)
-
-
 def check_folder(of: CertifyStudy, out: Path) -> None:
     """As `certificates.check_order`."""
-    certificates.check_order(quoted_from(of), out)
+    certificates.check_order(of.route.asked(of.config), out)
 
 
 def summary(of: CertifyStudy, tables: Mapping[str, Rows]) -> dict[str, Any]:
     """The content of summary.json."""
-    config, classes, lines, asked = of.config, of.classes, {}, quoted_from(of)
+    config, classes, lines = of.config, of.classes, {}
+    asked, parts_of = of.route.asked(config), tables["parts"]
     found = {}
     for result in tables["results"]:
         lines[result["run"]] = of.route.beside(result, config.delta)
@@ -55,6 +51,9 @@ def summary(of: CertifyStudy, tables: Mapping[str, Rows]) -> dict[str, Any]:
                 "own_test_error_interval": beside,
                 "status": row["status"],
                 "is_non_vacuous": certificates.is_non_vacuous(row, classes),
+                "parts": {
+                    p["part"]: p["share"] for p in parts_of if p["run"] == result["run"]
+                },
             }
     paper = published(config)
     return {
@@ -95,6 +94,8 @@ def answer(found: Mapping[str, Any]) -> list[str]:
             )
             + (_cost(result, row, found["tried"]) if row else "")
         )
+        if row and row.get("parts"):
+            lines.append(parts.sentence(result["run"], row["parts"]))
         lines += found.get("beside", {}).get(result["run"], [])
     lines += certificates.refuted(found["bounds"], "run")
     paper = found["published"]
@@ -186,8 +187,12 @@ def details(results: Results, draw: Drawing) -> list[Any]:
         "held-out examples."
     )
     painted = certificates.paint, drawn, found["classes"]
+    made_of = {
+        run: one["parts"] for run, one in found["certificates"].items() if one["parts"]
+    }
     return [
         *([draw("certificates", caption, *painted)] if drawn else []),
+        *([draw("parts", parts.CAPTION, parts.paint, made_of)] if made_of else []),
         report.Text(
             _OF_GIVEN
             if results.study.route.of_given

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bounds.numerics import intervals
+from experiments.certify import parts
 from experiments.certify.routes.route import SAME_DATA
 from experiments.certify.study import CertifyStudy
 from experiments.lab import bound_rows, network_rows
@@ -22,11 +23,12 @@ COLUMNS = {
     ),
     "epochs": network_rows.EPOCHS,
     "bounds": ("run", *bound_rows.COLUMNS),
+    "parts": ("run", "bound", "part", "share"),
 }  # fmt: skip
 
 
 def make(of: CertifyStudy, measured: Sequence[Arrays]) -> dict[str, Rows]:
-    """name -> rows: results, one a certified network; epochs; bounds.
+    """name -> rows: results, one a certified network; epochs; bounds; parts of what is quoted.
 
     Errors are of the plain network, or of the mean one; held-out labels are as those that
     were trained on. Certificates share delta with the `--tried` settings.
@@ -52,7 +54,24 @@ def make(of: CertifyStudy, measured: Sequence[Arrays]) -> dict[str, Rows]:
         _result(of, run, a, own.get(run.name, ()))
         for run, a in zip(of.runs, measured, strict=True)
     )
-    return {"results": results, "epochs": epochs, "bounds": said}
+    made_of = CompactRows(
+        row
+        for run, a in zip(of.runs, measured, strict=True)
+        for row in _parts(of, run, a, own.get(run.name, ()))
+    )
+    return {"results": results, "epochs": epochs, "bounds": said, "parts": made_of}
+
+
+def _parts(of, run, a, rows):
+    """Rows of the parts of the certificate that is quoted of a network."""
+    quoted = of.route.quoted(of.config, rows)
+    if quoted is None:
+        return []
+    found = parts.parts(a, quoted["bound"], of.config.delta, of.config.tried)
+    return [
+        {"run": run.name, "bound": quoted["bound"], "part": part, "share": share}
+        for part, share in found.items()
+    ]
 
 
 def _run_of(row):

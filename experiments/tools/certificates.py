@@ -17,7 +17,7 @@ from typing import Any
 from absl import flags
 
 from bounds import BOUNDS
-from experiments.certify import PROGRAM
+from experiments.certify import PROGRAM, parts
 from experiments.certify.published import published
 from experiments.certify.routes import ROUTES
 from experiments.lab import formats, report, running
@@ -125,6 +125,7 @@ def rows_of(preset: Preset) -> list[dict[str, Any]]:
             "delta": found["delta"],
             "tried": found["tried"],
             "seconds": found["seconds"],
+            "parts": one.get("parts", {}),  # of older runs they are not known
         })  # fmt: skip
     return rows
 
@@ -268,8 +269,17 @@ CAPTION = (
 
 def write(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """The table, the figure and the report of all rows."""
-    formats.write_table(out / "certificates.csv", COLUMNS, rows)
+    formats.write_table(
+        out / "certificates.csv",
+        COLUMNS,
+        [{n: row[n] for n in COLUMNS} for row in rows],
+    )
     draw = Drawing(out / "figures")
+    made_of = {
+        f"{row['problem']} {row['preset']}": row["parts"]
+        for row in rows
+        if row["parts"]
+    }
     report.write(
         out,
         "Certificates of all presets",
@@ -277,6 +287,7 @@ def write(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
             report.Answer(answer(rows)),
             table(rows),
             draw("certificates", CAPTION, paint, rows),
+            *([draw("parts", parts.CAPTION, parts.paint, made_of)] if made_of else []),
         ],
     )
 

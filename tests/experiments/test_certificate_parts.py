@@ -7,6 +7,7 @@ import pytest
 from scipy import optimize, stats
 
 from experiments.certify import parts
+from experiments.lab.figures import Drawing
 
 DELTA, TRIED = 0.05, 4
 
@@ -151,3 +152,16 @@ def test_one_setting_costs_nothing_and_other_bounds_have_no_parts():
     )  # fmt: skip
     assert parts.TRIED not in parts.parts(arrays, "blanchard_2007_single_draw", DELTA)
     assert parts.parts(arrays, "bartlett_2019_vc", DELTA) == {}
+
+
+def test_every_part_has_a_colour_and_the_figure_is_painted(tmp_path):
+    shown = [name for names in parts._SHOWN.values() for name in names]
+    assert sorted(shown) == sorted(parts.NAMES)
+    made_of = {
+        "one": {parts.COUNTED: 0.1, "bits": 0.02},
+        "two": {parts.COUNTED: 0.2, "disagreement": 0.1},
+    }
+    figure = Drawing(tmp_path)("parts", parts.CAPTION, parts.paint, made_of)
+    assert figure.path.read_bytes().startswith(b"\x89PNG")
+    said = parts.sentence("one", made_of["one"])
+    assert said == "one: of this are errors counted 0.1, bits 0.02."

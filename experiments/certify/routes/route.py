@@ -157,12 +157,15 @@ class Route(abc.ABC):
         """
         return []
 
+    def asked(self, config: Any) -> tuple[str, ...]:
+        """The bounds one of which is quoted, in their order."""
+        return tuple(n for n in config.quote or config.bounds if self.speaks(n))
+
     def quoted(
         self, config: Any, rows: Sequence[Mapping[str, Any]]
     ) -> Mapping[str, Any] | None:
         """Of the rows of a network's bounds the certificate that is quoted of what it trains."""
-        asked = [name for name in config.quote or config.bounds if self.speaks(name)]
-        return certificates.quotable(rows, asked)
+        return certificates.quotable(rows, self.asked(config))
 
     def speaks(self, name: str) -> bool:
         """Whether a bound speaks of what it trains."""
