@@ -99,16 +99,21 @@ class Rounds:
       config, problem: of the call.
       plan: of every round.
       runs: those of each round, a seed each.
+      part: which of the training images they pick of.
+      starts: the runs, a seed each, whose networks the first round begins with; none: it begins
+        with initial weights.
     """
 
     config: Any
     problem: Problem
     plan: training.Plan
     runs: tuple[tuple[Run, ...], ...]
+    part: slice
+    starts: tuple[Run, ...] = ()
     _memory: dict[Any, Any] = dataclasses.field(default_factory=dict)
 
     def initial(self, run: Run) -> Any:
-        """h_0 of a seed."""
+        """The initial weights of a seed."""
         return sgd.initial_network(self.config, self.plan, self.problem.features, run)
 
     def _round(self, run):
@@ -122,16 +127,21 @@ class Rounds:
     def start(self, run: Run, trained: Trained) -> Any:
         """The network that a round begins with, and by which it picks."""
         previous = self._previous(run)
+        if previous is None and self.starts:
+            previous = self.starts[run.seed]
         return trained.params(previous) if previous else self.initial(run)
 
     def whole(self, run: Run) -> Sample:
-        """All training images of a seed."""
+        """All training images of a seed that are picked of."""
         return self._once("whole", run.seed, lambda: self._whole(run))
 
     def _whole(self, run):
-        drawn = self.problem.draw(run.seed, self.config.size, 0)
-        rows = -(-self.config.size // CHUNK) * CHUNK
+        drawn = self._examples(run)
+        rows = -(-len(drawn.labels) // CHUNK) * CHUNK
         return pad_sample(drawn.inputs, drawn.labels, rows)
+
+    def _examples(self, run):
+        return sgd.examples_of(self.config, self.problem, run.seed, self.part)
 
     def _once(self, what, which, made: Callable[[], Any]) -> Any:
         """What is wanted again, the last one of its kind only."""
@@ -157,7 +167,7 @@ class Rounds:
             return np.asarray(margins_of(self.plan.model, params, sample, chunk))
 
         count = min(config.picks, config.budget - len(before))
-        new = chosen(values, config.size, before, count, config.order)
+        new = chosen(values, int(sample.size), before, count, config.order)
         return Picked(
             np.concatenate([before, new]).astype(np.int32),
             not len(new),
@@ -189,7 +199,7 @@ class Rounds:
             features=self.problem.features,
             init=lambda: self.start(run, trained),
             key=lambda: key_for(self.config.seed, Purpose.ORDER, run.seed, n),
-            examples=lambda: self.problem.draw(run.seed, self.config.size, 0),
+            examples=lambda: self._examples(run),
             sample=lambda: self._sample(run, trained),
             notes=notes,
             origin=lambda: self.initial(run),

@@ -232,3 +232,32 @@ def test_what_is_no_image_is_not_convolved_or_moved(changes):
     problem.image = None
     with pytest.raises(Refusal, match=f"--{next(iter(changes))}=.*image"):
         ROUTES["pick_to_learn"].course(found, problem)
+
+
+def test_after_a_start_it_picks_of_the_other_images_alone(tmp_path):
+    """The start has seen none that is certified by, and its own hold-out bound stands beside."""
+    chosen_settings = config(
+        seeds=1, start_share=0.5, start_epochs=3, budget=30, picks=15
+    )
+    out = run(chosen_settings, tmp_path / "out")
+    (result,) = read(out, "results")
+    start, last = weights(out, "start_seed0"), weights(out)
+    drawn = problem_of(config()).draw(0, 400, 0)
+    rest = images.Examples(drawn.inputs[200:], drawn.labels[200:], {})
+    picked = last["notes/picked"]
+    assert 0 < len(picked) <= 30 and picked.max() < 200
+    first = np.flatnonzero(margins_by_hand(start, rest) <= 0)
+    assert set(picked[:15]) <= set(first)
+    wrong = np.sum(np.delete(margins_by_hand(last, rest), picked) <= 0)
+    assert int(result["left_wrong"]) == wrong and int(result["m"]) == 200
+    expected = oracle.paccagnan_2023(len(picked) + wrong, 200, 0.035)
+    row = next(r for r in read(out, "bounds") if "paccagnan" in r["bound"])
+    assert float(row["value"]) == pytest.approx(expected, rel=1e-6)
+    held_out = stats.beta.isf(0.035, len(first) + 1, 200 - len(first))
+    assert float(result["holdout_of_same_data"]) == pytest.approx(held_out, rel=1e-6)
+    assert int(result["prior_m"]) == 200
+
+
+def test_a_start_that_fills_no_batch_is_refused(tmp_path):
+    with pytest.raises(Refusal, match=r"--start_share=0.01: leaves 4 images"):
+        run(config(start_share=0.01), tmp_path / "out")

@@ -68,7 +68,7 @@ def read(
         )
     own = one.problem_settings | {
         n: getattr(one, n)
-        for n in ("problem", "size", "prior_share", "seed")
+        for n in ("problem", "size", "prior_share", "start_share", "seed")
         if hasattr(one, n)
     }
     try:

@@ -15,6 +15,7 @@ import numpy as np
 from experiments.certify import certificate_file
 from experiments.certify.kinds import certified_data, recounting
 from experiments.certify.kinds.kind import Kind, miscounted, misvalued
+from experiments.certify.routes.pick_to_learn import certified_part
 from experiments.lab import chains
 from experiments.lab.chains import FINAL
 from experiments.problems import Examples
@@ -29,10 +30,13 @@ class Certificate(certificate_file.OfProblem):
     Attributes:
       picked: how many there are.
       budget: how many might have been picked.
+      start_share: of the examples of the problem that it was trained on before, and that are not
+        among those.
     """
 
     picked: int
     budget: int
+    start_share: float = 0.0
 
     def among(self) -> int:
         """What is not picked."""
@@ -42,6 +46,8 @@ class Certificate(certificate_file.OfProblem):
         """Raises a `ValueError` where a number cannot be, or the layers of the network."""
         super().check()
         certificate_file.check_counts(self, "picked", "budget")
+        if not 0 <= self.start_share < 1:
+            raise ValueError("start_share: must be in [0, 1)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,8 +117,8 @@ class PickedNetwork(Kind):
         return Stored(network, picks, certificate)
 
     def data(self, typed: Mapping[str, Any], certificate: Certificate) -> Examples:
-        """All training examples, the picks among them."""
-        return certified_data.of_problem(typed, certificate)
+        """All training examples that it did not start from, the picks among them."""
+        return certified_data.of_problem(typed, certificate, certified_part)
 
     def differs(self, stored: Stored, data: Examples) -> list[str]:
         """The picks, the errors on what was not picked, and the bound."""

@@ -8,12 +8,19 @@ import numpy as np
 
 from experiments.certify.routes.route import Course, Quoted, Route
 from experiments.lab.later import later
-from experiments.lab.settings import TRAINING, at_least_1, one_of_those, setting
+from experiments.lab.settings import (
+    TRAINING,
+    at_least_1,
+    below_1,
+    one_of_those,
+    positive,
+    setting,
+)
 from experiments.problems import Problem
 
 if TYPE_CHECKING:
     from experiments.lab.measuring import Arrays
-    from experiments.lab.training import Run, Trained
+    from experiments.lab.training import Job, Run, Trained
 
 augmentation = later("nets.augmentation")
 bounds = later("bounds")
@@ -44,6 +51,27 @@ class Settings:
         "or the first after the last pick, in the order of the images ('first')",
         one_of_those(lambda: (picking.WORST, picking.FIRST)), group=TRAINING
     )  # fmt: skip
+    start_share: float = setting(
+        0.0, "pick_to_learn: share of the images that the network is trained on before any is "
+        "picked, and that nothing is picked of nor certified on; 0: it starts from initial weights",
+        below_1, group=TRAINING
+    )  # fmt: skip
+    start_epochs: int = setting(
+        20, "pick_to_learn: epochs on the images of --start_share", at_least_1, group=TRAINING
+    )  # fmt: skip
+    start_learning_rate: float = setting(
+        0.05, "pick_to_learn: of SGD on the images of --start_share", positive, group=TRAINING
+    )  # fmt: skip
+
+
+def start_size(config: Any) -> int:
+    """How many images are trained on before any is picked."""
+    return round(config.start_share * config.size)
+
+
+def certified_part(config: Any) -> slice:
+    """Which of the training images are picked of, and certified by."""
+    return slice(start_size(config), None)
 
 
 class PickToLearn(Route):
@@ -52,7 +80,8 @@ class PickToLearn(Route):
     name = "pick_to_learn"
     about = (
         "a network trained on a few hundred images, picked in rounds among those that it gets "
-        "wrong; the certificate is of that network, and in its file, weights/<run>_picked.safetensors"
+        "wrong, perhaps after a start on others; the certificate is of that network, and in its file, "
+        "weights/<run>_picked.safetensors"
     )
     Settings = Settings
     groups = ("picks",)
@@ -62,12 +91,21 @@ class PickToLearn(Route):
         "paccagnan_2023_pick_to_learn", "littlestone_1986_sample_compression", "holdout_cp",
     )  # fmt: skip
 
+    def certified_size(self, config: Any) -> int:
+        """What is not trained on before."""
+        return config.size - start_size(config)
+
     def clashes(self, config: Any) -> Iterator[str]:
-        """A budget that is no budget."""
-        if config.budget >= config.size:
+        """A budget that is no budget, or a start that learns nothing."""
+        if config.budget >= self.certified_size(config):
             yield (
-                f"--budget={config.budget}: leaves none of the {config.size} images to certify "
-                "by; use fewer"
+                f"--budget={config.budget}: leaves none of the {self.certified_size(config)} images "
+                "to certify by; use fewer"
+            )
+        if config.start_share > 0 and start_size(config) < config.batch_size:
+            yield (
+                f"--start_share={config.start_share}: leaves {start_size(config)} images to start "
+                f"from, fewer than --batch_size={config.batch_size}; use more, or smaller batches"
             )
         if config.picks > config.budget:
             yield (
@@ -80,16 +118,31 @@ class PickToLearn(Route):
             )
 
     def course(self, config: Any, problem: Problem) -> Course:
-        """A stage a round; the last one's networks are certified."""
+        """Perhaps a start; then a stage a round, whose last networks are certified."""
         model = sgd.network(config, problem)
         objective = sgd.on_moved(augmentation.KnownLoss(), config, problem)
         plan = sgd.plan(
             config, model, config.budget, config.epochs, objective=objective
         )
+        first = start_size(config)
+        start_plan = sgd.plan(
+            config, model, first, config.start_epochs,
+            objective=sgd.moving(config, problem), learning_rate=config.start_learning_rate,
+        )  # fmt: skip
+        starts = sgd.runs_of("start", first, config) if first else ()
         count = -(-config.budget // config.picks)
         names = [*(f"round{n}" for n in range(1, count)), "certified"]
-        runs = tuple(sgd.runs_of(name, config.size, config) for name in names)
-        rounds = picking.Rounds(config, problem, plan, runs)
+        size = self.certified_size(config)
+        runs = tuple(sgd.runs_of(name, size, config) for name in names)
+        rounds = picking.Rounds(
+            config, problem, plan, runs, certified_part(config), starts
+        )
+
+        def start_job(run: "Run", _: "Trained") -> "Job":
+            return sgd.job(
+                config, problem, run, own=start_plan, part=slice(0, first), order=count,
+                init=lambda: rounds.initial(run),
+            )  # fmt: skip
 
         def network(run: "Run", trained: "Trained") -> "bounds.Network":
             sample = rounds.whole(run)
@@ -105,8 +158,16 @@ class PickToLearn(Route):
                 ),
             )
 
+        def baseline(run: "Run", trained: "Trained") -> "bounds.Network | None":
+            """The network of the start, which has not seen the others."""
+            if not starts:
+                return None
+            params = trained.params(starts[run.seed])
+            return bounds.Network(model, params, rounds.whole(run))
+
         return Course(
             stages=[
+                *([training.Stage(starts, start_job)] if starts else []),
                 *(
                     training.Stage(
                         some, rounds.job, False, lambda run: runs[-1][run.seed]
@@ -117,6 +178,8 @@ class PickToLearn(Route):
             ],
             runs=runs[-1],
             network=network,
+            earlier=lambda run: (starts[run.seed],) if starts else (),
+            baseline=baseline,
         )
 
     def certified(self, of: Quoted) -> "tuple[Mapping[str, np.ndarray], Any]":
@@ -131,6 +194,7 @@ class PickToLearn(Route):
             wrong=int(arrays["picks/wrong"]),
             picked=int(arrays["picks/picked"]),
             budget=of.config.budget,
+            start_share=of.config.start_share,
             network=chains.described(network.model, network.params),
         )
         return tensors | {kind.PICKS: picks}, certificate
