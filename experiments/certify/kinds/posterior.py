@@ -91,6 +91,7 @@ class PosteriorNetwork(Kind):
     """A Gaussian posterior, of which a PAC-Bayes bound speaks."""
 
     Certificate = Certificate
+    tensors = (gaussian.POSTERIOR,)
     speaks_of = "the network whose weights are drawn afresh for every prediction"
     formulas = {
         "maurer_2004_kl_posterior": _complexity(recounting.kl_inverse, _of_kl),
