@@ -19,14 +19,14 @@ import numpy as np
 
 from experiments.certify.routes.route import Quoted
 from experiments.lab import chains, formats, settings
-from experiments.lab.chains import NETWORK
+from experiments.lab.chains import CERTIFICATE, NETWORK
 from experiments.lab.reading import array_files
 from experiments.lab.reading.flaws import Flaw, shown
 from experiments.lab.refusals import Refusal
 from experiments.problems import PROBLEMS, Examples
 from nets.sample import Sample
 
-_NOTE, _DIGEST = "certificate", "certificate_sha256"
+_DIGEST = "certificate_sha256"
 _OF_CERTIFY = "weights/<run>_<kind>.safetensors"
 
 
@@ -147,9 +147,12 @@ def _canonical(claims):
     return json.dumps(claims, sort_keys=True)
 
 
-def _network_of(claims):
-    """What its layers are, of a kind that says it."""
-    return {n: _canonical(claims[n]) for n in (NETWORK,) if n in claims}
+def _network_of(claims, tensors):
+    """The note on the layers of the network among tensors, if there is one."""
+    is_there = any(name.startswith(chains.FINAL) for name in tensors)
+    if not is_there or NETWORK not in claims:
+        return {}
+    return {NETWORK: _canonical(claims[NETWORK])}
 
 
 def write(
@@ -165,7 +168,7 @@ def write(
     claims = dataclasses.asdict(certificate)
     text = _canonical(claims | {"tensors_sha256": digest_of_tensors(tensors)})
     digest = hashlib.sha256(text.encode()).hexdigest()
-    notes = {_NOTE: text, _DIGEST: digest} | _network_of(claims)
+    notes = {CERTIFICATE: text, _DIGEST: digest} | _network_of(claims, tensors)
     formats.write_tensors(path, dict(tensors), notes)
 
 
@@ -189,11 +192,11 @@ def read(
         raise Refusal(
             f"{flag}: cannot be read ({flaw}); give a file that certify has written, {_OF_CERTIFY}"
         ) from None
-    if _NOTE not in notes:
+    if CERTIFICATE not in notes:
         raise Refusal(
             f"{flag}: holds no certificate; give a file that certify has written, {_OF_CERTIFY}"
         )
-    text = notes[_NOTE]
+    text = notes[CERTIFICATE]
     if notes.get(_DIGEST) != hashlib.sha256(text.encode()).hexdigest():
         raise Refusal(
             f"{flag}: its certificate was altered, its digest is another; get the file again"
@@ -203,7 +206,8 @@ def read(
         raise Refusal(
             f"{flag}: its tensors were changed, their digest is another; get the file again"
         )
-    if notes.get(NETWORK) != _network_of(dataclasses.asdict(certificate)).get(NETWORK):
+    described = {n: text for n, text in notes.items() if n == NETWORK}
+    if described != _network_of(dataclasses.asdict(certificate), tensors):
         raise Refusal(
             f"{flag}: what it says of its layers is not what its certificate says; get the file "
             "again"

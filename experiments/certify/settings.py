@@ -99,8 +99,9 @@ class Own(GivenNetworks, BoundSettings):
         "divided by it", at_least_1, group=BOUNDS, measuring=True
     )  # fmt: skip
     verify: str | None = setting(
-        None, "recount the certificate in the file of a drawn or coded network, from the file and the "
-        "data alone (--data, or those of its problem); nothing is trained, no --out is needed", group=FOLDER, compared=False
+        None, "recount the certificate in a file weights/<run>_<kind>.safetensors from the file and the data "
+        "alone (--data, or those of its problem; of a given network --network or --weights, and "
+        "--unlabelled if that was a file); nothing is trained, no --out is needed", group=FOLDER, compared=False
     )  # fmt: skip
     save_weights: bool = setting(
         True, "keep weights/*.safetensors, so that it can be measured again", group=FOLDER

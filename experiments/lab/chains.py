@@ -19,6 +19,7 @@ from nets.kernels import layers
 from nets.operators import Convolution, Dense
 
 NETWORK = "network"  # the key of it in the metadata of a file
+CERTIFICATE = "certificate"  # that of what is certified
 FINAL = "final/"  # begins the names of the tensors of what was learned
 _KEYS = {
     "convolution": {"kind", "image", "strides", "zeros"},

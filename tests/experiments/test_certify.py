@@ -77,6 +77,17 @@ def test_the_tables_say_what_was_certified(folder):
     assert summary["published"] is None
 
 
+def test_a_posterior_is_a_file_that_verify_recounts(folder):
+    """All 150000 predictions; of the second seed, whose images are others."""
+    path = folder / "weights" / "certified_seed1_posterior.safetensors"
+    typed = {"verify": str(path), "data_dir": str(MNIST_SAMPLE)}
+    line, holds = verification.verified(typed)
+    result = read(folder, "results")[1]
+    wrong = round(float(result["stochastic_train_error"]) * 150_000)
+    assert holds and f"{wrong} errors among 150000 predictions of 300" in line
+    assert "its prior was learned on the other 300 examples" in line
+
+
 @pytest.mark.drawn
 def test_a_run_that_diverged_has_no_number(tmp_path):
     out = tmp_path / "a"

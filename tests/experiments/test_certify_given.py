@@ -140,6 +140,10 @@ def test_the_certificate_is_what_counting_by_hand_gives(place, folder):
 def test_a_network_from_onnx_has_the_same_certificate(place, folder, tmp_path):
     changes = {"weights": None, "activation": None, "network": str(place / "net.onnx")}
     other = tiny.run(config(place, **changes), tmp_path / "out", PROGRAM).path
+    typed = given(place, surrogate_file(other)) | {"network": changes["network"]}
+    del typed["weights"]
+    line, holds = verification.verified(typed)
+    assert holds and "the given network errs on" in line
     for table in ("bounds", "results"):
         mine, its = read(folder, table), read(other, table)
         keys = {"bound", "value", "empirical", "with_labels", "disagreement"}
@@ -416,6 +420,10 @@ def test_what_is_not_what_was_certified_on_is_refused(
         (lambda t, c: c["reading"].update(unlabelled="/etc/passwd"), "is no number"),
         (lambda t, c: c["reading"].update(data="a.npz"), "settings that there are not"),
         (lambda t, c: t.pop("surrogate/0/kernel"), "not those of a surrogate"),
+        (
+            lambda t, c: t.update({"final/0/kernel": t["surrogate/0/kernel"]}),
+            "its tensor final/0/kernel is nothing",
+        ),
         (_claim(disagreements=251), "more than there are points"),
         (_claim(certified_size=2401), "not the 2401 examples"),
         (_claim(bound="bazinet_2026_code"), "recounted of such a file are bazinet"),

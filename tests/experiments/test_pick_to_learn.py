@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.certify import PROGRAM
+from experiments.certify import PROGRAM, verification
 from experiments.certify.picking import CHUNK, FIRST, WORST, chosen
 from experiments.certify.routes import ROUTES
 from experiments.lab import formats, training
@@ -81,6 +81,18 @@ def test_the_certificate_is_that_of_its_picks_and_of_the_errors_left(folder):
         assert abs(arrays["init/0/kernel"]).max() <= model_init
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["certificates"][LAST]["bound"] == "paccagnan_2023_pick_to_learn"
+
+
+def test_its_file_is_recounted(folder):
+    for result in read(folder, "results"):
+        path = folder / "weights" / f"{result['run']}_picked.safetensors"
+        typed = {"verify": str(path), "data_dir": str(MNIST_SAMPLE)}
+        line, holds = verification.verified(typed)
+        left = f"{result['left_wrong']} errors among the"
+        assert holds and f"{result['picked']} picks of at most 60, {left}" in line
+        picked = weights(folder, result["run"])["notes/picked"]
+        stored = formats.read_tensors(path)["picks"]
+        np.testing.assert_array_equal(stored, np.sort(picked))
 
 
 @pytest.mark.slow

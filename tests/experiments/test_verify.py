@@ -98,7 +98,7 @@ def forged(path, to, change=lambda tensors, claims: None, is_told=True):
     change(tensors, claims)
     if is_told:
         claims["tensors_sha256"] = certificate_file.digest_of_tensors(tensors)
-        if "network" in claims:
+        if "network" in notes:
             notes["network"] = json.dumps(claims["network"], sort_keys=True)
     notes["certificate"] = json.dumps(claims, sort_keys=True)
     if is_told:

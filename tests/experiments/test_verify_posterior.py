@@ -13,6 +13,7 @@ from bounds.measures import gibbs
 from experiments.certify import certificate_file
 from experiments.certify.kinds import gaussian, posterior
 from experiments.certify.routes import ROUTES, sgd
+from experiments.lab.reading import frameworks
 from experiments.lab.refusals import Refusal
 from experiments.problems import Examples
 from nets import stochastic
@@ -172,6 +173,14 @@ def test_what_was_forged_is_refuted(made, tmp_path, change, says):
             lambda t, c: t.update({"posterior/0/prior_bias": np.zeros(1, "f4")}),
             "posterior/0/prior_bias: must be finite numbers",
         ),
+        (
+            lambda t, c: t.update({"final/0/kernel": np.ones((2, 2), "f4")}),
+            "what it says of its layers|final/0/kernel is nothing that its certificate",
+        ),
+        (
+            lambda t, c: t.update(other=np.ones(2, "f4")),
+            "its tensor other is nothing that its certificate speaks of",
+        ),
         (_claim(bound="holdout_cp"), "its certificate is by holdout_cp"),
         (_claim(bound="blanchard_2007_single_draw"), "recounted of such a file are"),
         (_claim(wrong=2001), "wrong: more than there are"),
@@ -186,6 +195,9 @@ def test_what_is_no_posterior_is_refused(made, tmp_path, change, says):
         verified(path, made / "data.npz")
 
 
-def test_other_examples_are_refused(made):
+def test_other_examples_are_refused_and_evaluate_says_what_the_file_is(made):
+    path = str(made / f"{QUOTED}.safetensors")
+    with pytest.raises(Refusal, match="holds a certificate, and no network of fixed"):
+        frameworks.read(path, None, None)
     with pytest.raises(Refusal, match="not the 200 examples"):
         verified(made / f"{QUOTED}.safetensors", made / "other.npz")

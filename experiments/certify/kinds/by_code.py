@@ -124,6 +124,7 @@ class ByCode(Kind):
     """A given network, of which its compressed form and points without labels tell."""
 
     Certificate = Certificate
+    tensors = (coded_network.CODE,)
     speaks_of = "the given network"
     flags = of_given.FLAGS
     formulas = {

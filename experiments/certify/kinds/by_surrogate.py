@@ -64,6 +64,7 @@ class BySurrogate(Kind):
     """A given network, of which a surrogate and points without labels tell."""
 
     Certificate = Certificate
+    tensors = (SURROGATE,)
     speaks_of = "the given network"
     flags = of_given.FLAGS
     formulas = {"bazinet_2026_surrogate": _bazinet_2026}

@@ -144,6 +144,7 @@ class CodedNetwork(Kind):
     """The network that few bits describe, learned in a random subspace."""
 
     Certificate = Certificate
+    tensors = (FINAL, CODE)
     formulas = {"lotfi_2022_subspace": recounting.coded_limit}
 
     def stored(

@@ -81,6 +81,7 @@ class DrawnNetwork(Kind):
     """One network, drawn from a posterior."""
 
     Certificate = Certificate
+    tensors = (FINAL, gaussian.POSTERIOR)
     formulas = {
         "rivasplata_2020_single_draw": _rivasplata_2020,
         "blanchard_2007_single_draw": _blanchard_2007,

@@ -18,12 +18,14 @@ class Kind(abc.ABC):
       Certificate: its dataclass; no two kinds have the same attributes.
       formulas: name of a bound -> its value, from what the kind counts: a number of bits must not
         be taken for a density ratio.
+      tensors: with which the names of those in its file begin.
       speaks_of: the network that it is of, in words.
       flags: that go with `--verify`, besides the file.
     """
 
     Certificate: ClassVar[type[certificate_file.Certificate]]
     formulas: ClassVar[Mapping[str, Callable[..., float]]]
+    tensors: ClassVar[tuple[str, ...]]
     speaks_of: ClassVar[str] = "the network"
     flags: ClassVar[tuple[str, ...]] = ("data", "problem", "data_dir", "plugin")
 

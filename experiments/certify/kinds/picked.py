@@ -91,6 +91,7 @@ class PickedNetwork(Kind):
     """A network of few examples, by pick-to-learn or by sample compression."""
 
     Certificate = Certificate
+    tensors = (FINAL, PICKS)
     formulas = {
         "paccagnan_2023_pick_to_learn": _paccagnan_2023,
         "littlestone_1986_sample_compression": _littlestone_1986,

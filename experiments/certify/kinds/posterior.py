@@ -19,6 +19,7 @@ from bounds.measures import gibbs
 from experiments.certify import certificate_file
 from experiments.certify.kinds import gaussian, recounting
 from experiments.certify.kinds.kind import Kind, miscounted, misvalued
+from experiments.lab.reading.notes import say
 from experiments.problems import Examples
 from nets.sample import BLOCK
 from nets.stochastic import ARRAYS
@@ -91,6 +92,7 @@ class PosteriorNetwork(Kind):
     """A Gaussian posterior, of which a PAC-Bayes bound speaks."""
 
     Certificate = Certificate
+    tensors = (gaussian.POSTERIOR,)
     speaks_of = "the network whose weights are drawn afresh for every prediction"
     formulas = {
         "maurer_2004_kl_posterior": _complexity(recounting.kl_inverse, _of_kl),
@@ -137,6 +139,9 @@ class PosteriorNetwork(Kind):
         draws = passes * size
         if draws != one.draws:
             found.append(f"its errors are of {draws} predictions, not {one.draws}")
+        say(
+            f"{draws} predictions are made again, each under its draw: that may take minutes"
+        )
         wrong, also = miscounted(one, size, *_errors(one.network, layers, data, passes))
         formula, delta = self.formulas[one.bound], one.delta / one.tried
         value = formula(kl, price, wrong, draws, size, delta)

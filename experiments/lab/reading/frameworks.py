@@ -137,12 +137,19 @@ def _network(path: Path, start: Path | None) -> NetworkFile:
 def _of_chain(flag: str, path: Path) -> NetworkFile:
     """A network whose file says what its layers are (`experiments.lab.chains`)."""
     try:
-        note = array_files.notes(path).get(chains.NETWORK)
+        notes = array_files.notes(path)
         tensors = array_files.read(path)
     except Flaw as flaw:
         raise Refusal(
             f"{flag}: cannot be read ({flaw}); write the file again"
         ) from None
+    note = notes.get(chains.NETWORK)
+    is_there = any(name.startswith(chains.FINAL) for name in tensors)
+    if chains.CERTIFICATE in notes and not is_there:
+        raise Refusal(
+            f"{flag}: holds a certificate, and no network of fixed weights; recount it by `certify "
+            "--verify`"
+        )
     if note is None:
         raise Refusal(
             f"{flag}: does not say what its layers are; give tensors by --weights, or export the "
