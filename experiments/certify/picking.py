@@ -175,16 +175,24 @@ class Rounds:
         )
 
     def _sample(self, run, trained):
-        """All that is picked, repeated to the length of the budget."""
+        """What it started from, and all that is picked, repeated to the length of the budget."""
         picked, whole = self.picked(run, trained), self.whole(run)
+        first = sgd.examples_of(
+            self.config, self.problem, run.seed, slice(0, self.part.start or 0)
+        )
+        size = len(first.labels) + self.config.budget
         if picked.is_last:  # a batch that moves nothing: the network is what it was
             rows = np.zeros(self.config.batch_size, np.int32)
-            labels = np.full(len(rows), -1)
+            inputs, labels = np.asarray(whole.inputs)[rows], np.full(len(rows), -1)
         else:
             rows = np.resize(picked.places, self.config.budget)
-            labels = np.asarray(whole.labels)[rows]
-        inputs = np.asarray(whole.inputs)[rows]
-        return pad_sample(inputs, labels, self.config.budget)
+            inputs, labels = (
+                np.concatenate([start, np.asarray(all_)[rows]])
+                for start, all_ in (
+                    (first.inputs, whole.inputs), (first.labels, whole.labels),
+                )
+            )  # fmt: skip
+        return pad_sample(inputs, labels, size)
 
     def job(self, run: Run, trained: Trained) -> Job:
         """Training goes on from the last round's network."""

@@ -60,6 +60,7 @@ def summary(of: CertifyStudy, tables: Mapping[str, Rows]) -> dict[str, Any]:
         "classes": classes,
         "delta": config.delta,
         "tried": config.tried,
+        "before": of.route.before,
         "quoted_from": list(asked),
         "certificates": found,
         "beside": lines,
@@ -92,7 +93,11 @@ def answer(found: Mapping[str, Any]) -> list[str]:
             certificates.sentence(
                 result["run"], row, found["delta"], found["classes"], errors, because
             )
-            + (_cost(result, row, found["tried"]) if row else "")
+            + (
+                _cost(result, row, found["tried"], found.get("before", "the prior"))
+                if row
+                else ""
+            )
         )
         if row and row.get("parts"):
             lines.append(parts.sentence(result["run"], row["parts"]))
@@ -106,7 +111,7 @@ def answer(found: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _cost(result, certificate, tried):
+def _cost(result, certificate, tried, before):
     """What a certificate took, and what its data would have promised as a hold-out set."""
     parts, beside = [], certificate["own_test_error_interval"]
     if beside is not None:
@@ -115,7 +120,7 @@ def _cost(result, certificate, tried):
     prior, m, certified = result["prior_m"], result["m"], result.get("certified")
     parts.append(
         f"examples: {m - certified} for the surrogate, {certified} certified on" if certified
-        else f"examples: {prior} for the prior, {m} certified on" if prior
+        else f"examples: {prior} for {before}, {m} certified on" if prior
         else f"examples: {m}, all of them certified on"
     )  # fmt: skip
     parts.append(f"settings tried, and paid for: {tried}")

@@ -53,7 +53,7 @@ class Settings:
     )  # fmt: skip
     start_share: float = setting(
         0.0, "pick_to_learn: share of the images that the network is trained on before any is "
-        "picked, and that nothing is picked of nor certified on; 0: it starts from initial weights",
+        "picked, and beside the picks in every round; nothing is picked of them nor certified on",
         below_1, group=TRAINING
     )  # fmt: skip
     start_epochs: int = setting(
@@ -86,6 +86,7 @@ class PickToLearn(Route):
     Settings = Settings
     groups = ("picks",)
     kept = "picked"
+    before = "the start"
     shown = ("picked", "left_wrong")
     bounds = (
         "paccagnan_2023_pick_to_learn", "littlestone_1986_sample_compression", "holdout_cp",
@@ -121,10 +122,10 @@ class PickToLearn(Route):
         """Perhaps a start; then a stage a round, whose last networks are certified."""
         model = sgd.network(config, problem)
         objective = sgd.on_moved(augmentation.KnownLoss(), config, problem)
-        plan = sgd.plan(
-            config, model, config.budget, config.epochs, objective=objective
-        )
         first = start_size(config)
+        plan = sgd.plan(
+            config, model, first + config.budget, config.epochs, objective=objective
+        )
         start_plan = sgd.plan(
             config, model, first, config.start_epochs,
             objective=sgd.moving(config, problem), learning_rate=config.start_learning_rate,

@@ -102,6 +102,7 @@ class Route(abc.ABC):
       without: settings of all routes that mean nothing to it.
       shown: its own columns that the report shows.
       kept: what the name of the file of its certificate ends with.
+      before: what is trained on the images that nothing is certified on.
     """
 
     name: ClassVar[str]
@@ -113,6 +114,7 @@ class Route(abc.ABC):
     without: ClassVar[tuple[str, ...]] = ()
     shown: ClassVar[tuple[str, ...]] = ()
     kept: ClassVar[str]
+    before: ClassVar[str] = "the prior"
 
     def clashes(self, config: Any) -> Iterator[str]:
         """Lines on settings that do not go together; nothing slow is imported, no data are read."""
