@@ -159,6 +159,7 @@ def _layer(place, **values):
         (_claim(price=-5.0), "the price of the prior is 0, not -5"),
         (_claim(tried=1, delta=1e-4), "the bound is"),
         (_claim(has_learned_prior=True), "the price of the prior is"),
+        (_claim(size=200), "the prior of layer 0 is not the initial kernel"),
     ],
 )
 def test_what_was_forged_is_refuted(made, tmp_path, change, says):
