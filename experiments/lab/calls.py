@@ -66,8 +66,10 @@ def settings_of(
     fixed = {name: value for name, value in own.items() if name in known}
     for name, value in typed.items():
         if name not in known:
+            having = [n for n in there if name in settings.names(kind_of(program, n))]
+            remedy = f"; --problem={'|'.join(having)} has" if having else ""
             raise Refusal(
-                f"--{name}={settings.shown(value)}: problem {problem} has no such setting"
+                f"--{name}={settings.shown(value)}: problem {problem} has no such setting{remedy}"
             )
         if name in fixed:
             raise Refusal(

@@ -42,6 +42,7 @@ def folder(tmp_path_factory):
 
 BAD_SETTINGS = [
     ({"problem": "cifar"}, "--problem=cifar", "hypersphere, mnist, fashion_mnist"),
+    ({"data_dir": "here"}, "--data_dir=here", "--problem=mnist|fashion_mnist"),
     ({"bounds": ("rademacher",)}, "--bounds=rademacher", "--list"),
     ({"bounds": ()}, "--bounds=", "names of bounds"),
     ({"sizes": (0, 16)}, "--sizes=0,16", ">= 1"),
