@@ -42,7 +42,6 @@ def folder(tmp_path_factory):
 
 BAD_SETTINGS = [
     ({"problem": "cifar"}, "--problem=cifar", "hypersphere, mnist, fashion_mnist"),
-    ({"data_dir": "here"}, "--data_dir=here", "--problem=mnist|fashion_mnist"),
     ({"bounds": ("rademacher",)}, "--bounds=rademacher", "--list"),
     ({"bounds": ()}, "--bounds=", "names of bounds"),
     ({"sizes": (0, 16)}, "--sizes=0,16", ">= 1"),
@@ -325,3 +324,10 @@ def test_a_place_where_nothing_can_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(Refusal, match="cannot be made"):
         run(TINY, tmp_path / "file" / "out")
+
+
+def test_a_setting_that_a_problem_has_not_names_the_problems_that_have_it():
+    with pytest.raises(
+        Refusal, match=r"--data_dir=here: .*--problem=mnist\|fashion_mnist"
+    ):
+        settings_of(CERTIFY, "hypersphere", None, {"data_dir": "here"})

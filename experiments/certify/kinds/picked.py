@@ -146,8 +146,9 @@ class PickedNetwork(Kind):
         return f"{one.picked} picks of at most {one.budget}, {one.wrong} errors among the {one.among()} others"
 
     def taken(self, certificate: Certificate) -> list[str]:
-        """That it learned from its picks alone."""
-        return [
-            f"it is what training makes of its {certificate.picked} picks alone, which was not "
-            "done again"
-        ]
+        """That it learned from its picks alone, and from what it started from."""
+        of = f"its {certificate.picked} picks"
+        if certificate.start_share:
+            before = certificate.size - certificate.certified_size
+            of += f" and the {before} examples that it started from"
+        return [f"it is what training makes of {of} alone, which was not done again"]
