@@ -15,7 +15,7 @@ BEYOND := runs/beyond
 LIBRARY := runs/library
 CERTIFICATES := runs/certificates
 
-.PHONY: demo card beyond certificates test slow bench device-check library lint clean
+.PHONY: demo card beyond certificates test check slow bench device-check library lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo "make card   the report card: every bound in every trial, from the table that comes with it"
 	@echo "make beyond the tools beyond uniform convergence, side by side on the spheres, in five minutes"
 	@echo "make test   the tests and the linter"
+	@echo "make check  the linter and the quick half of the tests (tests/quick.py says which)"
 	@echo "make slow   the tests that take minutes"
 	@echo "make bench  speed, as ratios against PyTorch and numpy (installs PyTorch)"
 	@echo "make device-check  is an accelerator right, and how fast? (JAX=cuda13 or tpu installs for one)"
@@ -65,6 +66,9 @@ beyond: $(VENV)/.installed
 
 test: $(TESTED) lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+check: $(TESTED) lint
+	$(BIN)/python -m pytest -n 2 --dist worksteal --quick
 
 slow: $(TESTED)
 	XLA_FLAGS= JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -m 'slow or rounding'

@@ -1,5 +1,6 @@
 """Eight CPU devices, strict JAX, quick compilation, and its cache beside the tests."""
 
+import functools
 import gc
 import os
 import signal
@@ -10,7 +11,8 @@ from pathlib import Path
 # fusions are emitted by simpler means. Programs that tests start inherit both variables.
 os.environ.setdefault(
     "XLA_FLAGS",
-    "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
+    "--xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters"
+    " --xla_cpu_parallel_codegen_split_count=1",
 )
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # Programs that tests start use it, too.
@@ -24,14 +26,28 @@ import jax
 import numpy as np
 import pytest
 from jax._src import pjit
-from jax._src.interpreters import pxla
+from jax._src.interpreters import mlir, pxla
 
-# Private, of jax 0.10: where they are not there is nothing to let go of by name.
+from tests.quick import (  # noqa: F401
+    pytest_addoption,
+    pytest_ignore_collect,
+    pytest_report_header,
+    pytest_runtest_protocol,
+    pytest_sessionfinish,
+    pytest_testnodedown,
+)
+
+# Private, of jax 0.10 and 0.11; where they are not, tests are slower. To make an MLIR context
+# takes longer than to lower a small program: those of a module share one.
+if hasattr(mlir, "make_ir_context"):
+    mlir.make_ir_context = functools.cache(mlir.make_ir_context)
 _LOWERED = [
     cache
-    for room, name in ((pxla, "_cached_lowering_to_hlo"), (pjit, "_pjit_lower"))
+    for room, name in (
+        (pxla, "_cached_lowering_to_hlo"), (pjit, "_pjit_lower"), (mlir, "make_ir_context"),
+    )
     if hasattr(cache := getattr(room, name, None), "cache_clear")
-]
+]  # fmt: skip
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -10,14 +10,19 @@ from bounds.uniform_convergence.ask import ask, observe
 DIM = 3000
 
 
-def signal_and_noise(key, n):
+def signal_and_noise(key, n, dim=DIM):
     """The linear problem for m = 20."""
     a, b = jax.random.split(key)
     y = jax.random.bernoulli(a, shape=(n,))
     signal = (2 * y - 1.0)[:, None] * 2 / jnp.sqrt(20.0)
     return jnp.concatenate(
-        [signal, jnp.sqrt(32 / DIM) * jax.random.normal(b, (n, DIM))], 1
+        [signal, jnp.sqrt(32 / dim) * jax.random.normal(b, (n, dim))], 1
     ), y
+
+
+def plane(key, n):
+    """The same in few dimensions: where what is refused does not depend on them."""
+    return signal_and_noise(key, n, 2)
 
 
 def sum_of_examples(key, x, y):
@@ -31,6 +36,10 @@ def negate_noise(x, y):
 
 def options(**changes):
     return {"m": 20, "runs": 8, "n_test": 1000, "key": jax.random.key(0)} | changes
+
+
+def few(**changes):
+    return options(runs=2, n_test=20) | changes
 
 
 def test_the_linear_example_is_vacuous():
@@ -165,36 +174,36 @@ def test_what_only_a_hypothesis_sees_gets_no_claim(sprime):
 @pytest.mark.parametrize(
     ("h", "says"),
     [
-        (lambda new: new @ jnp.ones(DIM + 1), "float32.* must predict such labels"),
+        (lambda new: new @ jnp.ones(3), "float32.* must predict such labels"),
         (lambda new: new[:1, 0] > 0, "must predict such labels"),
         (lambda new: jnp.sign(new[:, 0]).astype(int), "must predict such labels"),
     ],
 )
 def test_predictions_that_are_no_labels_are_refused(h, says):
     with pytest.raises(ValueError, match=says):
-        ask(signal_and_noise, lambda key, x, y: h, negate_noise, **options(runs=2))
+        ask(plane, lambda key, x, y: h, negate_noise, **few())
 
 
 def test_another_number_of_examples_is_refused():
     for sampler, sprime, name in (
-        (lambda key, n: signal_and_noise(key, n + 1), negate_noise, "sampler"),
-        (signal_and_noise, lambda x, y: (x[1:], y[1:]), "sprime"),
+        (lambda key, n: plane(key, n + 1), negate_noise, "sampler"),
+        (plane, lambda x, y: (x[1:], y[1:]), "sprime"),
     ):
         with pytest.raises(ValueError, match=name):
-            ask(sampler, sum_of_examples, sprime, **options(runs=2))
+            ask(sampler, sum_of_examples, sprime, **few())
 
 
 def constant(key, n):
-    return signal_and_noise(jax.random.key(7), n)
+    return plane(jax.random.key(7), n)
 
 
 def balanced(key, n):
-    x, _ = signal_and_noise(key, n)
+    x, _ = plane(key, n)
     return x, jnp.arange(n) % 2 == 0
 
 
 def fixed_design(key, n):
-    return signal_and_noise(jax.random.key(7), n)[0], signal_and_noise(key, n)[1]
+    return plane(jax.random.key(7), n)[0], plane(key, n)[1]
 
 
 @pytest.mark.parametrize(
@@ -205,7 +214,7 @@ def test_a_sampler_that_ignores_its_key_is_what_is_blamed(sampler, same):
     with pytest.raises(
         ValueError, match=f"sampler returned the same {same} for 4 keys"
     ):
-        ask(sampler, sum_of_examples, negate_noise, **options(runs=2))
+        ask(sampler, sum_of_examples, negate_noise, **few())
 
 
 def test_one_class_or_one_point_is_no_ignored_key():
@@ -216,7 +225,7 @@ def test_one_class_or_one_point_is_no_ignored_key():
     ):
         found = observe(
             sampler, lambda key, x, y: lambda new: jnp.zeros(len(new), int),
-            lambda x, y: (x, y), **options(runs=2, n_test=10),
+            lambda x, y: (x, y), **few(),
         )  # fmt: skip
         assert (found.test == 0).all()
 
@@ -225,33 +234,33 @@ def test_one_class_or_one_point_is_no_ignored_key():
     ("sprime", "says"),
     [
         (
-            lambda x, y: (x[:, :5], y),
-            r"inputs float32\[1000, 5\].*are float32\[1000, 3001\]",
+            lambda x, y: (x[:, :2], y),
+            r"inputs float32\[20, 2\].*are float32\[20, 3\]",
         ),
-        (lambda x, y: (x[:, None], y), r"inputs float32\[1000, 1, 3001\]"),
+        (lambda x, y: (x[:, None], y), r"inputs float32\[20, 1, 3\]"),
         (
             lambda x, y: (x, y.astype(float)),
-            r"labels float32\[1000\].*are bool\[1000\]",
+            r"labels float32\[20\].*are bool\[20\]",
         ),
     ],
 )
 def test_an_s_prime_of_another_shape_or_kind_is_what_is_blamed(sprime, says):
     with pytest.raises(ValueError, match=f"sprime returned {says}"):
-        ask(signal_and_noise, sum_of_examples, sprime, **options(runs=2))
+        ask(plane, sum_of_examples, sprime, **few())
 
 
 @pytest.mark.parametrize("name", ["m", "runs", "n_test"])
 def test_no_examples_or_draws_are_refused(name):
     with pytest.raises(ValueError, match=f"{name}=0: must be"):
-        ask(signal_and_noise, sum_of_examples, negate_noise, **options(**{name: 0}))
+        ask(plane, sum_of_examples, negate_noise, **few(**{name: 0}))
 
 
 @pytest.mark.parametrize(
     ("changes", "error", "says"),
     [
-        ({"sprime": lambda x, y: x}, TypeError, r"sprime returned an array float32\[1000, 3001\]; a pair"),
+        ({"sprime": lambda x, y: x}, TypeError, r"sprime returned an array float32\[20, 3\]; a pair"),
         # Two rows are not a pair.
-        ({"sprime": lambda x, y: x[:2]}, TypeError, r"sprime returned an array float32\[2, 3001\]"),
+        ({"sprime": lambda x, y: x[:2]}, TypeError, r"sprime returned an array float32\[2, 3\]"),
         ({"sprime": lambda x, y: None}, TypeError, "sprime returned None; a pair"),
         ({"sprime": lambda x, y: (x, y, y)}, TypeError, "sprime returned a tuple of 3"),
         ({"sprime": lambda x, y: (x, None)}, TypeError, "sprime returned None, no array"),
@@ -276,8 +285,8 @@ def test_no_examples_or_draws_are_refused(name):
 )  # fmt: skip
 def test_what_is_given_wrongly_is_what_is_blamed(changes, error, says):
     given = {
-        "sampler": signal_and_noise, "learner": sum_of_examples, "sprime": negate_noise,
-    } | options(runs=2)  # fmt: skip
+        "sampler": plane, "learner": sum_of_examples, "sprime": negate_noise,
+    } | few()  # fmt: skip
     with pytest.raises(error, match=f"^{says}"):
         ask(**given | changes)
 
@@ -286,10 +295,9 @@ def test_examples_may_be_lists():
     """As a pair may: what JAX takes for arrays."""
 
     def sampler(key, n):
-        x, y = signal_and_noise(key, n)
+        x, y = plane(key, n)
         return [x, list(y)]
 
-    given = {"runs": 2, "n_test": 20, "m": 3}
-    found = observe(sampler, sum_of_examples, negate_noise, **options(**given))
-    plain = observe(signal_and_noise, sum_of_examples, negate_noise, **options(**given))
+    found = observe(sampler, sum_of_examples, negate_noise, **few(m=3))
+    plain = observe(plane, sum_of_examples, negate_noise, **few(m=3))
     np.testing.assert_array_equal(found.test, plain.test)

@@ -155,7 +155,7 @@ def test_average_cases(measured_case):
 )
 def test_the_worst_is_hardly_above_what_the_search_settles_for(widths):
     """Where 20 steps found half of it; on networks that have learned their labels."""
-    case = random_case(11, widths, m=60)
+    case = random_case(11, widths, m=24)
     y = np.array([int(np.argmax(z)) for z in case.logits])
     case = dataclasses.replace(case, y=y)
     found, _ = measured(case.network(), ("sharpness",))
