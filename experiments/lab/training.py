@@ -330,7 +330,7 @@ def _train_group(jobs, half_way, trained, folder, layout, progress, interval):
         return training.unpack(state), job.sample()
 
     saved = time.monotonic()
-    for tick in train_many(plan, jobs, start, layout):
+    for tick in train_many(plan, jobs, start, layout, lambda run: run.size):
         for run, new in tick.checks.items():
             checks[run.name].append(new)
         for run, finished in tick.finished.items():

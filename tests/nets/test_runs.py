@@ -122,8 +122,8 @@ def test_one_program_serves_all_sizes(p):
     )  # compiled: other shapes would be refused
     for job in (JOBS[0], JOBS[-1]):
         lanes.fill(0, job, *start(p, job))
-        budget = np.int32(1000)
-        lanes.states, records = program(budget, budget, lanes.states, lanes.samples)
+        called = np.int32(1000), np.bool_(False)
+        lanes.states, records = program(*called, lanes.states, lanes.samples)
         assert records.count[0] > 0
 
 
