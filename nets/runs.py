@@ -95,6 +95,28 @@ def make_layout(
     )
 
 
+class TooLarge(Exception):
+    """The memory of a device does not hold what one lane takes.
+
+    Attributes:
+      needed: bytes of a program of one lane, with what it is given and what it returns; None where
+        it could not even be compiled.
+      memory: bytes that a device has; None where that is not known.
+    """
+
+    def __init__(self, needed: int | None = None, memory: int | None = None):
+        super().__init__(f"one lane takes {needed} of {memory} bytes")
+        self.needed, self.memory = needed, memory
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device had no memory left; JAX says so in its text alone."""
+    return isinstance(error, TooLarge) or (
+        isinstance(error, jax.errors.JaxRuntimeError)
+        and "RESOURCE_EXHAUSTED" in str(error)
+    )
+
+
 def fitting(
     layout: Layout, count: int, compiled: Callable[[Layout], Any]
 ) -> tuple[Layout, Any]:
@@ -109,7 +131,7 @@ def fitting(
       compiled: layout -> the program, compiled (`jax.stages.Compiled`).
 
     Raises:
-      jax.errors.JaxRuntimeError: not even one lane can be compiled for.
+      TooLarge: not even one lane fits, or can be compiled for.
     """
     if layout.memory is None:
         return layout, compiled(layout)
@@ -121,9 +143,13 @@ def fitting(
             program = compiled(layout)
             needed = _bytes_of(program)
         except jax.errors.JaxRuntimeError as error:  # some do not even compile
-            if lanes == 1 or "RESOURCE_EXHAUSTED" not in str(error):
+            if not is_out_of_memory(error):
                 raise
+            if lanes == 1:
+                raise TooLarge(memory=int(layout.memory / SHARE)) from error
             needed = 2 * layout.memory
+        if lanes == 1 and needed > layout.memory / SHARE:
+            raise TooLarge(needed, int(layout.memory / SHARE))
         if lanes == 1 or needed <= layout.memory:
             return layout, program
         fixed, each = 0.0, needed / lanes
