@@ -17,12 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from nets import training
+from nets import sharing, training
 from nets.sample import Sample
 from nets.training import Outcome
 
 AXIS = "run"
-CALL_SECONDS = 0.25  # a call aims at this: short beside a run, long beside its overhead
 MOST_LANES = 256  # a device has no use for more
 SHARE = 0.9  # of a device's memory that a program may take
 
@@ -96,6 +95,28 @@ def make_layout(
     )
 
 
+class TooLarge(Exception):
+    """The memory of a device does not hold what one lane takes.
+
+    Attributes:
+      needed: bytes of a program of one lane, with what it is given and what it returns; None where
+        it could not even be compiled.
+      memory: bytes that a device has; None where that is not known.
+    """
+
+    def __init__(self, needed: int | None = None, memory: int | None = None):
+        super().__init__(f"one lane takes {needed} of {memory} bytes")
+        self.needed, self.memory = needed, memory
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device had no memory left; JAX says so in its text alone."""
+    return isinstance(error, TooLarge) or (
+        isinstance(error, jax.errors.JaxRuntimeError)
+        and "RESOURCE_EXHAUSTED" in str(error)
+    )
+
+
 def fitting(
     layout: Layout, count: int, compiled: Callable[[Layout], Any]
 ) -> tuple[Layout, Any]:
@@ -110,7 +131,7 @@ def fitting(
       compiled: layout -> the program, compiled (`jax.stages.Compiled`).
 
     Raises:
-      jax.errors.JaxRuntimeError: not even one lane can be compiled for.
+      TooLarge: not even one lane fits, or can be compiled for.
     """
     if layout.memory is None:
         return layout, compiled(layout)
@@ -122,9 +143,13 @@ def fitting(
             program = compiled(layout)
             needed = _bytes_of(program)
         except jax.errors.JaxRuntimeError as error:  # some do not even compile
-            if lanes == 1 or "RESOURCE_EXHAUSTED" not in str(error):
+            if not is_out_of_memory(error):
                 raise
+            if lanes == 1:
+                raise TooLarge(memory=int(layout.memory / SHARE)) from error
             needed = 2 * layout.memory
+        if lanes == 1 and needed > layout.memory / SHARE:
+            raise TooLarge(needed, int(layout.memory / SHARE))
         if lanes == 1 or needed <= layout.memory:
             return layout, program
         fixed, each = 0.0, needed / lanes
@@ -188,7 +213,10 @@ def map_lanes(
     def on_device(*args):
         common, own = args[:shared], args[shared:]
         if layout.vectorized:
-            return jax.vmap(lambda *one: function(*common, *one))(*own)
+            lane = jax.vmap(
+                lambda *one: function(*common, *one), axis_name=sharing.AXIS
+            )
+            return lane(*own)
         return jax.lax.map(lambda one: function(*common, *one), own)
 
     return _sharded(layout, on_device, shared, donate)
@@ -270,15 +298,40 @@ class _Lanes:
             lane, (training.pack(state), sample), (self.states, self.samples)
         )
 
+    def moved(self, layout, state, sample):
+        """What is in the lanes, in those of another layout; nothing is left in these.
+
+        Args:
+          layout: a `Layout` with lanes enough.
+          state, sample: of one run, or their shapes.
+        """
+        contents = {job: self.content(lane) for lane, job in self.jobs.items()}
+        del self.states, self.samples  # or a device would have to hold both
+        other = _Lanes(layout, state, sample)
+        for lane, (job, (packed, own)) in enumerate(contents.items()):
+            other.fill(lane, job, training.unpack(packed), own)
+        return other
+
     def state(self, lane):
         """The packed state of a lane, on the host."""
+        return self._on_host(lane, self.states)
+
+    def running_states(self):
+        """The packed states of all jobs in lanes, on the host."""
+        return {job: self.state(lane) for lane, job in self.jobs.items()}
+
+    def content(self, lane):
+        """The packed state and the sample of a lane, on the host."""
+        return self._on_host(lane, (self.states, self.samples))
+
+    def _on_host(self, lane, tree):
         device, place = divmod(lane, self.layout.lanes_per_device)
 
         def of_device(leaf):  # entry d of the lane axis lies on device d
             shards = leaf.addressable_shards
             return next(s.data for s in shards if (s.index[0].start or 0) == device)
 
-        shards = jax.tree.map(of_device, self._take(place, self.states))
+        shards = jax.tree.map(of_device, self._take(place, tree))
         return jax.tree.map(lambda leaf: np.array(leaf[0]), jax.device_get(shards))
 
 
@@ -287,19 +340,23 @@ def train_many(
     jobs: Iterable[Hashable],
     start: Callable[[Any], tuple[training.TrainState, Sample]],
     layout: Layout,
+    length: Callable[[Any], float] = lambda job: 1.0,
 ) -> Iterator[Tick]:
     """Trains every job; a job that ends gives its lane to the next.
 
     One compiled program serves all of them. What becomes of a job depends on its own state
     and sample only, not on its lane or on what runs beside it: bit for bit on a CPU, to
-    rounding on accelerators.
+    rounding on accelerators. Where the lanes are as many as fit (`Layout.memory`) they are no
+    more than are of use (`sharing.useful`), and become fewer when that pays (`sharing.fewer`).
 
     Args:
       plan: a `Plan`.
-      jobs: names of runs, in the order in which they are begun.
+      jobs: names of runs, in the order in which they are begun: the longest first, so that lanes
+        are done at the same time.
       start: a job's state (new, or half-way from an earlier tick) and sample; all samples
         have the same number of rows.
       layout: a `Layout`.
+      length: how long a job is expected to be beside others; all alike if not given.
 
     Yields:
       A `Tick` after each call of the program; states are packed (`training.pack`).
@@ -311,12 +368,21 @@ def train_many(
     if not waiting:
         return
     begun = start(waiting[-1])
-    layout, program = fitting(
-        layout, len(waiting), lambda its: _compiled(plan, its, *begun)
-    )
-    lanes = _Lanes(layout, *begun)
-    seconds, steps_per_epoch = {}, {}
-    budget = 64
+    shapes = jax.eval_shape(lambda: begun)
+    compiling = 0.0
+
+    def compiled(its):
+        nonlocal compiling
+        began = time.perf_counter()
+        program = _compiled(plan, its, *shapes)
+        compiling = time.perf_counter() - began
+        return program
+
+    most = sharing.useful([length(job) for job in waiting])
+    layout, program = fitting(layout, most, compiled)
+    lanes = _Lanes(layout, *shapes)
+    seconds, steps_per_epoch, steps_taken = {}, {}, {}
+    budget, idle = 64, 0.0
     while waiting or lanes.jobs:
         for lane in lanes.free()[: len(waiting)]:
             job = waiting.pop()
@@ -329,56 +395,68 @@ def train_many(
                 raise ValueError(
                     f"{job}: {int(sample.size)} examples fill no batch of {plan.batch_size}"
                 )
-        segment = budget
-        if layout.vectorized:
-            segment = min(budget, *(steps_per_epoch[j] for j in lanes.jobs.values()))
+            steps_taken[job] = int(state.epoch) * steps_per_epoch[job] + int(
+                state.batch
+            )
+        if layout.memory is not None and not waiting:
+            devices, per_device = layout.mesh.size, layout.lanes_per_device
+            needed = sharing.fewer(
+                per_device, devices, len(lanes.jobs), idle, compiling
+            )
+            if needed < per_device:
+                layout, idle = dataclasses.replace(layout, lanes_per_device=needed), 0.0
+                program, lanes = compiled(layout), lanes.moved(layout, *shapes)
 
         began = time.perf_counter()
         lanes.states, records = program(
-            np.int32(budget), np.int32(segment), lanes.states, lanes.samples
+            np.int32(budget), np.bool_(len(waiting) > 0), lanes.states, lanes.samples
         )
-        outcomes, records = jax.device_get((lanes.states["outcome"], records))
+        stand = [lanes.states[n] for n in ("outcome", "epoch", "batch")]
+        (outcomes, epochs, batches), records = jax.device_get((stand, records))
         elapsed = time.perf_counter() - began
-        budget = int(budget * np.clip(CALL_SECONDS / elapsed, 0.25, 4.0))
-        budget = int(np.clip(budget, 16, 2**28))
+        idle += elapsed * (1 - len(lanes.jobs) / layout.lanes)
 
-        checks, finished = {}, {}
+        checks, finished, longest = {}, {}, 0
         watched = records.checks.watched
         columns = [
             getattr(records.checks, n) for n in ("margin_error", "error", "loss")
         ] + [watched[n] for n in sorted(watched)]
         for lane, job in list(lanes.jobs.items()):
             seconds[job] += elapsed
+            taken = int(epochs[lane]) * steps_per_epoch[job] + int(batches[lane])
+            longest = max(longest, taken - steps_taken[job])
+            steps_taken[job] = taken
             count = records.count[lane]
             checks[job] = np.stack([c[lane, :count] for c in columns], axis=1)
             if outcomes[lane] != Outcome.RUNNING:
                 finished[job] = Finished(lanes.state(lane), seconds.pop(job))
-                del lanes.jobs[lane]
+                del lanes.jobs[lane], steps_per_epoch[job], steps_taken[job]
+        budget = sharing.next_budget(budget, longest, elapsed)
         yield Tick(
             finished=finished,
             checks=checks,
             running=list(lanes.jobs.values()),
             seconds=dict(seconds),
-            states=lambda: {job: lanes.state(lane) for lane, job in lanes.jobs.items()},
+            states=lanes.running_states,
         )
 
 
 @functools.lru_cache(maxsize=8)
 def _program(plan, layout):
-    """The program that advances all lanes: `(budget, segment, states, samples)`.
+    """The program that advances all lanes: `(budget, others_wait, states, samples)`.
 
     Kept for the next runs of the same plan in this process: JAX looks for a program that it
     has by the function that it was made of.
     """
 
-    def advance(budget, segment, state, sample):
+    def advance(budget, others_wait, state, sample):
         state, records = training.advance(
             plan,
             training.unpack(state),
             sample,
             budget,
-            segment,
             layout.vectorized,
+            others_wait,
         )
         return training.pack(state), records
 
@@ -397,12 +475,12 @@ def lane_shapes(layout: Layout, tree: Any) -> Any:
 
 def _compiled(plan, layout, state, sample):
     """The program of a plan, for runs like one."""
-    program, one = _program(plan, layout), np.int32(1)
+    program, scalars = _program(plan, layout), (np.int32(1), np.bool_(False))
     lanes = lane_shapes(layout, (jax.eval_shape(training.pack, state), sample))
     # An accelerator's default product is coarser than float32, and the stopping rule
     # must agree with what is measured afterwards.
     with jax.default_matmul_precision("highest"):
-        lowered = program.lower(one, one, *lanes)
+        lowered = program.lower(*scalars, *lanes)
     return lowered.compile(compiler_options=_compiler_options(plan, layout))
 
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from nets import deferred, losses, margins, normalised
+from nets import deferred, losses, margins, normalised, sharing
 from nets.sample import Sample, blocks_of, fold_blocks, rows_of
 
 RECORDS = 64  # epochs one call of `advance` can report
@@ -363,8 +363,8 @@ def advance(
     state: TrainState,
     sample: Sample,
     budget: jax.Array,
-    segment: jax.Array,
     vectorized: bool = False,
+    others_wait: jax.Array | bool = False,
 ) -> tuple[TrainState, Records]:
     """Trains one run for `budget` steps, across as many epochs as they cover.
 
@@ -377,9 +377,11 @@ def advance(
       state: a `TrainState`.
       sample: the run's `Sample`.
       budget: `[]` int32, steps, > 0.
-      segment: `[]` int32, steps at most between two looks at the clock of the other
-        lanes; matters only where lanes are vectorised and wait for the slowest.
-      vectorized: whether they are.
+      vectorized: whether it is one of the lanes of `sharing.AXIS`, which take each step together. Then
+        all of them take steps up to where the first one's epoch ends, so that none waits for
+        others' steps, and return when one of them has `RECORDS` epochs to report.
+      others_wait: `[]`, whether other runs wait for a lane: then vectorised lanes return when one of
+        them has ended.
 
     Returns:
       `(state, records)`, records the `Records` of the epochs completed.
@@ -389,26 +391,33 @@ def advance(
     records = Records(nothing, jnp.zeros((), jnp.int32))
 
     def goes_on(carry):
-        state, records, left = carry
-        return (
-            (left > 0) & (records.count < RECORDS) & (state.outcome == Outcome.RUNNING)
-        )
+        state, records, left, is_over = carry
+        is_running = state.outcome == Outcome.RUNNING
+        return (left > 0) & (records.count < RECORDS) & is_running & ~is_over
 
     def train(carry):
-        state, records, left = carry
-        epoch = state.epoch
-        state, done, steps = train_segment(
-            plan, state, sample, jnp.minimum(left, segment), vectorized
-        )
+        state, records, left, is_over = carry
+        epoch, limit, is_on = state.epoch, left, goes_on(carry)
+        if vectorized:
+            own = jnp.minimum(left, sample.size // plan.batch_size - state.batch)
+            most = jnp.iinfo(jnp.int32).max
+            limit = jax.lax.pmin(jnp.where(is_on, own, most), sharing.AXIS)
+        state, done, steps = train_segment(plan, state, sample, limit, vectorized)
         ended = state.epoch > epoch
         checks = jax.tree.map(
             lambda kept, new: jnp.where(ended, kept.at[records.count].set(new), kept),
             records.checks,
             done,
         )
-        return state, Records(checks, records.count + ended), left - steps
+        records = Records(checks, records.count + ended)
+        if vectorized:
+            has_ended = others_wait & (state.outcome != Outcome.RUNNING)
+            is_cut = is_on & (has_ended | (records.count == RECORDS))
+            is_over = jax.lax.pmax(is_cut.astype(jnp.int32), sharing.AXIS) > 0
+        return state, records, left - steps, is_over
 
-    state, records, _ = jax.lax.while_loop(goes_on, train, (state, records, budget))
+    start = state, records, budget, jnp.zeros((), bool)
+    state, records, _, _ = jax.lax.while_loop(goes_on, train, start)
     return state, records
 
 

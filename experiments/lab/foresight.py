@@ -12,15 +12,6 @@ from experiments.lab.run_folder import RunFolder
 from experiments.lab.training import Run, Stage, Trained
 
 
-def shown_bytes(count: float) -> str:
-    """A number of bytes in three digits."""
-    for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} GB"
-
-
 def pattern(run: Run) -> str:
     """A run's name with a * for every number in it, but for those of its variant."""
     parts = run.name.split(run.variant) if run.variant else [run.name]
@@ -88,7 +79,7 @@ class Foreseen:
             rows.append([
                 name, *(str(n or "") for n in counts), str(len(runs)),
                 str(sum(run in waiting for run in runs)), str(begun or ""),
-                shown_bytes(kept) if kept else "",
+                report.shown_bytes(kept) if kept else "",
             ])  # fmt: skip
         columns = ("runs", *(f"m = {size}" for size in sizes), "all", "to train",
                    "half-way", "weights")  # fmt: skip
@@ -127,11 +118,11 @@ class Foreseen:
         kept = sum(self.trained.size_of(run) for run in self.kept)
         if kept:
             return (
-                f"The weights that are kept, initial and learned, take {shown_bytes(kept)}; "
+                f"The weights that are kept, initial and learned, take {report.shown_bytes(kept)}; "
                 "--save_weights=false leaves them out."
             )
         learned = sum(self.trained.size_of(run) for run in runs) / 2
         return (
             f"No weights are kept (--save_weights): until all is measured the learned ones take "
-            f"{shown_bytes(learned)}."
+            f"{report.shown_bytes(learned)}."
         )

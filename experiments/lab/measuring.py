@@ -20,7 +20,9 @@ from experiments.lab.run_folder import RunFolder
 from experiments.lab.training import Run, Trained
 from nets.runs import (
     Layout,
+    TooLarge,
     fitting,
+    is_out_of_memory,
     lane_shapes,
     make_layout,
     map_lanes,
@@ -218,7 +220,16 @@ def _measure_kind(subjects, trained, folder, layout, progress):
     layout = _for(len(subjects), layout)
     for alike in {s.shares: None for s in subjects}:
         sharing = [s for s in subjects if s.shares == alike]
-        _measure_sharing(sharing, trained, folder, layout, progress)
+        try:
+            _measure_sharing(sharing, trained, folder, layout, progress)
+        except (TooLarge, jax.errors.JaxRuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise Refusal(
+                f"{sharing[0].name}: a device's memory does not hold what measuring it takes; "
+                "JAX_PLATFORMS=cpu and --resume measure in the memory of the machine, --bounds "
+                "names fewer that ask for less"
+            ) from error
 
 
 def _for(count, layout):

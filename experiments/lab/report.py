@@ -298,6 +298,15 @@ def number(value: float | None) -> str:
     return f"{value:.4g}"
 
 
+def shown_bytes(count: float) -> str:
+    """A number of bytes in three digits."""
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} GB"
+
+
 def cells(row: Mapping[str, Any], columns: Sequence[str], lacking: str) -> list[str]:
     """Some columns of a row, as text; `lacking` for what is not known."""
     values = [row.get(column) for column in columns]

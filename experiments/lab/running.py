@@ -286,13 +286,13 @@ def _size_of_weights(study, out):
     if not kept:
         return ""
     size = sum(trained.size_of(r) for r in kept)
-    what = f"the weights of {len(kept)} runs take {foresight.shown_bytes(size)}"
+    what = f"the weights of {len(kept)} runs take {report.shown_bytes(size)}"
     # Learned weights are there twice until all is measured.
     there = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
     total, _, free = shutil.disk_usage(there)
     if total and 1.5 * size > free:  # a file system of no size holds no files
         raise Refusal(
-            f"--out={out}: {what}, half as much again while it runs, and {foresight.shown_bytes(free)} are "
+            f"--out={out}: {what}, half as much again while it runs, and {report.shown_bytes(free)} are "
             "free there; use another place, or --save_weights=false"
         )
     return f"{out}: {what}; --save_weights=false leaves them out"

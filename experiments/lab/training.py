@@ -18,10 +18,11 @@ import bounds
 from experiments.lab import checkpoints, formats
 from experiments.lab.progress import Progress
 from experiments.lab.refusals import Refusal
+from experiments.lab.report import shown_bytes
 from experiments.lab.run_folder import RunFolder
 from experiments.problems import Examples
 from nets import kernels, training
-from nets.runs import Layout, train_many
+from nets.runs import Layout, TooLarge, is_out_of_memory, train_many
 from nets.sample import Sample
 
 # How a run went: arrays kept beside its weights, and then beside its measurements.
@@ -308,10 +309,46 @@ def train(
         order = sorted(waiting, key=lambda r: (r.name not in half_way, -r.size))
         for kind in dict.fromkeys(kinds[run] for run in order):
             group = {run: jobs[run] for run in order if kinds[run] == kind}
-            _train_group(
-                group, half_way, trained, folder, layout, progress, checkpoint_seconds
-            )
+            try:
+                _train_group(
+                    group,
+                    half_way,
+                    trained,
+                    folder,
+                    layout,
+                    progress,
+                    checkpoint_seconds,
+                )
+            except (TooLarge, jax.errors.JaxRuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                raise _too_large(group, layout, error) from error
         checkpoints.clear(folder.checkpoints)
+
+
+def _too_large(jobs, layout, error):
+    """The `Refusal` of runs that a device's memory does not hold."""
+    run, job = next(iter(jobs.items()))
+    held = sum(leaf.nbytes for leaf in jax.tree.leaves(job.sample()))
+    held = f"its training set, padded to that of the largest, {shown_bytes(held)}"
+    if isinstance(error, TooLarge):
+        needed = "more than that" if error.needed is None else shown_bytes(error.needed)
+        return Refusal(
+            f"{run.name}: a device has {shown_bytes(error.memory)} of memory, and one run alone takes "
+            f"{needed}, {held}; train on fewer examples or a smaller network, or by "
+            "JAX_PLATFORMS=cpu in the memory of the machine"
+        )
+    many = layout.lanes_per_device
+    if layout.memory is None and many > 1:
+        return Refusal(
+            f"--lanes={many}: a device's memory does not hold so many runs ({run.name}: {held}); "
+            "use fewer, or leave it out: then there are as many as fit"
+        )
+    return Refusal(
+        f"{run.name}: a device ran out of memory, which others may use, too ({held}); use "
+        "--lanes=1, train on fewer examples or a smaller network, or by JAX_PLATFORMS=cpu in the "
+        "memory of the machine"
+    )
 
 
 def _train_group(jobs, half_way, trained, folder, layout, progress, interval):
@@ -330,7 +367,7 @@ def _train_group(jobs, half_way, trained, folder, layout, progress, interval):
         return training.unpack(state), job.sample()
 
     saved = time.monotonic()
-    for tick in train_many(plan, jobs, start, layout):
+    for tick in train_many(plan, jobs, start, layout, lambda run: run.size):
         for run, new in tick.checks.items():
             checks[run.name].append(new)
         for run, finished in tick.finished.items():

@@ -189,12 +189,15 @@ def of_table(
     config = dataclasses.replace(config, bounds=tuple(names))
     broken = ["the run diverged" if n["diverged"] else None for n in table.networks]
     rules = {"target": np.array([n["margin"] for n in table.networks], float)}
-    every = bound_rows.rows(config, _measured(table, names), rules, broken)
+    measured, surveyed = _measured(table, names), bound_rows.Survey()
+    for arrays in measured:
+        surveyed.add(arrays)
+    nameless = [{}] * len(measured)
+    every = bound_rows.rows(config, nameless, measured, surveyed, rules, broken)
     trained_risk = np.array([n["noisy_test_error"] for n in table.networks])
     by_name: dict[str, list[Mapping[str, Any]]] = {name: [] for name in names}
-    for own in every:
-        for row in own:
-            by_name[row["bound"]].append(row)
+    for row in every:
+        by_name[row["bound"]].append(row)
     return {
         name: _claims(name, rows, trained_risk, config.delta)
         for name, rows in by_name.items()

@@ -13,8 +13,9 @@ from experiments.certify import PROGRAM as CERTIFY
 from experiments.evaluate import PROGRAM as EVALUATE
 from experiments.lab import calls, checkpoints, formats
 from experiments.lab import running as lab
-from experiments.lab.foresight import pattern, shown_bytes
+from experiments.lab.foresight import pattern
 from experiments.lab.refusals import Refusal
+from experiments.lab.report import shown_bytes
 from experiments.lab.run_folder import RunFolder
 from experiments.lab.training import Run
 from experiments.report_card.program import PROGRAM as REPORT_CARD

@@ -12,6 +12,7 @@ from experiments.bounds_vs_samples import PROGRAM
 from experiments.lab import calls, checkpoints, settings
 from experiments.lab import running as lab
 from experiments.lab.progress import Progress
+from experiments.lab.training import Trained
 from tests.experiments import tiny_failure
 from tests.experiments.tiny import TINY, content, finish, program, read, run
 
@@ -160,3 +161,28 @@ def test_uc_failure_is_interrupted_and_goes_on(tmp_path, monkeypatch, vary):
         )
         assert whole == broken
     assert not (tmp_path / "broken" / "checkpoints").exists()
+
+
+def test_what_first_epochs_learned_is_on_disk_and_resumed(
+    tmp_path, interrupted_after, monkeypatch
+):
+    """No run's first epoch is trained again, whichever of them was stopped."""
+    config = dataclasses.replace(
+        TINY, draws=1, max_epochs=4, bounds=("gradient_noise_epoch1",)
+    )
+    whole, broken, later = tmp_path / "whole", tmp_path / "broken", []
+    run(config, whole)
+    with interrupted_after(6) as stored:
+        run(config, broken)
+    store = Trained.store
+    monkeypatch.setattr(
+        Trained, "store", lambda self, run, *rest: later.append(run) or store(self, run, *rest)
+    )  # fmt: skip
+    run(config, broken, resume=True)
+    names = [one.name for one in (*stored, *later)]
+    assert len(names) == len(set(names)) == 8
+    assert sum(name.startswith("first_epoch_") for name in names) == 4
+    assert [one.name.startswith("first_epoch_") for one in stored] == [False] * 4 + [
+        True
+    ] * 2
+    assert content(broken) == content(whole)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nets import deferred, runs, training
+from nets import deferred, runs, sharing, training
 from nets.mlp import MLP, Layers
 from nets.sample import pad_sample
 from nets.training import Outcome
@@ -34,8 +34,14 @@ def begin(p, dtype=jnp.float32, seed=0):
 
 
 def trained(p, sample, state, budget=10**6, vectorized=False):
-    program = jax.jit(training.advance, static_argnums=(0, 5))
-    return program(p, state, sample, budget, budget, vectorized)[0]
+    def advance(state, sample):
+        return training.advance(p, state, sample, budget, vectorized)[0]
+
+    if not vectorized:
+        return jax.jit(advance)(state, sample)
+    one = jax.tree.map(lambda leaf: leaf[None], (state, sample))
+    found = jax.jit(jax.vmap(advance, axis_name=sharing.AXIS))(*one)
+    return jax.tree.map(lambda leaf: leaf[0], found)
 
 
 @pytest.fixture
@@ -46,7 +52,7 @@ def plainly(monkeypatch):
         def advance(
             state, sample, budget
         ):  # a program of its own, not one that was traced before
-            return training.advance(p, state, sample, budget, budget)[0]
+            return training.advance(p, state, sample, budget)[0]
 
         with monkeypatch.context() as patch:
             patch.setattr(deferred, "steps_deferred", lambda *_: 1)
@@ -156,7 +162,7 @@ def test_calls_change_nothing(steps):
     sample = pad_sample(inputs, labels, 64)  # nor does padding
     program, state, calls = jax.jit(training.advance, static_argnums=0), begin(p), 0
     while state.outcome == Outcome.RUNNING:
-        state, _ = program(p, state, sample, steps, steps)
+        state, _ = program(p, state, sample, steps)
         calls += 1
         assert state.batch % EVERY == 0
     assert calls > 1
@@ -172,7 +178,7 @@ def test_calls_change_nothing_in_a_run_that_plain_steps_began(begun, plainly):
     once = trained(p, sample, state)
     program = jax.jit(training.advance, static_argnums=0)
     while state.outcome == Outcome.RUNNING:
-        state, _ = program(p, state, sample, 7, 7)
+        state, _ = program(p, state, sample, 7)
     assert state.epoch == 2
     jax.tree.map(np.testing.assert_array_equal, state.params, once.params)
 

@@ -38,7 +38,7 @@ def test_one_epoch_is_one_gradient_step_on_the_sum(rng, expand):
     params = training.init_params(plan, jax.random.key(0), features)
     sample = pad_sample(kept if expand else inputs, labels, 0)
     state = training.init_state(plan, params, jax.random.key(0))
-    state, _ = jax.jit(training.advance, static_argnums=0)(plan, state, sample, 99, 99)
+    state, _ = jax.jit(training.advance, static_argnums=0)(plan, state, sample, 99)
     expected = np.zeros(3)
     for x, y in zip(inputs.astype(float), labels, strict=True):
         expected += (2 * y - 1) * x
@@ -117,9 +117,7 @@ def test_parts_of_an_input_are_one_input(rng):
         params = training.init_params(plan, jax.random.key(0), like)
         state = training.init_state(plan, params, jax.random.key(0))
         sample = pad_sample(inputs, y, 0)
-        state, _ = jax.jit(training.advance, static_argnums=0)(
-            plan, state, sample, 99, 99
-        )
+        state, _ = jax.jit(training.advance, static_argnums=0)(plan, state, sample, 99)
         ends.append(kernels.weight_matrices(state.params))
     np.testing.assert_allclose(ends[0][0], ends[1][0], rtol=1e-6)
     assert len(ends[0]) == len(ends[1]) == 1

@@ -99,7 +99,7 @@ def test_a_training_is_that_of_flax_and_optax():
                 theirs = {"params": learned, "batch_stats": statistics}
     state = training.init_state(own, params, jax.random.key(1))
     state, _ = jax.jit(training.advance, static_argnums=0)(
-        own, state, pad_sample(x, y, 0), jnp.int32(6), jnp.int32(6)
+        own, state, pad_sample(x, y, 0), jnp.int32(6)
     )
     assert int(state.epoch) == 2
     jax.tree.map(
@@ -117,10 +117,10 @@ def test_stopped_and_gone_on_with_it_is_the_same():
     params = training.init_params(own, jax.random.key(0), 64)
     start = training.init_state(own, params, jax.random.key(1))
     sample, advance = pad_sample(x, y, 0), jax.jit(training.advance, static_argnums=0)
-    whole, _ = advance(own, start, sample, jnp.int32(5), jnp.int32(5))
-    half, _ = advance(own, start, sample, jnp.int32(2), jnp.int32(2))
+    whole, _ = advance(own, start, sample, jnp.int32(5))
+    half, _ = advance(own, start, sample, jnp.int32(2))
     stored = jax.tree.map(np.asarray, training.pack(half))
-    rest, _ = advance(own, training.unpack(stored), sample, jnp.int32(3), jnp.int32(3))
+    rest, _ = advance(own, training.unpack(stored), sample, jnp.int32(3))
     jax.tree.map(np.testing.assert_array_equal, rest.params, whole.params)
     assert np.any(np.asarray(rest.params["Layer_0"]["mean"]) != 0)
 

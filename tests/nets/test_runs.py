@@ -122,8 +122,8 @@ def test_one_program_serves_all_sizes(p):
     )  # compiled: other shapes would be refused
     for job in (JOBS[0], JOBS[-1]):
         lanes.fill(0, job, *start(p, job))
-        budget = np.int32(1000)
-        lanes.states, records = program(budget, budget, lanes.states, lanes.samples)
+        called = np.int32(1000), np.bool_(False)
+        lanes.states, records = program(*called, lanes.states, lanes.samples)
         assert records.count[0] > 0
 
 
@@ -167,7 +167,10 @@ def test_lanes_are_as_many_as_fit_into_memory(p):
     assert 12 <= lanes <= 30
     assert needed(p, 2 * lanes) > room
     assert chosen(10**12, count=5) == 5
-    assert chosen(1, count=2) == 1
+    assert chosen(needed(p, 1), count=2) == 1
+    with pytest.raises(runs.TooLarge) as refused:
+        chosen(needed(p, 1) // 2, count=2)
+    assert refused.value.needed > refused.value.memory > 0
     assert runs.fitting(with_memory(None), 1000, lambda its: its)[0].lanes == 64
 
 
@@ -183,6 +186,12 @@ def test_lanes_that_do_not_even_compile_are_too_many():
     its, _ = runs.fitting(with_memory(10**6), 1000, compiled)
     assert its.lanes_per_device <= 10 and asked[0] == 64
     assert asked == sorted(asked, reverse=True)
+
+    def never(_):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+
+    with pytest.raises(runs.TooLarge):
+        runs.fitting(with_memory(10**6), 1000, never)
 
     def broken(_):
         raise jax.errors.JaxRuntimeError("INTERNAL: something else")

@@ -238,7 +238,7 @@ def train(p, params):
     state = training.init_state(p, params, jax.random.key(3))
     sample = pad_sample(*data(), 0)
     program = jax.jit(training.advance, static_argnums=0)
-    return program(p, state, sample, 10**6, 10**6)[0].params
+    return program(p, state, sample, 10**6)[0].params
 
 
 @pytest.mark.parametrize(

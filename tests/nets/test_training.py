@@ -41,13 +41,13 @@ def begin(p, seed=0):
 
 def whole(p, sample, state=None, budget=10**6):
     program = jax.jit(training.advance, static_argnums=0)
-    return program(p, begin(p) if state is None else state, sample, budget, budget)
+    return program(p, begin(p) if state is None else state, sample, budget)
 
 
 def in_calls_of(p, sample, steps):
     program, state, checks = jax.jit(training.advance, static_argnums=0), begin(p), []
     while state.outcome == Outcome.RUNNING:
-        state, records = program(p, state, sample, steps, steps)
+        state, records = program(p, state, sample, steps)
         checks += [np.stack(jax.tree.leaves(records.checks))[:, : records.count]]
     return state, np.concatenate(checks, axis=1)
 

@@ -1,0 +1,77 @@
+"""What a device's memory does not hold is refused in one line, and nothing of it is left."""
+
+import dataclasses
+
+import jax
+import pytest
+
+from experiments.lab import measuring, training
+from experiments.lab.refusals import Refusal
+from nets import runs
+from nets.runs import make_layout
+from tests.experiments.tiny import TINY, content, run
+
+SMALL = dataclasses.replace(TINY, seeds=1, draws=1, bounds=("bartlett_2017",))
+
+
+def with_memory(memory):
+    """Vectorised lanes, as many as fit: what an accelerator has."""
+    its = make_layout(jax.devices()[:1], 64, vectorized=True)
+    return dataclasses.replace(its, memory=memory)
+
+
+def out_of_memory(*_, **__):
+    raise jax.errors.JaxRuntimeError(
+        "RESOURCE_EXHAUSTED: Out of memory allocating 1 byte"
+    )
+
+
+def test_a_run_that_no_device_holds_is_refused_by_its_sizes(tmp_path):
+    with pytest.raises(Refusal) as refused:
+        run(SMALL, tmp_path / "a", layout=with_memory(9000))
+    said = str(refused.value)
+    # 128 rows of 10 inputs and a label, and how many of them are examples.
+    assert (
+        "m64_seed0_draw0: a device has 10 kB of memory, and one run alone takes" in said
+    )
+    assert "its training set, padded to that of the largest, 5.64 kB" in said
+    assert "JAX_PLATFORMS=cpu" in said and "\n" not in said
+    # Where there is memory enough, --resume goes on.
+    run(SMALL, tmp_path / "a", layout=with_memory(10**9), resume=True)
+    assert len(content(tmp_path / "a")["results"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("lanes", "memory", "names"),
+    [
+        (8, None, "--lanes=8: "),
+        (64, 10**9, "m64_seed0_draw0: a device ran out of memory"),
+    ],
+)
+def test_a_device_that_runs_out_while_training_is_named(
+    lanes, memory, names, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(training, "train_many", out_of_memory)
+    where = make_layout(jax.devices()[:1], lanes, vectorized=True)
+    with pytest.raises(Refusal) as refused:
+        run(SMALL, tmp_path / "a", layout=dataclasses.replace(where, memory=memory))
+    assert str(refused.value).startswith(names) and "5.64 kB" in str(refused.value)
+
+
+def test_a_device_that_runs_out_while_measuring_can_be_left(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(Refusal) as refused:
+        patch.setattr(measuring, "stack", out_of_memory)
+        run(SMALL, tmp_path / "a")
+    assert "JAX_PLATFORMS=cpu and --resume measure" in str(refused.value)
+    run(SMALL, tmp_path / "a", resume=True)
+    assert len(content(tmp_path / "a")["results"]) == 2
+
+
+def test_other_errors_of_jax_are_told_as_they_are(tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise jax.errors.JaxRuntimeError("INTERNAL: something else")
+
+    monkeypatch.setattr(training, "train_many", broken)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
+        run(SMALL, tmp_path / "a")
+    assert not runs.is_out_of_memory(ValueError("RESOURCE_EXHAUSTED"))
