@@ -79,7 +79,9 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     content = io.BytesIO()
     np.savez_compressed(content, **arrays, **made)
     with whole(path) as aside:
-        aside.write_bytes(content.getbuffer())
+        # No view of the buffer: where writing fails the traceback would keep it, and the garbage
+        # collector of Python 3.12 then crashes.
+        aside.write_bytes(content.getvalue())
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -236,3 +236,17 @@ def test_asking_git_never_locks_the_repository(monkeypatch):
     monkeypatch.setattr(versions.subprocess, "run", noted)
     versions.versions.__wrapped__()  # asked anew
     assert len(asked) == 2 and all("--no-optional-locks" in c for c in asked)
+
+
+def test_no_view_of_a_buffer_outlives_a_write_that_failed(tmp_path, monkeypatch):
+    """In a traceback it would be garbage that Python 3.12.1 crashes on."""
+    written = []
+
+    def full(self, data):
+        written.append(data)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(tmp_path), "write_bytes", full)
+    with pytest.raises((OSError, Refusal)):
+        formats.write_arrays(tmp_path / "a.npz", {"x": np.ones(3)})
+    assert [type(data) for data in written] == [bytes]
