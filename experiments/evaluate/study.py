@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import jax
@@ -57,14 +57,18 @@ def make(config: Settings) -> EvaluateStudy:
     if budget is None and config.network:
         budget = BUDGET
 
+    operations: dict[Hashable, float] = {}  # of networks and data of a shape
+
     def measure_of(
-        one: Any, network: bounds.Network, test: Examples | None
+        one: Any, network: bounds.Network, test: Examples | None, shape: Hashable
     ) -> tuple[Any, bool]:
         """How it is measured, by one program or group by group, and whether all together are little work."""
         by_parts = parts.MeasureParts(groups, one.name, kept, budget)
         if config.profile:
             return by_parts, False
-        its = parts.operations(network, groups, test)
+        if shape not in operations:
+            operations[shape] = parts.operations(network, groups, test)
+        its = operations[shape]
         if budget is not None and its > parts.LIGHT:
             return by_parts, False
         return MeasureNetwork(groups), its * len(stored) <= parts.LITTLE
@@ -114,7 +118,9 @@ def _subject(
     if network.loss is not None:
         digest.update(network.loss.encode())
     shapes = tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves)
-    measure, is_little = measure_of(stored, network, test)
+    held_out = None if test is None else len(test.labels)
+    shape = structure, shapes, held_out
+    measure, is_little = measure_of(stored, network, test, shape)
     is_program = isinstance(measure, MeasureNetwork)
     subject = Subject(
         name=stored.name,
