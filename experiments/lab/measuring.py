@@ -204,7 +204,7 @@ def _program(measure, layout, wide, definitions, shapes, structure, is_little):
     devices = [device.id for device in layout.mesh.devices.flat]
     return whole_programs.compiled(
         map_lanes(layout, traced, shared=1),
-        (measure, where, devices) if is_closed else None,
+        (measure, definitions, where, devices) if is_closed else None,
         jax.tree.unflatten(structure, shapes),
         options=quickest() if is_little else None,
     )

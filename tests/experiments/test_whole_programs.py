@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import experiments
-from experiments.lab import whole_programs
+from experiments.lab import formats, whole_programs
 from nets.mlp import MLP
 from tests.experiments.tiny import ROOT
 
@@ -155,10 +155,32 @@ def test_a_full_disk_keeps_nothing_and_harms_nothing(folder, monkeypatch):
     assert ask(jnp.eye(2))["norm"] == pytest.approx(4.0)
 
 
-COMMAND = [sys.executable, "-m", "experiments.evaluate", "--bounds=certified"]
+PLUGIN = """
+import jax.numpy as jnp
+from bounds import BoundSpec, BoundValue, Measure
+from flax import struct
+from nets.kernels import weight_matrices
+
+@struct.dataclass
+class Largest:
+    weight: object
+
+def largest(network):
+    return Largest(FACTOR * jnp.max(jnp.abs(weight_matrices(network.params)[0])))
+
+def of_largest(task, largest):
+    '''The largest weight over m.'''
+    value = largest.weight / task.size
+    return BoundValue(value, 0.0 * value, value, jnp.log(value))
+
+MEASURES = (Measure.one("largest", Largest, largest),)
+BOUNDS = {"largest_2026": BoundSpec(of_largest, "Me 2026", "heuristic")}
+"""
 
 
-def test_from_the_shell_the_second_command_traces_nothing(tmp_path, rng):
+@pytest.fixture
+def evaluate(tmp_path, rng):
+    """Makes a network and data; returns what runs `evaluate` on it into a folder."""
     weights = {
         f"w{i}": rng.standard_normal(shape).astype(np.float32)
         for i, shape in enumerate([(6, 5), (5, 3)])
@@ -166,15 +188,34 @@ def test_from_the_shell_the_second_command_traces_nothing(tmp_path, rng):
     np.savez(tmp_path / "net.npz", **weights)
     np.savez(tmp_path / "set.npz", x=rng.standard_normal((40, 6)), y=np.arange(40) % 3)
     own = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
-    said = []
-    for out in ("one", "two"):
+    own |= {"XDG_CACHE_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)}
+    given = ["--weights=net.npz", "--activation=relu", "--data=set.npz", "--verbose"]
+
+    def run(out, *more):
+        command = [sys.executable, "-m", "experiments.evaluate", *given, f"--out={out}"]
         done = subprocess.run(
-            [*COMMAND, "--weights=net.npz", "--activation=relu", "--data=set.npz",
-             f"--out={out}", "--verbose"],
-            cwd=tmp_path, capture_output=True, text=True, check=True,
-            env=own | {"XDG_CACHE_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)},
+            [*command, *more], cwd=tmp_path, capture_output=True, text=True, check=True,
+            env=own,
         )  # fmt: skip
-        said.append(done.stdout)
+        return done.stdout, formats.read_table(tmp_path / out / "bounds.csv")
+
+    return run
+
+
+def test_from_the_shell_the_second_command_traces_nothing(evaluate):
+    said, tables = zip(
+        *(evaluate(out, "--bounds=certified") for out in ("one", "two")), strict=True
+    )
     assert "; 0 not even traced)" in said[0] and "; 2 not even traced)" in said[1]
-    tables = [(tmp_path / out / "bounds.csv").read_bytes() for out in ("one", "two")]
     assert tables[0] == tables[1]
+
+
+def test_a_plugin_that_has_changed_measures_anew(evaluate, tmp_path):
+    values = []
+    for factor in (1, 3):
+        text = PLUGIN.replace("FACTOR", str(factor))
+        (tmp_path / "mine.py").write_text(text)
+        asked = "--plugin=mine.py", "--bounds=largest_2026"
+        _, (row,) = evaluate(f"out{factor}", *asked)
+        values.append(float(row["value"]))
+    assert values[1] == pytest.approx(3 * values[0])
