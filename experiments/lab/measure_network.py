@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import bounds
 from experiments.problems import Examples
@@ -36,11 +36,9 @@ class MeasureNetwork:
 
     Attributes:
       groups: names of groups.
-      is_closed: what it does is decided by these, our code and its arguments alone.
     """
 
     groups: tuple[str, ...]
-    is_closed: ClassVar[bool] = True
 
     @classmethod
     def for_bounds(cls, names: Sequence[str], also: Sequence[str]) -> "MeasureNetwork":

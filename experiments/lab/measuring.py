@@ -14,6 +14,7 @@ import numpy as np
 
 from bounds.evaluate import quickest
 from experiments.lab import definitions, formats, whole_programs
+from experiments.lab.measure_network import MeasureNetwork
 from experiments.lab.progress import Progress
 from experiments.lab.refusals import Refusal
 from experiments.lab.run_folder import RunFolder
@@ -199,7 +200,8 @@ def _program(measure, layout, wide, definitions, shapes, structure, is_little):
         found, unavailable = measure(shared, arguments)
         return found, _Reasons(tuple(unavailable.items()))
 
-    is_closed = getattr(measure, "is_closed", False)
+    # What it does is decided by its groups, our code and its arguments alone.
+    is_closed = isinstance(measure, MeasureNetwork)
     where = layout.lanes_per_device, layout.vectorized
     devices = [device.id for device in layout.mesh.devices.flat]
     return whole_programs.compiled(
