@@ -1,26 +1,27 @@
 """`pytest --quick`: the files whose tests were seen to take little time each.
 
-What a file's tests took is in `seconds.json`, by file: processor seconds of them all, what they
-started included, with no program compiled before, and how many tests they were. A file is left
+What a file's tests took is in `seconds.json`, by file: seconds on the clock of them all, with no program
+compiled before and two workers on two cores, and how many tests they were. (Processor seconds would leave out
+programs that tests start, which fork from another process.) A file is left
 out if it takes `SHORT` seconds or more, and its tests `LIMIT` or more on the mean; one that was
-never measured is run. `pytest --record_seconds` of all tests, with an empty compile cache,
+never measured is run. `pytest -n 2 --dist worksteal --record_seconds` of all tests, with an empty compile cache,
 measures anew.
 """
 
 import collections
 import json
-import resource
+import time
 from pathlib import Path
 
 import pytest
 
 TESTS = Path(__file__).parent
 RECORD = TESTS / "seconds.json"
-SHORT, LIMIT = 3.0, 0.1  # processor seconds: of a file, and a test
+SHORT, LIMIT = 3.0, 0.1  # seconds: of a file, and a test
 
 
 def record():
-    """File, below `tests` -> (processor seconds, number of tests)."""
+    """File, below `tests` -> (seconds, number of tests)."""
     return {name: tuple(pair) for name, pair in json.loads(RECORD.read_text()).items()}
 
 
@@ -34,18 +35,9 @@ def left_out(measured):
 
 
 def total(measured):
-    """Processor seconds and number of tests of all these files."""
+    """Seconds and number of tests of all these files."""
     pairs = measured.values()
     return sum(seconds for seconds, _ in pairs), sum(count for _, count in pairs)
-
-
-def processor_seconds():
-    """Of this process and of all that it has started and seen end."""
-    both = (
-        resource.getrusage(who)
-        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    return sum(usage.ru_utime + usage.ru_stime for usage in both)
 
 
 def pytest_addoption(parser):
@@ -71,7 +63,7 @@ def pytest_report_header(config):
     (seconds, count), (all_seconds, all_tests) = total(slow), total(measured)
     line = (
         f"quick: {all_tests - count} of {all_tests} tests, {all_seconds - seconds:.0f} of "
-        f"{all_seconds:.0f} s of processor time, as measured; left out (s, tests):"
+        f"{all_seconds:.0f} s, as measured; left out (s, tests):"
     )
     return [line, *(f"  {name} ({s:.0f}, {n})" for name, (s, n) in slow.items())]
 
@@ -81,13 +73,13 @@ _spent = collections.defaultdict(lambda: [0.0, 0])
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item):
-    start = processor_seconds()
+    start = time.perf_counter()
     try:
         return (yield)
     finally:
         if item.path.is_relative_to(TESTS):
             spent = _spent[item.path.relative_to(TESTS).as_posix()]
-            spent[0] += processor_seconds() - start
+            spent[0] += time.perf_counter() - start
             spent[1] += 1
 
 

@@ -20,7 +20,7 @@ def test_what_is_slow_is_left_out_and_what_is_not_known_is_run():
 
 
 def test_the_quick_half():
-    """At most 90 s on two cores: 120 s of processor time, and what it takes to start."""
+    """At most 90 s on two cores: 120 s of both workers together, and what it takes to start."""
     measured = quick.record()
     slow = quick.left_out(measured)
     (seconds, count), (_, all_tests) = quick.total(slow), quick.total(measured)
