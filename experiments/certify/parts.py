@@ -174,9 +174,14 @@ def _without(group, cost):
     """A group of one run without a cost of it."""
     if type(group) is not cost.group:
         return group
-    fields = {
-        n: np.full_like(getattr(group, n), v, float) for n, v in cost.fields.items()
-    }
+    fields = {}
+    for name, without in cost.fields.items():
+        value = np.asarray(getattr(group, name), float)
+        # What is less than nothing, the logarithm of a density ratio below 1, is no cost.
+        is_less = without != _MANY
+        fields[name] = (
+            np.minimum(value, without) if is_less else np.full_like(value, _MANY)
+        )
     return group.replace(**fields)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from bounds import registry
 from bounds.evaluate import quickest
 from experiments.lab import definitions, formats, whole_programs
 from experiments.lab.measure_network import MeasureNetwork
@@ -200,8 +201,12 @@ def _program(measure, layout, wide, definitions, shapes, structure, is_little):
         found, unavailable = measure(shared, arguments)
         return found, _Reasons(tuple(unavailable.items()))
 
-    # What it does is decided by its groups, our code and its arguments alone.
-    is_closed = isinstance(measure, MeasureNetwork)
+    # What it does is decided by its groups, our code and its arguments alone; a user's measure may
+    # look at anything.
+    is_closed = isinstance(measure, MeasureNetwork) and all(
+        registry.MEASURES[group].fn.__module__.partition(".")[0] in ("nets", "bounds")
+        for group in measure.groups
+    )
     where = layout.lanes_per_device, layout.vectorized
     devices = [device.id for device in layout.mesh.devices.flat]
     return whole_programs.compiled(

@@ -50,7 +50,7 @@ def versions() -> Mapping[str, Any]:
     return {
         "commit": git("rev-parse", "HEAD"),
         "uncommitted_changes": None if changes is None else bool(changes),
-        "source_sha256": _source(),
+        "source_sha256": source_digest(),
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "device": f"{jax.local_device_count()} x {device.device_kind} ({device.platform})",
@@ -58,7 +58,7 @@ def versions() -> Mapping[str, Any]:
     }
 
 
-def _source():
+def source_digest() -> str:
     """A digest of the code: it tells versions apart that no commit does."""
     rooms, digest = Path(__file__).parents[2], hashlib.sha256()
     for room in ("nets", "bounds", "experiments"):

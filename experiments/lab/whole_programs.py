@@ -9,6 +9,7 @@ user's file, a closure) is compiled as ever. So is what cannot be read.
 
 import dataclasses
 import hashlib
+import importlib.metadata
 import io
 import os
 import pickle
@@ -24,8 +25,9 @@ from flax import linen as nn
 from jax import export
 
 import experiments
-from experiments.lab.versions import versions
+from experiments.lab.versions import source_digest, versions
 
+_MOST = 32  # programs that a process holds
 LIMIT = 2**29  # bytes of a folder; what was not used for longest goes first
 # Whose functions and classes are known by their names: ours by their sources, the others by their versions.
 _OURS = ("nets", "bounds", "experiments")
@@ -39,12 +41,14 @@ class _Kept:
 
     Attributes:
       folder: None: nowhere.
+      source: digest of our sources, as this process began.
       code: what every program of this process is made of.
       programs: those that this process has used, by their names.
       found: how many of them were there.
     """
 
     folder: Path | None = None
+    source: str = ""
     code: str = ""
     programs: dict[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
     found: int = 0
@@ -67,7 +71,9 @@ def keep(folder: Path) -> None:
     if newest < experiments.BEGAN:
         made = versions()
         code = made["source_sha256"], made["packages"], made["python"], made["device"]
-        _KEPT.folder, _KEPT.code = folder, repr((code, os.environ.get("XLA_FLAGS")))
+        dtypes = importlib.metadata.version("ml_dtypes")
+        _KEPT.folder, _KEPT.source = folder, made["source_sha256"]
+        _KEPT.code = repr((code, dtypes, os.environ.get("XLA_FLAGS")))
 
 
 def found() -> int:
@@ -107,10 +113,6 @@ def _key(made_of, args):
       _NotKnown: it is made of something that cannot be spelled out.
     """
     leaves, structure = jax.tree.flatten(args)
-    shapes = [
-        (leaf.shape, str(leaf.dtype), repr(getattr(leaf, "sharding", None)))
-        for leaf in leaves
-    ]
     told = {
         name: repr(getattr(jax.config, name, None))
         for name in sorted(jax.config.values)
@@ -118,6 +120,10 @@ def _key(made_of, args):
     }
     spelled = io.BytesIO()
     try:
+        shapes = [
+            (leaf.shape, str(leaf.dtype), repr(getattr(leaf, "sharding", None)))
+            for leaf in leaves
+        ]
         _Speller(spelled).dump((made_of, structure, shapes))
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         raise _NotKnown(str(error)) from error
@@ -170,8 +176,8 @@ def call(
 
 def _program(function, made_of, args, static, options):
     """A program of trees, or None: it is none that can be kept."""
-    if _KEPT.folder is None or made_of is None:
-        return None
+    if _KEPT.folder is None or made_of is None or source_digest() != _KEPT.source:
+        return None  # what was imported after an edit is not what began
     try:
         key = _key((made_of, static, options), args)
         if key not in _KEPT.programs:
@@ -181,19 +187,33 @@ def _program(function, made_of, args, static, options):
             exported, out_tree = kept or _export(path, function, args, static)
             leaves = jax.tree.leaves(args)
             program = jax.jit(exported.call).lower(*leaves).compile(options)
-            _KEPT.programs[key] = _on_trees(program, out_tree)
+            while len(_KEPT.programs) >= _MOST:
+                del _KEPT.programs[next(iter(_KEPT.programs))]
+            _KEPT.programs[key] = _OnTrees(program, out_tree)
     except _NotKnown:
         return None
     return _KEPT.programs[key]
 
 
-def _on_trees(program, out_tree):
-    """A program of leaves as one of trees."""
+@dataclasses.dataclass(frozen=True)
+class _OnTrees:
+    """A compiled program of leaves as one of trees.
 
-    def call(*args):
-        return jax.tree.unflatten(out_tree, program(*jax.tree.leaves(args)))
+    Attributes:
+      program: of leaves.
+      out_tree: the structure of what it returns.
+    """
 
-    return call
+    program: jax.stages.Compiled
+    out_tree: Any
+
+    def __call__(self, *args: Any) -> Any:
+        """What it returns."""
+        return jax.tree.unflatten(self.out_tree, self.program(*jax.tree.leaves(args)))
+
+    def memory_analysis(self) -> Any:
+        """As `jax.stages.Compiled` has it."""
+        return self.program.memory_analysis()
 
 
 def _export(path, function, args, static):
@@ -212,10 +232,18 @@ def _export(path, function, args, static):
         out_trees.append(out_tree)
         return leaves
 
-    exported = export.export(jax.jit(of_leaves))(*leaves)
-    out_tree = out_trees[-1]
     try:
+        exported = export.export(jax.jit(of_leaves))(*leaves)
+        out_tree = out_trees[-1]
         said = pickle.dumps((bytes(exported.serialize()), out_tree))
+    except Exception as error:  # a call of the host, a type that has no name
+        raise _NotKnown(str(error)) from error  # what is wrong in it will be again
+    if source_digest() != _KEPT.source:
+        return (
+            exported,
+            out_tree,
+        )  # edited meanwhile: which of the two it was cannot be said
+    try:
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
             file.write(hashlib.sha256(said).digest() + said)
         os.replace(file.name, path)

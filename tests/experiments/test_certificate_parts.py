@@ -146,6 +146,17 @@ def test_of_a_given_network_by_a_surrogate():
     check(found, expected, value())
 
 
+def test_a_density_ratio_below_1_is_no_cost():
+    arrays = arrays_of(
+        "single_draw", log_ratio=-5.0, price=0.0, wrong=30, size=500, holdout_error=0.05
+    )  # fmt: skip
+    found = parts.parts(arrays, "rivasplata_2020_single_draw", DELTA, TRIED)
+    assert "density ratio" not in found and min(found.values()) > 0
+    nats = max(-5.0 + math.log(2 * math.sqrt(500) / (DELTA / TRIED)), 0.0)
+    expected = kl_inverse(30 / 500, nats / 500)
+    assert sum(found.values()) == pytest.approx(expected, abs=1e-9)
+
+
 def test_one_setting_costs_nothing_and_other_bounds_have_no_parts():
     arrays = arrays_of(
         "single_draw", log_ratio=1.0, price=0.0, wrong=3, size=100, holdout_error=0.05

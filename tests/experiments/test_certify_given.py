@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from bounds.numerics import coding
 from experiments.certify import PROGRAM, study, verification
 from experiments.certify.given import GivenNetwork
 from experiments.lab import formats
@@ -394,6 +395,26 @@ def test_a_code_that_was_forged_is_refuted(place, compressed, tmp_path, change, 
     points = {"unlabelled": str(place / "points.npz")}
     line, holds = verification.verified(given(place, path, **points))
     assert not holds and any(one in line for one in says.split("|")), line
+
+
+def test_a_code_that_is_no_candidate_is_refuted(place, compressed, tmp_path):
+    """Of any number of codes one may be found that agrees on these very points."""
+    with np.load(place / "net.npz") as net:
+        shapes = [net[name].shape for name in ("w0", "w1")]
+
+    def another(tensors, claims):
+        bits = np.unpackbits(tensors["code"])
+        symbols, exponents, length = coding.decode(bits, shapes)
+        assert length <= claims["bits"]
+        symbols = [np.array(own) for own in symbols]
+        symbols[1][0, 0] += 1
+        bits = coding.encode(symbols, exponents)
+        tensors["code"], claims["bits"] = np.packbits(bits), claims["bits"] + 99
+
+    path = forged(code_file(compressed[0]), tmp_path / "a.safetensors", another)
+    points = {"unlabelled": str(place / "points.npz")}
+    line, holds = verification.verified(given(place, path, **points))
+    assert not holds and "its code is none of the 12 candidates" in line
 
 
 def test_what_is_not_what_was_certified_on_is_refused(

@@ -146,9 +146,19 @@ def _layer(place, **values):
     return lambda tensors, claims: claims["network"]["layers"][place].update(values)
 
 
+def _no_number(tensors, claims):
+    """A posterior without width, and the network its mean: the ratio of densities is 0/0."""
+    for name in tensors:
+        if "log_sd" in name:
+            tensors[name] = np.full_like(tensors[name], -500)
+    for part in ("0/kernel", "0/bias", "1/kernel", "1/bias"):
+        tensors[f"final/{part}"] = tensors[f"posterior/{part}"]
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
+        (_no_number, "ln ratio is nan"),
         (_move("final/1/bias", 0.01), "layer 1 is not what the fixed key draws"),
         (_move("posterior/0/kernel", 0.01), "layer 0 is not what the fixed key draws"),
         (_move("posterior/0/prior_kernel", 0.01), "ln ratio is"),

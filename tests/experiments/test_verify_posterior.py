@@ -135,6 +135,16 @@ def test_a_prior_that_has_learned_nothing_is_made_again_from_the_seed(made, tmp_
         assert not holds and "the prior of layer 0 is not the initial kernel" in line
 
 
+def _no_number(tensors, claims):
+    """Deviations of 0 in float64, and one weight at its prior: its KL is 0/0."""
+    for name in tensors:
+        if "log_sd" in name or "log_prior_sd" in name:
+            tensors[name] = np.full_like(tensors[name], -500)
+    kernel = np.array(tensors["posterior/0/kernel"])
+    kernel[0, 0] = tensors["posterior/0/prior_kernel"][0, 0]
+    tensors["posterior/0/kernel"] = kernel
+
+
 def _add(name, count):
     return lambda tensors, claims: claims.update({name: claims[name] + count})
 
@@ -146,6 +156,7 @@ def _add(name, count):
         (_add("wrong", -2), "it errs on"),
         (_claim(kl=0.1), "KL is"),
         (_move("posterior/0/kernel", 0.01), "KL is"),
+        (_no_number, "KL is nan"),
         (_move("posterior/0/log_prior_sd", 0.1), "KL is"),
         (_move("posterior/1/log_sd_bias", -0.5), "KL is"),
         (_claim(draws=150_000), "its errors are of 2000 predictions, not 150000"),

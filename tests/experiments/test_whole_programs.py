@@ -11,6 +11,7 @@ import pytest
 
 import experiments
 from experiments.lab import formats, whole_programs
+from nets import runs
 from nets.mlp import MLP
 from tests.experiments.tiny import ROOT
 
@@ -132,6 +133,40 @@ def test_nothing_is_kept_of_sources_that_changed_under_the_process(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_nothing_is_read_or_kept_once_a_source_was_edited(folder, monkeypatch):
+    """What is imported after that is not what the digest of the beginning says."""
+    x = jnp.eye(2)
+    first = ask(x)
+    forget()
+    monkeypatch.setattr(whole_programs, "source_digest", lambda: "another")
+    assert ask(x) == first and ask(jnp.eye(3))["norm"] == pytest.approx(6.0)
+    assert whole_programs.found() == 0 and len(list(folder.iterdir())) == 1
+
+
+def test_what_cannot_be_exported_is_compiled_as_ever(folder):
+    def talks(x, power):
+        jax.debug.callback(lambda _: None, x)
+        return x**power
+
+    talks.__module__ = "nets.made_up"
+    jitted = jax.jit(talks, static_argnames="power")
+    x = jnp.full((2, 2), 3.0)
+    np.testing.assert_array_equal(
+        whole_programs.compiled(jitted, "talks", (x,), {"power": 2})(x), 9.0
+    )
+    assert list(folder.iterdir()) == []
+
+
+def test_a_program_says_what_memory_it_takes(folder):
+    """By which lanes are chosen on an accelerator."""
+    x = jnp.eye(4)
+    program = whole_programs.compiled(NORM, norm, (x,), {"power": 2})
+    assert len(list(folder.iterdir())) == 1
+    plain = NORM.lower(x, power=2).compile()
+    own, its = (runs._bytes_of(p) for p in (program, plain))
+    assert own == pytest.approx(its, rel=0.2) and own >= x.nbytes
+
+
 def test_what_was_not_used_for_longest_goes_first(folder, monkeypatch):
     names = []
     for size in (2, 3, 4):
@@ -157,6 +192,7 @@ def test_a_full_disk_keeps_nothing_and_harms_nothing(folder, monkeypatch):
 
 PLUGIN = """
 import jax.numpy as jnp
+import numpy as np
 from bounds import BoundSpec, BoundValue, Measure
 from flax import struct
 from nets.kernels import weight_matrices
@@ -166,7 +202,8 @@ class Largest:
     weight: object
 
 def largest(network):
-    return Largest(FACTOR * jnp.max(jnp.abs(weight_matrices(network.params)[0])))
+    factor = float(np.load("factor.npy"))
+    return Largest(factor * jnp.max(jnp.abs(weight_matrices(network.params)[0])))
 
 def of_largest(task, largest):
     '''The largest weight over m.'''
@@ -210,11 +247,12 @@ def test_from_the_shell_the_second_command_traces_nothing(evaluate):
     assert tables[0] == tables[1]
 
 
-def test_a_plugin_that_has_changed_measures_anew(evaluate, tmp_path):
+def test_a_user_s_measure_may_look_at_anything(evaluate, tmp_path):
+    """So its program is not kept, whether its file has changed or not."""
+    (tmp_path / "mine.py").write_text(PLUGIN)
     values = []
     for factor in (1, 3):
-        text = PLUGIN.replace("FACTOR", str(factor))
-        (tmp_path / "mine.py").write_text(text)
+        np.save(tmp_path / "factor.npy", factor)
         asked = "--plugin=mine.py", "--bounds=largest_2026"
         _, (row,) = evaluate(f"out{factor}", *asked)
         values.append(float(row["value"]))

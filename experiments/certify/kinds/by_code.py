@@ -62,6 +62,15 @@ def is_of_initial(bound: str) -> bool:
     return bound == _OF_INITIAL
 
 
+def _moves(params, init):
+    """The arrays that are coded: of a network, or of its way from the initial weights."""
+    leaves = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(params)]
+    if init is None:
+        return leaves
+    starts = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(init)]
+    return [w - z for w, z in zip(leaves, starts, strict=True)]
+
+
 def tensors(
     params: chex.ArrayTree, init: chex.ArrayTree | None, candidate: tuple[float, float]
 ) -> dict[str, np.ndarray]:
@@ -72,12 +81,8 @@ def tensors(
       init: its initial weights, which a receiver knows, or None: he knows none.
       candidate: how it is quantised.
     """
-    leaves = jax.tree.leaves(params)
     with jax.enable_x64(True):
-        if init is not None:
-            pairs = zip(leaves, jax.tree.leaves(init), strict=True)
-            leaves = [w.astype(float) - z.astype(float) for w, z in pairs]
-        bits = coding.encode(*code.quantised(leaves, candidate))
+        bits = coding.encode(*code.quantised(_moves(params, init), candidate))
     return {coded_network.CODE: np.packbits(bits)}
 
 
@@ -118,6 +123,20 @@ def _bazinet_2026(bits, wrong, size, differ, points, delta):
     return recounting.coded_limit(
         bits, wrong, size, delta / 2
     ) + recounting.binomial_limit(differ, points, share)
+
+
+def _is_candidate(bits, params, init):
+    """Whether bits are the code of one of the quantisations that are paid for."""
+    leaves = jax.tree.leaves(params)
+    symbols, exponents, _ = coding.decode(bits, [leaf.shape for leaf in leaves])
+    stated = [*symbols, *exponents]
+    moves = _moves(params, init)
+    with jax.enable_x64(True):
+        every = [code.quantised(moves, candidate) for candidate in code.CANDIDATES]
+    return any(
+        all(np.array_equal(a, b) for a, b in zip([*own, *steps], stated, strict=True))
+        for own, steps in every
+    )
 
 
 class ByCode(Kind):
@@ -174,6 +193,11 @@ class ByCode(Kind):
         found = []
         if length > one.bits:
             found.append(f"its code has {length} bits, not {one.bits}")
+        if not _is_candidate(stored.code, network.params, init):
+            found.append(
+                f"its code is none of the {len(code.CANDIDATES)} candidates, which are fixed without "
+                "the points"
+            )
 
         def logits(params: chex.ArrayTree, sample: Any) -> np.ndarray:
             return of_given.logits_as_read(network.model, params, sample)

@@ -175,12 +175,17 @@ class CodedNetwork(Kind):
             allowed = 1e-5 * np.max(np.abs(kernel))
             if layer["kernel"].shape != kernel.shape or np.any(layer["bias"]):
                 found.append(f"layer {n} is of another shape than the decoded one")
-            elif np.max(np.abs(layer["kernel"] - kernel)) > allowed:
+            elif not np.max(np.abs(layer["kernel"] - kernel)) <= allowed:
                 found.append(f"layer {n} is not what its code says")
         if found:
             return found
         size = len(data.labels)
-        counts = recounting.errors(one.network, stored.network, data)
+        # Of what the bits say: the rounding of the stored one is not paid for.
+        said = [
+            layer | {"kernel": kernel}
+            for layer, kernel in zip(stored.network, own, strict=True)
+        ]
+        counts = recounting.errors(one.network, said, data)
         wrong, found = miscounted(one, size, *counts)
         value = self.formulas[one.bound](one.bits, wrong, size, one.delta / one.tried)
         return found + misvalued(one, value)

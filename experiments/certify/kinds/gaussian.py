@@ -150,7 +150,7 @@ def arrays(posterior: Layers) -> Iterator[tuple[int, str, Any, Any, Any]]:
 def differs(one: Certificate, posterior: Layers) -> list[str]:
     """What of the prior is not as it must be: its price, and what nobody has trained."""
     found, (_, price) = [], prior(one, posterior)
-    if abs(price - one.price) > ROUNDING:
+    if not abs(price - one.price) <= ROUNDING:
         found.append(f"the price of the prior is {price:.9g}, not {one.price:.9g}")
     if one.has_trained_prior():
         return found
@@ -158,7 +158,7 @@ def differs(one: Certificate, posterior: Layers) -> list[str]:
     initial = kernels.to_arrays(initial_weights.initial(plain, one))
     for number, name, _, _, z in arrays(posterior):
         own = np.asarray(initial[f"{number}/{name}"], np.float64)
-        if np.max(np.abs(own - z)) > 1e-6 * np.max(np.abs(own)):
+        if not np.max(np.abs(own - z)) <= 1e-6 * np.max(np.abs(own)):
             found.append(
                 f"the prior of layer {number} is not the initial {name} of the seed"
             )

@@ -72,7 +72,7 @@ class Kind(abc.ABC):
 
 def misvalued(certificate: certificate_file.Certificate, value: float) -> list[str]:
     """A line where a bound is above the value that is claimed, and none elsewhere."""
-    if value > certificate.value + ROUNDING:
+    if not value <= certificate.value + ROUNDING:  # what is no number is no bound
         return [f"the bound is {value:.9g}, not {certificate.value:.9g}"]
     return []
 
