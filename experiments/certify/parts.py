@@ -102,8 +102,8 @@ def parts(arrays: Arrays, bound: str, delta: float, tried: int = 1) -> dict[str,
 
 def sentence(name: str, found: Mapping[str, float]) -> str:
     """What the certificate of a network is made of, in words."""
-    said = ", ".join(f"{part} {report.number(share)}" for part, share in found.items())
-    return f"{name}: of this are {said}."
+    said = " + ".join(f"{report.number(share)} {part}" for part, share in found.items())
+    return f"{name}: {report.at_most(sum(found.values()))} = {said}."
 
 
 # What a colour stands for -> its parts, in their order.

@@ -169,10 +169,10 @@ def test_every_part_has_a_colour_and_the_figure_is_painted(tmp_path):
     shown = [name for names in parts._SHOWN.values() for name in names]
     assert sorted(shown) == sorted(parts.NAMES)
     made_of = {
-        "one": {parts.COUNTED: 0.1, "bits": 0.02},
+        "one": {parts.COUNTED: 0.125, "bits": 0.0625},
         "two": {parts.COUNTED: 0.2, "disagreement": 0.1},
     }
     figure = Drawing(tmp_path)("parts", parts.CAPTION, parts.paint, made_of)
     assert figure.path.read_bytes().startswith(b"\x89PNG")
     said = parts.sentence("one", made_of["one"])
-    assert said == "one: of this are errors counted 0.1, bits 0.02."
+    assert said == "one: 0.1875 = 0.125 errors counted + 0.0625 bits."
