@@ -144,7 +144,7 @@ def run(out):
 def _key(row):
     """What a row is called: its cells that are no measurements."""
     names = ("m", "seed", "draw", "layer", "epoch", "variant", "quantity", "sigma")
-    names = (*SUBJECT, "bound", "margin_rule", *names)
+    names = (*SUBJECT, "bound", "margin_rule", "part", *names)
     return tuple((n, row[n]) for n in names if row.get(n))
 
 

@@ -315,7 +315,9 @@ def test_a_sweep_of_losses_is_measured_each_by_its_own(tmp_path):
         )
         own = theirs[path.stem, "gradient_noise_final"]
         assert float(own) == pytest.approx(expected, rel=1e-4)
-        assert again[path.stem, "gradient_noise_final"]["value"] == own
+        # By another program: of few networks it is not optimised.
+        other = float(again[path.stem, "gradient_noise_final"]["value"])
+        assert other == pytest.approx(float(own), rel=1e-6)
         assert float(theirs[path.stem, "gradient_noise_epoch1"]) > 0
     assert len(again) == 2
 
