@@ -93,6 +93,7 @@ def parts(arrays: Arrays, bound: str, delta: float, tried: int = 1) -> dict[str,
             names.append(cost.name)
             steps.append({n: _without(group, cost) for n, group in steps[-1].items()})
     shared = _values(steps, bound, delta / tried)
+    # All steps once more, by the same program: only the last is wanted.
     alone, errors = _values(steps, bound, delta)[-1], _counted(steps[-1])[0]
     falls = [a - b for a, b in itertools.pairwise([*shared, alone, errors])]
     found = dict(zip([*names, TRIED, CONFIDENCE], falls, strict=True))
@@ -196,15 +197,12 @@ def _values(steps, bound, delta):
 
 def _only_the_best(groups, bound, delta):
     """Measurements in which all networks but the one that the bound speaks of err on everything."""
-    ((name, group),) = [(n, g) for n, g in groups.items() if hasattr(g, "errors")] or [
-        (None, None)
-    ]
-    if name is None or group.errors.shape[1] == 1:
-        return groups
-    each = []
-    for place in range(group.errors.shape[1]):
-        others = np.arange(group.errors.shape[1]) != place
-        each.append(
-            groups | {name: group.replace(errors=np.where(others, 1.0, group.errors))}
-        )
-    return each[int(np.argmin(_values(each, bound, delta)))]
+    for name, group in groups.items():
+        if isinstance(group, Code | Gibbs) and (count := group.errors.shape[1]) > 1:
+            each = [
+                groups
+                | {name: group.replace(errors=np.where(is_own, group.errors, 1.0))}
+                for is_own in np.eye(count, dtype=bool)
+            ]
+            return each[int(np.argmin(_values(each, bound, delta)))]
+    return groups

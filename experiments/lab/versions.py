@@ -14,6 +14,7 @@ from experiments.lab.later import later
 
 jax = later("jax")
 
+_ROOT = Path(__file__).parents[2]
 PACKAGES = (
     "jax",
     "jaxlib",
@@ -60,12 +61,17 @@ def versions() -> Mapping[str, Any]:
 
 def source_digest() -> str:
     """A digest of the code: it tells versions apart that no commit does."""
-    rooms, digest = Path(__file__).parents[2], hashlib.sha256()
-    for room in ("nets", "bounds", "experiments"):
-        for path in sorted((rooms / room).rglob("*.py")):
-            digest.update(path.relative_to(rooms).as_posix().encode())
-            digest.update(path.read_bytes())
+    digest = hashlib.sha256()
+    for path in sources():
+        digest.update(path.relative_to(_ROOT).as_posix().encode())
+        digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def sources() -> list[Path]:
+    """The files of our code, room by room."""
+    rooms = ("nets", "bounds", "experiments")
+    return [path for room in rooms for path in sorted((_ROOT / room).rglob("*.py"))]
 
 
 def changes_between(

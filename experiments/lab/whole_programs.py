@@ -7,6 +7,7 @@ arguments' shapes and where they lie. What carries something that is not known b
 user's file, a closure) is compiled as ever. So is what cannot be read.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
@@ -25,14 +26,14 @@ from flax import linen as nn
 from jax import export
 
 import experiments
-from experiments.lab.versions import source_digest, versions
+from experiments.lab.versions import source_digest, sources, versions
 
 _MOST = 32  # programs that a process holds
 LIMIT = 2**29  # bytes of a folder; what was not used for longest goes first
 # Whose functions and classes are known by their names: ours by their sources, the others by their versions.
-_OURS = ("nets", "bounds", "experiments")
-_PACKAGES = ("jax", "jaxlib", "flax", "optax", "chex", "numpy", "scipy", "ml_dtypes")
-_KNOWN = {*_OURS, *_PACKAGES, *sys.stdlib_module_names}
+_OURS = {"nets", "bounds", "experiments"}
+_PACKAGES = {"jax", "jaxlib", "flax", "optax", "chex", "numpy", "scipy", "ml_dtypes"}
+_KNOWN = _OURS | _PACKAGES | sys.stdlib_module_names
 
 
 @dataclasses.dataclass
@@ -65,7 +66,7 @@ def keep(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        newest = max(path.stat().st_mtime for path in _sources())
+        newest = max(path.stat().st_mtime for path in sources())
     except OSError:
         return
     if newest < experiments.BEGAN:
@@ -79,11 +80,6 @@ def keep(folder: Path) -> None:
 def found() -> int:
     """How many programs were there, so that nothing of them was traced."""
     return _KEPT.found
-
-
-def _sources():
-    root = Path(experiments.__file__).parents[1]
-    return [path for room in _OURS for path in (root / room).rglob("*.py")]
 
 
 class _NotKnown(Exception):
@@ -176,11 +172,13 @@ def call(
 
 def _program(function, made_of, args, static, options):
     """A program of trees, or None: it is none that can be kept."""
-    if _KEPT.folder is None or made_of is None or source_digest() != _KEPT.source:
-        return None  # what was imported after an edit is not what began
+    if _KEPT.folder is None or made_of is None:
+        return None
     try:
         key = _key((made_of, static, options), args)
         if key not in _KEPT.programs:
+            if source_digest() != _KEPT.source:
+                return None  # what was imported after an edit is not what began
             path = _KEPT.folder / key
             kept = _read(path)
             _KEPT.found += kept is not None
@@ -238,19 +236,18 @@ def _export(path, function, args, static):
         said = pickle.dumps((bytes(exported.serialize()), out_tree))
     except Exception as error:  # a call of the host, a type that has no name
         raise _NotKnown(str(error)) from error  # what is wrong in it will be again
-    if source_digest() != _KEPT.source:
-        return (
-            exported,
-            out_tree,
-        )  # edited meanwhile: which of the two it was cannot be said
-    try:
+    # Of sources that were edited meanwhile it cannot be said which were traced.
+    if source_digest() == _KEPT.source:
+        _write(path, said)
+    return exported, out_tree
+
+
+def _write(path, said):
+    with contextlib.suppress(OSError):  # a full disk: then it is not kept
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
             file.write(hashlib.sha256(said).digest() + said)
         os.replace(file.name, path)
         _make_room(path.parent)
-    except OSError:  # a full disk: then it is not kept
-        pass
-    return exported, out_tree
 
 
 def _read(path):

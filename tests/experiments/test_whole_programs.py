@@ -126,7 +126,7 @@ def test_nothing_is_kept_of_sources_that_changed_under_the_process(
     tmp_path, monkeypatch
 ):
     monkeypatch.setattr(whole_programs, "_KEPT", whole_programs._Kept())
-    newest = max(path.stat().st_mtime for path in whole_programs._sources())
+    newest = max(path.stat().st_mtime for path in whole_programs.sources())
     monkeypatch.setattr(experiments, "BEGAN", newest)
     whole_programs.keep(tmp_path)
     ask(jnp.eye(2))
