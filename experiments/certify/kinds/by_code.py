@@ -86,24 +86,14 @@ def tensors(
     return {coded_network.CODE: np.packbits(bits)}
 
 
-def decoded(
-    bits: np.ndarray, params: chex.ArrayTree, init: chex.ArrayTree | None
-) -> tuple[chex.ArrayTree, int]:
-    """The network that a receiver makes of bits.
+def _described(symbols, exponents, params, init):
+    """The network that a receiver makes of a code: float32, of the shapes of `params`.
 
     Args:
-      bits: `[>= c]`, 0 or 1.
+      symbols, exponents: as `coding.decode` reads them.
       params: of the network whose shapes he knows.
       init: the initial weights that he knows, or None.
-
-    Returns:
-      `(params, c)`: float32; how many bits the code has.
-
-    Raises:
-      ValueError: the bits are no code.
     """
-    leaves, tree = jax.tree.flatten(params)
-    symbols, exponents, length = coding.decode(bits, [leaf.shape for leaf in leaves])
     found = [
         own.astype(np.float32) * np.asarray(coding.step(exponent))
         for own, exponent in zip(symbols, exponents, strict=True)
@@ -111,7 +101,7 @@ def decoded(
     if init is not None:
         pairs = zip(found, jax.tree.leaves(init), strict=True)
         found = [np.asarray(z, np.float32) + move for move, z in pairs]
-    return tree.unflatten(found), length
+    return jax.tree.structure(params).unflatten(found)
 
 
 def _bazinet_2026(bits, wrong, size, differ, points, delta):
@@ -125,12 +115,9 @@ def _bazinet_2026(bits, wrong, size, differ, points, delta):
     ) + recounting.binomial_limit(differ, points, share)
 
 
-def _is_candidate(bits, params, init):
-    """Whether bits are the code of one of the quantisations that are paid for."""
-    leaves = jax.tree.leaves(params)
-    symbols, exponents, _ = coding.decode(bits, [leaf.shape for leaf in leaves])
-    stated = [*symbols, *exponents]
-    moves = _moves(params, init)
+def _is_candidate(symbols, exponents, params, init):
+    """Whether a code is that of one of the quantisations that are paid for."""
+    stated, moves = [*symbols, *exponents], _moves(params, init)
     with jax.enable_x64(True):
         every = [code.quantised(moves, candidate) for candidate in code.CANDIDATES]
     return any(
@@ -187,13 +174,16 @@ class ByCode(Kind):
         one, network = stored.certificate, data.network
         init = None if one.init_sha256 is None else network.init
         try:
-            params, length = decoded(stored.code, network.params, init)
+            shapes = [leaf.shape for leaf in jax.tree.leaves(network.params)]
+            symbols, exponents, length = coding.decode(stored.code, shapes)
         except ValueError as error:
             return [f"its code is none ({error})"]
         found = []
         if length > one.bits:
             found.append(f"its code has {length} bits, not {one.bits}")
-        if not _is_candidate(stored.code, network.params, init):
+        of = symbols, exponents, network.params, init
+        params = _described(*of)
+        if not _is_candidate(*of):
             found.append(
                 f"its code is none of the {len(code.CANDIDATES)} candidates, which are fixed without "
                 "the points"
