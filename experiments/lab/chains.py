@@ -110,6 +110,15 @@ def layers_of(
     return found
 
 
+def network_of(
+    network: Mapping[str, Any], tensors: Mapping[str, np.ndarray], prefix: str
+) -> list[dict[str, np.ndarray]]:
+    """The kernels and biases of a network among tensors: `layers_of`, looked at by `check_layers`."""
+    found = layers_of(network, tensors, prefix)
+    check_layers(network, found)
+    return found
+
+
 def check_layers(
     network: Mapping[str, Any], found: Sequence[Mapping[str, np.ndarray]]
 ) -> None:

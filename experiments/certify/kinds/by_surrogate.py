@@ -74,8 +74,7 @@ class BySurrogate(Kind):
     ) -> Stored:
         """The surrogate."""
         try:
-            found = chains.layers_of(certificate.layers, tensors, SURROGATE)
-            chains.check_layers(certificate.layers, found)
+            found = chains.network_of(certificate.layers, tensors, SURROGATE)
         except ValueError as error:
             raise certificate_file.not_those(path, "a surrogate", error) from error
         return Stored(found, certificate)

@@ -152,8 +152,7 @@ class CodedNetwork(Kind):
     ) -> Stored:
         """The network and its bits."""
         try:
-            network = chains.layers_of(certificate.network, tensors, FINAL)
-            chains.check_layers(certificate.network, network)
+            network = chains.network_of(certificate.network, tensors, FINAL)
             return Stored(network, bits_of(tensors), certificate)
         except ValueError as error:
             raise certificate_file.not_those(path, "a coded network", error) from error

@@ -94,8 +94,7 @@ class DrawnNetwork(Kind):
         network = certificate.network
         try:
             posterior = gaussian.posterior_of(network, tensors)
-            final = chains.layers_of(network, tensors, FINAL)
-            chains.check_layers(network, final)
+            final = chains.network_of(network, tensors, FINAL)
             for n, (layer, own) in enumerate(zip(final, posterior, strict=True)):
                 for part, array in layer.items():
                     if part not in ARRAYS:

@@ -102,8 +102,7 @@ class PickedNetwork(Kind):
     ) -> Stored:
         """The network and the places of its picks."""
         try:
-            network = chains.layers_of(certificate.network, tensors, FINAL)
-            chains.check_layers(certificate.network, network)
+            network = chains.network_of(certificate.network, tensors, FINAL)
             picks = tensors.get(PICKS)
             if picks is None or picks.ndim != 1 or picks.dtype != np.int32:
                 raise ValueError(f"{PICKS}: must be places, int32")

@@ -158,8 +158,7 @@ def _of_chain(flag: str, path: Path) -> NetworkFile:
     try:
         described = json.loads(note)
         chains.check(described)
-        every = chains.layers_of(described, tensors, chains.FINAL)
-        chains.check_layers(described, every)
+        every = chains.network_of(described, tensors, chains.FINAL)
     except (ValueError, RecursionError) as error:
         raise Refusal(
             f"{flag}: what it says of its layers is not what its tensors are ({shown(error)}); "
