@@ -6,7 +6,7 @@ for name, value in bounds.values(network).items():
 """
 
 from bounds import arithmetic, spec
-from bounds.arrays import from_arrays, values
+from bounds.arrays import from_arrays, sample_of, values
 from bounds.evaluate import (
     ImpossibleCertificate,
     evaluate,
@@ -46,6 +46,7 @@ __all__ = [
     "median_margins",
     "needs",
     "requires",
+    "sample_of",
     "spec",
     "values",
 ]

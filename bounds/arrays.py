@@ -15,7 +15,7 @@ from bounds.network import Network
 from bounds.spec import BoundValue, Convention
 from nets.losses import LOSSES
 from nets.mlp import Layers
-from nets.sample import pad_sample
+from nets.sample import Sample, pad_sample
 
 
 def _params(weights, biases, has_biases):
@@ -33,8 +33,8 @@ def _params(weights, biases, has_biases):
 
 def from_arrays(
     weights: Sequence[np.ndarray],
-    inputs: np.ndarray,
-    labels: np.ndarray,
+    inputs: np.ndarray | Sample,
+    labels: np.ndarray | None = None,
     *,
     biases: Sequence[np.ndarray | None] | None = None,
     init: Sequence[np.ndarray] | None = None,
@@ -48,8 +48,9 @@ def from_arrays(
       weights: W_1..W_L, `[in, out]` each, the input's first; rounded to float32, as inputs
         are: what is said is said of the rounded network.
       inputs: `[m, D]`, the training inputs; bytes (uint8) are divided by 255, as pixels are, and
-        other types are taken as they are.
-      labels: `[m]`, integers from 0.
+        other types are taken as they are. Or a `Sample` (`sample_of`), which several networks
+        may have in common: it is checked and stored once.
+      labels: `[m]`, integers from 0; a `Sample` has its own.
       biases: `[out]` each, or None where a layer has none.
       init: the initial weights, as `weights`; without them bounds that need them are not
         available.
@@ -79,9 +80,17 @@ def from_arrays(
             "weights: one output, whose sign is the class; an output for each class is needed: give "
             "the last layer two, -w/2 and w/2, which says the same"
         )
-    given_bytes = np.asarray(inputs).dtype == np.uint8
-    inputs, labels = _examples("inputs", inputs, labels, shapes[-1][1])
-    chain = [inputs.shape[1], *(s[1] for s in shapes[:-1])]
+    if isinstance(inputs, Sample):
+        if labels is not None:
+            raise ValueError("labels: a `Sample` has its own; leave them out")
+        sample, given_bytes = inputs, False
+        checks.labels_of("inputs", sample.inputs, sample.labels, shapes[-1][1])
+    else:
+        if labels is None:
+            raise ValueError("labels: none; a whole number for each example is needed")
+        given_bytes = np.asarray(inputs).dtype == np.uint8
+        sample = sample_of(inputs, labels, shapes[-1][1])
+    chain = [sample.inputs.shape[1], *(s[1] for s in shapes[:-1])]
     if [s[0] for s in shapes] != chain:
         raise ValueError(
             f"weights {shapes} do not follow one another from {chain[0]} inputs; [in, out] each"
@@ -110,17 +119,33 @@ def from_arrays(
         held_out, its_labels = _examples("holdout", held_out, its_labels, shapes[-1][1])
         if held_out.shape[1] != chain[0]:
             raise ValueError(f"holdout has {held_out.shape[1]} inputs, not {chain[0]}")
-        if line := checks.shared("holdout", inputs, held_out):
+        known = np.asarray(sample.inputs)[: int(sample.size)]
+        if line := checks.shared("holdout", known, held_out):
             warnings.warn(line, stacklevel=2)
         holdout = pad_sample(held_out, its_labels, 0)
     return Network(
         model=Layers(tuple(s[1] for s in shapes), has_biases),
         params=_params(weights, biases, has_biases),
-        sample=pad_sample(inputs, labels, 0),
+        sample=sample,
         init=init,
         holdout=holdout,
         loss=loss,
     )
+
+
+def sample_of(inputs: np.ndarray, labels: np.ndarray, classes: int) -> Sample:
+    """A training set that several networks may have in common (`from_arrays`).
+
+    Args:
+      inputs: `[m, D]`; bytes (uint8) are divided by 255, other types are taken as they are.
+      labels: `[m]`, integers from 0.
+      classes: outputs of the networks.
+
+    Raises:
+      ValueError: arrays that do not go together, are not numbers, or are not finite; labels that
+        are not outputs.
+    """
+    return pad_sample(*_examples("inputs", inputs, labels, classes), 0)
 
 
 def _numbers(name, array, rank):

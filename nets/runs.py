@@ -9,7 +9,7 @@ after another, which is faster there and lets every run have its own trip counts
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -225,7 +225,43 @@ def map_lanes(
 def stack(trees: Iterable[Any], lanes: int) -> Any:
     """Trees of equal shape stacked along a new lane axis, the last repeated to `lanes`."""
     trees = list(trees) + [trees[-1]] * (lanes - len(trees))
+    if lanes == 1:
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[None], trees[0])
     return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Trees of one structure, taken apart into what they have in common and what is each one's own.
+
+    What runs have in common, a training set say, is given to `map_lanes` as a shared argument: a
+    device holds it once and not once a lane.
+
+    Attributes:
+      structure: of the trees.
+      is_common: of each leaf, in their order.
+    """
+
+    structure: jax.tree_util.PyTreeDef
+    is_common: tuple[bool, ...]
+
+    @classmethod
+    def of(cls, tree: Any, fields: Collection[str]) -> "Split":
+        """Of trees like one, a dataclass, of which some fields are the same in all."""
+        leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
+        names = [getattr(path[0], "name", None) if path else None for path, _ in leaves]
+        return cls(structure, tuple(name in fields for name in names))
+
+    def parts(self, tree: Any) -> tuple[list[Any], list[Any]]:
+        """(leaves in common, leaves of its own) of a tree."""
+        leaves = list(zip(jax.tree.leaves(tree), self.is_common, strict=True))
+        return [x for x, common in leaves if common], [x for x, c in leaves if not c]
+
+    def join(self, common: Sequence[Any], own: Sequence[Any]) -> Any:
+        """The tree of which these are the `parts`."""
+        common, own = iter(common), iter(own)
+        leaves = [next(common if is_one else own) for is_one in self.is_common]
+        return jax.tree.unflatten(self.structure, leaves)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,7 @@ from experiments.evaluate.settings import BUDGET, Settings
 from experiments.lab import certificates, network_rows, parts
 from experiments.lab.measure_network import MeasureNetwork, test_samples
 from experiments.lab.measuring import Subject
+from experiments.lab.once import OncePerObject
 from experiments.lab.program import Study
 from experiments.lab.reading import frameworks, given
 from experiments.problems import Examples
@@ -45,12 +46,18 @@ def make(config: Settings) -> EvaluateStudy:
     stored = given.read(config)
     if given.has_data(config):
         source = given.source_of(config)
+        taken: dict[Any, given.Source] = {}  # by the shape that networks take
 
         def put_together(one: Any) -> given.Pair:
-            return given.put_together(one, given.as_taken(one, source, config), config)
+            shape = getattr(one, "shape", None)
+            if shape not in taken:
+                taken[shape] = given.as_taken(one, source, config)
+            return given.put_together(one, taken[shape], config)
 
     else:
         put_together = run_folders.Folders(config).network
+    # Others were trained on a part, or a draw, of their own.
+    in_common = given.has_data(config) and not config.train_indices
     kept = (*network_rows.GROUPS, "independence")
     groups = MeasureNetwork.for_bounds(config.bounds, kept).groups
     budget = config.budget
@@ -73,7 +80,7 @@ def make(config: Settings) -> EvaluateStudy:
             return by_parts, False
         return MeasureNetwork(groups), its * len(stored) <= parts.LITTLE
 
-    found = [_subject(one, put_together, measure_of) for one in stored]
+    found = [_subject(one, put_together, measure_of, in_common) for one in stored]
     digest = hashlib.sha256(b"".join(sha256 for _, sha256 in found))
     for one in stored[:_MOST_SHOWN]:
         print(f"{one.name} was taken to be: {given.taken_to_be(one)}")
@@ -95,25 +102,38 @@ def make(config: Settings) -> EvaluateStudy:
     )
 
 
+def _digest(tree):
+    found = hashlib.sha256()
+    for leaf in jax.tree.leaves(tree):
+        found.update(np.ascontiguousarray(leaf))
+    return found.digest()
+
+
+# Of training sets, and of held-out examples, that networks have in common.
+_DIGEST = OncePerObject(_digest)
+_TEST_DIGEST = OncePerObject(lambda test: _digest((test.inputs, test.labels)))
+
+
 def _subject(
     stored: Any,
     put_together: Callable[[Any], given.Pair],
     measure_of: Callable[..., Any],
+    in_common: bool,
 ) -> tuple[Subject, bytes]:
     """A subject, which is tried once, and a fingerprint of its weights and data.
 
-    A network is put together only when it is measured: hundreds need not fit in memory.
+    A network is put together only when it is measured: hundreds need not fit in memory. Where they
+    were trained on the same (`in_common`), those of one training set are of one kind.
     """
     network, test = put_together(stored)
     given.prove(stored, network)
     leaves, structure = jax.tree.flatten(network)
-    digest, own_test = hashlib.sha256(), hashlib.sha256()
     # How training went is told of it, and no part of what it is.
-    for leaf in jax.tree.leaves(network.replace(history=None)):
-        digest.update(np.ascontiguousarray(leaf))
-    for array in () if test is None else (test.inputs, test.labels):
-        own_test.update(np.ascontiguousarray(array))
-    digest.update(own_test.digest())
+    digest = hashlib.sha256(_digest(network.replace(history=None, sample=None)))
+    sample = _DIGEST(network.sample)
+    digest.update(sample)
+    own_test = b"" if test is None else _TEST_DIGEST(test)
+    digest.update(own_test)
     sha256 = digest.digest()
     if network.loss is not None:
         digest.update(network.loss.encode())
@@ -124,7 +144,8 @@ def _subject(
     is_program = isinstance(measure, MeasureNetwork)
     subject = Subject(
         name=stored.name,
-        kind=(structure, shapes, own_test.digest(), is_program),
+        kind=(structure, shapes, own_test, is_program, in_common and sample),
+        in_common=("sample",) if in_common else (),
         measure=measure,
         is_program=is_program,
         is_little=is_little,

@@ -22,6 +22,7 @@ from experiments.lab.run_folder import RunFolder
 from experiments.lab.training import Run, Trained
 from nets.runs import (
     Layout,
+    Split,
     TooLarge,
     fitting,
     is_out_of_memory,
@@ -54,6 +55,8 @@ class Subject:
         be had); the same function for a kind.
       shared: arrays that are common to subjects of a kind that say the same in `shares`.
       arguments: what is measured, as trees of arrays; made when it is a lane's turn.
+      in_common: fields of the arguments that are the same for all subjects of a kind, such as the
+        training set of networks that have one: a device holds them once.
       finish: on the host, `(arguments, arrays, trained)` -> arrays.
       wide: whether it is measured in float64.
       content: digest of all that decides what is measured: a network and its data, or the
@@ -75,6 +78,7 @@ class Subject:
     wide: bool = True
     content: str = ""
     shares: Hashable = None
+    in_common: tuple[str, ...] = ()
     is_narrowed: bool = False
     is_program: bool = True
     is_little: bool = False
@@ -191,14 +195,16 @@ class _Reasons:
 
 
 @functools.lru_cache(maxsize=8)
-def _program(measure, layout, wide, definitions, shapes, structure, is_little):
-    """What measures all lanes: `(shared, arguments)` -> `(found, reasons)`.
+def _program(measure, layout, wide, definitions, shapes, structure, split, is_little):
+    """What measures all lanes: `((shared, common), own)` -> `(found, reasons)`.
 
-    Kept for what is measured next in this process by the same code (`definitions`).
+    `common` and `own` are the parts of what is measured. Kept for what is measured next in this
+    process by the same code (`definitions`).
     """
 
-    def traced(shared, arguments):
-        found, unavailable = measure(shared, arguments)
+    def traced(in_common, own):
+        shared, common = in_common
+        found, unavailable = measure(shared, split.join(common, own))
         return found, _Reasons(tuple(unavailable.items()))
 
     # What it does is decided by its groups, our code and its arguments alone; a user's measure may
@@ -211,7 +217,7 @@ def _program(measure, layout, wide, definitions, shapes, structure, is_little):
     devices = [device.id for device in layout.mesh.devices.flat]
     return whole_programs.compiled(
         map_lanes(layout, traced, shared=1),
-        (measure, definitions, where, devices) if is_closed else None,
+        (measure, definitions, where, devices, split) if is_closed else None,
         jax.tree.unflatten(structure, shapes),
         options=quickest() if is_little else None,
     )
@@ -264,14 +270,17 @@ def _measure_sharing(subjects, trained, folder, layout, progress):
     by = tuple(one.definitions().items())
     # Random draws and samples are made in float32.
     shared, begun = one.shared(), one.arguments(trained)
+    split = Split.of(begun, one.in_common)
+    common, own = split.parts(begun)
     with jax.enable_x64(one.wide):
-        shared = jax.device_put(shared, layout.replicated)  # once for all batches
-        like = jax.eval_shape(lambda *trees: trees, shared, begun)
+        on_all = jax.device_put((shared, common), layout.replicated)  # once
+        like = jax.eval_shape(lambda *trees: trees, on_all, own)
 
         def program_of(its):
             leaves, structure = jax.tree.flatten(_shapes(its, *like))
-            shapes = tuple(leaves), structure
-            return _program(one.measure, its, one.wide, by, *shapes, one.is_little)
+            return _program(
+                one.measure, its, one.wide, by, tuple(leaves), structure, split, one.is_little
+            )  # fmt: skip
 
         layout, program = fitting(layout, len(subjects), program_of)
     for first in range(0, len(subjects), layout.lanes):
@@ -280,10 +289,10 @@ def _measure_sharing(subjects, trained, folder, layout, progress):
             begun if subject is one else subject.arguments(trained) for subject in batch
         ]
         begun = None
-        lanes = stack(arguments, layout.lanes)
+        lanes = stack([split.parts(each)[1] for each in arguments], layout.lanes)
         with jax.enable_x64(one.wide):
             lanes = jax.device_put(lanes, layout.sharding)
-            found, reasons = jax.device_get(program(shared, lanes))
+            found, reasons = jax.device_get(program(on_all, lanes))
         reasons = dict(reasons.of_groups)
         for lane, subject in enumerate(batch):
             arrays = flatten(jax.tree.map(lambda leaf, lane=lane: leaf[lane], found))

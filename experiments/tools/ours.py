@@ -187,17 +187,26 @@ def untrained(widths: Sequence[int], count: int, m: int) -> list[bounds.Network]
 def our_library(
     names: Sequence[str], networks: Sequence[bounds.Network], layout: runs.Layout
 ) -> Callable[[], None]:
-    """A function that measures networks, a lane each, and evaluates bounds on them."""
-    groups = tuple(bounds.needs(names))
+    """A function that measures networks, a lane each, and evaluates bounds on them.
+
+    As the engine does it (`experiments.lab.measuring`): what they have in common is held once.
+    """
+    groups, split = tuple(bounds.needs(names)), runs.Split.of(networks[0], ["sample"])
     with jax.enable_x64(True):
-        program = runs.map_lanes(layout, lambda one: bounds.measure(one, groups)[0])
+        program = runs.map_lanes(
+            layout,
+            lambda common, own: bounds.measure(split.join(common, own), groups)[0],
+            shared=1,
+        )
 
     def call():
         batches = []
         with jax.enable_x64(True):
+            common = jax.device_put(split.parts(networks[0])[0], layout.replicated)
             for first in range(0, len(networks), layout.lanes):
-                lanes = runs.stack(networks[first : first + layout.lanes], layout.lanes)
-                batches.append(jax.device_get(program(lanes)))
+                batch = networks[first : first + layout.lanes]
+                lanes = runs.stack([split.parts(n)[1] for n in batch], layout.lanes)
+                batches.append(jax.device_get(program(common, lanes)))
         every = jax.tree.map(lambda *leaves: np.concatenate(leaves), *batches)
         bounds.evaluate(every, names, margin=1.0)
 

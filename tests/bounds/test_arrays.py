@@ -166,3 +166,24 @@ def test_held_out_examples_that_are_training_examples():
         bounds.from_arrays(W, X, Y, holdout=(X, Y))
     with pytest.raises(ValueError, match="20 of 20 held-out"):  # once rounded the same
         bounds.from_arrays(W, X, Y, holdout=(X * (1 + 1e-12), Y))
+
+
+def test_networks_may_have_a_sample_in_common():
+    sample = bounds.sample_of(X, Y, W[-1].shape[1])
+    one, other = (
+        bounds.from_arrays([s * w for w in W], sample, holdout=(X + 1, Y))
+        for s in (1, 2)
+    )
+    assert one.sample is other.sample is sample
+    names = ["train_error", "path_norm", "holdout_cp"]
+    assert bounds.values(one, names) == bounds.values(
+        bounds.from_arrays(W, X, Y, holdout=(X + 1, Y)), names
+    )
+    with pytest.raises(ValueError, match="has its own"):
+        bounds.from_arrays(W, sample, Y)
+    with pytest.raises(ValueError, match="a whole number for each example"):
+        bounds.from_arrays(W, X)
+    with pytest.raises(ValueError, match="labels, one an output"):
+        bounds.from_arrays([W[0], W[1][:, :2]], sample)
+    with pytest.raises(ValueError, match="are training inputs"):
+        bounds.from_arrays(W, sample, holdout=(X, Y))

@@ -3,13 +3,15 @@
 import dataclasses
 import json
 
+import jax
 import numpy as np
 import pytest
 import safetensors.numpy
 
 import bounds
+from bounds import arrays as arrays_of_bounds
 from experiments import bounds_vs_samples, evaluate
-from experiments.lab import checkpoints, formats
+from experiments.lab import checkpoints, formats, measuring
 from experiments.lab.calls import problem_of, settings_of
 from experiments.lab.reading import weights as reading
 from experiments.lab.refusals import Refusal
@@ -456,3 +458,75 @@ def test_chosen_training_images_of_a_data_set(files, tmp_path, mnist_sample):
     (tmp_path / "far.txt").write_text("2400\n")
     with pytest.raises(Refusal, match=r"`indices`: 2400 is not one of 0\.\.2399"):
         run(tmp_path / "far", train_indices=f"{tmp_path}/far.txt", **common)
+
+
+def several(files, tmp_path, count):
+    """Files of as many networks of one shape, each its own weights."""
+    place, _ = files
+    tensors = safetensors.numpy.load_file(place / "ours.safetensors")
+    for number in range(count):
+        scaled = {n: a * np.float32(1 + number / 8) for n, a in tensors.items()}
+        safetensors.numpy.save_file(scaled, tmp_path / f"net{number}.safetensors")
+    return str(place / "data.npz")
+
+
+def assert_alike(alone, together, name):
+    """The same rows; numbers to float32's rounding, since few networks are compiled otherwise."""
+    assert alone.keys() == {key for key in together if key[0] == name}
+    for key, row in alone.items():
+        its, numbers = together[key], ("value", "empirical", "excess", "log_complexity")
+        for column in row:
+            if column in numbers and row[column]:
+                assert float(row[column]) == pytest.approx(float(its[column]), rel=1e-5)
+            elif column != "margin":
+                assert row[column] == its[column], (key, column)
+
+
+def test_networks_of_one_training_set_hold_it_once(files, tmp_path, monkeypatch):
+    """On each device, and not a copy a network; what is said of each is what is said of it alone."""
+    data = several(files, tmp_path, 5)
+    stacked, prepared = [], []
+    stack, pad = measuring.stack, arrays_of_bounds.pad_sample
+
+    def seen(trees, lanes):
+        stacked.append([leaf.size for leaf in jax.tree.leaves(trees)])
+        return stack(trees, lanes)
+
+    def counted(*args):
+        prepared.append(args[0].shape)
+        return pad(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(measuring, "stack", seen)
+        patch.setattr(arrays_of_bounds, "pad_sample", counted)
+        every = run(
+            tmp_path / "out", weights=str(tmp_path / "*.safetensors"), data=data, bounds=LIGHT
+        )  # fmt: skip
+    assert prepared == [(60, 6)]
+    assert stacked and max(map(max, stacked)) < 60 * 6
+    found = values(every)
+    for number in range(5):
+        name = f"net{number}"
+        alone = run(
+            tmp_path / name, weights=str(tmp_path / f"{name}.safetensors"), data=data, bounds=LIGHT
+        )  # fmt: skip
+        assert_alike(values(alone), found, name)
+
+
+def test_networks_of_parts_of_a_data_set_have_their_own(tmp_path, mnist_sample):
+    rng = np.random.default_rng(0)
+    (tmp_path / "chosen").mkdir()
+    for name, chosen in (("a", np.arange(40)), ("b", np.arange(30, 70))):
+        np.savez(tmp_path / f"{name}.npz", w0=rng.standard_normal((784, 10)))
+        np.savez(tmp_path / "chosen" / f"{name}.npz", indices=chosen)
+    common = {
+        "layout": "in_out", "problem": "mnist", "data_dir": str(mnist_sample),
+        "train_indices": str(tmp_path / "chosen"), "bounds": ("train_error", "cross_entropy"),
+    }  # fmt: skip
+    both = run(tmp_path / "both", weights=str(tmp_path / "*.npz"), **common)
+    found = values(both)
+    for name in ("a", "b"):
+        alone = run(tmp_path / name, weights=str(tmp_path / f"{name}.npz"), **common)
+        assert_alike(values(alone), found, name)
+    a, b = (found[name, "cross_entropy"]["value"] for name in ("a", "b"))
+    assert a != b

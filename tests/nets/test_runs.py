@@ -3,6 +3,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from flax import struct
 
 from nets import runs, training
 from nets.mlp import MLP
@@ -203,3 +204,23 @@ def test_lanes_that_do_not_even_compile_are_too_many():
 def test_runs_end_alike_in_as_many_lanes_as_fit(p, together):
     found = train(p, JOBS, with_memory(needed(p, 3)))
     assert_same(found, together, exactly=False)
+
+
+@struct.dataclass
+class Pair:
+    own: dict
+    held: dict
+
+
+def test_what_trees_have_in_common_is_taken_out_and_put_back():
+    held = {"x": np.ones(3), "y": np.zeros(3)}
+    trees = [Pair({"a": np.full(2, i), "b": i}, held) for i in range(3)]
+    split = runs.Split.of(trees[0], ["held"])
+    for tree in trees:
+        common, own = split.parts(tree)
+        assert [id(leaf) for leaf in common] == [id(held["x"]), id(held["y"])]
+        assert own[0] is tree.own["a"]
+        again = split.join(common, own)
+        assert again.own == tree.own and again.held["x"] is held["x"]
+    assert not any(runs.Split.of(trees[0], []).is_common)
+    assert not any(runs.Split.of({"held": 1}, ["held"]).is_common)  # no dataclass

@@ -1,6 +1,5 @@
 """What networks were trained on: a known data set, anyone's arrays or image sets."""
 
-import collections
 import dataclasses
 import functools
 import os
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from bounds import checks
+from experiments.lab.once import OncePerObject
 from experiments.lab.reading import array_files, image_sets, memory
 from experiments.lab.reading.flaws import Flaw, shown
 from experiments.lab.reading.notes import say
@@ -152,19 +152,13 @@ class Prepared:
         return self._prepared(train), test and self._prepared(test)
 
     @functools.cached_property
-    def _kept(self):
-        return collections.OrderedDict()
-
-    def _prepared(self, examples):
-        """The examples with other inputs; the last two are kept: many networks share them."""
-        kept, key = self._kept, id(examples)
-        if key not in kept:
-            new = dataclasses.replace(examples, inputs=self.inputs(examples.inputs))
-            kept[key] = examples, new  # as long as it is kept nothing else has its id
-            while len(kept) > 2:
-                kept.popitem(last=False)
-        kept.move_to_end(key)
-        return kept[key][1]
+    def _prepared(self):
+        """Examples -> the same with other inputs; many networks share them."""
+        return OncePerObject(
+            lambda examples: dataclasses.replace(
+                examples, inputs=self.inputs(examples.inputs)
+            )
+        )
 
     def _channels(self, count):
         """The channel of each of the D numbers of an input."""

@@ -10,6 +10,7 @@ import numpy as np
 
 import bounds
 from experiments.lab.calls import problem_of
+from experiments.lab.once import OncePerObject
 from experiments.lab.reading import data_files, frameworks, outputs, weights
 from experiments.lab.reading.notes import say
 from experiments.lab.refusals import Refusal
@@ -19,6 +20,13 @@ from nets.sample import pad_sample
 Pair = tuple[bounds.Network, Examples | None]
 Source = data_files.Arrays | data_files.Pool | data_files.Prepared
 Stored = frameworks.NetworkFile | weights.Stored
+
+
+# The training set of networks that have one in common, which is checked and padded once.
+_SAMPLE = OncePerObject(lambda train: pad_sample(train.inputs, train.labels, 0))
+_CHECKED = OncePerObject(
+    lambda train, classes: bounds.sample_of(train.inputs, train.labels, classes)
+)
 
 
 def has_data(config: Any) -> bool:
@@ -159,7 +167,7 @@ def _of_graph(stored, source, train, test, loss):
     return bounds.Network(
         model=stored.read.graph,
         params=stored.read.params,
-        sample=pad_sample(train.inputs, train.labels, 0),
+        sample=_SAMPLE(train),
         init=stored.init,
         loss=loss,
     ), test
@@ -199,8 +207,7 @@ def _of_layers(stored, train, test, loss):
         with np.errstate(over="ignore"):  # what float32 has not is refused
             network = bounds.from_arrays(
                 _arrays(stored.final, "kernel"),
-                train.inputs,
-                train.labels,
+                _CHECKED(train, last.kernel.shape[1]),
                 biases=_arrays(stored.final, "bias"),
                 init=_arrays(stored.init, "kernel"),
                 init_biases=_arrays(stored.init, "bias"),
