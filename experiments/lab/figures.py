@@ -116,17 +116,25 @@ class Canvas:
 
     @contextlib.contextmanager
     def __call__(
-        self, rows: int, columns: int, width: float = 4.4, height: float = 3.3
+        self,
+        rows: int,
+        columns: int,
+        width: float = 4.4,
+        height: float | Sequence[float] = 3.3,
     ) -> Iterator[np.ndarray]:
-        """Axes `[rows, columns]`, each `width` x `height` inches; done when the block ends."""
+        """Axes `[rows, columns]`, each `width` x `height` inches; done when the block ends.
+
+        Rows that are not of one height have one each.
+        """
         from matplotlib import rc_context  # slow to import
         from matplotlib.figure import Figure
 
+        heights = [height] * rows if isinstance(height, float | int) else list(height)
         with rc_context(STYLE):
             figure = Figure(
-                figsize=(width * columns, height * rows), layout="constrained"
+                figsize=(width * columns, sum(heights)), layout="constrained"
             )
-            yield figure.subplots(rows, columns, squeeze=False)
+            yield figure.subplots(rows, columns, squeeze=False, height_ratios=heights)
             self._drawing.save(figure, self._painted)
 
     @contextlib.contextmanager

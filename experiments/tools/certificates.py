@@ -208,9 +208,12 @@ def lines(rows: Sequence[Mapping[str, Any]], machine: str) -> list[str]:
 def paint(canvas: Canvas, rows: Sequence[Mapping[str, Any]]) -> None:
     """A panel a problem: bars from a network's own test error up to its certificate."""
     problems = list(dict.fromkeys(row["problem"] for row in rows))
-    tallest = max(sum(row["problem"] == p for row in rows) for p in problems)
+    heights = [
+        1.0 + 0.28 * sum(row["problem"] == problem for row in rows)
+        for problem in problems
+    ]
     routes = list(dict.fromkeys(row["route"] for row in rows))
-    with canvas(len(problems), 1, 7.0, 1.0 + 0.28 * tallest) as grid:
+    with canvas(len(problems), 1, 7.0, heights) as grid:
         for axes, problem in zip(grid[:, 0], problems, strict=True):
             own = [row for row in rows if row["problem"] == problem]
             for place, row in enumerate(own):
