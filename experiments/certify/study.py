@@ -1,12 +1,13 @@
 """What `certify` trains and measures: the course of a route, and what its bounds ask for."""
 
 import dataclasses
+import hashlib
 from typing import Any
 
 import numpy as np
 
 import bounds
-from experiments.certify import given
+from experiments.certify import given, prior_file
 from experiments.certify.routes import ROUTES, Route
 from experiments.certify.routes.route import SAME_DATA, Course
 from experiments.certify.settings import Settings
@@ -85,6 +86,14 @@ def same_data(course: Course, run: Run, trained: Trained) -> Arrays:
     return {f"{SAME_DATA}/wrong": wrong, f"{SAME_DATA}/size": np.asarray(size)}
 
 
+def _fingerprint(config, problem):
+    """Of the data, and of a prior that was learned before."""
+    if not config.prior:
+        return problem.sha256
+    both = f"{problem.sha256} {prior_file.digest(config.prior)}"
+    return hashlib.sha256(both.encode()).hexdigest()
+
+
 def make(config: Settings) -> CertifyStudy:
     """The study that settings ask for."""
     settings.check(config)
@@ -126,7 +135,7 @@ def make(config: Settings) -> CertifyStudy:
 
     return CertifyStudy(
         config=config,
-        fingerprint=problem.sha256,
+        fingerprint=_fingerprint(config, problem),
         stages=tuple(course.stages),
         group_of=shards.of_a_seed,
         subjects=tuple(subject(run) for run in course.runs),

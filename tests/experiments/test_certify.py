@@ -147,6 +147,58 @@ def test_a_second_call_shows_and_a_redraw_bounds_again(folder, capsys):
     run(config("perez_ortiz"), folder, redraw=True)
 
 
+def test_a_prior_of_another_run_gives_the_same_certificate(folder, tmp_path):
+    """As the one that is trained in the same call, to the byte: the same images, steps and draws."""
+    own = folder / "weights" / "prior_seed0.safetensors"
+    found = run(config("perez_ortiz", seeds=1, prior=str(own)), tmp_path / "out").path
+    name = "weights/certified_seed0_posterior.safetensors"
+    tensors = [formats.read_tensors(place / name) for place in (folder, found)]
+    assert tensors[0].keys() == tensors[1].keys()
+    for key, array in tensors[0].items():
+        np.testing.assert_array_equal(array, tensors[1][key])
+    expected = [r for r in read(folder, "bounds") if r["run"] == "certified_seed0"]
+    assert read(found, "bounds") == expected
+    assert not (found / "weights" / "prior_seed0.safetensors").exists()
+    # The file by itself does not say what it has seen: that is said.
+    alone = tmp_path / "alone.safetensors"
+    alone.write_bytes(own.read_bytes())
+    again = config("perez_ortiz", seeds=1, prior=str(alone))
+    run(again, tmp_path / "out", resume=True)  # the same network under another name
+    other = formats.read_tensors(own)
+    formats.write_tensors(alone, other | {"final/0/bias": other["final/0/bias"] + 1})
+    with pytest.raises(Refusal, match="data"):
+        run(again, tmp_path / "out", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "message"),
+    [
+        ("prior_seed0", {"width": 17}, "another architecture"),
+        ("prior_seed0", {"seed": 1}, "was learned with --seed=0"),
+        ("prior_seed0", {"prior_share": 0.4}, "was learned with --prior_share=0.5"),
+        ("prior_seed0", {"size": 500}, "was learned with --size=600"),
+        ("prior_seed0", {"label_noise": 0.1}, "was learned with --label_noise=0.0"),
+        ("prior_seed0", {"seeds": 2}, "use --seeds=1"),
+        ("prior_seed0", {"prior_share": 0.0}, "goes with --prior_share"),
+        ("prior_seed1", {}, "is no prior of a run folder"),
+        ("certified_seed0", {}, "is no prior of a run folder"),
+        ("certified_seed0_posterior", {}, "holds a certificate"),
+        ("nothing", {}, "no such file"),
+    ],
+)
+def test_a_prior_that_may_have_seen_what_is_certified_is_refused(
+    folder, tmp_path, file, changes, message
+):
+    path = folder / "weights" / f"{file}.safetensors"
+    with pytest.raises(Refusal, match=message) as caught:
+        run(
+            config("perez_ortiz", **{"seeds": 1, "prior": str(path)} | changes),
+            tmp_path / "out",
+        )
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
 def test_evaluate_takes_a_posterior_s_mean_and_no_initial_weights(folder):
     """What the posterior began with has seen the prior's images: it is no reference."""
     path = folder / "weights" / "certified_seed0.safetensors"

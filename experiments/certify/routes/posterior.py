@@ -28,6 +28,7 @@ certificate_file = later("experiments.certify.certificate_file")
 gaussian = later("experiments.certify.kinds.gaussian")
 kind = later("experiments.certify.kinds.posterior")
 objectives = later("bounds.objectives")
+prior_file = later("experiments.certify.prior_file")
 sgd = later("experiments.certify.routes.sgd")
 stochastic = later("nets.stochastic")
 training = later("experiments.lab.training")
@@ -40,6 +41,11 @@ class Settings:
     prior_share: float = setting(
         0.5, "posterior: share of the images that the prior is trained on, and that nothing is "
         "certified on; 0: the prior is the initial weights", below_1, group=TRAINING
+    )  # fmt: skip
+    prior: str | None = setting(
+        None, "posterior: a file with the network that the prior's mean is to be, such as "
+        "weights/prior_seed0.safetensors of another run, learned on the first --prior_share of these "
+        "images and no others; it is trained here if not given", group=TRAINING, compared=False
     )  # fmt: skip
     prior_epochs: int = setting(
         20, "posterior: epochs of SGD that find the prior on its share or, at --prior_share=0, "
@@ -115,7 +121,17 @@ class Posterior(Route):
                     f"{flag}: leaves {size} images for one of the two parts, fewer than "
                     f"--batch_size={config.batch_size}; use more images or smaller batches"
                 )
-        if config.prior_share > 0 and not config.prior_epochs:
+        if config.prior and not config.prior_share:
+            yield (
+                f"--prior={config.prior}: goes with --prior_share, of the images that it has seen; at "
+                "--prior_share=0 the prior is the initial weights"
+            )
+        if config.prior and config.seeds > 1:
+            yield (
+                f"--prior={config.prior}: has seen the images of one seed, and other seeds certify on "
+                "others; use --seeds=1"
+            )
+        if config.prior_share > 0 and not (config.prior or config.prior_epochs):
             yield (
                 f"--prior_epochs=0: nothing is learned from the share {config.prior_share} of "
                 "the images; use --prior_epochs=20 or --prior_share=0"
@@ -144,14 +160,18 @@ class Posterior(Route):
                 config.objective, config.surrogate, config.delta
             ),
         )
-        priors = sgd.runs_of("prior", first, config) if config.prior_epochs else ()
+        given = prior_file.read(config, model, problem) if config.prior else None
+        trains_prior = config.prior_epochs > 0 and given is None
+        priors = sgd.runs_of("prior", first, config) if trains_prior else ()
         certified = sgd.runs_of("certified", size, config)
 
         def initial(run: "Run") -> Any:
             return sgd.initial_network(config, plain, problem.features, run)
 
         def start(run: "Run", trained: "Trained") -> Any:
-            """The network that a seed's first stage ended with."""
+            """The network that a seed's first stage ended with, or that is given."""
+            if given is not None:
+                return given
             if not priors:
                 return initial(run)
             params = trained.params(priors[run.seed])

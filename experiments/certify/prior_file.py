@@ -1,0 +1,119 @@
+"""A prior's mean that was learned before, from its file."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.lab import chains, formats, settings
+from experiments.lab.reading import array_files, weights
+from experiments.lab.reading.layers import listed
+from experiments.lab.reading.notes import say
+from experiments.lab.refusals import Refusal
+from experiments.problems import PROBLEMS, Problem
+from nets import kernels
+
+_NAME = "prior_seed0"  # of our own files: the prior of the one seed that a given prior is of
+
+
+def digest(path: str) -> str:
+    """The SHA-256 of what is in a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read(config: Any, model: Any, problem: Problem) -> Any:
+    """The parameters of a network that the prior's mean is to be.
+
+    Nothing may be certified on what it has seen. Of a file in a run folder of ours the folder tells; of any
+    other it is taken as said.
+
+    Args:
+      config: the settings; `prior` names the file.
+      model: the network that is trained.
+      problem: what is learned.
+
+    Raises:
+      Refusal: it cannot be read, is of another network, or has seen what is certified on.
+    """
+    flag, path = f"--prior={config.prior}", Path(config.prior)
+    if not path.is_file():
+        raise Refusal(f"{flag}: no such file; name one with the network of a prior")
+    _check_seen(flag, path, config, problem)
+    found = weights.read(config.prior)
+    if len(found) > 1:
+        raise Refusal(f"{flag}: {len(found)} networks; name the file of one")
+    like = jax.eval_shape(
+        lambda key: model.init(key, np.zeros((1, problem.features), np.float32)),
+        jax.random.key(0),
+    )["params"]
+    arrays = {}
+    for number, layer in enumerate(found[0].final):
+        arrays[f"{number}/kernel"] = np.asarray(layer.kernel, np.float32)
+        if layer.bias is not None:
+            arrays[f"{number}/bias"] = np.asarray(layer.bias, np.float32)
+    own, wanted = (_shapes(some) for some in (arrays, kernels.to_arrays(like)))
+    if own != wanted:
+        raise Refusal(
+            f"{flag}: a network of another architecture, with {_listed(own)}; what is trained has "
+            f"{_listed(wanted)} (--architecture, --width, --depth); give a prior of these layers"
+        )
+    return kernels.from_arrays(arrays, like)
+
+
+def _shapes(arrays):
+    return {name: list(array.shape) for name, array in arrays.items()}
+
+
+def _listed(shapes):
+    its_kernels = [shape for name, shape in shapes.items() if name.endswith("/kernel")]
+    biases = sum(name.endswith("/bias") for name in shapes)
+    return f"kernels {listed(its_kernels)} and {biases} biases"
+
+
+def _check_seen(flag, path, config, problem):
+    """Raises a `Refusal` where it is known that a prior has seen what is certified on."""
+    is_tensors = path.suffix == ".safetensors"
+    if is_tensors and chains.CERTIFICATE in array_files.notes(path):
+        raise Refusal(
+            f"{flag}: holds a certificate: its network has seen the images that are certified on; "
+            f"give the prior, weights/{_NAME}.safetensors of a run folder"
+        )
+    its = path.resolve().parent.parent / "config.json"
+    if path.resolve().parent.name != "weights" or not its.is_file():
+        first = round(config.prior_share * config.size)
+        say(
+            f"{flag}: that it has seen of the {config.size} images no others than the first {first} "
+            "is taken as said: no certificate holds if it has"
+        )
+        return
+    there = formats.read_json(its)
+    if there.get("program") != "certify" or path.stem != _NAME:
+        raise Refusal(
+            f"{flag}: is no prior of a run folder of certify: it may have seen the images that are "
+            f"certified on; give its weights/{_NAME}.safetensors"
+        )
+    # What decides which images it has seen.
+    own = settings.names(PROBLEMS[config.problem].Settings, compared=True)
+    decide = ("problem", "size", "prior_share", "seed", *own)
+    differing = [
+        f"--{name}={settings.shown(there['settings'].get(name))}"
+        for name in decide
+        if _plain(there["settings"].get(name)) != _plain(getattr(config, name))
+    ]
+    if differing:
+        raise Refusal(
+            f"{flag}: was learned with {', '.join(differing)}, on other images than the first of "
+            "these; say the same here"
+        )
+    if there.get("data_sha256") != problem.sha256:
+        raise Refusal(
+            f"{flag}: was learned on other data than those of --problem={config.problem}; give "
+            "their folder"
+        )
+
+
+def _plain(value):
+    return list(value) if isinstance(value, tuple) else value
