@@ -19,7 +19,7 @@ from experiments.lab.reading import data_files, given
 from experiments.lab.reading.notes import say
 from experiments.lab.refusals import Refusal
 from experiments.lab.seeding import Purpose, host_generator, key_for
-from experiments.problems import Examples, Problem
+from experiments.problems import PROBLEMS, Examples, Problem
 from nets.sample import Sample, pad_sample
 from nets.training import logits_of
 
@@ -37,6 +37,7 @@ class GivenNetwork(Problem):
       points: unlabelled ones, as the network takes them.
       own_points: the same as this problem's inputs, or None: they are the same.
       with_labels: the unlabelled points with their labels, where the data have them.
+      taken: sentences on what the certificate rests on and nobody can tell.
     """
 
     about = "The labelled examples of a given network."
@@ -68,7 +69,8 @@ class GivenNetwork(Problem):
         self.points = _unlabelled(points)
         self.own_points = None if is_same else _unlabelled(own_points)
         train = np.asarray(self.network.sample.inputs)[: self.size]
-        _not_seen(f"--unlabelled={config.unlabelled}: points", train, points)
+        line = _not_seen(f"--unlabelled={config.unlabelled}: points", train, points)
+        self.taken = [f"{line}."] if line else []
         self.with_labels, self._test = None, test
         if count:
             self.with_labels = Examples(points, test.labels[:count])
@@ -79,11 +81,27 @@ class GivenNetwork(Problem):
             lambda x: logits_of(self.network.model, self.network.params, x), train[:1]
         )
         self.classes = logits.shape[1]
+        self._check_classes(config)
         digest = hashlib.sha256()
         of_test = self._test and (self._test.inputs, self._test.labels)
         for leaf in jax.tree.leaves((self.network, self.points, of_test)):
             digest.update(np.ascontiguousarray(leaf))
         self.sha256 = digest.hexdigest()
+
+    def _check_classes(self, config):
+        """Of a known problem their number is known; of arrays no more than the largest label."""
+        if config.problem:
+            known = PROBLEMS[config.problem].classes
+            if known != self.classes:
+                raise Refusal(
+                    f"--problem={config.problem}: has {known} classes, the network {self.classes} "
+                    "outputs; give what it was trained on"
+                )
+        elif (named := int(self._labelled.labels.max()) + 1) < self.classes:
+            say(
+                f"--data={config.data}: its labels name {named} of the network's {self.classes} outputs; "
+                "the others are taken to be classes that did not occur"
+            )
 
     def draw(self, seed: int, size: int, draw: int | None = None) -> Examples:
         """All labelled examples, in the order of a seed."""
@@ -175,6 +193,7 @@ def _not_seen(what, train, held_out):
         raise Refusal(str(error)) from error
     if line:
         say(line)
+    return line
 
 
 def _image(source):

@@ -78,7 +78,8 @@ def parts(arrays: Arrays, bound: str, delta: float, tried: int = 1) -> dict[str,
       tried: how many settings share it.
 
     Returns:
-      Name -> part: errors counted, and what each cost adds; {} where the bound is none of these.
+      Name -> part: errors counted, and what each cost adds; {} where the bound is none of these, or
+        promises nothing: of several that are all 1 none is the network that it speaks of.
     """
     groups = {
         name: group
@@ -93,6 +94,8 @@ def parts(arrays: Arrays, bound: str, delta: float, tried: int = 1) -> dict[str,
             names.append(cost.name)
             steps.append({n: _without(group, cost) for n, group in steps[-1].items()})
     shared = _values(steps, bound, delta / tried)
+    if shared[0] >= 1:
+        return {}
     # All steps once more, by the same program: only the last is wanted.
     alone, errors = _values(steps, bound, delta)[-1], _counted(steps[-1])[0]
     falls = [a - b for a, b in itertools.pairwise([*shared, alone, errors])]

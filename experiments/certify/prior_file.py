@@ -81,13 +81,9 @@ def _check_seen(flag, path, config, problem):
             f"{flag}: holds a certificate: its network has seen the images that are certified on; "
             f"give the prior, weights/{_NAME}.safetensors of a run folder"
         )
-    its = path.resolve().parent.parent / "config.json"
-    if path.resolve().parent.name != "weights" or not its.is_file():
-        first = round(config.prior_share * config.size)
-        say(
-            f"{flag}: that it has seen of the {config.size} images no others than the first {first} "
-            "is taken as said: no certificate holds if it has"
-        )
+    its = _settings_of(path)
+    if its is None:
+        say(f"{flag}: {taken(config)}")
         return
     there = formats.read_json(its)
     if there.get("program") != "certify" or path.stem != _NAME:
@@ -113,6 +109,24 @@ def _check_seen(flag, path, config, problem):
             f"{flag}: was learned on other data than those of --problem={config.problem}; give "
             "their folder"
         )
+
+
+def _settings_of(path):
+    """The file with the settings of the run folder that a file is in, or None."""
+    place = path.resolve().parent
+    its = place.parent / "config.json"
+    return its if place.name == "weights" and its.is_file() else None
+
+
+def taken(config: Any) -> str:
+    """What is taken as said of a prior that no run folder tells of, or ''."""
+    if _settings_of(Path(config.prior)) is not None:
+        return ""
+    first = round(config.prior_share * config.size)
+    return (
+        f"That the prior has seen of the {config.size} images no others than the first {first} of them is "
+        "taken as said: if it has, no certificate holds."
+    )
 
 
 def _plain(value):

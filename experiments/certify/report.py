@@ -61,6 +61,7 @@ def summary(of: CertifyStudy, tables: Mapping[str, Rows]) -> dict[str, Any]:
         "delta": config.delta,
         "tried": config.tried,
         "before": of.route.before,
+        "taken": [*of.route.taken(config), *getattr(of.problem, "taken", ())],
         "quoted_from": list(asked),
         "certificates": found,
         "beside": lines,
@@ -102,6 +103,7 @@ def answer(found: Mapping[str, Any]) -> list[str]:
         if row and row.get("parts"):
             lines.append(parts.sentence(result["run"], row["parts"]))
         lines += found.get("beside", {}).get(result["run"], [])
+    lines += found.get("taken", [])
     lines += certificates.refuted(found["bounds"], "run")
     paper = found["published"]
     if paper:
@@ -132,7 +134,9 @@ def _cost(result, certificate, tried, before):
         "not seen them"
     )
     took = result.get("seconds")
-    parts.append("nothing was trained" if took is None else f"{took:.0f} seconds")
+    parts.append(
+        "nothing was trained" if took is None else f"{took:.0f} seconds of training"
+    )
     return f" {'; '.join(parts)}."
 
 

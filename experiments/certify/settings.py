@@ -121,6 +121,11 @@ class Own(GivenNetworks, BoundSettings):
         yield from _of_others(self, route)
         if route.of_given:
             yield from _lacking(self)
+        elif getattr(self, "draw_rule", None) == "authors":
+            yield (
+                "--draw_rule=authors: an image may be drawn twice, and be one that is certified on "
+                "and one that was trained on before; use --draw_rule=without_replacement"
+            )
         elif self.size < self.batch_size:
             yield (
                 f"--size={self.size}: fewer images than --batch_size={self.batch_size}; use more "

@@ -58,16 +58,29 @@ def test_all_presets_are_run_and_shown(tmp_path, monkeypatch):
 
 def test_what_a_hold_out_set_would_have_given_is_said():
     first, *_, last = certificates.answer([row()])
-    assert "hold-out bound of the same images: none." in first
+    assert "hold-out set the images promise 0.01500, of a network" in first
+    assert "(that of preset a); below it: none." in first
     assert "0.02" in first and "is none" in last
     others = (
         row(preset="b", holdout_of_same_data=None),
         row(preset="c", certificate=0.01),
+        # Below that of its own network, which had few images, and not below another's.
+        row(preset="d", certificate=0.018, holdout_of_same_data=0.03),
     )
     first, _ = certificates.answer([row(), *others])
-    assert "same images: c; without one, since all images were trained on: b." in first
+    assert "promise 0.01500" in first and "below it: c." in first
     first, second, _ = certificates.answer([row(), row(problem="other")])
     assert first.startswith("mnist: ") and second.startswith("other: ")
+    first, _ = certificates.answer([others[0]])
+    assert "hold-out" not in first
+
+
+def test_the_note_says_what_is_paid_for():
+    rows = [row(tried=16), row(tried=16), row(tried=4, preset="picks")]
+    note = certificates.lines(rows, "a machine")[-1]
+    assert (
+        "Each pays for 16 settings tried, `picks` for 4. Times are of training." in note
+    )
 
 
 def test_certificates_are_rounded_up_in_the_table():

@@ -108,6 +108,17 @@ def test_of_the_best_of_several_codes():
     check(found, expected, steps[0])
 
 
+def test_what_promises_nothing_has_no_parts():
+    """Of codes that are all 1 none is the one that it speaks of."""
+    arrays = task(100) | arrays_of(
+        "code_from_origin",
+        bits=[9000, 4000],
+        errors=[1.0, 0.3],
+        holdout_errors=[0.1] * 2,
+    )
+    assert parts.parts(arrays, "zhou_2019_code_from_origin", DELTA, TRIED) == {}
+
+
 def test_of_picked_examples():
     m, picked, wrong = 1000, 30, 20
     arrays = arrays_of("picks", picked=picked, wrong=wrong, size=m, budget=40)

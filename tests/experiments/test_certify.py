@@ -162,8 +162,12 @@ def test_a_prior_of_another_run_gives_the_same_certificate(folder, tmp_path):
     # The file by itself does not say what it has seen: that is said.
     alone = tmp_path / "alone.safetensors"
     alone.write_bytes(own.read_bytes())
+    report = (found / "report.md").read_text()
+    assert f"The prior was given ({own})" in report and "taken as said" not in report
     again = config("perez_ortiz", seeds=1, prior=str(alone))
     run(again, tmp_path / "out", resume=True)  # the same network under another name
+    elsewhere = run(again, tmp_path / "elsewhere").path
+    assert "no others than the first 300" in (elsewhere / "report.md").read_text()
     other = formats.read_tensors(own)
     formats.write_tensors(alone, other | {"final/0/bias": other["final/0/bias"] + 1})
     with pytest.raises(Refusal, match="data"):
@@ -231,7 +235,7 @@ def test_beside_a_certificate_stands_what_its_data_would_say_as_a_hold_out_set(f
         assert low < float(row["stochastic_test_error"]) < high
     text = (folder / "report.md").read_text()
     for said in ("hold-out bound of the same data: 0", "300 for the prior, 300 certified",
-                 "settings tried, and paid for: 16", " seconds."):  # fmt: skip
+                 "settings tried, and paid for: 16", " seconds of training."):  # fmt: skip
         assert said in text
 
 
@@ -362,6 +366,7 @@ def test_interrupted_and_resumed_is_the_same(tmp_path, folder, monkeypatch):
             "--prior_share=0.3: goes with --route=posterior",
         ),
         ("lotfi", {"route": "magic"}, "--route=magic"),
+        ("perez_ortiz", {"draw_rule": "authors"}, "an image may be drawn twice"),
         (
             "single_draw",
             {"problem": "mnist", "data": "set.npz"},

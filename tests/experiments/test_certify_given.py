@@ -244,6 +244,7 @@ def test_what_cannot_be_certified_is_one_line(place, tmp_path):
         (data | {"data": made["copies"]}, "examples that certify"),
         ({"weights": str(place / "first9.npz")}, "has 9 outputs, a label is 9"),
         ({"weights": f"{place / 'net.npz'},{place / 'net11.npz'}"}, "2 networks"),
+        ({"weights": str(place / "net11.npz")}, "has 10 classes, the network 11 outputs"),
         ({"weights": None}, "--network or --weights is missing"),
         ({"problem": None, "data_dir": None}, "goes with --problem or --data"),
         ({"problem": "hypersphere", "data_dir": None}, "drawn anew for every network"),
@@ -261,6 +262,23 @@ def test_what_cannot_be_certified_is_one_line(place, tmp_path):
             study.make(PROGRAM.resolved(config(place, **changes)))
         message = str(caught.value)
         assert said in message and "\n" not in message, (changes, message)
+
+
+def test_what_is_taken_for_granted_is_said(place, tmp_path, capsys):
+    """More outputs than labels; points of which a few were trained on, in the report too."""
+    x, _, test, _ = digits()
+    points = np.concatenate([test[:U], x[:1]])
+    np.savez(tmp_path / "points.npz", x=points)
+    data = {"problem": None, "data_dir": None, "data": str(place / "data.npz")}
+    typed = COMPRESSION | data | {
+        "weights": str(place / "net11.npz"), "unlabelled": str(tmp_path / "points.npz"),
+    }  # fmt: skip
+    with tiny.undrawn():
+        out = tiny.run(config(place, **typed), tmp_path / "out", PROGRAM).path
+    said = capsys.readouterr()
+    assert "its labels name 10 of the network's 11 outputs" in said.out + said.err
+    line = "1 of 251 held-out inputs are training inputs"
+    assert line in said.out + said.err and line in (out / "report.md").read_text()
 
 
 def given(place, found, **more):

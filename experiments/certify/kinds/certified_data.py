@@ -34,15 +34,20 @@ def of_problem(
     found = read(typed, one, part)
     if certificate_file.digest_of_examples(found) != one.data_sha256:
         where = f"--problem={one.problem}"
-        raise other(f"--data={typed['data']}" if typed.get("data") else where, one)
+        if typed.get("data"):
+            at = f"those as they are drawn, or {where} and the folder of its images by --data_dir"
+            raise other(f"--data={typed['data']}", one, at)
+        raise other(where, one)
     return found
 
 
-def other(flag: str, one: certificate_file.Certificate) -> Refusal:
+def other(
+    flag: str, one: certificate_file.Certificate, remedy: str = "those"
+) -> Refusal:
     """Of examples whose digest is another than that of a certificate's."""
     return Refusal(
         f"{flag}: not the {one.certified_size} examples that the certificate in --verify was "
-        "computed on, their digest is another; give those"
+        f"computed on, their digest is another; give {remedy}"
     )
 
 

@@ -246,6 +246,13 @@ class Posterior(Route):
         )
         return gaussian.tensors(learned.params), certificate
 
+    def taken(self, config: Any) -> list[str]:
+        """What a prior that was learned before has seen."""
+        if not config.prior:
+            return []
+        line = f"The prior was given ({config.prior}); its training is not among the seconds."
+        return [line, *filter(None, [prior_file.taken(config)])]
+
     def columns(
         self, config: Any, arrays: "Arrays", rows: Sequence[Mapping[str, Any]]
     ) -> dict[str, Any]:

@@ -159,6 +159,10 @@ class Route(abc.ABC):
         """
         return []
 
+    def taken(self, config: Any) -> list[str]:
+        """Sentences on what no file tells and the certificates rest on."""
+        return []
+
     def asked(self, config: Any) -> tuple[str, ...]:
         """The bounds one of which is quoted, in their order."""
         return tuple(n for n in config.quote or config.bounds if self.speaks(n))
