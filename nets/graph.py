@@ -188,7 +188,7 @@ class Graph:
         if self.no_paths:
             raise ValueError(self.no_paths)
         every = [
-            {name: jnp.abs(leaf) ** p for name, leaf in layer.items()}
+            {name: _power(jnp.abs(leaf), p) for name, leaf in layer.items()}
             for layer in layers(params)
         ]
         kind = jnp.result_type(*jax.tree.leaves(params))
@@ -306,6 +306,15 @@ def _linear(op, layer, x, by_patches):
     else:
         x = op.of_batch(kernel, x)
     return x + jnp.broadcast_to(layer["bias"], x.shape) if "bias" in layer else x
+
+
+def _power(x, p):
+    """x^p of x >= 0; half of a power is a root, in a tenth of the time."""
+    whole, half = divmod(p, 1)
+    if half != 0.5:
+        return x**p
+    is_0 = x == 0  # where the root has no slope
+    return jnp.where(is_0, 0.0, x ** int(whole) * jnp.sqrt(jnp.where(is_0, 1.0, x)))
 
 
 def _linear_mass(op, kernel, x):

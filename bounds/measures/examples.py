@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from bounds.network import Measure, Network
+from bounds.numerics.ordering import ascending
 from bounds.passes import FORWARD, Counts, Sizes
 from nets.graph import Graph
 from nets.kernels import map_last, weight_matrices
@@ -89,7 +90,7 @@ def on_examples(
     found = jnp.where(jnp.arange(rows) < sample.size, found, jnp.inf)
     cross_entropy, negative_entropy = sums / sample.size
     return (
-        Margins(sorted=jnp.sort(found), size=sample.size),
+        Margins(sorted=ascending(found), size=sample.size),
         Outputs(cross_entropy=cross_entropy, negative_entropy=negative_entropy),
     )
 

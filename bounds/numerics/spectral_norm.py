@@ -39,6 +39,7 @@ from bounds.numerics.gram_iteration import gram_iteration
 RELATIVE_WIDTH = 1e-6  # of the factorisation's; Gram iteration has its own
 _LANCZOS_STEPS = 40  # one restart is enough for a Gaussian matrix of 1024 x 1024
 _GRAM_BLOCKS = 4
+_LEAST_BLOCK = 128  # rows: to multiply fewer at once takes as long
 _TPU_ROUNDOFFS = 4.0  # an operation of emulated floats may err by; not tried on a TPU
 _PATIENCE = 8  # restarts of Lanczos before a wider interval is accepted
 
@@ -49,18 +50,35 @@ def _g(count, unit_roundoff):
     return total / (1 - total) if total < 1 else math.inf
 
 
-def _gram(a):
-    """A'A of `[k, n]`: only blocks on and below the diagonal are multiplied."""
-    n = a.shape[1]
-    size = -(-n // _GRAM_BLOCKS)
-    # Transposed once, in memory: a product of two plain matrices is the fastest.
-    transposed = jax.lax.optimization_barrier(a.T)
-    gram = jnp.zeros((n, n), a.dtype)
-    for start in range(0, n, size):
-        panel = transposed[start:] @ a[:, start : start + size]
-        gram = gram.at[start:, start : start + size].set(panel)
-        gram = gram.at[start : start + size, start + size :].set(panel[size:].T)
-    return gram
+def _gram(rows):
+    """R R' of `[n, k]`: on and above the diagonal, of blocks below it zeros; and whole, in float32.
+
+    Products of whole rows with whole rows: nothing is transposed for them.
+    """
+    n = rows.shape[0]
+    size = max(-(-n // _GRAM_BLOCKS), _LEAST_BLOCK)
+    starts = range(0, n, size)
+    products = []
+    for start in starts:
+        rest = rows[start:]
+        products.append(
+            jax.lax.dot_general(rest[:size], rest, (((1,), (1,)), ((), ())))
+        )
+    above = [
+        jnp.pad(b, ((0, 0), (i, 0))) for i, b in zip(starts, products, strict=True)
+    ]
+    coarse = [b.astype(jnp.float32) for b in products]
+    whole = [
+        jnp.concatenate(
+            [
+                *(coarse[j][:, start - starts[j] :][:, :size].T for j in range(i)),
+                coarse[i],
+            ],
+            axis=1,
+        )
+        for i, start in enumerate(starts)
+    ]
+    return jnp.concatenate(above), jnp.concatenate(whole)
 
 
 def spectral_norm(
@@ -76,8 +94,9 @@ def spectral_norm(
         call it under `jax.enable_x64(True)`.
       relative_width: the interval's wanted width over its lower end. A spectrum whose top
         Lanczos cannot tell apart after several restarts gets a wider one, never a wrong
-        one; so does float32, whose rounding has its price. None: `RELATIVE_WIDTH` of the
-        method, 1e-6 for 'cholesky' and 1e-4 for 'gram'.
+        one; so does float32, whose rounding has its price, and below 1e-6 a spectrum whose top
+        lies as close together. None: `RELATIVE_WIDTH` of the method, 1e-6 for 'cholesky' and
+        1e-4 for 'gram'.
       entry_error: how far an entry may be from what it stands for, besides being rounded
         to float64 once.
       method: 'cholesky' (the above) or 'gram' (`gram_iteration`); None: the former where
@@ -125,15 +144,23 @@ def _by_cholesky(matrix, relative_width):
     # Scaling by a power of two is exact; it keeps squares from over- and underflowing.
     largest = jnp.max(jnp.abs(jnp.where(is_finite, matrix, 0.0)))
     exponent = jnp.frexp(jnp.maximum(largest, tiny))[1]
-    a = jnp.ldexp(jnp.where(is_finite, matrix, 0.0), -exponent)
-    a = a if a.shape[0] >= a.shape[1] else a.T
-    k, n = a.shape
-    gram = _gram(a)
-    frobenius_squared = jnp.sum(jnp.square(a)) * (1 + _g(k * n, u))
-    largest_diagonal = jnp.max(jnp.diag(gram))
+    half = exponent // 2
+    scales = jnp.ldexp(jnp.ones((), dtype), -jnp.stack([half, exponent - half]))
+    a = jnp.where(is_finite, matrix, 0.0) * scales[0] * scales[1]
+    # Rows are the shorter side. In memory: else they were scaled anew in every product.
+    rows = jax.lax.optimization_barrier(a.T if a.shape[0] > a.shape[1] else a)
+    n, k = rows.shape
+    gram, coarse = _gram(rows)
+    frobenius_squared = jnp.sum(jnp.square(rows)) * (1 + _g(k * n, u))
+    diagonal, is_diagonal = jnp.diag(gram), jnp.eye(n, dtype=bool)
+    # Where the largest is, products in float32 tell well enough: its norm there is short of it by 2^-24
+    # sqrt(n) / 4 of it at worst. How large it is there, and that nothing is larger, is told in float64.
+
+    def product(v):
+        return (coarse @ v.astype(coarse.dtype)).astype(dtype)
 
     def ratio(v):
-        return jnp.linalg.norm(a @ v) / jnp.maximum(jnp.linalg.norm(v), tiny)
+        return jnp.linalg.norm(v @ rows) / jnp.maximum(jnp.linalg.norm(v), tiny)
 
     def lower_end(norm):
         slack = _g(2 * (k + n) + 8, u) * norm
@@ -142,15 +169,17 @@ def _by_cholesky(matrix, relative_width):
 
     def upper_end(lower, width):
         c = jnp.square(lower * (1 + width))
-        shifted = jnp.fill_diagonal(-gram, c - jnp.diag(gram), inplace=False)
-        factor = jax.lax.linalg.cholesky(shifted, symmetrize_input=False)
+        left = c - diagonal
+        shifted = jnp.where(is_diagonal, left, -gram)
+        # What is above the diagonal by rows is below it by columns, as LAPACK takes a matrix.
+        factor = jax.lax.linalg.cholesky(shifted.T, symmetrize_input=False)
         # A factorisation that breaks down comes back as not a number throughout.
         proved = jnp.all(jnp.diag(factor) > 0) & (c > 0)
         gn = _g(n + 1, u)
         allowance = (
             _g(k, u) * frobenius_squared
-            + u * (c + largest_diagonal)
-            + gn / (1 - gn) * jnp.maximum(jnp.trace(shifted), 0.0) * (1 + _g(n, u))
+            + u * (c + jnp.max(diagonal))
+            + gn / (1 - gn) * jnp.maximum(jnp.sum(left), 0.0) * (1 + _g(n, u))
         )
         upper = jnp.sqrt(c + allowance) + u * jnp.sqrt(frobenius_squared)
         return jnp.where(proved, upper * (1 + 8 * u), jnp.inf)
@@ -161,7 +190,7 @@ def _by_cholesky(matrix, relative_width):
 
     def attempt(carry):
         count, v, estimate, lower, _ = carry
-        v = lanczos.largest(lambda x: gram @ x, v, min(_LANCZOS_STEPS, n)).vector
+        v = lanczos.largest(product, v, min(_LANCZOS_STEPS, n)).vector
         norm = ratio(v)
         estimate = jnp.maximum(estimate, norm)
         lower = jnp.maximum(lower, lower_end(norm))

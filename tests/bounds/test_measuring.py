@@ -4,6 +4,7 @@ import pytest
 
 import bounds
 from bounds.measures.layers import NORMS
+from bounds.numerics import linear_maps
 from bounds.registry import GROUPS
 from nets import kernels
 from nets.cnn import CNN
@@ -339,3 +340,25 @@ def test_scaling_the_input_scales_margins_and_input_norms():
         b["margins"].sorted[:m], 2 * a["margins"].sorted[:m], rtol=1e-5, atol=1e-6
     )
     assert b["task"].input_norm_max == pytest.approx(2 * a["task"].input_norm_max)
+
+
+@pytest.mark.parametrize("rows", [1, 63, 255, 256, 300])
+def test_sums_of_powers_of_a_matrix_of_any_height(rows):
+    """Tall matrices are taken block by block, and what is left over at the end."""
+    rng = np.random.default_rng(rows)
+    a = rng.standard_normal((rows, 5)) * 10.0 ** rng.integers(-3, 4, (rows, 5))
+    of = jax.jit(lambda a: _all_sums(linear_maps.Matrix(a)))
+    with jax.enable_x64(True):
+        its, lanes = jax.device_get((of(a), jax.vmap(of)(np.stack([a, -2 * a]))))
+    for p, found in its["columns"].items():
+        np.testing.assert_allclose(found, (np.abs(a) ** p).sum(0), rtol=1e-13)
+        np.testing.assert_allclose(lanes["columns"][p][1], 2**p * found, rtol=1e-13)
+    for p, found in its["rows"].items():
+        np.testing.assert_allclose(found, (np.abs(a) ** p).sum(1), rtol=1e-13)
+
+
+def _all_sums(matrix):
+    return {
+        "columns": {p: matrix.column_sums(p) for p in (1, 2, 3)},
+        "rows": {p: matrix.row_sums(p) for p in (1, 2)},
+    }

@@ -47,6 +47,11 @@ MATRICES = {
     "orthogonal": orthogonal(64),
     "repeated": with_spectrum([3.0] * 20 + [1.0] * 44),
     "clustered": with_spectrum(1 + 1e-5 * np.linspace(0, 1, 64)),
+    # What float32 cannot tell apart, and what it can just tell.
+    "as good as equal": with_spectrum(1 + 1e-8 * np.linspace(0, 1, 64)),
+    "one barely larger": with_spectrum([1 + 4e-6] + [1.0] * 63),
+    "in blocks": gaussian(530, 600),
+    "in blocks, tall": gaussian(600, 530),
     "slowly decaying": with_spectrum(1 / np.sqrt(1 + np.arange(64) / 32)),
     "tall": gaussian(300, 4),
     "wide": gaussian(4, 300),
@@ -207,8 +212,8 @@ def test_a_certificate_that_lanczos_would_get_wrong_is_refused(monkeypatch):
     a = with_spectrum([10.0] + [1.0] * 40)
 
     def blind(product, start, steps):
-        """A unit vector orthogonal to the top eigenvector: a lower end of 1, not 10."""
-        vector = np.linalg.eigh(np.asarray(a.T @ a))[1][:, -5]
+        """A unit vector orthogonal to the top one of the rows: a lower end of 1, not 10."""
+        vector = np.linalg.eigh(np.asarray(a @ a.T))[1][:, -5]
         return lanczos.Ritz(1.0, vector, 0.0)
 
     monkeypatch.setattr(lanczos, "largest", blind)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nets.cnn import CNN
-from nets.graph import Graph, Node, graph_of
+from nets.graph import Graph, Node, _power, graph_of
 from nets.mlp import MLP
 from nets.operations import MAX, MEAN, Affine, Layout, Window
 from nets.operators import Convolution, Dense
@@ -143,6 +143,17 @@ def test_masses_are_sums_over_paths_one_by_one(rng, p):
         sums, log_scale = graph.mass(wide, p)
         found = sums * jnp.exp(log_scale)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("p", [0.5, 1, 1.5, 2, 2.5])
+def test_powers_and_their_slopes_where_a_weight_is_0(p):
+    x = np.array([0.0, 1e-12, 0.3, 7.0, np.inf], np.float32)
+    np.testing.assert_allclose(_power(x, p), x**p, rtol=3e-7)
+    if p >= 1:
+        slope = jax.grad(lambda w: _power(jnp.abs(w), p))
+        assert float(slope(0.0)) == (p == 1) and float(slope(4.0)) == pytest.approx(
+            p * 4 ** (p - 1)
+        )
 
 
 def test_masses_keep_their_scale(rng):
