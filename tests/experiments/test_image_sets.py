@@ -616,7 +616,7 @@ def test_what_networks_share_is_prepared_once():
                 stored.transpose(0, 3, 1, 2).reshape(len(stored), -1) / 255 - 0.5
             ) / 0.25
             np.testing.assert_allclose(found.inputs, expected, rtol=1e-5, atol=1e-6)
-    assert len(source._kept) == 2
+    assert len(source._prepared._kept) == 1  # the held-out ones, which live on
 
 
 def test_one_mean_and_one_deviation_are_for_all_channels():
