@@ -1,27 +1,21 @@
 """A prior's mean that was learned before, from its file."""
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from experiments.lab import chains, formats, settings
+from experiments.certify.routes.posterior import prior_size
+from experiments.lab import chains, checksums, run_folder, settings
 from experiments.lab.reading import array_files, weights
-from experiments.lab.reading.layers import listed
+from experiments.lab.reading.layers import arrays_of, listed
 from experiments.lab.reading.notes import say
 from experiments.lab.refusals import Refusal
 from experiments.problems import PROBLEMS, Problem
 from nets import kernels
 
 _NAME = "prior_seed0"  # of our own files: the prior of the one seed that a given prior is of
-
-
-def digest(path: str) -> str:
-    """The SHA-256 of what is in a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read(config: Any, model: Any, problem: Problem) -> Any:
@@ -49,11 +43,7 @@ def read(config: Any, model: Any, problem: Problem) -> Any:
         lambda key: model.init(key, np.zeros((1, problem.features), np.float32)),
         jax.random.key(0),
     )["params"]
-    arrays = {}
-    for number, layer in enumerate(found[0].final):
-        arrays[f"{number}/kernel"] = np.asarray(layer.kernel, np.float32)
-        if layer.bias is not None:
-            arrays[f"{number}/bias"] = np.asarray(layer.bias, np.float32)
+    arrays = jax.tree.map(np.float32, arrays_of(found[0].final))
     own, wanted = (_shapes(some) for some in (arrays, kernels.to_arrays(like)))
     if own != wanted:
         raise Refusal(
@@ -81,12 +71,12 @@ def _check_seen(flag, path, config, problem):
             f"{flag}: holds a certificate: its network has seen the images that are certified on; "
             f"give the prior, weights/{_NAME}.safetensors of a run folder"
         )
-    its = _settings_of(path)
-    if its is None:
+    there = _run_of(path)
+    if there is None:
         say(f"{flag}: {taken(config)}")
         return
-    there = formats.read_json(its)
-    if there.get("program") != "certify" or path.stem != _NAME:
+    checksums.intact(path.resolve())
+    if there["program"] != "certify" or path.stem != _NAME:
         raise Refusal(
             f"{flag}: is no prior of a run folder of certify: it may have seen the images that are "
             f"certified on; give its weights/{_NAME}.safetensors"
@@ -104,25 +94,35 @@ def _check_seen(flag, path, config, problem):
             f"{flag}: was learned with {', '.join(differing)}, on other images than the first of "
             "these; say the same here"
         )
-    if there.get("data_sha256") != problem.sha256:
+    if there["data_sha256"] != problem.sha256:
         raise Refusal(
             f"{flag}: was learned on other data than those of --problem={config.problem}; give "
             "their folder"
         )
 
 
-def _settings_of(path):
-    """The file with the settings of the run folder that a file is in, or None."""
+def _run_of(path):
+    """What the run folder that a file of weights is in says of itself, or None: it is in none.
+
+    Raises:
+      checksums.Damaged: the folder is not as it was written.
+    """
     place = path.resolve().parent
-    its = place.parent / "config.json"
-    return its if place.name == "weights" and its.is_file() else None
+    if place.name != "weights" or not (place.parent / "config.json").is_file():
+        return None
+    try:
+        return run_folder.stored(place.parent)
+    except checksums.Damaged:
+        raise
+    except Refusal:  # somebody else's config.json
+        return None
 
 
 def taken(config: Any) -> str:
     """What is taken as said of a prior that no run folder tells of, or ''."""
-    if _settings_of(Path(config.prior)) is not None:
+    if _run_of(Path(config.prior)) is not None:
         return ""
-    first = round(config.prior_share * config.size)
+    first = prior_size(config)
     return (
         f"That the prior has seen of the {config.size} images no others than the first {first} of them is "
         "taken as said: if it has, no certificate holds."

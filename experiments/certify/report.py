@@ -61,7 +61,7 @@ def summary(of: CertifyStudy, tables: Mapping[str, Rows]) -> dict[str, Any]:
         "delta": config.delta,
         "tried": config.tried,
         "before": of.route.before,
-        "taken": [*of.route.taken(config), *getattr(of.problem, "taken", ())],
+        "taken": of.problem.taken if of.route.of_given else of.route.taken(config),
         "quoted_from": list(asked),
         "certificates": found,
         "beside": lines,

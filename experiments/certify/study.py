@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 import bounds
-from experiments.certify import given, prior_file
+from experiments.certify import given
 from experiments.certify.routes import ROUTES, Route
 from experiments.certify.routes.route import SAME_DATA, Course
 from experiments.certify.settings import Settings
-from experiments.lab import bound_settings, certificates, settings, shards
+from experiments.lab import bound_settings, certificates, checksums, settings, shards
 from experiments.lab.calls import problem_of
 from experiments.lab.measure_network import MeasureNetwork, test_samples
 from experiments.lab.measuring import Arrays, Subject
@@ -90,7 +90,7 @@ def _fingerprint(config, problem):
     """Of the data, and of a prior that was learned before."""
     if not config.prior:
         return problem.sha256
-    both = f"{problem.sha256} {prior_file.digest(config.prior)}"
+    both = f"{problem.sha256} {checksums.sha256(config.prior)}"
     return hashlib.sha256(both.encode()).hexdigest()
 
 

@@ -20,6 +20,7 @@ from experiments.lab import (
 )
 from experiments.lab.bound_settings import CONVENTIONS
 from experiments.lab.reading import weights
+from experiments.lab.reading.layers import arrays_of
 from experiments.lab.refusals import Refusal
 from experiments.lab.training import Run, history_of
 from experiments.lab.vary import variants
@@ -90,14 +91,7 @@ def _put_together(stored, folder, its, run):
     )["params"]
 
     def params(layers):
-        if layers is None:
-            return None
-        arrays = {}
-        for index, layer in enumerate(layers):
-            arrays[f"{index}/kernel"] = layer.kernel
-            if layer.bias is not None:
-                arrays[f"{index}/bias"] = layer.bias
-        return kernels.from_arrays(arrays, like)
+        return layers and kernels.from_arrays(arrays_of(layers), like)
 
     def partner():
         place = dataclasses.replace(run, name="", draw=(run.draw + 1) % config.draws)

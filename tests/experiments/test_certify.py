@@ -168,7 +168,17 @@ def test_a_prior_of_another_run_gives_the_same_certificate(folder, tmp_path):
     run(again, tmp_path / "out", resume=True)  # the same network under another name
     elsewhere = run(again, tmp_path / "elsewhere").path
     assert "no others than the first 300" in (elsewhere / "report.md").read_text()
+    # Nor does a folder that is none of ours, whatever is in it; what was put into one of ours is seen.
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "config.json").write_text('["somebody else\'s"]')
+    theirs = tmp_path / "weights" / "prior_seed0.safetensors"
+    theirs.write_bytes(own.read_bytes())
+    study.make(PROGRAM.resolved(config("perez_ortiz", seeds=1, prior=str(theirs))))
     other = formats.read_tensors(own)
+    put_in = found / "weights" / "prior_seed0.safetensors"
+    put_in.write_bytes((found / "weights" / "certified_seed0.safetensors").read_bytes())
+    with pytest.raises(Refusal):
+        study.make(PROGRAM.resolved(config("perez_ortiz", seeds=1, prior=str(put_in))))
     formats.write_tensors(alone, other | {"final/0/bias": other["final/0/bias"] + 1})
     with pytest.raises(Refusal, match="data"):
         run(again, tmp_path / "out", resume=True)

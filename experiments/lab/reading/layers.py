@@ -62,6 +62,16 @@ class Layer:
         return f"{self.name} {list(self.kernel.shape)}"
 
 
+def arrays_of(layers: Sequence[Layer]) -> dict[str, np.ndarray]:
+    """Layers by the names that `nets.kernels.from_arrays` reads: `0/kernel`, `0/bias`, ..."""
+    found = {}
+    for number, layer in enumerate(layers):
+        found[f"{number}/kernel"] = layer.kernel
+        if layer.bias is not None:
+            found[f"{number}/bias"] = layer.bias
+    return found
+
+
 @dataclasses.dataclass(frozen=True)
 class _Found:
     """A layer by the names that its tensors have in a file."""
