@@ -7,7 +7,7 @@ import flax.linen as nn
 from nets.cnn import CNN
 from nets.mlp import MLP
 from nets.normalised import VGG, NormalisedCNN, ResNet
-from nets.strided import StridedCNN
+from nets.strided import LeNet5, StridedCNN
 
 
 def mlp(
@@ -22,6 +22,14 @@ def mlp(
     """Fully connected: `depth` hidden layers of `width` units; inputs of any kind."""
     del features, image
     return MLP(width, depth, classes, biases)
+
+
+def _lenet5(image, width, depth, classes, biases):
+    if depth != 2:
+        raise ValueError(f"it has 2 convolutions, not {depth}")
+    if min(image[:2]) < 13:
+        raise ValueError("it needs images of at least 13 x 13")
+    return LeNet5(image, width, classes, biases)
 
 
 def _of_images(kind: Callable[..., nn.Module], about: str) -> Callable[..., nn.Module]:
@@ -58,6 +66,10 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "strided_cnn": _of_images(
         StridedCNN,
         "`depth` convolutions that halve the image, of `width`, 2 `width`, ... channels.",
+    ),
+    "lenet5": _of_images(
+        _lenet5,
+        "LeNet-5 with strides for its pooling, its first convolution of `width` channels.",
     ),
     "cnn_bn": _of_images(NormalisedCNN, "The network `cnn` with batch normalisation."),
     "resnet": _of_images(

@@ -1,4 +1,4 @@
-"""A small convolutional ReLU network that is quick to train on a CPU."""
+"""Small convolutional ReLU networks whose strides stand for pooling: quick to train on a CPU."""
 
 from typing import Any
 
@@ -60,6 +60,56 @@ class StridedCNN(nn.Module):
             dense = nn.Dense(
                 units, use_bias=self.biases, kernel_init=GLOROT_UNIFORM,
                 name=f"Layer_{self.depth + layer}",
+            )  # fmt: skip
+            x = dense(nn.relu(x) if layer else x)
+        return jnp.reshape(x, (*before, self.classes))
+
+
+class LeNet5(nn.Module):
+    """LeNet-5 (LeCun, Bottou, Bengio & Haffner 1998) with ReLUs, and strides for its pooling.
+
+    Of images of 28 x 28: two 5 x 5 convolutions, of 6 channels (14 x 14) and 16 (5 x 5), hidden
+    layers of 120 and 84 units, a linear layer. Of another width so many times more of each.
+
+    Attributes:
+      image: height, width and channels of the input, which arrives flat.
+      width: channels of the first convolution, 6 as published.
+      classes: outputs, C.
+      biases: whether layers have biases.
+    """
+
+    image: tuple[int, int, int]
+    width: int
+    classes: int
+    biases: bool = False
+
+    def _convolutions(self):
+        first = Convolution(self.image[:2], (2, 2))
+        halved = tuple(-(-side // 2) for side in self.image[:2])
+        return [first, Convolution(halved, (2, 2), ((0, 0), (0, 0)))]
+
+    def operators(self) -> list[Any]:
+        """The linear maps of the layers; see `nets.operators`."""
+        return [*self._convolutions(), Dense(), Dense(), Dense()]
+
+    @nn.compact
+    def __call__(self, x):
+        """Logits `[..., C]` of inputs `[..., H * W * channels]`."""
+        before, zeros = x.shape[:-1], nn.initializers.zeros
+        channels, *hidden = (self.width * n // 6 for n in (16, 120, 84))
+        x = x.reshape(-1, *self.image)
+        each = zip(self._convolutions(), (self.width, channels), strict=True)
+        for layer, (op, own) in enumerate(each):
+            convolution = ConvolutionLayer(
+                op, own, 5, self.biases, zeros, name=f"Layer_{layer}"
+            )
+            # Always as gradients are fast: objectives run it as they like.
+            x = nn.relu(convolution(x, train=True))
+        x = x.reshape(x.shape[0], -1)
+        for layer, units in enumerate((*hidden, self.classes)):
+            dense = nn.Dense(
+                units, use_bias=self.biases, kernel_init=GLOROT_UNIFORM,
+                name=f"Layer_{2 + layer}",
             )  # fmt: skip
             x = dense(nn.relu(x) if layer else x)
         return jnp.reshape(x, (*before, self.classes))

@@ -80,4 +80,7 @@ BOUNDS = {
     "lotfi_2022_subspace": BoundSpec(
         zhou_2019, _ZHOU_2019, CERTIFIED, "compressed", bind={"code": "code_subspace"},
     ),
+    "lotfi_2022_quantised": BoundSpec(
+        zhou_2019, _ZHOU_2019, CERTIFIED, "compressed", bind={"code": "code_quantised"},
+    ),
 }  # fmt: skip

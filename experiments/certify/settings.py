@@ -66,11 +66,14 @@ class Own(GivenNetworks, BoundSettings):
     )  # fmt: skip
     architecture: str = setting(
         "mlp", "what is trained, or the surrogate: fully connected ('mlp'); or, of images, "
-        "'strided_cnn' (--depth convolutions, the first of --width channels) or 'cnn' (--depth "
+        "'lenet5' (of --depth=2, as published at --width=6), 'strided_cnn' (--depth convolutions, "
+        "the first of --width channels) or 'cnn' (--depth "
         "blocks of --width channels)", one_of_those(_architectures), group=NETWORK
     )  # fmt: skip
     width: int = setting(600, "units of a hidden layer", at_least_1, group=NETWORK)
-    depth: int = setting(2, "hidden layers", at_least_1, group=NETWORK)
+    depth: int = setting(
+        2, "hidden layers; 0: the network is linear", whole_number, group=NETWORK
+    )  # fmt: skip
     epochs: int = setting(
         10, "epochs of what is certified: of the posterior, of the network in the subspace, or of "
         "the surrogate, or of each round of picks", at_least_1, group=TRAINING
@@ -118,6 +121,11 @@ class Own(GivenNetworks, BoundSettings):
     def clashes(self) -> Iterator[str]:
         """Lines on settings that do not go together, or not with the route."""
         route = ROUTES[self.route]
+        if self.architecture != "mlp" and not self.depth:
+            yield (
+                f"--depth=0: goes with --architecture=mlp; {self.architecture} has at least 1 "
+                "convolution"
+            )
         yield from _of_others(self, route)
         if route.of_given:
             yield from _lacking(self)

@@ -41,6 +41,5 @@ def network_of(flag: str, config: Any, problem: Problem, biases: bool) -> nn.Mod
             biases=biases,
         )
     except ValueError as error:
-        raise Refusal(
-            f"--{flag}={name}: {error}, and {source_of(config)} has none; use --{flag}=mlp"
-        ) from error
+        lacks = "" if problem.image else f", and {source_of(config)} has none"
+        raise Refusal(f"--{flag}={name}: {error}{lacks}; use --{flag}=mlp") from error

@@ -17,6 +17,7 @@ from bounds.measures.code import (
     Code,
     _signs,
     code_from_origin,
+    code_quantised,
     coded,
     quantised,
 )
@@ -24,6 +25,7 @@ from bounds.measures.code import code as way_from_init
 from bounds.measures.inputs import Task
 from bounds.numerics import coding
 from nets import kernels, subspace, training
+from nets import quantised as rounding
 from nets.mlp import MLP
 from nets.sample import pad_sample
 from tests.bounds.cases import network
@@ -144,6 +146,47 @@ def test_the_decoded_network_is_the_one_whose_error_was_counted(model, measure, 
     assert abs(found.errors[-1] - own) < 0.02
     assert found.bits[0] < found.bits[-1] / 10
     assert found.errors[0] > found.errors[-1]
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [MLP(10, 1, 3, True), subspace.SubspaceNetwork(MLP(20, 1, 3, True), 4)],
+    ids=["whole", "in a subspace"],
+)
+def test_what_was_quantised_in_training_is_coded_as_it_is(plain):
+    """Its bytes, sent and read, are the network that training saw, and the one that is counted."""
+    model = rounding.QuantisedNetwork(plain, 0.5)
+    net = trained(model)
+    learned = bounds.Learned(model, net.params)
+    found = measured(code_quantised, net.replace(model=plain, learned=learned))
+    assert found.bits.shape == found.errors.shape == (1,)
+    symbols, exponents = jax.device_get(rounding.symbols(net.params))
+    bits = coding.encode(symbols, exponents)
+    received, ks, length = coding.decode(bits, [s.shape for s in symbols])
+    assert length <= found.bits[0] <= 1.01 * length + 64
+    arrays = [
+        s.astype(np.float32) * np.asarray(coding.step(k))
+        for s, k in zip(received, ks, strict=True)
+    ]
+    params = rounding.with_arrays(net.params, arrays)
+    # Steps of 2^(1/4) have 16 bits there.
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5),
+        params, rounding.rounded(net.params),
+    )  # fmt: skip
+    for sample, error in (
+        (net.sample, found.errors),
+        (net.holdout, found.holdout_errors),
+    ):
+        assert error[0] == pytest.approx(errors_of(plain, params, sample), abs=1e-12)
+    assert found.errors[0] < 0.5
+
+
+def test_what_was_not_quantised_in_training_has_no_such_code():
+    net = trained()
+    for learned in (None, bounds.Learned(net.model, net.params)):
+        _, missing = bounds.measure(net.replace(learned=learned), ("code_quantised",))
+        assert set(missing) == {"code_quantised"}
 
 
 @pytest.mark.slow

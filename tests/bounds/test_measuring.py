@@ -119,6 +119,7 @@ def test_what_is_not_given_is_named():
     of_its_kind = {
         "gibbs_posterior",
         "code_subspace",
+        "code_quantised",
         "single_draw",
         "picks",
         "surrogate",

@@ -9,7 +9,6 @@ import pytest
 from scipy import optimize
 
 import bounds
-from bounds.measures.code import CANDIDATES
 from bounds.numerics import coding
 from experiments.certify import certificate_file
 from experiments.certify.kinds import coded_network
@@ -18,7 +17,7 @@ from experiments.lab import chains
 from experiments.lab.reading import frameworks
 from experiments.lab.refusals import Refusal
 from experiments.problems import Examples
-from nets import subspace
+from nets import quantised, subspace
 from nets.kernels import layers
 from nets.mlp import MLP
 from nets.sample import pad_sample
@@ -26,10 +25,12 @@ from nets.strided import StridedCNN
 from tests.experiments.test_verify import _claim, _layer, _move, forged, read, verified
 
 DELTA, TRIED, M, RANK = 0.04, 2, 400, 3
-NAME = "lotfi_2022_subspace"
-PLAIN = {
-    "mlp": (MLP(6, 1, 3), 6, 1),
-    "strided_cnn": (StridedCNN((4, 5, 1), 2, 2, 3), 2, 2),
+NAMES = {False: "lotfi_2022_subspace", True: "lotfi_2022_quantised"}
+# (plain network, width, depth, rank of its subspace, whether it is quantised in training)
+MADE = {
+    "mlp": ("mlp", MLP(6, 1, 3), 6, 1, RANK, False),
+    "strided_cnn": ("strided_cnn", StridedCNN((4, 5, 1), 2, 2, 3), 2, 2, RANK, True),
+    "whole": ("mlp", MLP(6, 1, 3), 6, 1, 0, True),
 }
 
 
@@ -41,43 +42,56 @@ class Config:
     seed = 5
 
 
-@pytest.fixture(scope="module", params=PLAIN)
+def _with(params, rng):
+    """Parameters of a network of few bits whose learned arrays are normal numbers."""
+    return {
+        name: {
+            n: 2 * rng.standard_normal(a.shape).astype(np.float32)
+            if n in quantised.LEARNED
+            else a
+            for n, a in layer.items()
+        }
+        for name, layer in params.items()
+    }
+
+
+@pytest.fixture(scope="module", params=MADE)
 def made(tmp_path_factory, request):
     """A file, its data, and the weights that it was made from."""
     folder, rng = tmp_path_factory.mktemp("coded"), np.random.default_rng(0)
-    plain, width, depth = PLAIN[request.param]
-    model = subspace.SubspaceNetwork(plain, RANK)
+    architecture, plain, width, depth, rank, is_quantised = MADE[request.param]
+    model = subspace.SubspaceNetwork(plain, rank) if rank else plain
+    if is_quantised:
+        model = quantised.QuantisedNetwork(model)
     x = rng.standard_normal((M, 20)).astype(np.float32)
     params = jax.jit(model.init)(sgd.initial_key(Config, Run), x[:1])["params"]
-    learned = [
-        rng.standard_normal(c.shape).astype(np.float32) for c in subspace.cores(params)
-    ]
-    params = subspace.with_cores(params, learned)
+    params = _with(params, rng)
     y = np.array(np.argmax(model.apply({"params": params}, x), axis=1), np.int32)
     y[::5] = (y[::5] + 1) % 3
     net = bounds.Network(
-        plain, subspace.materialized(model, params), pad_sample(x, y, 0),
+        plain, coded_network.plain_params(model, params), pad_sample(x, y, 0),
         learned=bounds.Learned(model, params),
     )  # fmt: skip
-    measure = jax.jit(lambda net: bounds.measure(net, ["task", "code_subspace"])[0])
+    name = NAMES[is_quantised]
+    measure = jax.jit(lambda net: bounds.measure(net, bounds.BOUNDS[name].groups)[0])
     with jax.enable_x64(True):
         groups = jax.device_get(measure(net))
     stacked = jax.tree.map(lambda leaf: np.asarray(leaf)[None], groups)
-    value = bounds.evaluate(stacked, [NAME], delta=DELTA / TRIED)[NAME]
-    group = groups["code_subspace"]
+    value = bounds.evaluate(stacked, [name], delta=DELTA / TRIED)[name]
+    group = groups[bounds.BOUNDS[name].groups[1]]
     best = int(np.argmin(np.abs(group.errors - value.empirical[0])))
     certificate = coded_network.Certificate(
-        bound=NAME, value=float(value.value[0]), delta=DELTA, tried=TRIED,
+        bound=name, value=float(value.value[0]), delta=DELTA, tried=TRIED,
         wrong=round(float(group.errors[best]) * M), certified_size=M, problem="mnist",
         problem_settings={"draw_rule": "without_replacement", "label_noise": 0.0},
         problem_sha256=None, size=M, seed=Config.seed, run_seed=Run.seed,
         data_sha256=certificate_file.digest_of_examples(Examples(x, y)),
         definition_sha256="0" * 64, network=chains.described(plain, net.params),
-        bits=int(group.bits[best]), rank=RANK, architecture=request.param, width=width, depth=depth,
+        bits=int(group.bits[best]), rank=rank, architecture=architecture, width=width, depth=depth,
     )  # fmt: skip
     assert certificate.value < 0.9
     np.savez(folder / "data.npz", x=x, y=y)
-    tensors = coded_network.tensors(model, params, CANDIDATES[best])
+    tensors = coded_network.tensors(net.learned, best)
     certificate_file.write(folder / "a.safetensors", tensors, certificate)
     return folder, model, params
 
@@ -106,12 +120,16 @@ def test_the_decoded_network_is_what_the_bits_say(made):
     claims = json.loads(notes["certificate"])
     bits = coded_network.bits_of(tensors)
     network = chains.layers_of(claims["network"], tensors, chains.FINAL)
-    shapes = [core.shape for core in subspace.cores(params)]
+    shapes = [array.shape for array in quantised.arrays(params)]
     symbols, exponents, length = coding.decode(bits, shapes)
     assert length <= claims["bits"]
     assert len(bits) < length + 8
     every = zip(layers(params), symbols, exponents, network, strict=True)
     for layer, own, exponent, found in every:
+        if "core" not in layer:
+            wanted = own * 2.0 ** (exponent / 4)
+            np.testing.assert_allclose(found["kernel"], wanted, rtol=1e-4)
+            continue
         left, right = (np.asarray(layer[n], float) for n in ("left", "right"))
         wanted = np.array(layer["fixed_kernel"], float).reshape(len(left), -1)
         for a in range(own.shape[0]):
@@ -139,8 +157,6 @@ def _flip(place):
         (_flip(3), "its code|is not what its code says"),
         (lambda t, c: t.update(code=t["code"][:2]), "its code is none"),
         (_claim(bits=3), "its code has"),
-        (_claim(seed=6), "is not what its code says"),
-        (_claim(run_seed=0), "is not what its code says"),
         (_claim(value=0.2), "the bound is"),
         (_claim(wrong=0), "it errs on"),
         (_claim(certified_size=500), "there are 400 examples, not 500"),
@@ -154,6 +170,16 @@ def test_what_was_forged_is_refuted(made, tmp_path, change, says):
     assert not holds and any(one in line for one in says.split("|")), line
 
 
+@pytest.mark.parametrize("change", [_claim(seed=6), _claim(run_seed=0)])
+def test_another_seed_is_another_subspace(made, tmp_path, change):
+    """Where there is none, the code says all of the network."""
+    folder, *_ = made
+    path = forged(folder / "a.safetensors", tmp_path / "b.safetensors", change)
+    line, holds = verified(path, folder / "data.npz")
+    rank = json.loads(read(path)[1]["certificate"])["rank"]
+    assert holds == (rank == 0) and (holds or "is not what its code says" in line)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -164,7 +190,7 @@ def test_what_was_forged_is_refuted(made, tmp_path, change, says):
         (_claim(width=7), "has other layers than the file"),
         (_claim(width=10**12), "has other layers than the file"),
         (_claim(depth=10**9), "has other layers than the file"),
-        (_claim(rank=0), "rank: must be at least 1"),
+        (_claim(rank=-1), "rank: must be a whole number"),
         (_claim(bits="9"), "not one of this version's"),
         (_claim(bits=10**400), "bits: must be a whole number"),
         (_claim(seed=-1), "seed: must be a whole number"),
@@ -187,7 +213,7 @@ def test_evaluate_takes_the_coded_network(made):
     folder, model, params = made
     (found,) = frameworks.read(str(folder / "a.safetensors"), None, None)
     bits = coded_network.bits_of(read(folder / "a.safetensors")[0])
-    shapes = [core.shape for core in subspace.cores(params)]
+    shapes = [array.shape for array in quantised.arrays(params)]
     symbols, exponents, _ = coding.decode(bits, shapes)
     cores = [
         (s * np.asarray(coding.step(k))).astype(np.float32)
@@ -195,6 +221,8 @@ def test_evaluate_takes_the_coded_network(made):
     ]
     with np.load(folder / "data.npz") as data:
         x = data["x"][:7]
-    wanted = model.apply({"params": subspace.with_cores(params, cores)}, x)
+    wanted = getattr(model, "of", model).apply(
+        {"params": quantised.with_arrays(params, cores)}, x
+    )
     logits = found.read.graph.apply({"params": found.read.params}, x)
     np.testing.assert_allclose(logits, wanted, rtol=1e-4, atol=1e-4)

@@ -1,8 +1,8 @@
 """A coded network: its bits, and the network that they describe.
 
 Beside the network is `code`, its bits packed into bytes. What a receiver knows beforehand, he makes
-from the certificate: the initial weights and the random subspace of each layer are a function of the
-seed and of the layers' shapes.
+from the certificate: the initial weights and the random subspace of each layer, if there is one, are
+a function of the seed and of the layers' shapes.
 """
 
 import dataclasses
@@ -13,6 +13,7 @@ import chex
 import jax
 import numpy as np
 
+import bounds
 from bounds.measures import code
 from bounds.numerics import coding
 from experiments.certify import certificate_file
@@ -21,7 +22,7 @@ from experiments.certify.kinds.kind import Kind, miscounted, misvalued
 from experiments.lab import chains
 from experiments.lab.chains import FINAL
 from experiments.problems import Examples
-from nets import kernels, subspace
+from nets import kernels, quantised, subspace
 from nets.kernels import layers
 
 CODE = "code"
@@ -33,7 +34,7 @@ class Certificate(certificate_file.OfProblem):
 
     Attributes:
       bits: its length, at least that of the code in the file.
-      rank: of the subspaces.
+      rank: of the subspaces; 0: there are none.
       architecture, width, depth: of the network (`experiments.certify.settings`).
     """
 
@@ -46,9 +47,7 @@ class Certificate(certificate_file.OfProblem):
     def check(self) -> None:
         """Raises a `ValueError` where a number cannot be, or the layers of the network."""
         super().check()
-        certificate_file.check_counts(self, "bits")
-        if self.rank < 1:
-            raise ValueError("rank: must be at least 1")
+        certificate_file.check_counts(self, "bits", "rank")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,20 +65,22 @@ class Stored:
     certificate: Certificate
 
 
-def coded(cores: list[Any], candidate: tuple[float, float]) -> tuple[np.ndarray, Any]:
-    """The bits of what was learned in a subspace, and what they say.
+def written(
+    learned: bounds.Learned, place: int
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """What `coding.encode` writes of a network: the symbols and the exponents of its arrays.
 
     Args:
-      cores: `nets.subspace.cores`.
-      candidate: one of `bounds.measures.code.CANDIDATES`.
-
-    Returns:
-      `[c]` uint8, and the decoded cores, float32.
+      learned: in its subspace, or quantised in training.
+      place: which of `bounds.measures.code.CANDIDATES`; nothing where it was quantised in training.
     """
-    with jax.enable_x64(True):
-        symbols, exponents = code.quantised(cores, candidate)
-        bits = coding.encode(symbols, exponents)
-        return bits, [np.asarray(a) for a in code.decoded(symbols, exponents)]
+    if isinstance(learned.model, quantised.QuantisedNetwork):
+        found = quantised.symbols(learned.params)
+    else:
+        with jax.enable_x64(True):
+            cores = subspace.cores(learned.params)
+            found = code.quantised(cores, code.CANDIDATES[place])
+    return jax.device_get(found)
 
 
 def decoded(bits: np.ndarray, fixed: chex.ArrayTree) -> tuple[list[np.ndarray], int]:
@@ -87,7 +88,8 @@ def decoded(bits: np.ndarray, fixed: chex.ArrayTree) -> tuple[list[np.ndarray], 
 
     Args:
       bits: `[>= c]`, 0 or 1.
-      fixed: the initial parameters of a `nets.subspace.SubspaceNetwork`.
+      fixed: the initial parameters of a `nets.subspace.SubspaceNetwork`, or of a plain chain of
+        layers: of that only the shapes matter.
 
     Returns:
       `(kernels, c)`: `[kernel, ...]` float64, the input's layer first; how many bits the code has.
@@ -95,37 +97,51 @@ def decoded(bits: np.ndarray, fixed: chex.ArrayTree) -> tuple[list[np.ndarray], 
     Raises:
       ValueError: the bits are no code.
     """
-    shapes = [np.shape(core) for core in subspace.cores(fixed)]
+    shapes = [np.shape(array) for array in quantised.arrays(fixed)]
     symbols, exponents, length = coding.decode(bits, shapes)
     found = []
     for layer, own, exponent in zip(layers(fixed), symbols, exponents, strict=True):
-        parts = {n: np.asarray(a, np.float64) for n, a in layer.items()}
-        core = own * float(coding.step(exponent))
-        move = parts["left"] @ core @ parts["right"]
-        found.append(parts["fixed_kernel"] + move.reshape(parts["fixed_kernel"].shape))
+        array = own * float(coding.step(exponent))
+        if "core" in layer:
+            parts = {n: np.asarray(a, np.float64) for n, a in layer.items()}
+            move = parts["left"] @ array @ parts["right"]
+            array = parts["fixed_kernel"] + move.reshape(parts["fixed_kernel"].shape)
+        found.append(array)
     return found, length
 
 
-def tensors(
-    model: subspace.SubspaceNetwork,
-    params: chex.ArrayTree,
-    candidate: tuple[float, float],
-) -> dict[str, np.ndarray]:
+def plain_params(model: Any, params: chex.ArrayTree) -> chex.ArrayTree:
+    """The parameters of the plain network that is the same as one of few bits.
+
+    Args:
+      model: a `QuantisedNetwork`, a `SubspaceNetwork`, or a plain network.
+      params: its parameters.
+    """
+    if isinstance(model, quantised.QuantisedNetwork):
+        model, params = model.of, quantised.rounded(params)
+    is_within = isinstance(model, subspace.SubspaceNetwork)
+    return subspace.materialized(model, params) if is_within else params
+
+
+def tensors(learned: bounds.Learned, place: int) -> dict[str, np.ndarray]:
     """Codes what was learned: the bits and the tensors of the network that they describe.
 
     Args:
-      model, params: the network in its subspace.
-      candidate: how it is quantised.
+      learned, place: as of `written`.
     """
-    bits, arrays = coded(subspace.cores(params), candidate)
-    network = subspace.materialized(model, subspace.with_cores(params, arrays))
+    symbols, exponents = written(learned, place)
+    arrays = list(map(np.asarray, code.decoded(symbols, exponents)))
+    of, params = learned.model, quantised.with_arrays(learned.params, arrays)
+    if isinstance(of, quantised.QuantisedNetwork):
+        of = of.of
+    network = plain_params(of, params)
     found = {
         f"{FINAL}{n}": np.asarray(a) for n, a in kernels.to_arrays(network).items()
     }
     for n, layer in enumerate(layers(network)):
         # `evaluate` takes networks with biases.
         found[f"{FINAL}{n}/bias"] = np.zeros(layer["kernel"].shape[-1], np.float32)
-    return found | {CODE: np.packbits(bits)}
+    return found | {CODE: np.packbits(coding.encode(symbols, exponents))}
 
 
 def bits_of(found: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -141,11 +157,13 @@ def bits_of(found: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 class CodedNetwork(Kind):
-    """The network that few bits describe, learned in a random subspace."""
+    """The network that few bits describe."""
 
     Certificate = Certificate
     tensors = (FINAL, CODE)
-    formulas = {"lotfi_2022_subspace": recounting.coded_limit}
+    formulas = dict.fromkeys(
+        ("lotfi_2022_subspace", "lotfi_2022_quantised"), recounting.coded_limit
+    )
 
     def stored(
         self, path: Any, tensors: Mapping[str, np.ndarray], certificate: Certificate
@@ -196,7 +214,8 @@ class CodedNetwork(Kind):
 
 
 def _known(stored):
-    """What a receiver knows beforehand: the initial parameters of the network in its subspace."""
+    """What a receiver knows beforehand: the initial parameters, in a subspace if there is one."""
     one = stored.certificate
     plain = initial_weights.plain_network(one, stored.network, biases=False)
-    return initial_weights.initial(subspace.SubspaceNetwork(plain, one.rank), one)
+    within = subspace.SubspaceNetwork(plain, one.rank) if one.rank else plain
+    return initial_weights.initial(within, one)

@@ -38,7 +38,7 @@ def plain_network(one: OfProblem, like: recounting.Layers, biases: bool) -> Any:
         classes=len(like[-1]["bias"]),
     )
     found = []
-    if min(one.width, one.depth) > 0 and one.depth <= len(like) and one.width < 2**20:
+    if one.width > 0 and 0 <= one.depth <= len(like) and one.width < 2**20:
         plain = network_of("architecture", one, source, biases=biases)
         params = jax.eval_shape(plain.init, jax.random.key(0), _example(one))["params"]
         found = [layer["kernel"].shape for layer in layers(params)]

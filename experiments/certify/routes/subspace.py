@@ -1,26 +1,33 @@
-"""A network of few bits: trained in a random subspace, quantised and coded."""
+"""A network of few bits: trained in a random subspace or under quantisation, and coded."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from experiments.certify.routes.route import Course, Quoted, Route
 from experiments.lab.later import later
-from experiments.lab.settings import TRAINING, at_least_1, setting
+from experiments.lab.settings import (
+    TRAINING,
+    not_negative,
+    positive,
+    setting,
+    whole_number,
+)
 from experiments.problems import Problem
 
 if TYPE_CHECKING:
     from experiments.lab.measuring import Arrays
     from experiments.lab.training import Job, Run, Trained
 
+augmentation = later("nets.augmentation")
 bounds = later("bounds")
 certificate_file = later("experiments.certify.certificate_file")
 chains = later("experiments.lab.chains")
-code = later("bounds.measures.code")
 coded_network = later("experiments.certify.kinds.coded_network")
 plans = later("nets.training")
+quantised = later("nets.quantised")
 sgd = later("experiments.certify.routes.sgd")
 subspace = later("nets.subspace")
 training = later("experiments.lab.training")
@@ -31,8 +38,17 @@ class Settings:
     """Of `subspace`."""
 
     rank: int = setting(
-        16, "subspace: each weight matrix moves within rank x rank dimensions",
-        at_least_1, group=TRAINING
+        16, "subspace: each weight matrix moves within rank x rank dimensions; 0 (with "
+        "--bits_price): there is no subspace, all weights are learned", whole_number, group=TRAINING
+    )  # fmt: skip
+    bits_price: float = setting(
+        0.0, "subspace: what is learned is quantised in every step of training, and each bit costs "
+        "so many times ln 2 / m beside the loss; 0: it is quantised afterwards only", not_negative,
+        group=TRAINING
+    )  # fmt: skip
+    step: float = setting(
+        1.0, "subspace: with --bits_price the step of the quantised numbers at the start, in units "
+        "of the initial weights' root mean square; it is learned", positive, group=TRAINING
     )  # fmt: skip
 
 
@@ -41,21 +57,35 @@ class Subspace(Route):
 
     name = "subspace"
     about = (
-        "a network trained in a random subspace, quantised and coded; the certificate is "
-        "of the decoded network, and in its file, weights/<run>_coded.safetensors"
+        "a network of few bits: trained in a random subspace, under quantisation (--bits_price) or "
+        "both, and coded; the certificate is of the decoded network, and in its file, "
+        "weights/<run>_coded.safetensors"
     )
     Settings = Settings
-    groups = ("code_subspace",)
+    groups = ("code_quantised", "code_subspace")
     kept = "coded"
-    bounds = ("lotfi_2022_subspace", "holdout_cp")
+    bounds = ("lotfi_2022_quantised", "lotfi_2022_subspace", "holdout_cp")
+
+    def clashes(self, config: Any) -> Iterator[str]:
+        """Nothing that makes it short."""
+        if not (config.rank or config.bits_price):
+            yield "--rank=0: goes with --bits_price; give one, such as --bits_price=4"
+        if not config.bits_price and config.step != Settings.step:
+            yield f"--step={config.step}: goes with --bits_price; give one, or leave it out"
 
     def course(self, config: Any, problem: Problem) -> Course:
         """One stage, on all images."""
         # Each bias would cost as many bits as a weight of a core.
         plain = sgd.network(config, problem, biases=False)
-        model = subspace.SubspaceNetwork(plain, config.rank)
-        loss = sgd.moving(config, problem)
-        plan = sgd.plan(config, model, config.size, config.epochs, objective=loss)
+        model = subspace.SubspaceNetwork(plain, config.rank) if config.rank else plain
+        loss, own = sgd.moving(config, problem), {}
+        if config.bits_price:
+            model = quantised.QuantisedNetwork(model, config.step)
+            loss = sgd.on_moved(augmentation.KnownLoss(), config, problem)
+            loss, own = quantised.Priced(loss, config.bits_price), {"optimizer": "adam"}
+        plan = sgd.plan(
+            config, model, config.size, config.epochs, objective=loss, **own
+        )
         certified = sgd.runs_of("certified", config.size, config)
 
         def initial(run: "Run") -> Any:
@@ -72,11 +102,11 @@ class Subspace(Route):
             params = trained.params(run)
             return bounds.Network(
                 model=plain,
-                params=subspace.materialized(model, params),
+                params=coded_network.plain_params(model, params),
                 sample=trained.job(run).sample(),
-                init=subspace.materialized(model, initial(run)),
+                init=coded_network.plain_params(model, initial(run)),
                 learned=bounds.Learned(plan.model, params),
-                loss=plan.loss,
+                loss=None if config.bits_price else plan.loss,
             )
 
         return Course((training.Stage(certified, job),), certified, network)
@@ -85,19 +115,15 @@ class Subspace(Route):
         self, of: Quoted
     ) -> "tuple[Mapping[str, np.ndarray], coded_network.Certificate]":
         """The coded network and its bits."""
-        network, arrays = of.network, of.arrays
-        best, size = _best(arrays, of.row["empirical"]), int(network.sample.size)
-        learned = network.learned
-        tensors = coded_network.tensors(
-            learned.model, learned.params, code.CANDIDATES[best]
-        )
+        network, (bits, errors) = of.network, _code(of.arrays, of.row["bound"])
+        best, size = _best(errors, of.row["empirical"]), int(network.sample.size)
         same = ("rank", "architecture", "width", "depth")
-        return tensors, coded_network.Certificate(
+        return coded_network.tensors(network.learned, best), coded_network.Certificate(
             **of.claims(),
             **certificate_file.provenance(of),
             **{name: getattr(of.config, name) for name in same},
-            wrong=round(float(arrays["code_subspace/errors"][best]) * size),
-            bits=int(arrays["code_subspace/bits"][best]),
+            wrong=round(float(errors[best]) * size),
+            bits=int(bits[best]),
             network=chains.described(network.model, network.params),
         )
 
@@ -109,14 +135,20 @@ class Subspace(Route):
         if not coded:
             return {}
         counted = coded[0]["empirical"]
-        best = _best(arrays, counted)
+        bits, errors = _code(arrays, coded[0]["bound"])
         return {
-            "bits": int(arrays["code_subspace/bits"][best]),
+            "bits": int(bits[_best(errors, counted)]),
             "compressed_train_error": counted,
             "compressed_test_error": coded[0]["risk"],
         }
 
 
-def _best(arrays, counted):
+def _code(arrays, bound):
+    """Bits and errors of the candidates that a bound is of: `[J]` each."""
+    _, group = bounds.BOUNDS[bound].groups
+    return arrays[f"{group}/bits"], arrays[f"{group}/errors"]
+
+
+def _best(errors, counted):
     """Which candidate has the error of a certificate; of equal ones that of fewest bits."""
-    return int(np.argmin(np.abs(arrays["code_subspace/errors"] - counted)))
+    return int(np.argmin(np.abs(errors - counted)))
