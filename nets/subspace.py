@@ -164,6 +164,19 @@ def with_cores(params: chex.ArrayTree, arrays: Sequence[Any]) -> chex.ArrayTree:
     )
 
 
+def around(prior: chex.ArrayTree, params: chex.ArrayTree) -> chex.ArrayTree:
+    """Parameters of a `SubspaceNetwork` that moves from the weights of a plain one.
+
+    Args:
+      prior: of the plain network, its kernels in place of Z.
+      params: of the network in its subspace, or of a `nets.quantised.QuantisedNetwork` of it.
+    """
+    pairs = zip(in_order(params), layers(prior), strict=True)
+    return params | {
+        name: params[name] | {"fixed_kernel": layer["kernel"]} for name, layer in pairs
+    }
+
+
 def materialized(model: SubspaceNetwork, params: chex.ArrayTree) -> chex.ArrayTree:
     """The parameters of `model.plain` that are the same network: W = Z + A C B."""
     every = layers(params)

@@ -28,7 +28,8 @@ MODELS = {
 @functools.cache
 def start(name, step=0.5):
     model = QuantisedNetwork(MODELS[name], step)
-    return model, model.init(jax.random.key(0), np.zeros((1, FEATURES)))["params"]
+    init = jax.jit(model.init)
+    return model, init(jax.random.key(0), np.zeros((1, FEATURES)))["params"]
 
 
 def drawn(params, seed=0):
@@ -65,8 +66,8 @@ def by_hand(params):
 def test_it_is_the_network_of_whole_numbers_times_a_step(name, rng):
     model, params = start(name)
     params, x = drawn(params), rng.standard_normal((7, FEATURES)).astype(np.float32)
-    expected = model.of.apply({"params": by_hand(params)}, x)
-    found = model.apply({"params": params}, x)
+    expected = jax.jit(model.of.apply)({"params": by_hand(params)}, x)
+    found = jax.jit(model.apply)({"params": params}, x)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
     symbols, exponents = quantised.symbols(params)
     arrays = [s * 2.0 ** (k / 4) for s, k in zip(symbols, exponents, strict=True)]
@@ -81,7 +82,7 @@ def test_it_is_the_network_of_whole_numbers_times_a_step(name, rng):
 @pytest.mark.parametrize("name", MODELS)
 def test_it_starts_where_the_network_does_up_to_half_a_step(name):
     model, params = start(name, 0.25)
-    plain = model.of.init(jax.random.key(0), np.zeros((1, FEATURES)))["params"]
+    plain = jax.jit(model.of.init)(jax.random.key(0), np.zeros((1, FEATURES)))["params"]
     every = zip(layers(plain), layers(params), layers(by_hand(params)), strict=True)
     for own, layer, rounded in every:
         for n in quantised._learned(own):
@@ -101,8 +102,8 @@ def test_slopes_pass_the_rounding(name, rng):
     def loss(run, p):
         return jnp.sum(jnp.sin(run({"params": p}, x)))
 
-    found = jax.grad(lambda p: loss(model.apply, p))(params)
-    there = jax.grad(lambda p: loss(model.of.apply, p))(by_hand(params))
+    found = jax.jit(jax.grad(lambda p: loss(model.apply, p)))(params)
+    there = jax.jit(jax.grad(lambda p: loss(model.of.apply, p)))(by_hand(params))
     for layer, own, at in zip(*map(layers, (params, found, there)), strict=True):
         for n in quantised._learned(layer):
             step = 2.0 ** (np.round(layer[f"exponent_{n}"]) / 4)
@@ -131,13 +132,12 @@ def test_the_slope_of_soft_bits_is_that_of_differences(rng):
     params = drawn(params)
     with jax.enable_x64(True):
         params = jax.tree.map(lambda a: jnp.asarray(a, float), params)
-        slope = jax.grad(quantised.soft_bits)(params)
+        slope = jax.jit(jax.grad(quantised.soft_bits))(params)
         way = jax.tree.map(lambda a: rng.standard_normal(a.shape), params)
 
         def moved(by):
-            return quantised.soft_bits(
-                jax.tree.map(lambda a, w: a + by * w, params, way)
-            )
+            there = jax.tree.map(lambda a, w: a + by * w, params, way)
+            return jax.jit(quantised.soft_bits)(there)
 
         difference = (moved(1e-7) - moved(-1e-7)) / 2e-7
         along = sum(
@@ -205,13 +205,14 @@ def test_training_lowers_the_loss_and_leaves_what_is_fixed():
 
 def test_bits_that_cost_are_saved():
     (_, _, free), (_, _, dear) = trained(0.0), trained(2.0)
-    bits = [float(quantised.soft_bits(quantised_)) for quantised_ in (free, dear)]
+    bits = [float(quantised.soft_bits(params)) for params in (free, dear)]
     assert bits[1] < 0.6 * bits[0]
 
 
 def test_lenet5_has_the_published_shapes():
     model = LeNet5((28, 28, 1), 6, 10, True)
-    params = model.init(jax.random.key(0), np.zeros((1, 784)))["params"]
+    one = jax.ShapeDtypeStruct((1, 784), np.float32)
+    params = jax.eval_shape(model.init, jax.random.key(0), one)["params"]
     shapes = [layer["kernel"].shape for layer in layers(params)]
     assert shapes == [(5, 5, 1, 6), (5, 5, 6, 16), (400, 120), (120, 84), (84, 10)]
     assert sum(a.size for a in jax.tree.leaves(params)) == 61706
@@ -225,9 +226,9 @@ def test_lenet5_has_the_published_shapes():
 )
 def test_convolutions_are_quantised_too(plain, rng):
     model = QuantisedNetwork(SubspaceNetwork(plain, 3), 0.5)
-    params = drawn(model.init(jax.random.key(1), np.zeros((1, 182)))["params"])
+    init = jax.jit(model.init)
+    params = drawn(init(jax.random.key(1), np.zeros((1, 182)))["params"])
     x = rng.standard_normal((3, 182)).astype(np.float32)
-    expected = model.of.apply({"params": by_hand(params)}, x)
-    np.testing.assert_allclose(
-        model.apply({"params": params}, x), expected, rtol=1e-4, atol=1e-4
-    )
+    found = jax.jit(model.apply)({"params": params}, x)
+    expected = jax.jit(model.of.apply)({"params": by_hand(params)}, x)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)

@@ -73,7 +73,14 @@ def read(
         )
     own = one.problem_settings | {
         n: getattr(one, n)
-        for n in ("problem", "size", "prior_share", "start_share", "seed")
+        for n in (
+            "problem",
+            "size",
+            "prior_share",
+            "start_share",
+            "code_prior_share",
+            "seed",
+        )
         if hasattr(one, n)
     }
     try:

@@ -19,13 +19,14 @@ from bounds.numerics import coding
 from experiments.certify import certificate_file
 from experiments.certify.kinds import certified_data, initial_weights, recounting
 from experiments.certify.kinds.kind import Kind, miscounted, misvalued
+from experiments.certify.routes.subspace import certified_part
 from experiments.lab import chains
 from experiments.lab.chains import FINAL
 from experiments.problems import Examples
 from nets import kernels, quantised, subspace
 from nets.kernels import layers
 
-CODE = "code"
+CODE, PRIOR = "code", "prior/"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Certificate(certificate_file.OfProblem):
       bits: its length, at least that of the code in the file.
       rank: of the subspaces; 0: there are none.
       architecture, width, depth: of the network (`experiments.certify.settings`).
+      code_prior_share: of the training examples, that a prior was trained on: the code tells the way
+        from its weights; 0: from the initial ones.
     """
 
     bits: int
@@ -43,11 +46,16 @@ class Certificate(certificate_file.OfProblem):
     architecture: str
     width: int
     depth: int
+    code_prior_share: float
 
     def check(self) -> None:
         """Raises a `ValueError` where a number cannot be, or the layers of the network."""
         super().check()
         certificate_file.check_counts(self, "bits", "rank")
+        if not 0 <= self.code_prior_share < 1:
+            raise ValueError("code_prior_share: must be in [0, 1)")
+        if self.code_prior_share and not self.rank:
+            raise ValueError("code_prior_share: there is no subspace around a prior")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,11 +64,13 @@ class Stored:
 
     Attributes:
       network: `[{"kernel", "bias"}, ...]`, the input's layer first; biases are 0.
+      prior: the same of a prior, or None.
       code: `[c]` uint8, its bits, and what fills the last byte.
       certificate: what is claimed.
     """
 
     network: list[dict[str, np.ndarray]]
+    prior: list[dict[str, np.ndarray]] | None
     code: np.ndarray
     certificate: Certificate
 
@@ -123,24 +133,31 @@ def plain_params(model: Any, params: chex.ArrayTree) -> chex.ArrayTree:
     return subspace.materialized(model, params) if is_within else params
 
 
-def tensors(learned: bounds.Learned, place: int) -> dict[str, np.ndarray]:
+def tensors(
+    learned: bounds.Learned, place: int, has_prior: bool = False
+) -> dict[str, np.ndarray]:
     """Codes what was learned: the bits and the tensors of the network that they describe.
 
     Args:
       learned, place: as of `written`.
+      has_prior: whether what is fixed of the kernels was trained: then it is among the tensors.
     """
     symbols, exponents = written(learned, place)
     arrays = list(map(np.asarray, code.decoded(symbols, exponents)))
     of, params = learned.model, quantised.with_arrays(learned.params, arrays)
     if isinstance(of, quantised.QuantisedNetwork):
         of = of.of
-    network = plain_params(of, params)
-    found = {
-        f"{FINAL}{n}": np.asarray(a) for n, a in kernels.to_arrays(network).items()
+    fixed = [layer["fixed_kernel"] for layer in layers(params)] if has_prior else []
+    parts = {
+        FINAL: [layer["kernel"] for layer in layers(plain_params(of, params))],
+        PRIOR: fixed,
     }
-    for n, layer in enumerate(layers(network)):
-        # `evaluate` takes networks with biases.
-        found[f"{FINAL}{n}/bias"] = np.zeros(layer["kernel"].shape[-1], np.float32)
+    found = {}
+    for prefix, every in parts.items():
+        for n, kernel in enumerate(every):
+            found[f"{prefix}{n}/kernel"] = np.asarray(kernel)
+            # `evaluate` takes networks with biases.
+            found[f"{prefix}{n}/bias"] = np.zeros(kernel.shape[-1], np.float32)
     return found | {CODE: np.packbits(coding.encode(symbols, exponents))}
 
 
@@ -160,7 +177,7 @@ class CodedNetwork(Kind):
     """The network that few bits describe."""
 
     Certificate = Certificate
-    tensors = (FINAL, CODE)
+    tensors = (FINAL, CODE, PRIOR)
     formulas = dict.fromkeys(
         ("lotfi_2022_subspace", "lotfi_2022_quantised"), recounting.coded_limit
     )
@@ -171,13 +188,16 @@ class CodedNetwork(Kind):
         """The network and its bits."""
         try:
             network = chains.network_of(certificate.network, tensors, FINAL)
-            return Stored(network, bits_of(tensors), certificate)
+            prior = None
+            if certificate.code_prior_share:
+                prior = chains.network_of(certificate.network, tensors, PRIOR)
+            return Stored(network, prior, bits_of(tensors), certificate)
         except ValueError as error:
             raise certificate_file.not_those(path, "a coded network", error) from error
 
     def data(self, typed: Mapping[str, Any], certificate: Certificate) -> Examples:
-        """All training examples."""
-        return certified_data.of_problem(typed, certificate)
+        """All training examples that a prior has not seen."""
+        return certified_data.of_problem(typed, certificate, certified_part)
 
     def differs(self, stored: Stored, data: Examples) -> list[str]:
         """The bits and what they say, the errors and the bound."""
@@ -212,10 +232,26 @@ class CodedNetwork(Kind):
         one = certificate
         return f"{one.wrong} errors among {one.certified_size}, {one.bits} bits"
 
+    def taken(self, certificate: Certificate) -> list[str]:
+        """That a prior has seen no certified example."""
+        others = certificate.size - certificate.certified_size
+        return (
+            [f"its prior was learned on the other {others} examples"] if others else []
+        )
+
 
 def _known(stored):
     """What a receiver knows beforehand: the initial parameters, in a subspace if there is one."""
     one = stored.certificate
     plain = initial_weights.plain_network(one, stored.network, biases=False)
     within = subspace.SubspaceNetwork(plain, one.rank) if one.rank else plain
-    return initial_weights.initial(within, one)
+    params = initial_weights.initial(within, one)
+    if stored.prior is None:
+        return params
+    return subspace.around(
+        kernels.from_arrays(
+            {f"{n}/kernel": layer["kernel"] for n, layer in enumerate(stored.prior)},
+            initial_weights.shapes(plain, one),
+        ),
+        params,
+    )

@@ -40,14 +40,18 @@ def plain_network(one: OfProblem, like: recounting.Layers, biases: bool) -> Any:
     found = []
     if one.width > 0 and 0 <= one.depth <= len(like) and one.width < 2**20:
         plain = network_of("architecture", one, source, biases=biases)
-        params = jax.eval_shape(plain.init, jax.random.key(0), _example(one))["params"]
-        found = [layer["kernel"].shape for layer in layers(params)]
+        found = [layer["kernel"].shape for layer in layers(shapes(plain, one))]
     if found != [layer["kernel"].shape for layer in like]:
         raise Refusal(
             f"--verify: a network {one.architecture} of width {one.width} and depth {one.depth} "
             "has other layers than the file; get the file again"
         )
     return plain
+
+
+def shapes(model: Any, one: OfProblem) -> Any:
+    """The shapes of the parameters of a model that takes what a certificate's network does."""
+    return jax.eval_shape(model.init, jax.random.key(0), _example(one))["params"]
 
 
 def initial(model: Any, one: OfProblem) -> Any:

@@ -10,6 +10,8 @@ from experiments.certify.routes.route import Course, Quoted, Route
 from experiments.lab.later import later
 from experiments.lab.settings import (
     TRAINING,
+    at_least_1,
+    below_1,
     not_negative,
     positive,
     setting,
@@ -46,10 +48,31 @@ class Settings:
         "so many times ln 2 / m beside the loss; 0: it is quantised afterwards only", not_negative,
         group=TRAINING
     )  # fmt: skip
+    code_prior_share: float = setting(
+        0.0, "subspace: share of the images that a prior is trained on, from whose weights, in place "
+        "of the initial ones, a code tells the way; nothing is certified on it; 0: there is none",
+        below_1, group=TRAINING
+    )  # fmt: skip
+    code_prior_epochs: int = setting(
+        20, "subspace: epochs of SGD on the images of --code_prior_share", at_least_1, group=TRAINING
+    )  # fmt: skip
+    code_prior_learning_rate: float = setting(
+        0.05, "subspace: of SGD on the images of --code_prior_share", positive, group=TRAINING
+    )  # fmt: skip
     step: float = setting(
         1.0, "subspace: with --bits_price the step of the quantised numbers at the start, in units "
         "of the initial weights' root mean square; it is learned", positive, group=TRAINING
     )  # fmt: skip
+
+
+def prior_size(config: Any) -> int:
+    """How many examples a code's prior is trained on, and nothing is certified on."""
+    return round(config.code_prior_share * config.size)
+
+
+def certified_part(config: Any) -> slice:
+    """Which of the training images are certified on: those that a prior has not seen."""
+    return slice(prior_size(config), None)
 
 
 class Subspace(Route):
@@ -70,32 +93,62 @@ class Subspace(Route):
         """Nothing that makes it short."""
         if not (config.rank or config.bits_price):
             yield "--rank=0: goes with --bits_price; give one, such as --bits_price=4"
+        if config.code_prior_share and not config.rank:
+            yield "--code_prior_share: goes with --rank, the subspace of a way from its weights; give one"
+        sizes = {
+            "--size": self.certified_size(config),
+            "--code_prior_share": prior_size(config) or config.batch_size,
+        }
+        for flag, size in sizes.items():
+            if size < config.batch_size <= config.size:
+                yield (
+                    f"{flag}: leaves {size} images for one of the two parts, fewer than "
+                    f"--batch_size={config.batch_size}; use more images or smaller batches"
+                )
         if not config.bits_price and config.step != Settings.step:
             yield f"--step={config.step}: goes with --bits_price; give one, or leave it out"
 
+    def certified_size(self, config: Any) -> int:
+        """What a prior leaves."""
+        return config.size - prior_size(config)
+
     def course(self, config: Any, problem: Problem) -> Course:
-        """One stage, on all images."""
+        """A prior, if there is one, on its share; then what is coded, on all others."""
         # Each bias would cost as many bits as a weight of a core.
         plain = sgd.network(config, problem, biases=False)
         model = subspace.SubspaceNetwork(plain, config.rank) if config.rank else plain
-        loss, own = sgd.moving(config, problem), {}
+        moving, own = sgd.moving(config, problem), {}
+        loss, first = moving, prior_size(config)
         if config.bits_price:
             model = quantised.QuantisedNetwork(model, config.step)
             loss = sgd.on_moved(augmentation.KnownLoss(), config, problem)
             loss, own = quantised.Priced(loss, config.bits_price), {"optimizer": "adam"}
-        plan = sgd.plan(
-            config, model, config.size, config.epochs, objective=loss, **own
-        )
-        certified = sgd.runs_of("certified", config.size, config)
+        size = self.certified_size(config)
+        plan = sgd.plan(config, model, size, config.epochs, objective=loss, **own)
+        prior_plan = sgd.plan(
+            config, plain, max(first, config.batch_size), config.code_prior_epochs,
+            objective=moving, learning_rate=config.code_prior_learning_rate,
+        )  # fmt: skip
+        priors = sgd.runs_of("prior", first, config) if first else ()
+        certified = sgd.runs_of("certified", size, config)
 
-        def initial(run: "Run") -> Any:
+        def initial(run: "Run", trained: "Trained") -> Any:
             key = sgd.initial_key(config, run)
-            return plans.init_params(plan, key, problem.features)
+            params = plans.init_params(plan, key, problem.features)
+            if not priors:
+                return params
+            return subspace.around(trained.params(priors[run.seed]), params)
 
-        def job(run: "Run", _: "Trained") -> "Job":
+        def prior_job(run: "Run", _: "Trained") -> "Job":
             return sgd.job(
-                config, problem, run, own=plan, part=slice(0, None), order=1,
-                init=lambda: initial(run),
+                config, problem, run, own=prior_plan, part=slice(0, run.size), order=0,
+                init=lambda: sgd.initial_network(config, prior_plan, problem.features, run),
+            )  # fmt: skip
+
+        def job(run: "Run", trained: "Trained") -> "Job":
+            return sgd.job(
+                config, problem, run, own=plan, part=certified_part(config), order=1,
+                init=lambda: initial(run, trained),
             )  # fmt: skip
 
         def network(run: "Run", trained: "Trained") -> "bounds.Network":
@@ -104,12 +157,28 @@ class Subspace(Route):
                 model=plain,
                 params=coded_network.plain_params(model, params),
                 sample=trained.job(run).sample(),
-                init=coded_network.plain_params(model, initial(run)),
+                init=coded_network.plain_params(model, initial(run, trained)),
                 learned=bounds.Learned(plan.model, params),
                 loss=None if config.bits_price else plan.loss,
             )
 
-        return Course((training.Stage(certified, job),), certified, network)
+        def baseline(run: "Run", trained: "Trained") -> "bounds.Network | None":
+            """The prior, on what is certified."""
+            if not priors:
+                return None
+            sample = trained.job(run).sample()
+            return bounds.Network(plain, trained.params(priors[run.seed]), sample)
+
+        return Course(
+            stages=(
+                *([training.Stage(priors, prior_job)] if priors else []),
+                training.Stage(certified, job),
+            ),
+            runs=certified,
+            network=network,
+            earlier=lambda run: (priors[run.seed],) if priors else (),
+            baseline=baseline,
+        )
 
     def certified(
         self, of: Quoted
@@ -117,8 +186,10 @@ class Subspace(Route):
         """The coded network and its bits."""
         network, (bits, errors) = of.network, _code(of.arrays, of.row["bound"])
         best, size = _best(errors, of.row["empirical"]), int(network.sample.size)
-        same = ("rank", "architecture", "width", "depth")
-        return coded_network.tensors(network.learned, best), coded_network.Certificate(
+        same = ("rank", "architecture", "width", "depth", "code_prior_share")
+        return coded_network.tensors(
+            network.learned, best, has_prior=prior_size(of.config) > 0
+        ), coded_network.Certificate(
             **of.claims(),
             **certificate_file.provenance(of),
             **{name: getattr(of.config, name) for name in same},
