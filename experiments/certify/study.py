@@ -135,6 +135,10 @@ def make(config: Settings) -> CertifyStudy:
     course = route.course(config, problem)
     taken = [*problem.taken, *route.taken(config)]
     if isinstance(problem, own_data.OwnData):
+        if config.size < (there := problem.largest_size(1)):
+            taken.append(
+                f"--size={config.size}: so many of the {there} examples are drawn, the others are not used."
+            )
         taken += _on_both_sides(config, problem, route, course.runs)
     measure = MeasureNetwork.for_bounds(config.bounds, also)
 

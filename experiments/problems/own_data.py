@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from typing import Any
 
 import numpy as np
 
@@ -90,12 +91,24 @@ def not_seen(what: str, train: np.ndarray, held_out: np.ndarray) -> str | None:
     return line
 
 
-class OwnData(Labelled):
-    """A `Problem` of what `--data` names.
+def read(settings: Settings) -> tuple[Any, Examples, Examples | None]:
+    """What `--data` names.
 
-    Attributes:
-      stored: the examples as they were read, their inputs not normalised.
+    Returns:
+      `(stored, examples, held-out ones or None)`: a `data_files.Arrays` as it was read, and its
+      examples, their inputs normalised.
+
+    Raises:
+      Refusal: it cannot be read, or its inputs not be normalised.
     """
+    source = stored = data_files.Arrays.read(settings.data)
+    if settings.normalise:
+        source = data_files.Prepared(stored, None, settings.normalise)
+    return stored, *source.of("", None)
+
+
+class OwnData(Labelled):
+    """A `Problem` of what `--data` names."""
 
     about = "Labelled examples of one's own."
     Settings = Settings
@@ -107,13 +120,10 @@ class OwnData(Labelled):
           Refusal: they cannot be read, or are nothing to be learned.
         """
         flag = f"--data={settings.data}"
-        source = self.stored = data_files.Arrays.read(settings.data)
-        if settings.normalise:
-            source = data_files.Prepared(source, None, settings.normalise)
-        train, test = source.of("", None)
+        stored, train, test = read(settings)
         super().__init__(train, test, seed)
         self.features = train.inputs.shape[1]
-        self.image = data_files.image_of(self.stored)
+        self.image = data_files.image_of(stored)
         self.classes = _classes(flag, settings.classes, train, test)
         digest = hashlib.sha256()
         for examples in (train, *(() if test is None else (test,))):
@@ -121,21 +131,21 @@ class OwnData(Labelled):
                 digest.update(f"{array.shape}".encode())
                 digest.update(np.ascontiguousarray(array))
         self.sha256 = digest.hexdigest()
-        what = self._said(settings.classes is not None)
+        what = self._said(stored.shape, settings.classes is not None)
         say(f"{flag}: {what}")
         digest = f"of its arrays {self.sha256}"
-        if not self.stored.image:  # an image set is seldom one file
+        if not stored.image:  # an image set is seldom one file
             digest = f"of the file {checksums.sha256(settings.data)}"
         self.taken = (f"The data: {settings.data}: {what}; sha256 {digest}.", _TAKEN)
 
-    def _said(self, knows_classes: bool) -> str:
+    def _said(self, stored_shape: tuple[int, ...], knows_classes: bool) -> str:
         """What the examples were taken to be."""
         labels = self._labelled.labels
-        each = f"{' x '.join(map(str, self.stored.shape))} numbers each"
+        each = f"{' x '.join(map(str, stored_shape))} numbers each"
         if self.image:
             shape = " x ".join(map(str, self.image))
             each = f"images of {shape} (height, width, channels)"
-        elif len(self.stored.shape) > 1:
+        elif len(stored_shape) > 1:
             each += ", not taken to be images, whose channels would come last"
         occur = len(np.unique(labels))
         classes = f"{self.classes} classes"

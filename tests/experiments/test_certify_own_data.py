@@ -336,3 +336,26 @@ def test_settings_of_own_data_go_with_own_data_alone(place, bad):
     plain = study.make(PROGRAM.resolved(config(data=str(bad / "good.npz")))).problem
     np.testing.assert_allclose(found.pool().inputs, (plain.pool().inputs - 1) / 2)
     assert found.sha256 != plain.sha256
+
+
+def test_a_normalised_certificate_is_recounted_from_raw_data(place, tmp_path):
+    """How inputs were normalised is in its file; certified ones alone may be stored either way."""
+    numbers = (0.25, 0.5)
+    chosen = config(data=str(place / "sorted.npz"), normalise=numbers, size=600, prior_epochs=1)  # fmt: skip
+    out = run(chosen, tmp_path / "out")
+    text = (out / "report.md").read_text()
+    assert (
+        "--size=600: so many of the 900 examples are drawn, the others are not" in text
+    )
+    held = places(out, "certified_seed0")
+    with np.load(place / "sorted.npz") as data:
+        x, y = data["x"][held], data["y"][held]
+    scaled = (x.astype(np.float32) / np.float32(255) - np.float32(0.25)) / np.float32(
+        0.5
+    )
+    np.savez(tmp_path / "raw.npz", x=x, y=y)
+    np.savez(tmp_path / "scaled.npz", x=scaled, y=y)
+    for path in (place / "sorted.npz", tmp_path / "raw.npz", tmp_path / "scaled.npz"):
+        typed = {"verify": str(certificate(out)), "data": str(path)}
+        line, holds = verification.verified(typed)
+        assert holds and "errors among 300" in line, path

@@ -12,7 +12,7 @@ from experiments.lab import calls, settings
 from experiments.lab.reading import data_files
 from experiments.lab.reading.notes import say
 from experiments.lab.refusals import Refusal
-from experiments.problems import PROBLEMS, Examples
+from experiments.problems import PROBLEMS, Examples, own_data
 
 _WHOLE = slice(0, None)
 
@@ -104,12 +104,18 @@ def _of_own_data(typed, one, part):
         )
     flag = f"--data={typed['data']}"
     config = dataclasses.replace(_settings(typed, one), data=typed["data"])
-    problem = calls.problem_of(config)
-    alone, there = problem.stored.train, problem.largest_size(1)
-    if certificate_file.digest_of_examples(alone) == one.data_sha256:
-        say(f"{flag}: these are the {there} examples that were certified on")
-        return alone
+    settings.check(settings.part(config, own_data.Settings))
+    stored, labelled, _ = own_data.read(config)
+    there = len(labelled.labels)
+    for alone in (
+        labelled,
+        stored.train,
+    ):  # normalised here, or before they were stored
+        if certificate_file.digest_of_examples(alone) == one.data_sha256:
+            say(f"{flag}: these are the {there} examples that were certified on")
+            return alone
     if one.size <= there:
+        problem = own_data.Labelled(labelled, None, one.seed)
         found = sgd.examples_of(config, problem, one.run_seed, part(config))
         if certificate_file.digest_of_examples(found) == one.data_sha256:
             say(
