@@ -29,7 +29,7 @@ class Certify(InModules):
     about = "A network whose error on new examples is certified: at most how much?"
     title = "Certificates of trained networks"
     Settings = Settings
-    first = ("problem", "route", "size", "seeds")
+    first = ("problem", "data", "route", "size")
 
     def takes(self, problem: type[Problem]) -> bool:
         """Problems that leave it to the program what learns."""

@@ -207,8 +207,8 @@ def _lacking(config):
             )
 
 
-# What only those that certify a given network have.
 OF_OWN_DATA = tuple(field.name for field in dataclasses.fields(own_data.Settings))
+# What only those that certify a given network have, but for `data` and `normalise`.
 OF_GIVEN = (*(field.name for field in dataclasses.fields(GivenNetworks)), "unlabelled")
 # Routes may share their settings.
 _KINDS = dict.fromkeys(route.Settings for route in ROUTES.values())

@@ -317,6 +317,31 @@ def test_what_cannot_be_used_is_refused_in_one_line(bad, name, changes, says):
         assert f"--data={bad / name}" in message or "--size" in message
 
 
+def test_a_missing_file_is_one_line_and_nothing_is_written(tmp_path):
+    out, path = tmp_path / "out", tmp_path / "none.npz"
+    code, said, wrong = tiny.finish(
+        tiny.program(f"--data={path}", f"--out={out}", name="certify")
+    )
+    assert (code, said, wrong.count("\n")) == (2, "", 1)
+    assert f"--data={path}" in wrong and "give an .npz" in wrong
+    assert not out.exists()
+
+
+def test_inputs_in_both_parts_are_counted_where_there_are_two(bad, tmp_path):
+    """One in a hundred is accepted, and said; without a prior there is nothing to be seen."""
+    with np.load(bad / "good.npz") as data:
+        x, y = np.array(data["x"]), data["y"]
+    labelled = Examples(x, y.astype(np.int32))
+    order = Labelled(labelled, None, 0).draw(0, 200, 0).record["indices"]
+    x[order[-1]] = x[order[0]]
+    np.savez(tmp_path / "once.npz", x=x, y=y)
+    chosen = config(data=str(tmp_path / "once.npz"))
+    *_, line = study.make(PROGRAM.resolved(chosen)).taken
+    assert "1 of 100 held-out inputs are training inputs, too" in line
+    whole = config(data=str(bad / "copies.npz"), prior_share=0.0)
+    assert len(study.make(PROGRAM.resolved(whole)).taken) == 2
+
+
 def test_settings_of_own_data_go_with_own_data_alone(place, bad):
     for typed, says in (
         ({"problem": "mnist", "classes": 12}, "--classes=12: goes with --data"),
