@@ -1,6 +1,7 @@
 """A certificate for a network: its error on new examples is at most this, on real data.
 
   python -m experiments.certify --preset=perez_ortiz --data_dir=DIR --out=runs/certificate
+  python -m experiments.certify --data=SET.npz --width=64 --depth=1 --out=runs/own
   python -m experiments.certify --route=surrogate --network=NET.onnx --data=SET.npz \\
       --unlabelled=POINTS.npz --out=runs/given
 

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 
 from experiments.certify.routes.route import Quoted
-from experiments.lab import chains, formats, settings
+from experiments.lab import calls, chains, formats, settings
 from experiments.lab.chains import CERTIFICATE, NETWORK
 from experiments.lab.reading import array_files
 from experiments.lab.reading.flaws import Flaw, shown
 from experiments.lab.refusals import Refusal
-from experiments.problems import PROBLEMS, Examples
+from experiments.problems import Examples
 from nets.sample import Sample
 
 _DIGEST = "certificate_sha256"
@@ -74,14 +74,14 @@ class OfProblem(Certificate):
     """What is claimed of what was learned here, and where it came from.
 
     Attributes:
-      problem, problem_settings: what the examples were drawn from.
+      problem, problem_settings: what the examples were drawn from; None: one's own data.
       problem_sha256: digest of its data, or None.
       size: training examples in all.
       seed, run_seed: that decide which these are.
       network: what its layers are (`experiments.lab.chains`).
     """
 
-    problem: str
+    problem: str | None
     problem_settings: dict
     problem_sha256: str | None
     size: int
@@ -107,7 +107,7 @@ def provenance(of: Quoted) -> dict[str, Any]:
     """The attributes of an `OfProblem` that say on which examples it rests: those of the network."""
     config, sample = of.config, of.network.sample
     # Where the data lie is no part of what they are.
-    decide = settings.names(PROBLEMS[config.problem].Settings, compared=True)
+    decide = settings.names(calls.problem_kind(config).Settings, compared=True)
     same = ("problem", "size", "seed")
     return {name: getattr(config, name) for name in same} | {
         "problem_settings": {name: getattr(config, name) for name in decide},

@@ -9,7 +9,6 @@ import jax
 import numpy as np
 
 import bounds
-from bounds import checks
 from bounds.measures import disagreement
 from bounds.numerics import intervals
 from experiments.lab import report
@@ -18,13 +17,12 @@ from experiments.lab.measuring import Arrays
 from experiments.lab.reading import data_files, given
 from experiments.lab.reading.notes import say
 from experiments.lab.refusals import Refusal
-from experiments.lab.seeding import Purpose, host_generator, key_for
-from experiments.problems import PROBLEMS, Examples, Problem
+from experiments.problems import PROBLEMS, Examples, own_data
 from nets.sample import Sample, pad_sample
 from nets.training import logits_of
 
 
-class GivenNetwork(Problem):
+class GivenNetwork(own_data.Labelled):
     """A `Problem` whose training set is all labelled examples, drawn in a random order.
 
     Inputs are images in the order height, width, channels where that is known, whatever the order
@@ -37,7 +35,6 @@ class GivenNetwork(Problem):
       points: unlabelled ones, as the network takes them.
       own_points: the same as this problem's inputs, or None: they are the same.
       with_labels: the unlabelled points with their labels, where the data have them.
-      taken: sentences on what the certificate rests on and nobody can tell.
     """
 
     about = "The labelled examples of a given network."
@@ -60,23 +57,24 @@ class GivenNetwork(Problem):
         if config.normalise:
             plain = data_files.Prepared(plain, None, config.normalise)
         is_same = getattr(taken, "image_order", None) in (None, "hwc")
-        self._labelled, own_test = plain.of(stored.name, config.train_indices)
-        self.size, self.features = self._labelled.inputs.shape
-        self._seed = config.seed
+        labelled, own_test = plain.of(stored.name, config.train_indices)
+        super().__init__(labelled, test, config.seed)
+        self.size, self.features = labelled.inputs.shape
         points, own_points, count = _points(
             config, (taken, plain), (test, own_test), self.features
         )
         self.points = _unlabelled(points)
         self.own_points = None if is_same else _unlabelled(own_points)
         train = np.asarray(self.network.sample.inputs)[: self.size]
-        line = _not_seen(f"--unlabelled={config.unlabelled}: points", train, points)
-        self.taken = [f"{line}."] if line else []
-        self.with_labels, self._test = None, test
+        what = f"--unlabelled={config.unlabelled}: points"
+        line = own_data.not_seen(what, train, points)
+        self.taken = (f"{line}.",) if line else ()
+        self.with_labels = None
         if count:
             self.with_labels = Examples(points, test.labels[:count])
             rest = Examples(test.inputs[count:], test.labels[count:])
             self._test = rest if len(rest.labels) else None
-        self.image = _image(given.unprepared(source))
+        self.image = data_files.image_of(given.unprepared(source))
         logits = jax.eval_shape(
             lambda x: logits_of(self.network.model, self.network.params, x), train[:1]
         )
@@ -105,13 +103,7 @@ class GivenNetwork(Problem):
 
     def draw(self, seed: int, size: int, draw: int | None = None) -> Examples:
         """All labelled examples, in the order of a seed."""
-        key = key_for(self._seed, Purpose.TRAIN, seed, self.size)
-        order = host_generator(key).permutation(self.size)
-        return Examples(
-            self._labelled.inputs[order],
-            self._labelled.labels[order],
-            {"indices": order.astype(np.int32)},
-        )
+        return super().draw(seed, self.size)
 
     def parts(self, seed: int, count: int) -> tuple[Examples, Examples]:
         """The first `count` of `draw`, and the others."""
@@ -125,11 +117,9 @@ class GivenNetwork(Problem):
         """Raises a `Refusal` where many of the first are among the others: they would certify
         nothing of what was trained on these."""
         first, others = self.parts(seed, count)
-        _not_seen("--data: labelled examples that certify", others.inputs, first.inputs)
-
-    def test(self, size: int | None = None) -> Examples | None:
-        """Held-out examples that are not among the unlabelled points, if there are any."""
-        return self._test
+        own_data.not_seen(
+            "--data: labelled examples that certify", others.inputs, first.inputs
+        )
 
     def samples(self) -> dict[str, Sample]:
         """`test_samples`, and the unlabelled points with their labels, where there are labels."""
@@ -184,23 +174,6 @@ def _prepared(points, source):
 
 def _unlabelled(points):
     return pad_sample(points, np.zeros(len(points), np.int32), 0)
-
-
-def _not_seen(what, train, held_out):
-    try:
-        line = checks.shared(what, train, np.asarray(held_out))
-    except ValueError as error:
-        raise Refusal(str(error)) from error
-    if line:
-        say(line)
-    return line
-
-
-def _image(source):
-    """Height, width and channels; of stored grey images, too."""
-    if source.image or len(source.shape) != 2:
-        return source.image
-    return *source.shape, 1
 
 
 def learned(problem: GivenNetwork, model: Any = None, **things: Any) -> bounds.Network:

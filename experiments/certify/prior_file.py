@@ -7,12 +7,13 @@ import jax
 import numpy as np
 
 from experiments.certify.routes.posterior import prior_size
-from experiments.lab import chains, checksums, run_folder, settings
+from experiments.lab import calls, chains, checksums, run_folder, settings
+from experiments.lab.networks import source_of
 from experiments.lab.reading import array_files, weights
 from experiments.lab.reading.layers import arrays_of, listed
 from experiments.lab.reading.notes import say
 from experiments.lab.refusals import Refusal
-from experiments.problems import PROBLEMS, Problem
+from experiments.problems import Problem
 from nets import kernels
 
 _NAME = "prior_seed0"  # of our own files: the prior of the one seed that a given prior is of
@@ -82,7 +83,7 @@ def _check_seen(flag, path, config, problem):
             f"certified on; give its weights/{_NAME}.safetensors"
         )
     # What decides which images it has seen.
-    own = settings.names(PROBLEMS[config.problem].Settings, compared=True)
+    own = settings.names(calls.problem_kind(config).Settings, compared=True)
     decide = ("problem", "size", "prior_share", "seed", *own)
     differing = [
         f"--{name}={settings.shown(there['settings'].get(name))}"
@@ -96,8 +97,7 @@ def _check_seen(flag, path, config, problem):
         )
     if there["data_sha256"] != problem.sha256:
         raise Refusal(
-            f"{flag}: was learned on other data than those of --problem={config.problem}; give "
-            "their folder"
+            f"{flag}: was learned on other data than those of {source_of(config)}; give these"
         )
 
 

@@ -18,6 +18,10 @@ certificate_file = later("experiments.certify.certificate_file")
 training = later("experiments.lab.training")
 
 
+def _default(name):
+    return Settings.__dataclass_fields__[name].default
+
+
 class Certify(InModules):
     """Networks that are trained so that a certificate says something of them."""
 
@@ -25,7 +29,7 @@ class Certify(InModules):
     about = "A network whose error on new examples is certified: at most how much?"
     title = "Certificates of trained networks"
     Settings = Settings
-    first = ("problem", "route", "size", "seeds")
+    first = ("problem", "data", "route", "size")
 
     def takes(self, problem: type[Problem]) -> bool:
         """Problems that leave it to the program what learns."""
@@ -37,7 +41,7 @@ class Certify(InModules):
 
     def not_meant(self, preset: Mapping[str, Any], typed: Mapping[str, Any]) -> str:
         """A preset of another route: what it says goes with nothing here."""
-        own = preset.get("route", Settings.__dataclass_fields__["route"].default)
+        own = preset.get("route", _default("route"))
         asked = typed.get("route")
         if (
             not preset or asked == own or asked not in ROUTES
@@ -45,8 +49,14 @@ class Certify(InModules):
             return ""
         return f"is of --route={own}; leave out --route, or the preset"
 
+    def left_open(self, typed: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Of data of one's own how many there are, for those that train on them."""
+        route = ROUTES.get(typed.get("route", _default("route")))
+        is_own = typed.get("data") and route is not None and not route.of_given
+        return {"size": None} if is_own else {}
+
     def resolved(self, config: Settings) -> Settings:
-        """With the names of the bounds that are meant: those of the route if none are given."""
+        """With what is left open: the bounds, those of the route; the size, that of one's own data."""
         return self.part("study").resolved(config)
 
     def check_folder(self, study: Study, out: Path) -> None:

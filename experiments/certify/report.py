@@ -61,7 +61,7 @@ def summary(of: CertifyStudy, tables: Mapping[str, Rows]) -> dict[str, Any]:
         "delta": config.delta,
         "tried": config.tried,
         "before": of.route.before,
-        "taken": of.problem.taken if of.route.of_given else of.route.taken(config),
+        "taken": list(of.taken),
         "quoted_from": list(asked),
         "certificates": found,
         "beside": lines,
@@ -119,6 +119,8 @@ def _cost(result, certificate, tried, before):
     if beside is not None:
         low, high = map(report.number, beside)
         parts.append(f"95% interval of its own error: {low} to {high}")
+    if not result["test_size"]:
+        parts.append("There are no held-out examples, so its own error is not known")
     prior, m, certified = result["prior_m"], result["m"], result.get("certified")
     parts.append(
         f"examples: {m - certified} for the surrogate, {certified} certified on" if certified
@@ -205,13 +207,13 @@ def details(results: Results, draw: Drawing) -> list[Any]:
         report.Text(
             _OF_GIVEN
             if results.study.route.of_given
-            else "A certificate holds with probability 1 - delta over the images it was computed on "
+            else "A certificate holds with probability 1 - delta over the examples it was computed on "
             "and over the draws of the noise, each for itself, for the network that it speaks "
-            "of, if the prior (its share of the images, its deviation, its training), the subspace "
-            f"or the budget of picks was chosen before the images were seen, or among {config.tried} tries "
+            "of, if the prior (its share of the examples, its deviation, its training), the subspace "
+            f"or the budget of picks was chosen before the examples were seen, or among {config.tried} tries "
             "(--tried), which are paid for: a stochastic one draws its weights afresh for "
             "every prediction, a drawn one drew them once, a compressed one is the decoded network. "
-            "Images that the prior was trained on do not count."
+            "Examples that the prior was trained on do not count."
         ),
         *(report.Text(line) for line in missing),
     ]

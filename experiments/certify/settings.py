@@ -27,7 +27,7 @@ from experiments.lab.settings import (
     shown,
     whole_number,
 )
-from experiments.problems import PROBLEMS
+from experiments.problems import PROBLEMS, own_data
 
 registry = later("nets.registry")
 
@@ -38,7 +38,7 @@ def _architectures():
 
 
 @dataclasses.dataclass(frozen=True)
-class Own(GivenNetworks, BoundSettings):
+class Own(GivenNetworks, own_data.Settings, BoundSettings):
     """What is certified, and by which route.
 
     Defaults are those of the preset `perez_ortiz`: MNIST, half of it for the prior.
@@ -60,7 +60,9 @@ class Own(GivenNetworks, BoundSettings):
         "that can be had; the first of --bounds that speaks of what is trained, if not given",
         group=BOUNDS, measuring=True
     )  # fmt: skip
-    size: int = setting(60000, "training images in all", at_least_1)
+    size: int | None = setting(
+        60000, "training examples in all; of --data all if not given", at_least_1
+    )  # fmt: skip
     seeds: int = setting(
         1, "repetitions, each with its own initial weights and order of the images", repetitions
     )  # fmt: skip
@@ -127,20 +129,30 @@ class Own(GivenNetworks, BoundSettings):
                 "convolution"
             )
         yield from _of_others(self, route)
-        if route.of_given:
-            yield from _lacking(self)
-        elif getattr(self, "draw_rule", None) == "authors":
-            yield (
-                "--draw_rule=authors: an image may be drawn twice, and be one that is certified on "
-                "and one that was trained on before; use --draw_rule=without_replacement"
-            )
-        elif self.size < self.batch_size:
-            yield (
-                f"--size={self.size}: fewer images than --batch_size={self.batch_size}; use more "
-                "images or smaller batches"
-            )
+        yield from _lacking(self) if route.of_given else _of_examples(self)
         yield from super().clashes()
-        yield from route.clashes(self)
+        if self.size is not None:
+            yield from route.clashes(self)
+
+
+def _of_examples(config):
+    """Of a route that trains: what does not go with its examples."""
+    for name in OF_OWN_DATA if not config.data else ():
+        value = getattr(config, name)
+        if value != type(config).__dataclass_fields__[name].default:
+            yield f"--{name}={shown(value)}: goes with --data; leave it out"
+    if getattr(config, "draw_rule", None) == "authors":
+        yield (
+            "--draw_rule=authors: an image may be drawn twice, and be one that is certified on "
+            "and one that was trained on before; use --draw_rule=without_replacement"
+        )
+    elif config.size is None and not config.data:
+        yield "--size is missing; say how many examples there are in all"
+    elif config.size is not None and config.size < config.batch_size:
+        yield (
+            f"--size={config.size}: fewer examples than --batch_size={config.batch_size}; use more "
+            "examples or smaller batches"
+        )
 
 
 def _of_others(config, route):
@@ -170,7 +182,9 @@ def _of_others(config, route):
 
 def _without(route):
     """Settings of all routes that mean nothing to one."""
-    return route.without if route.of_given else (*route.without, *OF_GIVEN)
+    if route.of_given:
+        return (*route.without, "classes")
+    return (*route.without, *(name for name in OF_GIVEN if name not in OF_OWN_DATA))
 
 
 def _lacking(config):
@@ -201,7 +215,8 @@ def _lacking(config):
             )
 
 
-# What only those that certify a given network have.
+OF_OWN_DATA = tuple(field.name for field in dataclasses.fields(own_data.Settings))
+# What only those that certify a given network have, but for `data` and `normalise`.
 OF_GIVEN = (*(field.name for field in dataclasses.fields(GivenNetworks)), "unlabelled")
 # Routes may share their settings.
 _KINDS = dict.fromkeys(route.Settings for route in ROUTES.values())

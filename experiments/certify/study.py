@@ -15,10 +15,12 @@ from experiments.lab import bound_settings, certificates, checksums, settings, s
 from experiments.lab.calls import problem_of
 from experiments.lab.measure_network import MeasureNetwork, test_samples
 from experiments.lab.measuring import Arrays, Subject
+from experiments.lab.networks import source_of
 from experiments.lab.program import Study
+from experiments.lab.reading.notes import say
 from experiments.lab.refusals import Refusal
 from experiments.lab.training import Run, Trained
-from experiments.problems import Problem
+from experiments.problems import Problem, own_data
 
 TABLE_GROUPS = ("architecture", "task", "margins")
 
@@ -33,6 +35,7 @@ class CertifyStudy(Study):
       course: of the route.
       runs: those that are certified, a seed each.
       classes: C.
+      taken: sentences on what the certificates rest on and nobody can tell.
     """
 
     route: Route
@@ -40,18 +43,25 @@ class CertifyStudy(Study):
     course: Course
     runs: tuple[Run, ...]
     classes: int
+    taken: tuple[str, ...]
 
 
 def resolved(config: Settings) -> Settings:
-    """The settings with their bounds by name: those of the route if none are given.
+    """The settings with their bounds by name, those of the route if none are given; and with
+    the size of one's own data.
 
     Raises:
-      Refusal: a value that cannot be, or a name that no bound has.
+      Refusal: a value that cannot be, a name that no bound has, or data that cannot be read.
     """
     settings.check(config)
     if not config.bounds:
         config = dataclasses.replace(config, bounds=ROUTES[config.route].bounds)
-    return bound_settings.with_bounds(config)
+    config = bound_settings.with_bounds(config)
+    if config.size is None:
+        size = problem_of(config).largest_size(1)
+        say(f"--size={size}: all examples of --data, as no other number is given")
+        config = dataclasses.replace(config, size=size)
+    return config
 
 
 def check_size(config: Settings, problem: Problem) -> None:
@@ -59,7 +69,7 @@ def check_size(config: Settings, problem: Problem) -> None:
     largest = problem.largest_size(1)
     if largest is not None and config.size > largest:
         raise Refusal(
-            f"--size={config.size}: more images than there are, {largest}; use fewer"
+            f"--size={config.size}: more examples than there are, {largest}; use fewer"
         )
 
 
@@ -94,6 +104,23 @@ def _fingerprint(config, problem):
     return hashlib.sha256(both.encode()).hexdigest()
 
 
+def _on_both_sides(config, problem, route, runs):
+    """Sentences on examples of one's own that are certified on, and are trained on before, too.
+
+    Raises:
+      Refusal: as `own_data.not_seen`.
+    """
+    first = config.size - route.certified_size(config)
+    if not first:
+        return
+    for run in runs:
+        inputs = problem.draw(run.seed, config.size, 0).inputs
+        what = f"{source_of(config)}: examples that certify {run.name}"
+        line = own_data.not_seen(what, inputs[:first], inputs[first:])
+        if line:
+            yield f"{line}."
+
+
 def make(config: Settings) -> CertifyStudy:
     """The study that settings ask for."""
     settings.check(config)
@@ -106,6 +133,13 @@ def make(config: Settings) -> CertifyStudy:
         problem = problem_of(config)
         check_size(config, problem)
     course = route.course(config, problem)
+    taken = [*problem.taken, *route.taken(config)]
+    if isinstance(problem, own_data.OwnData):
+        if config.size < (there := problem.largest_size(1)):
+            taken.append(
+                f"--size={config.size}: so many of the {there} examples are drawn, the others are not used."
+            )
+        taken += _on_both_sides(config, problem, route, course.runs)
     measure = MeasureNetwork.for_bounds(config.bounds, also)
 
     def subject(run: Run) -> Subject:
@@ -144,4 +178,5 @@ def make(config: Settings) -> CertifyStudy:
         course=course,
         runs=course.runs,
         classes=problem.classes,
+        taken=tuple(taken),
     )

@@ -97,6 +97,8 @@ def _result(of, run, a, rows):
             "seconds": float(a["seconds"]),
             "outcome": "diverged" if is_diverged else "trained",
         }
+    # Held-out errors are no numbers where no examples are held out.
+    own |= {n: None for n, v in own.items() if n.endswith("test_error") and v != v}
     if is_diverged and "kl" in own:
         own |= {"kl": None, "kl_over_m": None}
     return row | own

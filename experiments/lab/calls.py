@@ -10,6 +10,7 @@ from experiments.lab import settings, vary
 from experiments.lab.program import Program
 from experiments.lab.refusals import Refusal
 from experiments.problems import PROBLEMS, Problem
+from experiments.problems.own_data import OwnData
 
 
 def problems_of(program: Program) -> dict[str, type[Problem]]:
@@ -56,6 +57,11 @@ def settings_of(
         if reason := program.not_meant(values, typed):
             raise Refusal(f"--preset={preset}: {reason}")
     else:
+        if typed.get("data"):
+            raise Refusal(
+                f"--preset={preset}: presets are of problems, and --data is none of these; leave "
+                "it out"
+            )
         where = "" if problem is None else f" of {problem}"
         raise Refusal(
             f"--preset={preset}: not here; the presets{where} are {', '.join(presets)}"
@@ -68,8 +74,9 @@ def settings_of(
         if name not in known:
             having = [n for n in there if name in settings.names(kind_of(program, n))]
             remedy = f"; --problem={'|'.join(having)} has" if having else ""
+            its = f"problem {problem}" if problem else "a call without --problem"
             raise Refusal(
-                f"--{name}={settings.shown(value)}: problem {problem} has no such setting{remedy}"
+                f"--{name}={settings.shown(value)}: {its} has no such setting{remedy}"
             )
         if name in fixed:
             raise Refusal(
@@ -85,7 +92,23 @@ def settings_of(
             )
         preset_values |= {"vary": None, "expected": None}
     whose = {"problem": problem} if "problem" in known else {}
-    return kind(**preset_values | fixed | whose | typed)
+    left_open = program.left_open(typed)
+    return kind(**left_open | preset_values | fixed | whose | typed)
+
+
+def problem_kind(config: Any) -> type[Problem]:
+    """The class of the problem that settings name: by `problem`, or else by `data`.
+
+    Raises:
+      Refusal: there is no such problem.
+    """
+    if config.problem is None and getattr(config, "data", None):
+        return OwnData
+    if config.problem not in PROBLEMS:
+        raise Refusal(
+            f"--problem={config.problem}: must be one of {', '.join(PROBLEMS)}"
+        )
+    return PROBLEMS[config.problem]
 
 
 def kind_of(program: Program, problem: str | None) -> type:
@@ -141,11 +164,7 @@ def _key_of(config):
     Raises:
       Refusal: there is no such problem, or its settings cannot be used.
     """
-    if config.problem not in PROBLEMS:
-        raise Refusal(
-            f"--problem={config.problem}: must be one of {', '.join(PROBLEMS)}"
-        )
-    kind = PROBLEMS[config.problem]
+    kind = problem_kind(config)
     own = settings.part(config, kind.Settings)
     settings.check(own)
     return kind, own, config.seed

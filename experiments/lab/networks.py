@@ -12,7 +12,8 @@ from nets.registry import NETWORKS
 def source_of(config: Any) -> str:
     """The flags that say what is learned from, as refusals name them."""
     if not config.problem:
-        return "--data"
+        data = getattr(config, "data", None)
+        return f"--data={data}" if data else "--data"
     inputs = getattr(config, "inputs", "pixels")
     features = "" if inputs == "pixels" else f" with --inputs={inputs}"
     return f"--problem={config.problem}{features}"

@@ -103,6 +103,13 @@ class Program(abc.ABC):
         """
         return ""
 
+    def left_open(self, typed: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Values, in place of defaults, of settings that a call which typed this leaves open.
+
+        `resolved` fills them in.
+        """
+        return {}
+
     def resolved(self, config: Any) -> Any:
         """The settings with what they leave open filled in (names of bounds, say)."""
         return config

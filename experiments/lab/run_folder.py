@@ -267,7 +267,7 @@ class RunFolder:
         if stored(out)["data_sha256"] != fingerprint:
             raise Refusal(
                 f"--out={out}: was made from other data than is given now; give the same "
-                "(--data_dir?), or use another --out"
+                "(--data_dir, --data?), or use another --out"
             )
         here = out.resolve()
         for place in (

@@ -84,6 +84,8 @@ class Problem(abc.ABC):
       image: height, width and channels of an input, or None where it is no image.
       classes: C.
       sha256: fingerprint of the data it rests on, or None.
+      taken: sentences on the data that belong beside what is certified by them: what is taken as
+        said, for nobody can tell.
     """
 
     about: ClassVar[str] = ""
@@ -107,6 +109,7 @@ class Problem(abc.ABC):
     image: tuple[int, int, int] | None = None
     classes: int = 2
     sha256: str | None = None
+    taken: Sequence[str] = ()
 
     @classmethod
     def is_open(cls) -> bool:

@@ -118,7 +118,7 @@ def test_all_bad_settings_are_named_in_one_line(tmp_path):
             {"batch_size": 64, "sizes": (32,), "vary": None},
             "--batch_size=64",
         ),
-        (CERTIFY, {"size": 150}, "--size: leaves 75 images"),
+        (CERTIFY, {"size": 150}, "--size: leaves 75 examples"),
         (CERTIFY, {"route": "subspace", "prior_share": 0.3}, "--prior_share=0.3"),
         (CERTIFY, {"route": "compression", "weights": "a"}, "--unlabelled is missing"),
         (CERTIFY, {"prior_epochs": 0}, "--prior_epochs=0"),

@@ -357,7 +357,7 @@ def test_interrupted_and_resumed_is_the_same(tmp_path, folder, monkeypatch):
     ("preset", "changes", "names"),
     [
         ("perez_ortiz", {"prior_share": 1.0}, "--prior_share=1.0"),
-        ("perez_ortiz", {"prior_share": 0.01}, "--prior_share: leaves 6 images"),
+        ("perez_ortiz", {"prior_share": 0.01}, "--prior_share: leaves 6 examples"),
         ("perez_ortiz", {"prior_epochs": 0}, "--prior_epochs=0"),
         ("perez_ortiz", {"size": 5000}, "--size=5000"),
         ("perez_ortiz", {"tried": 0}, "--tried=0"),

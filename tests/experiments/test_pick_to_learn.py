@@ -223,7 +223,7 @@ def test_coverage_of_picks_of_nearest_neighbours(order):
 @pytest.mark.parametrize(
     ("changes", "names"),
     [
-        ({"budget": 400}, "--budget=400: leaves none of the 400 images"),
+        ({"budget": 400}, "--budget=400: leaves none of the 400 examples"),
         ({"picks": 61}, "--picks=61: more in a round than --budget=60"),
         ({"batch_size": 61}, "--batch_size=61: larger than --budget=60"),
         (
@@ -282,5 +282,5 @@ def test_after_a_start_it_picks_of_the_other_images_alone(tmp_path):
 
 
 def test_a_start_that_fills_no_batch_is_refused(tmp_path):
-    with pytest.raises(Refusal, match=r"--start_share=0.01: leaves 4 images"):
+    with pytest.raises(Refusal, match=r"--start_share=0.01: leaves 4 examples"):
         run(config(start_share=0.01), tmp_path / "out")

@@ -100,12 +100,12 @@ class PickToLearn(Route):
         """A budget that is no budget, or a start that learns nothing."""
         if config.budget >= self.certified_size(config):
             yield (
-                f"--budget={config.budget}: leaves none of the {self.certified_size(config)} images "
+                f"--budget={config.budget}: leaves none of the {self.certified_size(config)} examples "
                 "to certify by; use fewer"
             )
         if config.start_share > 0 and start_size(config) < config.batch_size:
             yield (
-                f"--start_share={config.start_share}: leaves {start_size(config)} images to start "
+                f"--start_share={config.start_share}: leaves {start_size(config)} examples to start "
                 f"from, fewer than --batch_size={config.batch_size}; use more, or smaller batches"
             )
         if config.picks > config.budget:

@@ -118,8 +118,8 @@ class Posterior(Route):
         for flag, size in parts.items():
             if size < config.batch_size:
                 yield (
-                    f"{flag}: leaves {size} images for one of the two parts, fewer than "
-                    f"--batch_size={config.batch_size}; use more images or smaller batches"
+                    f"{flag}: leaves {size} examples for one of the two parts, fewer than "
+                    f"--batch_size={config.batch_size}; use more examples or smaller batches"
                 )
         if config.prior and not config.prior_share:
             yield (

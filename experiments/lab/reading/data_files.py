@@ -199,6 +199,18 @@ class Prepared:
         return inputs
 
 
+def image_of(source: Arrays | Pool) -> tuple[int, int, int] | None:
+    """Height, width and channels of an input, or None: it is not taken to be an image.
+
+    Arrays of a file are taken to be images where an input has two axes, or three and the last, its
+    channels, is none longer than the others.
+    """
+    if source.image or len(source.shape) not in (2, 3):
+        return source.image
+    height, width, channels = (*source.shape, 1)[:3]
+    return (height, width, channels) if channels <= min(height, width) else None
+
+
 def _read(path, flag, only="indices"):
     try:
         if Path(path).suffix in (".txt", ".csv"):
@@ -265,6 +277,10 @@ def _listed(arrays):
 def _pairs(path):
     """The training set, the held-out examples and the shapes of a file's arrays."""
     flag = f"--data={path}"
+    if Path(path).suffix in (".txt", ".csv"):
+        raise Refusal(
+            f"{flag}: examples are not read from text; give an .npz with `x` [m, D] and `y` [m]"
+        )
     arrays = _read(path, flag)
     names = next((n for n in NAMES if n[0] in arrays and n[1] in arrays), None)
     if names is None:

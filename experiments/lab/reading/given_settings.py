@@ -13,15 +13,14 @@ losses = later("nets.losses")
 
 
 @dataclasses.dataclass(frozen=True)
-class GivenNetworks:
-    """Which networks, and what they were trained on: a base of a program's own settings, which
-    has `problem`."""
+class GivenData:
+    """Labelled examples of one's own."""
 
     data: str | None = setting(
         None, "an .npz or .safetensors with the training set `x` [m, D] (or [m, H, W]) and `y` "
         "[m] and, if there are any, held-out `x_test` and `y_test`; or an image set, a file or a "
         "folder, recognised by what is there: CIFAR's binary version, SVHN, IDX files, parquet, "
-        "a folder of pictures for each class; bytes are divided by 255"
+        "a folder of pictures for each class; bytes are divided by 255", compared=False
     )  # fmt: skip
     normalise: tuple[float, ...] = setting(
         (), "--data, --problem: constants that inputs were normalised by, after the division by "
@@ -33,6 +32,13 @@ class GivenNetworks:
             "means and then as many deviations, from 1e-6 to 1e6",
         ),
     )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class GivenNetworks(GivenData):
+    """Which networks, and what they were trained on: a base of a program's own settings, which
+    has `problem`."""
+
     image_order: str | None = setting(
         None, "--data, --problem: images: the order in which the network takes their numbers, "
         "'hwc' (height, width, channels) if not given; 'chw' as PyTorch flattens them; or 'whc'",
