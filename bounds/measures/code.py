@@ -24,7 +24,6 @@ from bounds.measures.examples import margins_of
 from bounds.network import Measure, Network, Unavailable
 from bounds.numerics import coding
 from bounds.passes import FORWARD, Counts, Sizes
-from nets import quantised as rounding
 from nets import subspace
 from nets.graph import is_dense
 from nets.kernels import layers
@@ -248,28 +247,6 @@ def code_subspace(network: Network) -> Code:
     )
 
 
-def code_quantised(network: Network) -> Code:
-    """Of what a network learned as whole numbers times a step: one `Code`, of just these.
-
-    Where it learned in a random subspace, the receiver knows that, as in `code_subspace`.
-    """
-    learned = network.learned
-    if not isinstance(learned.model, rounding.QuantisedNetwork):
-        raise Unavailable("the network was not quantised while it was trained")
-    symbols, exponents = rounding.symbols(learned.params)
-    pairs = zip(symbols, exponents, strict=True)
-    bits = sum(coding.code_bits(_counts(s), k) for s, k in pairs)
-    params = rounding.with_arrays(learned.params, decoded(symbols, exponents))
-
-    def error(examples):
-        if examples is None:
-            return jnp.full((), jnp.nan)
-        return margins_of(learned.model.of, params, examples).error(0.0)
-
-    errors = error(network.sample), error(network.holdout)
-    return Code(*(found[None] for found in (bits, *errors)))
-
-
 def _passes(of: Sizes) -> Counts:
     return {FORWARD: len(CANDIDATES) * (of.blocks() + of.held_out_blocks)}
 
@@ -279,5 +256,4 @@ MEASURES = (
     Measure.one("code_from_origin", Code, code_from_origin, passes=_passes),
     Measure.one("code_projected", Code, code_projected, ("init",)),
     Measure.one("code_subspace", Code, code_subspace, ("learned",)),
-    Measure.one("code_quantised", Code, code_quantised, ("learned",)),
 )

@@ -55,7 +55,9 @@ def resolved(config: Settings) -> Settings:
     """
     settings.check(config)
     if not config.bounds:
-        config = dataclasses.replace(config, bounds=ROUTES[config.route].bounds)
+        config = dataclasses.replace(
+            config, bounds=ROUTES[config.route].evaluated(config)
+        )
     config = bound_settings.with_bounds(config)
     if config.size is None:
         size = problem_of(config).largest_size(1)

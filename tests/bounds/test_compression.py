@@ -17,12 +17,12 @@ from bounds.measures.code import (
     Code,
     _signs,
     code_from_origin,
-    code_quantised,
     coded,
     quantised,
 )
 from bounds.measures.code import code as way_from_init
 from bounds.measures.inputs import Task
+from bounds.measures.quantised_code import code_quantised
 from bounds.numerics import coding
 from nets import kernels, subspace, training
 from nets import quantised as rounding

@@ -5,12 +5,16 @@ import json
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
 
+from bounds import objectives
 from experiments.certify import PROGRAM, certificate_file, study, verification
 from experiments.certify.kinds import KINDS
+from experiments.certify.routes import sgd
 from experiments.lab import formats
 from experiments.lab import running as lab
 from experiments.lab.calls import problem_of, settings_of
@@ -18,6 +22,8 @@ from experiments.lab.reading import weights
 from experiments.lab.refusals import Refusal
 from experiments.lab.run_folder import RunFolder
 from experiments.lab.training import Trained
+from nets import stochastic
+from nets.mlp import MLP
 from tests.conftest import MNIST_SAMPLE
 from tests.experiments import tiny
 from tests.experiments.tiny import ROOT, read
@@ -314,6 +320,90 @@ def test_noisy_labels_are_those_that_are_certified(tmp_path):
         assert float(row["value"]) > 0.5, row["bound"]
 
 
+def test_a_posterior_that_is_trained_on_all_is_certified_on_what_the_prior_left(
+    tmp_path, folder
+):
+    """The same prior and the same certified examples; another posterior, and its own recount."""
+    found = run(config("perez_ortiz", seeds=1, posterior_on="all"), tmp_path / "o").path
+    one, other = read(folder, "results")[0], read(found, "results")[0]
+    for name in ("m", "prior_m", "holdout_of_same_data"):
+        assert one[name] == other[name]
+    assert one["kl"] != other["kl"]
+    name = "certified_seed0_posterior.safetensors"
+    kinds = [kind.Certificate for kind in KINDS]
+    here, there = (
+        certificate_file.read(at / "weights" / name, kinds)[0] for at in (folder, found)
+    )
+    assert here.data_sha256 == there.data_sha256 and there.certified_size == 300
+    line, holds = verification.verified(
+        {"verify": str(found / "weights" / name), "data_dir": str(MNIST_SAMPLE)}
+    )
+    assert holds and "300" in line
+
+
+def test_an_objective_of_fewer_examples_is_the_bound_of_these():
+    objective = objectives.PacBayes("quadratic", "bounded", 0.03)
+    model = stochastic.GaussianNetwork(MLP(4, 1, 3, True))
+    x, y = np.ones((5, 6), np.float32), np.zeros(5, np.int32)
+    params = model.init(jax.random.key(0), x[:1])["params"]
+    params["Dense_0"]["kernel"] += 0.1
+
+    def value(objective, size):
+        return objective(model, params, x, y, jnp.asarray(size), jax.random.key(1))
+
+    assert float(value(sgd.OfSize(objective, 300), 600)) == pytest.approx(
+        float(value(objective, 300)), rel=1e-6
+    )
+    assert float(value(objective, 600)) < float(value(objective, 300))
+
+
+@pytest.mark.parametrize("has_prior", [False, True])
+def test_a_network_that_is_quantised_in_training(tmp_path, has_prior):
+    """Of few bits; from a prior it is certified on what this has not seen."""
+    changes = {"code_prior_share": 0.5, "code_prior_epochs": 8} if has_prior else {}
+    chosen = config(
+        "lotfi",
+        seeds=1,
+        rank=6,
+        epochs=3,
+        bits_price=2.0,
+        learning_rate=0.03,
+        **changes,
+    )
+    found = run(chosen, tmp_path / "out").path
+    (result,), rows = read(found, "results"), read(found, "bounds")
+    assert [r["bound"] for r in rows] == ["lotfi_2022_quantised", "holdout_cp"]
+    left = 300 if has_prior else 600
+    assert (int(result["m"]), int(result["prior_m"])) == (left, 600 - left)
+    assert bool(result["holdout_of_same_data"]) == has_prior
+    path = found / "weights" / "certified_seed0_coded.safetensors"
+    typed = {"verify": str(path), "data_dir": str(MNIST_SAMPLE)}
+    line, holds = verification.verified(typed)
+    assert holds and f"{result['bits']} bits" in line and f"among {left}" in line
+    assert ("its prior was learned on the other 300" in line) == has_prior
+    if not has_prior:
+        return
+    # The code tells the way from the prior: its first kernel is what training left of it.
+    arrays = formats.read_tensors(path)
+    prior = formats.read_tensors(found / "weights" / "prior_seed0.safetensors")
+    np.testing.assert_array_equal(arrays["prior/0/kernel"], prior["final/0/kernel"])
+    kinds = [kind.Certificate for kind in KINDS]
+    one, tensors = certificate_file.read(path, kinds)
+    tensors["prior/0/kernel"] = tensors["prior/0/kernel"] * np.float32(1.1)
+    certificate_file.write(tmp_path / "b.safetensors", tensors, one)
+    line, holds = verification.verified(
+        typed | {"verify": str(tmp_path / "b.safetensors")}
+    )
+    assert not holds and "layer 0 is not what its code says" in line
+    # With all examples claimed to be certified, those of the prior are others.
+    forged = dataclasses.replace(one, code_prior_share=0.0)
+    for name in [n for n in tensors if n.startswith("prior/")]:
+        del tensors[name]
+    certificate_file.write(tmp_path / "c.safetensors", tensors, forged)
+    with pytest.raises(Refusal, match="their digest is another"):
+        verification.verified(typed | {"verify": str(tmp_path / "c.safetensors")})
+
+
 @pytest.mark.slow
 def test_a_network_of_few_bits(tmp_path):
     chosen = config("lotfi", seeds=1, rank=6, epochs=8)
@@ -365,6 +455,24 @@ def test_interrupted_and_resumed_is_the_same(tmp_path, folder, monkeypatch):
         ("lotfi", {"bounds": ("maurer_2004_kl_posterior",)}, "--bounds"),
         ("perez_ortiz", {"rank": 3}, "--rank=3: goes with --route=subspace"),
         ("lotfi", {"prior_epochs": 5}, "--prior_epochs=5"),
+        ("lotfi", {"rank": 0}, "--rank=0: goes with --bits_price"),
+        ("lotfi", {"step": 2.0}, "--step=2.0: goes with --bits_price"),
+        ("lotfi", {"bits_price": -1.0}, "--bits_price=-1.0"),
+        (
+            "lotfi",
+            {"rank": 0, "bits_price": 1.0, "code_prior_share": 0.5},
+            "--code_prior_share: goes with --rank",
+        ),
+        ("lotfi", {"code_prior_share": 0.05}, "--code_prior_share: leaves 30 images"),
+        ("lotfi", {"code_prior_share": 0.95}, "--size: leaves 30 images"),
+        ("lotfi", {"architecture": "strided_cnn", "depth": 0}, "--depth=0"),
+        ("lotfi", {"architecture": "lenet5"}, "it has 2 convolutions, not 1"),
+        ("perez_ortiz", {"posterior_on": "some"}, "--posterior_on=some"),
+        (
+            "perez_ortiz",
+            {"posterior_on": "all", "prior_share": 0.0, "prior_epochs": 0},
+            "--posterior_on=all: at --prior_share=0",
+        ),
         ("perez_ortiz", {"objective": "vc"}, "--objective=vc"),
         ("perez_ortiz", {"deviation": 0.0}, "--deviation=0.0"),
         ("perez_ortiz", {"momentum": 1.0}, "--momentum=1.0"),

@@ -10,6 +10,7 @@ from experiments.lab.settings import (
     TRAINING,
     below_1,
     not_negative,
+    one_of,
     one_of_those,
     positive,
     setting,
@@ -28,10 +29,14 @@ certificate_file = later("experiments.certify.certificate_file")
 gaussian = later("experiments.certify.kinds.gaussian")
 kind = later("experiments.certify.kinds.posterior")
 objectives = later("bounds.objectives")
+samples = later("nets.sample")
 prior_file = later("experiments.certify.prior_file")
 sgd = later("experiments.certify.routes.sgd")
 stochastic = later("nets.stochastic")
 training = later("experiments.lab.training")
+
+
+TRAINED_ON = ("certified", "all")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +59,11 @@ class Settings:
     prior_noise: float = setting(
         0.03, "posterior: standard deviation of the noise in the weights while the prior is "
         "trained; 0: none", not_negative, group=TRAINING
+    )  # fmt: skip
+    posterior_on: str = setting(
+        "certified", "posterior: the images that it is trained on: those that it is certified on, or "
+        "'all': those of the prior, too (the certificate is of the others all the same)",
+        one_of(*TRAINED_ON), group=TRAINING
     )  # fmt: skip
     posterior_learning_rate: float = setting(
         1e-5, "posterior: of its Adam at the start", positive, group=TRAINING
@@ -121,6 +131,10 @@ class Posterior(Route):
                     f"{flag}: leaves {size} examples for one of the two parts, fewer than "
                     f"--batch_size={config.batch_size}; use more examples or smaller batches"
                 )
+        if config.posterior_on == "all" and not config.prior_share:
+            yield (
+                "--posterior_on=all: at --prior_share=0 all images are certified on; leave it out"
+            )
         if config.prior and not config.prior_share:
             yield (
                 f"--prior={config.prior}: goes with --prior_share, of the images that it has seen; at "
@@ -149,16 +163,18 @@ class Posterior(Route):
             objective=noisy if is_noisy else sgd.moving(config, problem),
         )
         size = self.certified_size(config)
+        # A bound with a fixed prior holds of every posterior, whatever has been learned for it.
+        on_all = config.posterior_on == "all"
+        bound = objectives.PacBayes(config.objective, config.surrogate, config.delta)
+        trained_on = slice(0, None) if on_all else certified_part(config)
         plan = sgd.plan(
             config,
             stochastic.GaussianNetwork(model, config.learned_deviation),
-            size,
+            config.size if on_all else size,
             config.epochs,
             learning_rate=config.posterior_learning_rate,
             optimizer="adam",
-            objective=objectives.PacBayes(
-                config.objective, config.surrogate, config.delta
-            ),
+            objective=sgd.OfSize(bound, size) if on_all else bound,
         )
         given = prior_file.read(config, model, problem) if config.prior else None
         trains_prior = config.prior_epochs > 0 and given is None
@@ -199,16 +215,22 @@ class Posterior(Route):
                 return stochastic.around(*around, config.deviation, config.deviation)
 
             return sgd.job(
-                config, problem, run, own=plan, part=certified_part(config), order=1,
-                init=init,
+                config, problem, run, own=plan, part=trained_on, order=1, init=init,
             )  # fmt: skip
+
+        def sample(run: "Run", trained: "Trained") -> Any:
+            """What is certified on."""
+            if not on_all:
+                return trained.job(run).sample()
+            found = sgd.examples_of(config, problem, run.seed, certified_part(config))
+            return samples.pad_sample(found.inputs, found.labels, 0)
 
         def network(run: "Run", trained: "Trained") -> "bounds.Network":
             params = trained.params(run)
             return bounds.Network(
                 model=model,
                 params=stochastic.mean_network(params),
-                sample=trained.job(run).sample(),
+                sample=sample(run, trained),
                 init=prior(run, trained),
                 learned=bounds.Learned(plan.model, params),
             )
@@ -217,8 +239,7 @@ class Posterior(Route):
             """The prior's mean, where it has learned something, on what is certified."""
             if config.prior_share == 0:
                 return None
-            sample = trained.job(run).sample()
-            return bounds.Network(model, prior(run, trained), sample)
+            return bounds.Network(model, prior(run, trained), sample(run, trained))
 
         return Course(
             stages=(

@@ -95,8 +95,8 @@ class Route(abc.ABC):
       Settings: a dataclass of its own settings (`lab.settings.setting`): they become flags.
       groups: measured groups that only what it trains has: a bound that asks for one of them
         speaks of what it trains.
-      bounds: those that are evaluated if `--bounds` is not given; the first of them that can be
-        had is quoted.
+      bounds: those that are evaluated if `--bounds` is not given (`evaluated` may leave some out);
+        the first of them that can be had is quoted.
       of_given: whether it certifies a network that is given (`certify.given`), not one that it
         trains.
       without: settings of all routes that mean nothing to it.
@@ -162,6 +162,10 @@ class Route(abc.ABC):
     def taken(self, config: Any) -> list[str]:
         """Sentences on what no file tells and the certificates rest on."""
         return []
+
+    def evaluated(self, config: Any) -> tuple[str, ...]:
+        """The bounds that are evaluated if `--bounds` is not given."""
+        return self.bounds
 
     def asked(self, config: Any) -> tuple[str, ...]:
         """The bounds one of which is quoted, in their order."""

@@ -4,7 +4,9 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import chex
 import jax
+import jax.numpy as jnp
 
 from experiments.lab.networks import network_of, source_of
 from experiments.lab.refusals import Refusal
@@ -49,6 +51,32 @@ def moving(config: Any, problem: Problem) -> Any:
     """The objective of training on moved images, or None: the loss itself, where none moves."""
     found = on_moved(augmentation.KnownLoss(), config, problem)
     return found if found.moves else None
+
+
+@dataclasses.dataclass(frozen=True)
+class OfSize:
+    """The `objective` of a `training.Plan`: another one, of a bound on fewer examples.
+
+    Attributes:
+      objective: the other one.
+      size: m of the bound: of the examples that are trained on, those that are certified on.
+    """
+
+    objective: Callable[..., jax.Array]
+    size: int
+
+    def __call__(
+        self,
+        model: Any,
+        params: chex.ArrayTree,
+        inputs: jax.Array,
+        labels: jax.Array,
+        size: jax.Array,
+        key: chex.PRNGKey,
+    ) -> jax.Array:
+        """As `training.Plan.objective` has it: `[]`."""
+        size = jnp.full_like(size, self.size)
+        return self.objective(model, params, inputs, labels, size, key)
 
 
 def network(config: Any, problem: Problem, biases: bool = True) -> Any:

@@ -108,6 +108,11 @@ class Subspace(Route):
         if not config.bits_price and config.step != Settings.step:
             yield f"--step={config.step}: goes with --bits_price; give one, or leave it out"
 
+    def evaluated(self, config: Any) -> tuple[str, ...]:
+        """Of the two ways to quantise that which is used."""
+        other = self.bounds[1 if config.bits_price else 0]
+        return tuple(name for name in self.bounds if name != other)
+
     def certified_size(self, config: Any) -> int:
         """What a prior leaves."""
         return config.size - prior_size(config)
