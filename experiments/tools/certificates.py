@@ -3,7 +3,8 @@
   python -m experiments.tools.certificates --data_dir=MNIST --fashion_dir=FASHION_MNIST --out=OUT
 
 Each preset of each problem is run into a folder of its own, `OUT/<problem>/<preset>`; a second call
-goes on with what is there. A route that certifies a given network is given the one that the preset
+goes on with what is there. With --rows, a file of rows of earlier calls, --presets runs some of them
+anew: the rows of all others are those of the file. A route that certifies a given network is given the one that the preset
 `GIVEN` of the same problem has drawn: what that one was trained on and certified by is forgotten.
 Then the table and the figure are written: certificates.csv, report.md, report.html.
 """
@@ -41,7 +42,7 @@ DEFAULT = PROGRAM.Settings.__dataclass_fields__["route"].default
 COLUMNS = (
     "problem", "preset", "route", "speaks_of", "bound", "certificate", "counted", "own_test_error",
     "own_test_error_low", "own_test_error_high", "holdout_of_same_data", "published", "delta",
-    "tried", "seconds",
+    "tried", "seconds", "machine",
 )  # fmt: skip
 
 
@@ -102,6 +103,7 @@ def rows_of(preset: Preset) -> list[dict[str, Any]]:
     """A row for each network that a finished run has certified."""
     found = formats.read_json(preset.folder / "summary.json")
     settings = formats.read_json(preset.folder / "config.json")["settings"]
+    machine = formats.read_json(preset.folder / "versions.json")["machine"]
     paper = published(types.SimpleNamespace(**settings))
     rows = []
     for result in found["results"]:
@@ -125,6 +127,7 @@ def rows_of(preset: Preset) -> list[dict[str, Any]]:
             "delta": found["delta"],
             "tried": found["tried"],
             "seconds": found["seconds"],
+            "machine": machine,
             "parts": one.get("parts", {}),  # of older runs they are not known
         })  # fmt: skip
     return rows
@@ -189,14 +192,26 @@ def table(rows: Sequence[Mapping[str, Any]]) -> report.Table:
     return report.Table(columns, body, "Certificates", words=("preset", "speaks of"))
 
 
-def machines(finished: Sequence[Preset]) -> str:
-    """What the runs were made on."""
-    every = [formats.read_json(one.folder / "versions.json") for one in finished]
-    return "; ".join(dict.fromkeys(one["machine"] for one in every))
+def together(
+    rows: Sequence[Mapping[str, Any]],
+    earlier: Sequence[Mapping[str, Any]],
+    every: Sequence[Preset],
+) -> list[Mapping[str, Any]]:
+    """Rows of the presets that there are, in their order: new ones, or else earlier ones."""
+    found = []
+    for preset in every:
+        for some in (rows, earlier):
+            of = (preset.problem, preset.name)
+            own = [row for row in some if (row["problem"], row["preset"]) == of]
+            if own:
+                found += own
+                break
+    return found
 
 
-def lines(rows: Sequence[Mapping[str, Any]], machine: str) -> list[str]:
+def lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """The table as Markdown, and where it was made."""
+    machine = "; ".join(dict.fromkeys(row["machine"] for row in rows))
     found = ["| problem | preset | network | certificate | its own test error | hold-out | "
              "published | time |", "|---|---|---|---:|---:|---:|---:|---:|"]  # fmt: skip
     for row in rows:
@@ -312,6 +327,21 @@ def write(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     )
 
 
+def _read(path):
+    """Rows of a file that an earlier call has written; none where there is no file."""
+    if not Path(path).is_file():
+        return []
+    found = formats.read_json(Path(path))
+    is_row = isinstance(found, list) and all(
+        isinstance(row, dict) and {*COLUMNS, "parts"} <= set(row) for row in found
+    )
+    if not is_row:
+        raise Refusal(
+            f"--rows={path}: not the rows of certificates; leave it out, or name another file"
+        )
+    return found
+
+
 def main() -> None:
     """Runs what is not there yet, and writes what all of them certify.
 
@@ -329,17 +359,26 @@ def main() -> None:
     out = Path(asked.out)
     folders = {"data_dir": asked.data_dir, "fashion_dir": asked.fashion_dir}
     every = list(presets(out, asked.problems, folders))
+    names = {one.name for one in every}
+    if strange := [name for name in asked.presets if name not in names]:
+        raise Refusal(
+            f"--presets={','.join(strange)}: must be some of {', '.join(sorted(names))}"
+        )
+    earlier = _read(asked.rows) if asked.rows else []
     for one in every if asked.run else ():
-        one.run()
-    finished = [one for one in every if one.is_finished]
-    rows = [row for one in finished for row in rows_of(one)]
+        if one.name in (asked.presets or names):
+            one.run()
+    rows = [row for one in every if one.is_finished for row in rows_of(one)]
+    rows = together(rows, earlier, every)
     if not rows:
         raise Refusal(f"--out={out}: no preset has been run there; leave out --norun")
     write(out, rows)
     report.show([report.Answer(answer(rows)), table(rows)])
     print(f"Report: {out / 'report.html'}")
     if asked.readme:
-        marked.write(asked.readme, MARK, lines(rows, machines(finished)))
+        marked.write(asked.readme, MARK, lines(rows))
+    if asked.rows:
+        formats.write_json(Path(asked.rows), rows)
     if asked.figure:
         painted = out / "figures" / "certificates.png"
         with whole(Path(asked.figure)) as aside:
@@ -357,5 +396,11 @@ if __name__ == "__main__":
         "readme", None, "a file into which the table is written, between its marks"
     )
     flags.DEFINE_string("figure", None, "a PNG file into which the figure is copied")
+    flags.DEFINE_list("presets", [], "run these alone; all, if not given")
+    flags.DEFINE_string(
+        "rows",
+        None,
+        "a JSON file with the rows of earlier calls: read, and written with the new ones",
+    )
     flags.DEFINE_bool("run", True, "run what is not there yet; else show what is")
     tool(main)

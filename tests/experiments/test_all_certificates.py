@@ -24,7 +24,7 @@ def row(**changes):
         "problem": "mnist", "preset": "a", "route": "posterior", "speaks_of": "stochastic",
         "bound": "maurer_2004_kl_posterior", "certificate": 0.02, "counted": 0.01,
         "own_test_error": 0.011, "holdout_of_same_data": 0.015, "delta": 0.035, "tried": 1,
-        "seconds": 3.0,
+        "seconds": 3.0, "machine": "a machine",
     } | changes  # fmt: skip
 
 
@@ -77,7 +77,7 @@ def test_what_a_hold_out_set_would_have_given_is_said():
 
 def test_the_note_says_what_is_paid_for():
     rows = [row(tried=16), row(tried=16), row(tried=4, preset="picks")]
-    note = certificates.lines(rows, "a machine")[-1]
+    note = certificates.lines(rows)[-1]
     assert (
         "Each pays for 16 settings tried, `picks` for 4. Times are of training." in note
     )
