@@ -150,53 +150,6 @@ def test_without_a_ratio_it_is_a_hold_out_bound_of_half_the_level():
     assert nothing[HAMMER][1] == pytest.approx(1)
 
 
-def gaussian_coins(runs, m, dim, rng):
-    """Linear classifiers drawn around what fits labels that are coins: (ratios, errors).
-
-    Of every classifier the risk is 1/2. P = N(0, I), Q = N(w, s^2 I), w along the mean of y x.
-    """
-    ratios, wrong, sd = [], [], 0.3
-    for _ in range(runs):
-        x, y = rng.standard_normal((m, dim)), rng.choice([-1, 1], m)
-        w = y @ x / math.sqrt(m)
-        h = w + sd * rng.standard_normal(dim)
-        ratios.append(oracle.log_ratio(h, w, np.full(dim, sd**2), 0 * w, 1.0))
-        wrong.append(int(np.sum(y * (x @ h) <= 0)))
-    return np.array(ratios), np.array(wrong)
-
-
-def test_an_untold_choice_among_many_is_caught_and_a_paid_one_holds():
-    """The best of 40 networks, of the same risk: delta is to be divided by 40 (`--tried`)."""
-    runs, m, tried, risk, delta = 2000, 200, 40, 0.3, 0.1
-    wrong = np.random.default_rng(5).binomial(m, risk, (runs, tried)).min(axis=1)
-    every = np.arange(m + 1)  # errors that there can be: each is bounded once
-    untold, paid = (
-        {n: of[wrong] for n, of in evaluate(0.0 * every, every, m, d).items()}
-        for d in (delta, delta / tried)
-    )
-    for name in (KL, HAMMER):
-        violations = int(np.sum(paid[name] < risk))
-        assert stats.binom.sf(violations - 1, runs, delta) > 1e-3, name
-        assert np.mean(paid[name] < risk) < np.mean(untold[name] < risk), name
-    # The hammer's constant is paid by all: of the two it is the one near its level.
-    violations = int(np.sum(untold[HAMMER] < risk))
-    assert stats.binom.sf(violations - 1, runs, delta) < 1e-9
-
-
-def test_they_hold_of_coins_and_without_the_ratio_they_do_not():
-    runs, m, delta = 1000, 60, 0.1
-    ratio, wrong = gaussian_coins(runs, m, 40, np.random.default_rng(2))
-    assert ratio.mean() > 5
-    # Dropped, what was drawn from a posterior that has seen the data is taken for the prior's.
-    found, every = evaluate(ratio, wrong, m, delta), np.arange(m + 1)
-    dropped = evaluate(0.0 * every, every, m, delta)
-    dropped = {name: of[wrong] for name, of in dropped.items()}
-    for name in (KL, HAMMER):
-        violations = int(np.sum(found[name] < 0.5))
-        assert stats.binom.sf(violations - 1, runs, delta) > 1e-3, name
-        assert np.mean(dropped[name] < 0.5) > 0.5, name
-
-
 RISK, SIZE, HYPOTHESES, SHARE = 0.3, 80, 400, 0.1
 
 
