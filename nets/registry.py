@@ -26,9 +26,9 @@ def mlp(
 
 def _lenet5(image, width, depth, classes, biases):
     if depth != 2:
-        raise ValueError(f"it has 2 convolutions, not {depth}")
+        raise ValueError(f"has 2 convolutions, not {depth}; use --depth=2")
     if min(image[:2]) < 13:
-        raise ValueError("it needs images of at least 13 x 13")
+        raise ValueError("needs images of at least 13 x 13; use another architecture")
     return LeNet5(image, width, classes, biases)
 
 

@@ -212,6 +212,8 @@ def decode(bits: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> tuple[Any, ..
     for shape in shapes:
         positive = reader.elias_gamma()
         exponents.append((positive - 1) // 2 if positive % 2 else -(positive // 2))
+        if abs(exponents[-1]) > 400:
+            raise ValueError(f"the step 2^({exponents[-1]}/4) is none that is written")
         largest = reader.elias_gamma() - 1
         symbols = np.zeros(shape, np.int64)
         if largest:

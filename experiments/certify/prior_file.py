@@ -84,7 +84,7 @@ def _check_seen(flag, path, config, problem):
         )
     # What decides which images it has seen.
     own = settings.names(calls.problem_kind(config).Settings, compared=True)
-    decide = ("problem", "size", "prior_share", "seed", *own)
+    decide = ("problem", "size", "prior_share", "code_prior_share", "seed", *own)
     differing = [
         f"--{name}={settings.shown(there['settings'].get(name))}"
         for name in decide

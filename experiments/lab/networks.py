@@ -8,6 +8,10 @@ from experiments.lab.refusals import Refusal
 from experiments.problems import Problem
 from nets.registry import NETWORKS
 
+_DEEPEST = (
+    1000  # layers: more are a slip, and take memory without end before anything is said
+)
+
 
 def source_of(config: Any) -> str:
     """The flags that say what is learned from, as refusals name them."""
@@ -32,6 +36,8 @@ def network_of(flag: str, config: Any, problem: Problem, biases: bool) -> nn.Mod
       Refusal: it cannot learn the problem.
     """
     name = getattr(config, flag)
+    if config.depth > _DEEPEST:
+        raise Refusal(f"--depth={config.depth}: more than {_DEEPEST} layers; use fewer")
     try:
         return NETWORKS[name](
             features=problem.features,
@@ -42,5 +48,8 @@ def network_of(flag: str, config: Any, problem: Problem, biases: bool) -> nn.Mod
             biases=biases,
         )
     except ValueError as error:
-        lacks = "" if problem.image else f", and {source_of(config)} has none"
-        raise Refusal(f"--{flag}={name}: {error}{lacks}; use --{flag}=mlp") from error
+        if problem.image:
+            raise Refusal(f"--{flag}={name}: {error}") from error
+        raise Refusal(
+            f"--{flag}={name}: {error}, and {source_of(config)} has none; use --{flag}=mlp"
+        ) from error

@@ -249,6 +249,25 @@ def test_what_its_layers_are_is_certified_too(made, tmp_path):
         verified(path, made / "data.npz")
 
 
+def _constant(rows):
+    """Layers 20-1-3 whose last row is `rows`, whatever the input."""
+    first = {"kernel": np.zeros((20, 1)), "bias": np.ones(1)}
+    return [first, {"kernel": np.array([rows]), "bias": np.zeros(3)}]
+
+
+@pytest.mark.parametrize("rows", [[0.0, 0, 0], [1.0, 1, 1], [1e6 + 1, 1e6, 1e6]])
+def test_a_network_of_ties_has_its_errors(rng, rows):
+    """Rounding decides on a few examples, not on all: as many are errors as float64 says, less 2."""
+    x, y = rng.standard_normal((90, 20)).astype(np.float32), np.arange(90) % 3
+    layers = [{"kind": "dense", "positions": 1}] * 2
+    network = {"input": [20], "layers": layers}
+    wrong = 60 if rows[0] > rows[1] else 90  # where none leads all are
+    least, most = recounting.errors(network, _constant(rows), Examples(x, y))
+    assert (least, most) == (wrong - 2, 90)
+    # Of 10^6 predictions they are a hundred.
+    assert recounting.within_rounding((0, 900, 950), 10**6) == (800, 950)
+
+
 def test_labels_that_no_output_has_are_refused(made, tmp_path):
     with np.load(made / "data.npz") as stored:
         data = dict(stored)

@@ -87,7 +87,7 @@ def made(tmp_path_factory, request):
         problem_sha256=None, size=M, seed=Config.seed, run_seed=Run.seed,
         data_sha256=certificate_file.digest_of_examples(Examples(x, y)),
         definition_sha256="0" * 64, network=chains.described(plain, net.params),
-        bits=int(group.bits[best]), rank=rank, architecture=architecture, width=width, depth=depth,
+        bits=int(group.bits[best]), rank=rank, code_prior_share=0.0, architecture=architecture, width=width, depth=depth,
     )  # fmt: skip
     assert certificate.value < 0.9
     np.savez(folder / "data.npz", x=x, y=y)
@@ -141,6 +141,16 @@ def test_the_decoded_network_is_what_the_bits_say(made):
         np.testing.assert_allclose(kernel, wanted, atol=1e-4 * np.abs(wanted).max())
 
 
+def _add(name):
+    return lambda tensors, _: tensors.update({name: np.ones(3, np.float32)})
+
+
+def _exponent_beyond(tensors, claims):
+    """The first array's step is 2^(2147483648/4): Elias gamma of 2^32 + 1."""
+    ahead = [0] * 32 + [1] + [0] * 31 + [1]
+    tensors["code"] = np.packbits(np.array(ahead + [1] * 64, np.uint8))
+
+
 def _flip(place):
     def change(tensors, claims):
         tensors["code"] = tensors["code"].copy()
@@ -156,10 +166,11 @@ def _flip(place):
         (_move("final/1/bias", 0.01), "layer 1 is of another shape"),
         (_flip(3), "its code|is not what its code says"),
         (lambda t, c: t.update(code=t["code"][:2]), "its code is none"),
+        (_exponent_beyond, "is none that is written"),
         (_claim(bits=3), "its code has"),
         (_claim(value=0.2), "the bound is"),
         (_claim(wrong=0), "it errs on"),
-        (_claim(certified_size=500), "there are 400 examples, not 500"),
+        (_claim(certified_size=500, size=500), "there are 400 examples, not 500"),
         (_claim(tried=1, delta=1e-4), "the bound is"),
     ],
 )
@@ -200,6 +211,18 @@ def test_another_seed_is_another_subspace(made, tmp_path, change):
         ),
         (_layer(-1, positions=0), "not one of this version's"),
         (lambda t, c: c.pop("rank"), "not one of this version's"),
+        (
+            _claim(code_prior_share=0.5),
+            "the prior leaves 200|no subspace around a prior",
+        ),
+        (
+            _claim(code_prior_share=1e-9),
+            "the prior leaves 400|no subspace around a prior",
+        ),
+        (_claim(size=1000), "of 1000 examples the prior leaves 1000"),
+        (_add("final/0/evil"), "final/0/evil: is nothing that it has"),
+        (_add("prior/0/kernel"), "prior/0/kernel: is nothing that it has"),
+        (_add("codex"), "codex: is nothing that it has"),
     ],
 )
 def test_what_is_no_coded_network_is_refused(made, tmp_path, change, says):

@@ -194,8 +194,9 @@ class ByCode(Kind):
 
         size, points = int(network.sample.size), int(data.points.size)
         labels = np.asarray(network.sample.labels)[:size]
-        counts = recounting.of_margins(logits(params, network.sample), labels)
-        wrong, also = miscounted(one, size, *(int(np.sum(c)) for c in counts))
+        of_each = recounting.of_margins(logits(params, network.sample), labels)
+        counts = recounting.within_rounding(np.sum(of_each, axis=1), size)
+        wrong, also = miscounted(one, size, *counts)
         both = (logits(one_, data.points) for one_ in (network.params, params))
         differ, more = of_given.misread(one, *of_given.disagreements(*both), points)
         formula, delta = self.formulas[one.bound], one.delta / one.tried

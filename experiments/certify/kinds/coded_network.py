@@ -56,6 +56,13 @@ class Certificate(certificate_file.OfProblem):
             raise ValueError("code_prior_share: must be in [0, 1)")
         if self.code_prior_share and not self.rank:
             raise ValueError("code_prior_share: there is no subspace around a prior")
+        left = self.size - round(self.code_prior_share * self.size)
+        if self.certified_size != left or (self.code_prior_share > 0) != (
+            left < self.size
+        ):
+            raise ValueError(
+                f"certified_size: of {self.size} examples the prior leaves {left}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,12 +193,23 @@ class CodedNetwork(Kind):
         self, path: Any, tensors: Mapping[str, np.ndarray], certificate: Certificate
     ) -> Stored:
         """The network and its bits."""
+        prefixes = (FINAL, PRIOR) if certificate.code_prior_share else (FINAL,)
         try:
-            network = chains.network_of(certificate.network, tensors, FINAL)
-            prior = None
-            if certificate.code_prior_share:
-                prior = chains.network_of(certificate.network, tensors, PRIOR)
-            return Stored(network, prior, bits_of(tensors), certificate)
+            network, *prior = (
+                chains.network_of(certificate.network, tensors, prefix)
+                for prefix in prefixes
+            )
+            named = {
+                f"{prefix}{n}/{part}"
+                for prefix in prefixes
+                for n in range(len(network))
+                for part in ("kernel", "bias")
+            }
+            if strange := sorted(set(tensors) - named - {CODE}):
+                raise ValueError(f"{strange[0]}: is nothing that it has")
+            if prior and any(np.any(layer["bias"]) for layer in prior[0]):
+                raise ValueError(f"{PRIOR}: its biases must be 0")
+            return Stored(network, *(prior or [None]), bits_of(tensors), certificate)
         except ValueError as error:
             raise certificate_file.not_those(path, "a coded network", error) from error
 
@@ -202,6 +220,8 @@ class CodedNetwork(Kind):
     def differs(self, stored: Stored, data: Examples) -> list[str]:
         """The bits and what they say, the errors and the bound."""
         one, found = stored.certificate, []
+        # First of all: what is known beforehand may be large, and is of the size of the inputs.
+        recounting.check_fits(one.network, len(stored.network[-1]["bias"]), data)
         try:
             own, length = decoded(stored.code, _known(stored))
         except ValueError as error:

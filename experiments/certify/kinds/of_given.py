@@ -197,16 +197,18 @@ def disagreements(one: np.ndarray, other: np.ndarray) -> tuple[int, int]:
     Args:
       one, other: logits `[N, C]`; where none leads a network differs from every other.
     """
-    is_none, is_close, classes = False, False, []
+    is_none, is_tie, is_close, classes = False, False, False, []
     for z in (one, other):
         best = np.argmax(z, axis=1)
         with np.errstate(invalid="ignore"):
-            is_close |= recounting.of_margins(z, best)[1]
+            _, tie, close = recounting.of_margins(z, best)
+        is_tie, is_close = is_tie | tie, is_close | close
         is_none |= ~np.isfinite(z).all(axis=1) | ~np.any(z, axis=1)
         classes.append(best)
     differ = classes[0] != classes[1]
     surely = is_none | (differ & ~is_close)
-    return int(np.sum(surely)), int(np.sum(surely | differ | is_close))
+    counts = surely, surely | differ | is_tie, surely | differ | is_close
+    return recounting.within_rounding(np.sum(counts, axis=1), len(one))
 
 
 def misread(

@@ -210,7 +210,7 @@ def _errors(network, layers, data, passes):
     ]
     recounting.check_fits(network, len(every[-1]["bias"]), data)
     draw, blocks = _normals(network, layers), math.ceil(len(data.labels) / BLOCK)
-    least = most = 0
+    counts = np.zeros(3, np.int64)
     for block in range(blocks):
         rows = slice(block * BLOCK, (block + 1) * BLOCK)
         inputs, labels = data.inputs[rows].astype(np.float64), data.labels[rows]
@@ -222,9 +222,8 @@ def _errors(network, layers, data, passes):
                 known = _without_noise(op, layer, np.maximum(x, 0)) if n else first
                 own = [np.asarray(a, np.float64)[: len(labels)] for a in noise[n]]
                 x = _under_noise(op, layer, known, own)
-            surely, perhaps = recounting.of_margins(x, labels)
-            least, most = least + int(np.sum(surely)), most + int(np.sum(perhaps))
-    return least, most
+            counts += np.sum(recounting.of_margins(x, labels), axis=1)
+    return recounting.within_rounding(counts, passes * len(data.labels))
 
 
 def _without_noise(op, layer, x):

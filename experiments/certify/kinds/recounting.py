@@ -1,7 +1,9 @@
 """Networks and bounds once more, in numpy's float64: the sums of a recount.
 
 Nothing here is shared with what made a certificate. A margin within the rounding of float32 may be
-an error or not; counts are given both ways.
+an error or not; counts are given both ways. That is for the few examples on which rounding decides:
+a network that was made so that it does on many, or on which all logits are equal, has its errors as
+float64 counts them (`within_rounding`).
 """
 
 import math
@@ -17,6 +19,7 @@ from experiments.problems import Examples
 
 ROWS = 1024  # examples at once
 _TOO_CLOSE = 1e-5  # times the largest logit: where float32 may decide otherwise
+_DECIDED = 2  # examples on which rounding may decide, or 1e-4 of them
 _HALVINGS = 100
 
 Layers = Sequence[Mapping[str, np.ndarray]]
@@ -92,14 +95,31 @@ def check_fits(network: Mapping[str, Any], classes: int, examples: Examples) -> 
         )
 
 
-def of_margins(z: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which of the rows of logits `[N, C]` are errors: `[N]` surely, `[N]` perhaps or surely."""
+def of_margins(
+    z: np.ndarray, labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which of the rows of logits `[N, C]` are errors: surely, as these logits say, perhaps: `[N]` each.
+
+    One that is perhaps right may be an error too; a label whose logit is not above all others is one
+    as these logits say.
+    """
     rows, width = np.arange(len(z)), _TOO_CLOSE * np.max(np.abs(z), axis=1)
     others = np.array(z)
     others[rows, labels] = -np.inf
     margins = z[rows, labels] - np.max(others, axis=1)
     # What is not a number is an error.
-    return ~(margins >= -width), ~(margins > width)
+    return ~(margins >= -width), ~(margins > 0), ~(margins > width)
+
+
+def within_rounding(counts: Sequence[int | np.integer], among: int) -> tuple[int, int]:
+    """How many there are, at least and at most.
+
+    Args:
+      counts: surely, as float64 says, perhaps: as of `of_margins`.
+      among: of how many.
+    """
+    surely, own, perhaps = map(int, counts)
+    return max(surely, own - max(_DECIDED, among // 10000)), perhaps
 
 
 def slices(count: int) -> Iterator[slice]:
@@ -120,13 +140,12 @@ def errors(
     Raises:
       Refusal: the network cannot take them.
     """
-    layers, least, most = wide(layers), 0, 0
+    layers, counts = wide(layers), np.zeros(3, np.int64)
     check_fits(network, len(layers[-1]["bias"]), examples)
     for part in slices(len(examples.labels)):
         z = logits(network, layers, examples.inputs[part].astype(np.float64))
-        surely, perhaps = of_margins(z, examples.labels[part])
-        least, most = least + int(np.sum(surely)), most + int(np.sum(perhaps))
-    return least, most
+        counts += np.sum(of_margins(z, examples.labels[part]), axis=1)
+    return within_rounding(counts, len(examples.labels))
 
 
 def largest(holds: Callable[[float], bool], low: float) -> float:

@@ -104,6 +104,10 @@ class Subspace(Route):
                     f"{flag}: leaves {size} images for one of the two parts, fewer than "
                     f"--batch_size={config.batch_size}; use more images or smaller batches"
                 )
+        for name in ("code_prior_epochs", "code_prior_learning_rate"):
+            value = getattr(config, name)
+            if not config.code_prior_share and value != getattr(Settings, name):
+                yield f"--{name}={value}: goes with --code_prior_share; give one, or leave it out"
         if not config.bits_price and config.step != Settings.step:
             yield f"--step={config.step}: goes with --bits_price; give one, or leave it out"
 
