@@ -123,7 +123,7 @@ def _cost(result, certificate, tried, before):
         parts.append("There are no held-out examples, so its own error is not known")
     prior, m, certified = result["prior_m"], result["m"], result.get("certified")
     parts.append(
-        f"examples: {m - certified} for the surrogate, {certified} certified on" if certified
+        f"examples: {result['surrogate_m']} for the surrogate, {certified} certified on" if certified
         else f"examples: {prior} for {before}, {m} certified on" if prior
         else f"examples: {m}, all of them certified on"
     )  # fmt: skip
