@@ -105,7 +105,9 @@ class Surrogate(Route):
         """With its points as a surrogate takes them, which may be normalised otherwise."""
         if config.surrogate_file is None:
             return super().given(config)
-        return given.GivenNetwork(config, _surrogate(config).normalise)
+        found = _surrogate(config)
+        surrogate_file.check_goes_with(config, found)
+        return given.GivenNetwork(config, found.normalise)
 
     def taken(self, config: Any) -> list[str]:
         """What the certificate of a surrogate takes as said."""
@@ -245,7 +247,6 @@ def _surrogate(config):
 def _course_of_file(config, problem):
     """Nothing to be trained: the certificate of the surrogate is recounted."""
     found = _surrogate(config)
-    surrogate_file.check_goes_with(config, found)
     one = found.certificate
     points = problem.points_of_surrogate()
     its = found.kind.classes(found.stored), math.prod(one.network["input"])
