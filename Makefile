@@ -96,12 +96,15 @@ library: $(VENV)/.installed
 	  --out=$(LIBRARY)/posterior $(if $(wildcard $(LIBRARY)/posterior/config.json),--resume)
 	$(BIN)/python -m experiments.certify --preset=lotfi $(if $(DATA),--data_dir=$(DATA)) \
 	  --out=$(LIBRARY)/subspace $(if $(wildcard $(LIBRARY)/subspace/config.json),--resume)
+	$(BIN)/python -m experiments.certify --preset=quantised_scattering $(if $(DATA),--data_dir=$(DATA)) \
+	  --out=$(LIBRARY)/quantised $(if $(wildcard $(LIBRARY)/quantised/config.json),--resume)
 	$(BIN)/python -m experiments.tools.bounds_table \
-	  --folders=$(LIBRARY)/bounds,$(LIBRARY)/network,$(LIBRARY)/posterior,$(LIBRARY)/subspace
+	  --folders=$(LIBRARY)/bounds,$(LIBRARY)/network,$(LIBRARY)/posterior,$(LIBRARY)/subspace,$(LIBRARY)/quantised
 
 certificates: $(VENV)/.installed
 	$(BIN)/python -m experiments.tools.certificates --out=$(CERTIFICATES) \
 	  --readme=experiments/README.md --figure=experiments/gallery/certificates.png \
+	  --rows=experiments/gallery/certificates.json \
 	  $(if $(DATA),--data_dir=$(DATA)) $(if $(FASHION),--fashion_dir=$(FASHION))
 
 clean:

@@ -147,7 +147,7 @@ _QUANTISED = {
     "route": "subspace", "learning_rate": 0.03, "bits_price": 5.0, "tried": 64,
 }  # fmt: skip
 _LENET5 = _QUANTISED | {
-    "architecture": "lenet5", "width": 6, "depth": 2, "rank": 32, "step": 0.7, "epochs": 30,
+    "architecture": "lenet5", "width": 6, "depth": 2, "rank": 32, "step": 0.7, "epochs": 60,
 }  # fmt: skip
 # All weights of a linear classifier of fixed features; what these are was chosen by 40 tries more.
 _SCATTERING = _QUANTISED | {

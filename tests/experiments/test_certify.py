@@ -464,6 +464,7 @@ def test_interrupted_and_resumed_is_the_same(tmp_path, folder, monkeypatch):
             "--code_prior_share: goes with --rank",
         ),
         ("lotfi", {"code_prior_share": 0.05}, "--code_prior_share: leaves 30 images"),
+        ("lotfi", {"code_prior_share": 1e-9}, "--code_prior_share: leaves 0 images"),
         ("lotfi", {"code_prior_share": 0.95}, "--size: leaves 30 images"),
         ("lotfi", {"architecture": "strided_cnn", "depth": 0}, "--depth=0"),
         ("lotfi", {"architecture": "lenet5"}, "it has 2 convolutions, not 1"),

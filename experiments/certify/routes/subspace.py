@@ -95,10 +95,9 @@ class Subspace(Route):
             yield "--rank=0: goes with --bits_price; give one, such as --bits_price=4"
         if config.code_prior_share and not config.rank:
             yield "--code_prior_share: goes with --rank, the subspace of a way from its weights; give one"
-        sizes = {
-            "--size": self.certified_size(config),
-            "--code_prior_share": prior_size(config) or config.batch_size,
-        }
+        sizes = {"--size": self.certified_size(config)}
+        if config.code_prior_share:
+            sizes["--code_prior_share"] = prior_size(config)
         for flag, size in sizes.items():
             if size < config.batch_size <= config.size:
                 yield (
