@@ -20,7 +20,8 @@ _OF_GIVEN = (
     "points together, each for itself. The given network may have been trained in any way on any "
     "examples but the unlabelled points, which are independent draws of the distribution that the "
     "certificate speaks of and were seen by no network. A surrogate's settings were chosen before "
-    "the labelled examples were seen, or among --tried, which are paid for."
+    "the labelled examples were seen, or among --tried (of its own file, where it has one), which are "
+    "paid for."
 )
 
 

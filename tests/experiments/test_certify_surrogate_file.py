@@ -9,7 +9,7 @@ import pytest
 
 from experiments.certify import PROGRAM, certificate_file, study, verification
 from experiments.certify.given import GivenNetwork
-from experiments.certify.kinds import posterior, surrogate_file
+from experiments.certify.kinds import by_certificate, posterior, surrogate_file
 from experiments.lab.calls import settings_of
 from experiments.lab.refusals import Refusal
 from tests.conftest import MNIST_SAMPLE
@@ -184,6 +184,10 @@ def _all_of_delta(tensors, claims):
     claims["value"] = claims["of_surrogate"]["value"] + of_points
 
 
+def _of_noisy_labels(tensors, claims):
+    claims["of_surrogate"]["problem_settings"]["label_noise"] = 0.5
+
+
 def _disagreement_left_out(tensors, claims):
     claims["value"] = claims["of_surrogate"]["value"]
 
@@ -223,6 +227,25 @@ def test_other_disagreements_with_a_coded_network_are_refuted(place, folders, tm
     assert not holds and "the two networks disagree on" in line
 
 
+def test_a_surrogate_of_other_examples_is_refuted(place, folders):
+    """Of noisy labels, or of another problem, whatever its digests say."""
+    kind = by_certificate.ByCertificate()
+    kinds = [one.Certificate for one in verification.KINDS]
+    one, tensors = certificate_file.read(certificate(folders["single_draw"]), kinds)
+    typed = given(place, "a")
+    data = kind.data(typed, one)
+    inner = one.of_surrogate
+    noisy = inner["problem_settings"] | {"label_noise": 0.5}
+    for changes, says in (
+        ({"problem_settings": noisy}, "was certified with --label_noise=0.5"),
+        ({"problem": "fashion_mnist"}, "is of fashion_mnist, not of mnist"),
+        ({}, None),
+    ):
+        other = dataclasses.replace(one, of_surrogate=inner | changes)
+        lines = kind.differs(kind.stored("a", tensors, other), data)
+        assert lines == [] if says is None else says in "; ".join(lines)
+
+
 def test_what_is_not_its_own_is_refused(place, folders, tmp_path):
     whole = certificate(folders["single_draw"])
     for change, says in (
@@ -233,6 +256,8 @@ def test_what_is_not_its_own_is_refused(place, folders, tmp_path):
         (lambda t, c: t.pop("surrogate/final/0/bias"), "were changed"),
         (lambda t, c: t.update({"final/0/bias": np.zeros(3)}), "is nothing that its"),
         (_inner(data_sha256="0" * 64), "not the 600 examples"),
+        (_of_noisy_labels, "not the 600 examples"),
+        (_claim(problem=None), "examples from a file, and --data is missing"),
     ):
         path = forged(whole, tmp_path / "a", change)
         with pytest.raises(Refusal, match=says):
@@ -251,6 +276,9 @@ def test_what_cannot_be_certified_is_one_line(place, files, folders, tmp_path):
     np.savez(tmp_path / "seen.npz", x=x[:100])
     np.savez(tmp_path / "data.npz", x=x, y=digits()[1])
     wrong = forged(drawn, tmp_path / "wrong", _claim(wrong=1))
+    settings = json.loads(read(drawn)[1]["certificate"])["problem_settings"]
+    noisy = _claim(problem_settings=settings | {"label_noise": 0.5})
+    noisy = forged(drawn, tmp_path / "noisy", noisy)
     altered = forged(drawn, tmp_path / "altered", _claim(wrong=1), is_told=False)
     for file, changes, said in (
         (drawn, {"tried": 3}, "--delta=0.1, --tried=3: 0.03333 is all that"),
@@ -266,6 +294,7 @@ def test_what_cannot_be_certified_is_one_line(place, files, folders, tmp_path):
         (tmp_path / "nowhere", {}, "--surrogate_file="),
         (place / "net.npz", {}, "give a file that certify has written"),
         (certificate(folders["posterior"]), {}, "its certificate is of a given network; name one of"),
+        (noisy, {}, "was certified with --label_noise=0.5, on examples that are drawn otherwise"),
         (wrong, {}, "its certificate is refuted: it errs on"),
         (altered, {}, "its certificate was altered, its digest is another"),
     ):  # fmt: skip

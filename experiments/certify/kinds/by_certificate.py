@@ -137,6 +137,12 @@ class ByCertificate(Kind):
                 f"its surrogate errs on {inner.wrong} and has {inner.certified_size} examples, not "
                 f"{one.wrong} and {one.certified_size}"
             )
+        if others := its.other_settings(one.reading):
+            differs.append(f"its surrogate was certified with {', '.join(others)}")
+        if one.problem != inner.problem:
+            differs.append(
+                f"its surrogate is of {inner.problem or 'a file'}, not of {one.problem or 'a file'}"
+            )
         if differs:
             return differs
         network = found.network

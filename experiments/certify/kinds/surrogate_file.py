@@ -14,7 +14,7 @@ from experiments.certify.kinds.drawn_network import DrawnNetwork
 from experiments.certify.kinds.kind import KindOfNetwork
 from experiments.certify.kinds.picked import PickedNetwork
 from experiments.certify.kinds.posterior import PosteriorNetwork
-from experiments.lab import report
+from experiments.lab import report, settings
 from experiments.lab.refusals import Refusal
 from experiments.problems import Examples, own_data
 
@@ -25,6 +25,8 @@ KINDS: tuple[KindOfNetwork, ...] = (
     CodedNetwork(),
     PickedNetwork(),
 )
+# How its inputs were read: the given network may take them otherwise.
+_ITS_OWN = ("normalise", "classes")
 _FILES = "weights/<run>_posterior|drawn|coded|picked.safetensors"
 
 
@@ -46,6 +48,19 @@ class Claimed:
     def normalise(self) -> tuple[float, ...]:
         """The constants by which its inputs were normalised; () if they were not."""
         return tuple(self.certificate.problem_settings.get("normalise") or ())
+
+    def other_settings(self, stated: Mapping[str, Any]) -> list[str]:
+        """Flags of its problem that say of what its labels are, where others were stated.
+
+        Args:
+          stated: settings of the same problem by name, as JSON has them.
+        """
+        own = self.certificate.problem_settings.items()
+        return [
+            f"--{name}={settings.shown(value)}"
+            for name, value in own
+            if name not in _ITS_OWN and stated.get(name, value) != value
+        ]
 
     def sentence(self) -> str:
         """What it promises, and what that rests on."""
@@ -155,6 +170,11 @@ def check_goes_with(config: Any, surrogate: Surrogate) -> None:
         raise Refusal(
             f"{flag}: was certified on examples of {its}, and this call is {own}; give a surrogate of "
             "the same examples"
+        )
+    if others := surrogate.other_settings(settings.to_json(config)):
+        raise Refusal(
+            f"{flag}: was certified with {', '.join(others)}, on examples that are drawn otherwise; "
+            "give a surrogate of the same examples"
         )
     share = config.delta / config.tried
     if share <= one.delta:
