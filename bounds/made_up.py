@@ -9,6 +9,7 @@ import numpy as np
 
 from bounds import arrays, registry
 from bounds.evaluate import measure
+from bounds.measures.certified_surrogate import Certified
 from bounds.measures.disagreement import Unlabelled
 from bounds.measures.picks import PickToLearn
 from bounds.network import History, Learned, Network
@@ -44,6 +45,12 @@ def _with_surrogate(one):
     return Learned(Unlabelled(one.model), things | {"unlabelled": one.holdout})
 
 
+def _with_certified(one):
+    """The same points, and itself for a surrogate that has a certificate."""
+    things = {"surrogate": one.params, "certificate": 0.25, "failure": 0.01}
+    return Learned(Certified(one.model), things | {"unlabelled": one.holdout})
+
+
 def _picked(one):
     """Every second example of a network was picked."""
     rows = one.sample.labels.shape[0]
@@ -55,6 +62,7 @@ def _picked(one):
 LEARNED: tuple[Callable[[Network], Learned], ...] = (
     _of_gaussian,
     _with_surrogate,
+    _with_certified,
     _picked,
 )
 

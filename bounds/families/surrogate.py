@@ -4,11 +4,13 @@ For any two predictors |R_D(h) - R_D(s)| <= Pr_D[h(X) != s(X)]: where they agree
 together (Bazinet, Zantedeschi & Germain 2026, 2602.23128; here by the triangle inequality). So
 a certificate of s and points without labels, which neither h nor s has seen, certify h. It may
 have been trained on all labelled examples, in any way. delta is split in halves beforehand, one
-for the certificate of s, one for the disagreement.
+for the certificate of s, one for the disagreement; or, where s comes with a certificate, into
+that one's own failure probability and the rest.
 
-Arguments, of every function here: `surrogate` a `Surrogate`; `task` a `Task`, `code` a `Code` and
-`coded_disagreement` a `CodedDisagreement` of the same candidates; `delta` the failure
-probability, `[]`. Returns: a `BoundValue`.
+Arguments, of every function here: `surrogate` a `Surrogate`; `certified_surrogate` a
+`CertifiedSurrogate`; `task` a `Task`, `code` a `Code` and `coded_disagreement` a
+`CodedDisagreement` of the same candidates; `delta` the failure probability, `[]`. Returns: a
+`BoundValue`.
 """
 
 import chex
@@ -17,6 +19,7 @@ import jax.numpy as jnp
 
 from bounds import arithmetic
 from bounds.families import compression
+from bounds.measures.certified_surrogate import CertifiedSurrogate
 from bounds.measures.code import Code
 from bounds.measures.disagreement import CodedDisagreement, Surrogate
 from bounds.measures.inputs import Task
@@ -49,6 +52,37 @@ def bazinet_2026_surrogate(surrogate: Surrogate, *, delta: jax.Array) -> BoundVa
     counted = surrogate.wrong / surrogate.labelled
     counted += surrogate.disagreements / surrogate.unlabelled
     return _value(*parts_of_surrogate(surrogate, delta), counted)
+
+
+def parts_of_certified(
+    certified_surrogate: CertifiedSurrogate, delta: jax.Array
+) -> tuple:
+    """Limits `[]` on R_D(s), as it was given, and on Pr[h != s], at what it leaves of delta.
+
+    Where nothing is left the second is 1.
+    """
+    one = certified_surrogate
+    left = delta - one.failure
+    limit = intervals.binomial_upper(one.disagreements, one.unlabelled, left)
+    return one.certificate, jnp.where(left > 0, limit, 1.0)
+
+
+def bazinet_2026_certified_surrogate(
+    certified_surrogate: CertifiedSurrogate, *, delta: jax.Array
+) -> BoundValue:
+    """R_D(h) <= B(s; delta_1) + BetaInv(1 - (delta - delta_1); k + 1, u - k).
+
+    The surrogate s has a certificate of its own, B, of any kind, which fails with a probability of
+    at most delta_1; h says otherwise on k of u unlabelled points. By the union of the two events:
+    given h and s, which were fixed without the points, the second limit fails with a
+    probability of at most delta - delta_1. Of a posterior s = Q each point has a draw of its
+    own (`bounds.measures.certified_surrogate`). Above 1 where delta is not above delta_1.
+    """
+    one = certified_surrogate
+    chex.assert_rank([*jax.tree.leaves(one), delta], 0)
+    return _value(
+        *parts_of_certified(one, delta), jnp.divide(one.disagreements, one.unlabelled)
+    )
 
 
 def parts_of_codes(
@@ -90,6 +124,9 @@ _BAZINET_2026 = (
 BOUNDS = {
     "bazinet_2026_surrogate": BoundSpec(
         bazinet_2026_surrogate, _BAZINET_2026, CERTIFIED, defined_on=FUNCTION,
+    ),
+    "bazinet_2026_certified_surrogate": BoundSpec(
+        bazinet_2026_certified_surrogate, _BAZINET_2026, CERTIFIED, defined_on=FUNCTION,
     ),
     "bazinet_2026_code": BoundSpec(
         bazinet_2026_code, _BAZINET_2026, CERTIFIED, defined_on=GRAPH,

@@ -165,8 +165,8 @@ def write(
       tensors: by name.
       certificate: of the network among them.
     """
-    claims = dataclasses.asdict(certificate)
-    text = _canonical(claims | {"tensors_sha256": digest_of_tensors(tensors)})
+    claims = to_claims(certificate, tensors)
+    text = _canonical(claims)
     digest = hashlib.sha256(text.encode()).hexdigest()
     notes = {CERTIFICATE: text, _DIGEST: digest} | _network_of(claims, tensors)
     formats.write_tensors(path, dict(tensors), notes)
@@ -223,12 +223,40 @@ def not_those(path: str | Path, what: str, error: ValueError) -> Refusal:
 
 
 def _certificate(flag, text, kinds):
-    """The certificate, each value of its type and possible, and the digest of its tensors."""
-    broken = f"{flag}: its certificate is not one of this version's"
+    """As `from_claims`, of what is written of them."""
     try:
         claims = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Refusal(f"{broken}; get the file again") from error
+        raise Refusal(f"{_broken(flag)}; get the file again") from error
+    return from_claims(flag, claims, kinds)
+
+
+def _broken(flag):
+    return f"{flag}: its certificate is not one of this version's"
+
+
+def to_claims(
+    certificate: Certificate, tensors: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
+    """What a file says: what is claimed, and the digest of its tensors."""
+    digest = digest_of_tensors(tensors)
+    return dataclasses.asdict(certificate) | {"tensors_sha256": digest}
+
+
+def from_claims(
+    flag: str, claims: Any, kinds: Sequence[type[Certificate]]
+) -> tuple[Certificate, str]:
+    """The certificate, each value of its type and possible, and the digest of its tensors.
+
+    Args:
+      flag: with which a refusal begins.
+      claims: what was read of a file; by name, if it is as it must be.
+      kinds: of certificates that it may be.
+
+    Raises:
+      Refusal: it is none of these.
+    """
+    broken = _broken(flag)
     for kind in kinds:
         types = {f.name: f.type for f in dataclasses.fields(kind)}
         types["tensors_sha256"] = str
@@ -241,8 +269,8 @@ def _certificate(flag, text, kinds):
         is_right = isinstance(value, its) and isinstance(value, bool) == (its is bool)
         if not is_right or (its is float and not math.isfinite(value)):
             raise Refusal(f"{broken} ({name} is none that can be); get the file again")
-    tensors_sha256 = claims.pop("tensors_sha256")
-    certificate = kind(**claims)
+    tensors_sha256 = claims["tensors_sha256"]
+    certificate = kind(**{n: v for n, v in claims.items() if n != "tensors_sha256"})
     try:
         certificate.check()
     except ValueError as error:

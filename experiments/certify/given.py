@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 import bounds
-from bounds.measures import disagreement
+from bounds.measures import certified_surrogate, disagreement
 from bounds.numerics import intervals
 from experiments.lab import report
 from experiments.lab.measure_network import test_samples
@@ -39,8 +39,13 @@ class GivenNetwork(own_data.Labelled):
 
     about = "The labelled examples of a given network."
 
-    def __init__(self, config: Any):
+    def __init__(self, config: Any, normalise: tuple[float, ...] | None = None):
         """Reads what settings name.
+
+        Args:
+          config: the settings.
+          normalise: constants of the inputs of this problem, and so of a surrogate; None: those
+            of the network's inputs.
 
         Raises:
           Refusal: it cannot be read, or does not go together.
@@ -54,9 +59,11 @@ class GivenNetwork(own_data.Labelled):
         say(f"{stored.name} was taken to be: {given.taken_to_be(stored)}")
         # Of a surrogate, which is ours, images are in the order that ours take.
         plain = given.unprepared(source)
-        if config.normalise:
-            plain = data_files.Prepared(plain, None, config.normalise)
+        own = config.normalise if normalise is None else normalise
+        if own:
+            plain = data_files.Prepared(plain, None, own)
         is_same = getattr(taken, "image_order", None) in (None, "hwc")
+        is_same &= own == config.normalise
         labelled, own_test = plain.of(stored.name, config.train_indices)
         super().__init__(labelled, test, config.seed)
         self.size, self.features = labelled.inputs.shape
@@ -85,6 +92,11 @@ class GivenNetwork(own_data.Labelled):
         for leaf in jax.tree.leaves((self.network, self.points, of_test)):
             digest.update(np.ascontiguousarray(leaf))
         self.sha256 = digest.hexdigest()
+
+    def points_of_surrogate(self) -> np.ndarray:
+        """The unlabelled points `[u, D]` as this problem's inputs."""
+        found = self.points if self.own_points is None else self.own_points
+        return np.asarray(found.inputs)[: int(self.points.size)]
 
     def _check_classes(self, config):
         """Of a known problem their number is known; of arrays no more than the largest label."""
@@ -184,11 +196,30 @@ def learned(problem: GivenNetwork, model: Any = None, **things: Any) -> bounds.N
       model: of a surrogate, a Linen module, or None.
       things: of it, as `bounds.measures.disagreement.Unlabelled` names them.
     """
+    if model is None:
+        things["unlabelled"] = problem.points
+        beside = bounds.Learned(disagreement.Unlabelled(), things)
+        return problem.network.replace(learned=beside)
+    return _beside(problem, disagreement.Unlabelled(model), things)
+
+
+def certified(problem: GivenNetwork, model: Any, **things: Any) -> bounds.Network:
+    """The network with its unlabelled points, beside a surrogate that has a certificate.
+
+    Args:
+      problem: the network.
+      model: of the surrogate.
+      things: of it, as `bounds.measures.certified_surrogate.Certified` names them.
+    """
+    return _beside(problem, certified_surrogate.Certified(model), things)
+
+
+def _beside(problem, of, things):
+    """With the points as the network takes them, and as the surrogate does."""
     things["unlabelled"] = problem.points
-    if model is not None and problem.own_points is not None:
+    if problem.own_points is not None:
         things["of_surrogate"] = problem.own_points
-    beside = bounds.Learned(disagreement.Unlabelled(model), things)
-    return problem.network.replace(learned=beside)
+    return problem.network.replace(learned=bounds.Learned(of, things))
 
 
 def with_labels(arrays: Arrays, delta: float) -> dict[str, float]:

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 import bounds
+from bounds.measures.certified_surrogate import CertifiedSurrogate
 from bounds.measures.code import Code
 from bounds.measures.disagreement import CodedDisagreement, Surrogate
 from bounds.measures.gibbs import Gibbs
@@ -25,7 +26,9 @@ from experiments.lab.measuring import Arrays
 
 COUNTED, CONFIDENCE = "errors counted", "confidence"
 TRIED = "settings tried"
+SURROGATE = "the surrogate's certificate"
 _MANY = 1e12  # so many points or draws leave nothing open
+_NOTHING = 1e-9  # what is left open all the same, and rounding
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +50,10 @@ class _Cost:
 _COSTS = (
     _Cost("disagreement", Surrogate, {"disagreements": 0, "unlabelled": _MANY}),
     _Cost("disagreement", CodedDisagreement, {"disagreements": 0, "unlabelled": _MANY}),
+    _Cost(
+        "disagreement", CertifiedSurrogate, {"disagreements": 0, "unlabelled": _MANY}
+    ),
+    _Cost(SURROGATE, CertifiedSurrogate, {"certificate": 0}),
     _Cost("draws of the weights", Gibbs, {"draws": _MANY}),
     _Cost("KL divergence", Gibbs, {"kl": 0}),
     _Cost("density ratio", SingleDraw, {"log_ratio": 0}),
@@ -65,6 +72,7 @@ _COUNTED: dict[type, Callable[[Any], np.ndarray]] = {
     Code: lambda one: one.errors,
     Picks: lambda one: one.wrong / one.size,
     Surrogate: lambda one: one.wrong / one.labelled,
+    CertifiedSurrogate: lambda one: np.zeros_like(one.certificate),
 }
 
 
@@ -101,7 +109,7 @@ def parts(arrays: Arrays, bound: str, delta: float, tried: int = 1) -> dict[str,
     falls = [a - b for a, b in itertools.pairwise([*shared, alone, errors])]
     found = dict(zip([*names, TRIED, CONFIDENCE], falls, strict=True))
     found[COUNTED] = errors
-    return {name: found[name] for name in NAMES if found.get(name)}
+    return {name: found[name] for name in NAMES if abs(found.get(name, 0.0)) > _NOTHING}
 
 
 def sentence(name: str, found: Mapping[str, float]) -> str:
@@ -120,6 +128,7 @@ _SHOWN = {
     ),
     "draws of the weights": ("draws of the weights",),
     "disagreement": ("disagreement",),
+    SURROGATE: (SURROGATE,),
 }  # fmt: skip
 
 

@@ -20,7 +20,8 @@ _OF_GIVEN = (
     "points together, each for itself. The given network may have been trained in any way on any "
     "examples but the unlabelled points, which are independent draws of the distribution that the "
     "certificate speaks of and were seen by no network. A surrogate's settings were chosen before "
-    "the labelled examples were seen, or among --tried, which are paid for."
+    "the labelled examples were seen, or among --tried (of its own file, where it has one), which are "
+    "paid for."
 )
 
 
@@ -123,7 +124,7 @@ def _cost(result, certificate, tried, before):
         parts.append("There are no held-out examples, so its own error is not known")
     prior, m, certified = result["prior_m"], result["m"], result.get("certified")
     parts.append(
-        f"examples: {m - certified} for the surrogate, {certified} certified on" if certified
+        f"examples: {result['surrogate_m']} for the surrogate, {certified} certified on" if certified
         else f"examples: {prior} for {before}, {m} certified on" if prior
         else f"examples: {m}, all of them certified on"
     )  # fmt: skip

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 import bounds
-from experiments.certify import given
 from experiments.certify.routes import ROUTES, Route
 from experiments.certify.routes.route import SAME_DATA, Course
 from experiments.certify.settings import Settings
@@ -99,10 +98,11 @@ def same_data(course: Course, run: Run, trained: Trained) -> Arrays:
 
 
 def _fingerprint(config, problem):
-    """Of the data, and of a prior that was learned before."""
-    if not config.prior:
+    """Of the data, and of a prior or a surrogate that was learned before."""
+    given = config.prior or config.surrogate_file
+    if not given:
         return problem.sha256
-    both = f"{problem.sha256} {checksums.sha256(config.prior)}"
+    both = f"{problem.sha256} {checksums.sha256(given)}"
     return hashlib.sha256(both.encode()).hexdigest()
 
 
@@ -129,7 +129,7 @@ def make(config: Settings) -> CertifyStudy:
     check_bounds(config)
     route, also = ROUTES[config.route], TABLE_GROUPS
     if route.of_given:
-        problem = given.GivenNetwork(config)
+        problem = route.given(config)
         also += ("independence",) if problem.network.init is not None else ()
     else:
         problem = problem_of(config)
@@ -149,7 +149,7 @@ def make(config: Settings) -> CertifyStudy:
             """Its seconds are with those of the runs that it took."""
             took = course.trained_for(run, trained)
             if not took:
-                return arrays
+                return arrays | same_data(course, run, trained)
             history = trained.history(took[0])
             if not trained.is_measured(run):
                 seconds = sum(float(trained.history(r)["seconds"]) for r in took)

@@ -11,7 +11,6 @@ from typing import Any
 from experiments.certify import certificate_file
 from experiments.certify.kinds import KINDS
 from experiments.lab import report, settings
-from experiments.lab.reading.flaws import shown
 from experiments.lab.refusals import Refusal
 
 
@@ -33,17 +32,7 @@ def verified(typed: Mapping[str, Any]) -> tuple[str, bool]:
             raise Refusal(
                 f"--{name}={settings.shown(value)}: does not go with --verify; leave it out"
             )
-    if one.bound not in kind.formulas:
-        raise Refusal(
-            f"--verify={path}: its certificate is by {one.bound}; recounted of such a file are "
-            f"{', '.join(kind.formulas)}"
-        )
-    strange = [name for name in tensors if not name.startswith(kind.tensors)]
-    if strange:  # who takes a network from the file might take that one
-        raise Refusal(
-            f"--verify={path}: its tensor {shown(strange[0])} is nothing that its certificate speaks "
-            "of; get the file again"
-        )
+    kind.check(path, tensors, one)
     stored = kind.stored(path, tensors, one)
     differs = kind.differs(stored, kind.data(typed, one))
     if differs:

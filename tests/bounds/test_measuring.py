@@ -123,6 +123,7 @@ def test_what_is_not_given_is_named():
         "single_draw",
         "picks",
         "surrogate",
+        "certified_surrogate",
     }
     of_its_kind |= {"coded_disagreement", "coded_disagreement_from_origin"}
     not_given = {"from_other", "holdout", "speed", "gradients_first_epoch", "gradients"}

@@ -3,6 +3,7 @@
 To add one: a file, a line here; a route writes what is in it (`Route.certified`).
 """
 
+from experiments.certify.kinds.by_certificate import ByCertificate
 from experiments.certify.kinds.by_code import ByCode
 from experiments.certify.kinds.by_surrogate import BySurrogate
 from experiments.certify.kinds.coded_network import CodedNetwork
@@ -17,6 +18,7 @@ KINDS: tuple[Kind, ...] = (
     CodedNetwork(),
     PickedNetwork(),
     BySurrogate(),
+    ByCertificate(),
     ByCode(),
 )
 

@@ -107,11 +107,8 @@ class BySurrogate(Kind):
             data.network.model, data.network.params, data.points
         )
         as_ours = data.points if data.own_points is None else data.own_points
-        inputs = np.asarray(as_ours.inputs)[:points].astype(np.float64)
-        its = np.concatenate([
-            recounting.logits(one.layers, layers, inputs[part])
-            for part in recounting.slices(points)
-        ])  # fmt: skip
+        inputs = np.asarray(as_ours.inputs)[:points]
+        its = recounting.all_logits(one.layers, layers, inputs)
         if its.shape != own.shape:
             return [f"the surrogate has {its.shape[1]} outputs, not {own.shape[1]}"]
         differ, more = of_given.misread(one, *of_given.disagreements(own, its), points)

@@ -18,7 +18,7 @@ from bounds.measures import code
 from bounds.numerics import coding
 from experiments.certify import certificate_file
 from experiments.certify.kinds import certified_data, initial_weights, recounting
-from experiments.certify.kinds.kind import Kind, miscounted, misvalued
+from experiments.certify.kinds.kind import KindOfNetwork, miscounted, misvalued
 from experiments.certify.routes.subspace import certified_part
 from experiments.lab import chains
 from experiments.lab.chains import FINAL
@@ -180,10 +180,11 @@ def bits_of(found: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.unpackbits(code_)
 
 
-class CodedNetwork(Kind):
+class CodedNetwork(KindOfNetwork):
     """The network that few bits describe."""
 
     Certificate = Certificate
+    called = "a coded network"
     tensors = (FINAL, CODE, PRIOR)
     formulas = dict.fromkeys(
         ("lotfi_2022_subspace", "lotfi_2022_quantised"), recounting.coded_limit
@@ -217,6 +218,16 @@ class CodedNetwork(Kind):
         """All training examples that a prior has not seen."""
         return certified_data.of_problem(typed, certificate, certified_part)
 
+    def unseen(self, stored: Stored) -> list[dict[str, np.ndarray]] | None:
+        """The prior, if there is one."""
+        return stored.prior
+
+    def logits(self, stored: Stored, inputs: np.ndarray) -> np.ndarray:
+        """Of what the bits say."""
+        said = _said(stored, decoded(stored.code, _known(stored))[0])
+        every = recounting.wide(said)
+        return recounting.all_logits(stored.certificate.network, every, inputs)
+
     def differs(self, stored: Stored, data: Examples) -> list[str]:
         """The bits and what they say, the errors and the bound."""
         one, found = stored.certificate, []
@@ -238,11 +249,7 @@ class CodedNetwork(Kind):
             return found
         size = len(data.labels)
         # Of what the bits say: the rounding of the stored one is not paid for.
-        said = [
-            layer | {"kernel": kernel}
-            for layer, kernel in zip(stored.network, own, strict=True)
-        ]
-        counts = recounting.errors(one.network, said, data)
+        counts = recounting.errors(one.network, _said(stored, own), data)
         wrong, found = miscounted(one, size, *counts)
         value = self.formulas[one.bound](one.bits, wrong, size, one.delta / one.tried)
         return found + misvalued(one, value)
@@ -258,6 +265,12 @@ class CodedNetwork(Kind):
         return (
             [f"its prior was learned on the other {others} examples"] if others else []
         )
+
+
+def _said(stored, decoded_kernels):
+    """The layers of what its bits say."""
+    pairs = zip(stored.network, decoded_kernels, strict=True)
+    return [layer | {"kernel": kernel} for layer, kernel in pairs]
 
 
 def _known(stored):

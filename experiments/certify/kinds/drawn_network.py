@@ -16,7 +16,7 @@ import numpy as np
 from bounds.measures import single_draw
 from experiments.certify import certificate_file
 from experiments.certify.kinds import gaussian, recounting
-from experiments.certify.kinds.kind import Kind, miscounted, misvalued
+from experiments.certify.kinds.kind import KindOfNetwork, miscounted, misvalued
 from experiments.lab import chains
 from experiments.lab.chains import FINAL
 from experiments.problems import Examples
@@ -77,10 +77,11 @@ def _blanchard_2007(ratio, price, wrong, size, delta):
     return recounting.tail_limit(wrong, size, log_level)
 
 
-class DrawnNetwork(Kind):
+class DrawnNetwork(KindOfNetwork):
     """One network, drawn from a posterior."""
 
     Certificate = Certificate
+    called = "a drawn network"
     tensors = (FINAL, gaussian.POSTERIOR)
     formulas = {
         "rivasplata_2020_single_draw": _rivasplata_2020,
@@ -114,6 +115,10 @@ class DrawnNetwork(Kind):
     def data(self, typed: Mapping[str, Any], certificate: Certificate) -> Examples:
         """Those that the prior has not seen."""
         return gaussian.examples(typed, certificate)
+
+    def unseen(self, stored: Stored) -> list[dict[str, np.ndarray]] | None:
+        """The prior's mean, if it was trained."""
+        return gaussian.prior_means(stored.certificate, stored.posterior)
 
     def differs(self, stored: Stored, data: Examples) -> list[str]:
         """The draw, the density ratio, the prior, the errors and the bound."""

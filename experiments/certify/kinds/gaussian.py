@@ -125,6 +125,13 @@ def means(posterior: Layers) -> list[dict[str, np.ndarray]]:
     return [{n: layer[n] for n in ARRAYS} for layer in posterior]
 
 
+def prior_means(one: Certificate, posterior: Layers) -> list | None:
+    """The layers of the network that a prior is around, or None: nobody has trained it."""
+    if not one.has_trained_prior():
+        return None
+    return [{n: layer[f"prior_{n}"] for n in ARRAYS} for layer in posterior]
+
+
 def examples(typed: Mapping[str, Any], one: Certificate) -> Examples:
     """As `certified_data.of_problem`: those that the prior has not seen."""
     return certified_data.of_problem(typed, one, certified_part)

@@ -4,9 +4,14 @@ import abc
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+import chex
 import numpy as np
 
 from experiments.certify import certificate_file
+from experiments.certify.kinds import recounting
+from experiments.lab import chains
+from experiments.lab.reading.flaws import shown
+from experiments.lab.refusals import Refusal
 
 ROUNDING = 1e-9  # by which a value may be below the recounted one
 
@@ -28,6 +33,28 @@ class Kind(abc.ABC):
     tensors: ClassVar[tuple[str, ...]]
     speaks_of: ClassVar[str] = "the network"
     flags: ClassVar[tuple[str, ...]] = ("data", "problem", "data_dir", "plugin")
+
+    def check(
+        self, path: Any, tensors: Mapping[str, np.ndarray], certificate: Any
+    ) -> None:
+        """Raises a `Refusal` for a bound, or a tensor, that a file of this kind has not.
+
+        Args:
+          path: of the file.
+          tensors: by name.
+          certificate: what is claimed.
+        """
+        if certificate.bound not in self.formulas:
+            raise Refusal(
+                f"--verify={path}: its certificate is by {certificate.bound}; recounted of such a "
+                f"file are {', '.join(self.formulas)}"
+            )
+        strange = [name for name in tensors if not name.startswith(self.tensors)]
+        if strange:  # who takes a network from the file might take that one
+            raise Refusal(
+                f"--verify={path}: its tensor {shown(strange[0])} is nothing that its certificate "
+                "speaks of; get the file again"
+            )
 
     @abc.abstractmethod
     def stored(
@@ -68,6 +95,43 @@ class Kind(abc.ABC):
     def taken(self, certificate: Any) -> list[str]:
         """What a recount takes as it is said, for only training again would tell."""
         return []
+
+
+class KindOfNetwork(Kind):
+    """A kind whose file holds the network that it speaks of: it may stand for a given one.
+
+    Class attributes:
+      called: the network, in words.
+    """
+
+    called: ClassVar[str]
+
+    def layers(self, stored: Any) -> list[dict[str, np.ndarray]]:
+        """The `kernel` and `bias` of each layer, the input's first."""
+        return stored.network
+
+    def classes(self, stored: Any) -> int:
+        """How many outputs it has."""
+        return len(self.layers(stored)[-1]["bias"])
+
+    def unseen(self, stored: Any) -> list[dict[str, np.ndarray]] | None:
+        """The layers of a network in the file that has not seen what certifies, if there is one."""
+        return None
+
+    def learned(self, stored: Any) -> tuple[Any, chex.ArrayTree]:
+        """What can be run of it: a `Graph`, or a `GaussianNetwork` of one, and its parameters."""
+        network = chains.graph_from(stored.certificate.network)
+        return network, params_of(self.layers(stored))
+
+    def logits(self, stored: Any, inputs: np.ndarray) -> np.ndarray:
+        """Logits `[N, C]` of inputs `[N, D]`, float64: what `learned` has, counted another way."""
+        every = recounting.wide(self.layers(stored))
+        return recounting.all_logits(stored.certificate.network, every, inputs)
+
+
+def params_of(layers: recounting.Layers) -> chex.ArrayTree:
+    """Layers as the parameters of a `Graph` of a chain."""
+    return {f"Layer_{n}": dict(layer) for n, layer in enumerate(layers)}
 
 
 def misvalued(certificate: certificate_file.Certificate, value: float) -> list[str]:

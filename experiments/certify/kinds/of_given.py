@@ -65,7 +65,7 @@ def claims(of: Quoted) -> dict[str, Any]:
     """The attributes of a `Certificate` that say what it rests on, but for what was counted.
 
     Args:
-      of: what is certified; its `learned` is of `bounds.measures.disagreement.Unlabelled`.
+      of: what is certified; its `learned` has `unlabelled` points.
     """
     config, points = of.config, of.network.learned.params["unlabelled"]
     names = _READING
@@ -98,6 +98,7 @@ def data(
     one: Certificate,
     route: str,
     certified: Callable[[given.GivenNetwork], Sample],
+    normalise: tuple[float, ...] | None = None,
 ) -> given.GivenNetwork:
     """The given network, its labelled examples and the points, whose digests are as they must be.
 
@@ -106,11 +107,12 @@ def data(
       one: what is claimed.
       route: its name.
       certified: what of it is certified on.
+      normalise: as of a `GivenNetwork`.
 
     Raises:
       Refusal: something is missing, cannot be read or is another.
     """
-    found = given.GivenNetwork(_settings(typed, one, route))
+    found = given.GivenNetwork(_settings(typed, one, route), normalise)
     flag = next(n for n in ("network", "weights") if typed.get(n))
     if digest_of_params(found.network.params) != one.given_sha256:
         raise Refusal(

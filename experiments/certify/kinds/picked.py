@@ -14,7 +14,7 @@ import numpy as np
 
 from experiments.certify import certificate_file
 from experiments.certify.kinds import certified_data, recounting
-from experiments.certify.kinds.kind import Kind, miscounted, misvalued
+from experiments.certify.kinds.kind import KindOfNetwork, miscounted, misvalued
 from experiments.certify.routes.pick_to_learn import certified_part
 from experiments.lab import chains
 from experiments.lab.chains import FINAL
@@ -87,10 +87,11 @@ def _paccagnan_2023(picked, budget, wrong, size, delta):
     return recounting.largest(is_below, kept / size)
 
 
-class PickedNetwork(Kind):
+class PickedNetwork(KindOfNetwork):
     """A network of few examples, by pick-to-learn or by sample compression."""
 
     Certificate = Certificate
+    called = "a network of picked examples"
     tensors = (FINAL, PICKS)
     formulas = {
         "paccagnan_2023_pick_to_learn": _paccagnan_2023,

@@ -6,10 +6,12 @@ key for every network, so that nobody has chosen them.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,13 +20,20 @@ from bounds.families.pac_bayes import CATONI
 from bounds.measures import gibbs
 from experiments.certify import certificate_file
 from experiments.certify.kinds import gaussian, recounting
-from experiments.certify.kinds.kind import Kind, miscounted, misvalued
+from experiments.certify.kinds.kind import (
+    KindOfNetwork,
+    miscounted,
+    misvalued,
+    params_of,
+)
+from experiments.lab import chains
 from experiments.lab.reading.notes import say
 from experiments.problems import Examples
 from nets.sample import BLOCK
-from nets.stochastic import ARRAYS
+from nets.stochastic import ARRAYS, GaussianNetwork
 
-_KEY = 2  # of the draws, for every network
+# Of the draws, for every network: of examples that certify, and of points of a given network.
+_KEY, _KEY_OF_POINTS = 2, 11
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,10 +97,11 @@ def _dziugaite_roy_2017(kl, price, wrong, draws, size, delta):
     return recounting.kl_inverse(q, nats / (size - 1))
 
 
-class PosteriorNetwork(Kind):
+class PosteriorNetwork(KindOfNetwork):
     """A Gaussian posterior, of which a PAC-Bayes bound speaks."""
 
     Certificate = Certificate
+    called = "a posterior"
     tensors = (gaussian.POSTERIOR,)
     speaks_of = "the network whose weights are drawn afresh for every prediction"
     formulas = {
@@ -126,6 +136,30 @@ class PosteriorNetwork(Kind):
     def data(self, typed: Mapping[str, Any], certificate: Certificate) -> Examples:
         """Those that the prior has not seen."""
         return gaussian.examples(typed, certificate)
+
+    def layers(self, stored: Stored) -> list[dict[str, np.ndarray]]:
+        """The means."""
+        return gaussian.means(stored.layers)
+
+    def unseen(self, stored: Stored) -> list[dict[str, np.ndarray]] | None:
+        """The prior's mean, if it was trained."""
+        return gaussian.prior_means(stored.certificate, stored.layers)
+
+    def learned(self, stored: Stored) -> tuple[GaussianNetwork, chex.ArrayTree]:
+        """All of it, prior included."""
+        graph = chains.graph_from(stored.certificate.network)
+        return GaussianNetwork(graph), params_of(stored.layers)
+
+    def logits(self, stored: Stored, inputs: np.ndarray) -> np.ndarray:
+        """Each input's under its own draw of the weights, which the measure of points has."""
+        network, every = stored.certificate.network, _with_deviations(stored.layers)
+        draw, found = _normals(network, stored.layers), []
+        for block, start in enumerate(range(0, len(inputs), BLOCK)):
+            x = inputs[start : start + BLOCK].astype(np.float64)
+            first = _without_noise(network["layers"][0], every[0], x)
+            noise = draw(_block_key(_KEY_OF_POINTS, block))
+            found.append(_noisy_logits(network, every, first, noise, len(x)))
+        return np.concatenate(found)
 
     def differs(self, stored: Stored, data: Examples) -> list[str]:
         """The KL, the prior, the errors under noise and the bound."""
@@ -173,9 +207,9 @@ def _kl(layers, log_prior):
     return total
 
 
-@jax.jit
-def _block_key(index):
-    return jax.random.fold_in(jax.random.key(_KEY), index)
+@functools.partial(jax.jit, static_argnums=0)
+def _block_key(key, index):
+    return jax.random.fold_in(jax.random.key(key), index)
 
 
 def _normals(network, layers):
@@ -202,12 +236,7 @@ def _normals(network, layers):
 
 def _errors(network, layers, data, passes):
     """Errors of all passes, each prediction under its own draw: at least and at most."""
-    every = recounting.wide(layers)
-    every = [
-        {n: layer[n] for n in ARRAYS}
-        | {f"sd_{n}": np.exp(layer[f"log_sd_{n}"]) for n in ARRAYS}
-        for layer in every
-    ]
+    every = _with_deviations(layers)
     recounting.check_fits(network, len(every[-1]["bias"]), data)
     draw, blocks = _normals(network, layers), math.ceil(len(data.labels) / BLOCK)
     counts = np.zeros(3, np.int64)
@@ -216,14 +245,29 @@ def _errors(network, layers, data, passes):
         inputs, labels = data.inputs[rows].astype(np.float64), data.labels[rows]
         first = _without_noise(network["layers"][0], every[0], inputs)
         for index in range(block, passes * blocks, blocks):
-            noise = draw(_block_key(index))
-            x = inputs
-            for n, (op, layer) in enumerate(zip(network["layers"], every, strict=True)):
-                known = _without_noise(op, layer, np.maximum(x, 0)) if n else first
-                own = [np.asarray(a, np.float64)[: len(labels)] for a in noise[n]]
-                x = _under_noise(op, layer, known, own)
-            counts += np.sum(recounting.of_margins(x, labels), axis=1)
+            noise = draw(_block_key(_KEY, index))
+            z = _noisy_logits(network, every, first, noise, len(labels))
+            counts += np.sum(recounting.of_margins(z, labels), axis=1)
     return recounting.within_rounding(counts, passes * len(data.labels))
+
+
+def _with_deviations(layers):
+    """Means and standard deviations of every layer, float64."""
+    return [
+        {n: layer[n] for n in ARRAYS}
+        | {f"sd_{n}": np.exp(layer[f"log_sd_{n}"]) for n in ARRAYS}
+        for layer in recounting.wide(layers)
+    ]
+
+
+def _noisy_logits(network, every, first, noise, count):
+    """Of `count` inputs, each under its own draw; `first` is what `_without_noise` has of them."""
+    x = None
+    for n, (op, layer) in enumerate(zip(network["layers"], every, strict=True)):
+        known = _without_noise(op, layer, np.maximum(x, 0)) if n else first
+        own = [np.asarray(a, np.float64)[:count] for a in noise[n]]
+        x = _under_noise(op, layer, known, own)
+    return x
 
 
 def _without_noise(op, layer, x):

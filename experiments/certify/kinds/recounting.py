@@ -127,6 +127,16 @@ def slices(count: int) -> Iterator[slice]:
     return (slice(start, start + ROWS) for start in range(0, count, ROWS))
 
 
+def all_logits(
+    network: Mapping[str, Any], layers: Layers, inputs: np.ndarray
+) -> np.ndarray:
+    """`logits` `[N, C]` of any number of inputs, a part at a time."""
+    return np.concatenate([
+        logits(network, layers, inputs[part].astype(np.float64))
+        for part in slices(len(inputs))
+    ])  # fmt: skip
+
+
 def errors(
     network: Mapping[str, Any], layers: Layers, examples: Examples
 ) -> tuple[int, int]:

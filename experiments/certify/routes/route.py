@@ -18,6 +18,7 @@ bounds = later("bounds")
 certificate_file = later("experiments.certify.certificate_file")
 certificates = later("experiments.lab.certificates")
 definitions = later("experiments.lab.definitions")
+given = later("experiments.certify.given")
 
 SAME_DATA = "same_data"  # errors of a `Course.baseline`, among the arrays of its run
 
@@ -119,6 +120,10 @@ class Route(abc.ABC):
     def clashes(self, config: Any) -> Iterator[str]:
         """Lines on settings that do not go together; nothing slow is imported, no data are read."""
         yield from ()
+
+    def given(self, config: Any) -> "given.GivenNetwork":
+        """The network that it certifies, where it does not train one."""
+        return given.GivenNetwork(config)
 
     @abc.abstractmethod
     def course(self, config: Any, problem: Problem) -> Course:
