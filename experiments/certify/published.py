@@ -29,6 +29,9 @@ _PUBLISHED = {
     ("single_draw", "mnist", "strided_cnn", 60000, 0.5, 0.0): (
         "as remembered, Viallard et al. 2021 and after, a convolutional network", 0.011, None,
     ),
+    ("subspace", "binary_mnist", "mlp", 60000, 0.0, 0.0): (
+        "Dziugaite & Roy 2017, T-600, a posterior of 55000 images", 0.161, 0.034,
+    ),
     ("subspace", "mnist", "mlp", 60000, 0.0, 0.0): _LOTFI_MNIST,
     ("subspace", "mnist", "strided_cnn", 60000, 0.0, 0.0): _LOTFI_MNIST,
     ("subspace", "mnist", "lenet5", 60000, 0.0, 0.0): _LOTFI_MNIST,

@@ -148,6 +148,7 @@ _QUANTISED = {
 }  # fmt: skip
 _LENET5 = _QUANTISED | {
     "architecture": "lenet5", "width": 6, "depth": 2, "rank": 32, "step": 0.7, "epochs": 60,
+    "bits_price": 4.0,
 }  # fmt: skip
 # All weights of a linear classifier of fixed features; what these are was chosen by 40 tries more.
 _SCATTERING = _QUANTISED | {
@@ -158,7 +159,7 @@ _MLP = _QUANTISED | {
 }  # fmt: skip
 # The code tells the way from what was trained on half of the images.
 _LENET5_PRIOR = _LENET5 | _MOVED | {
-    "rank": 16, "learning_rate": 0.003, "epochs": 2, "code_prior_share": 0.5,
+    "rank": 16, "learning_rate": 0.003, "epochs": 2, "bits_price": 5.0, "code_prior_share": 0.5,
     "code_prior_epochs": 40,
 }  # fmt: skip
 
@@ -398,7 +399,7 @@ class FashionMnist(Images):
         "certify": {
             "cnn_single_draw": _CNN | _OF_ONE | {"shift": 1, "prior_epochs": 25},
             "cnn": _CNN | {"shift": 1, "prior_epochs": 25},
-            "quantised_lenet5": _LENET5,
+            "quantised_lenet5": _LENET5 | {"bits_price": 5.0},
             "quantised_scattering": _SCATTERING,
         },
     }  # fmt: skip

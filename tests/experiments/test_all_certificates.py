@@ -104,3 +104,45 @@ def test_what_cannot_be_is_one_line(typed, says):
     )  # fmt: skip
     assert done.returncode == 2 and says in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_rows_of_earlier_calls_stand_where_there_are_no_new_ones(tmp_path):
+    """In the order of the presets; those of presets that there are no more are left out."""
+    order = [
+        certificates.Preset("mnist", name, tmp_path, {}) for name in ("c", "b", "a")
+    ]
+    earlier = [row(preset=name, seconds=1.0) for name in ("a", "b", "gone")]
+    found = certificates.together([row(preset="b"), row(preset="c")], earlier, order)
+    assert [(r["preset"], r["seconds"]) for r in found] == [
+        ("c", 3.0),
+        ("b", 3.0),
+        ("a", 1.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        (["--presets=none_such"], "--presets=none_such: must be some of"),
+        (["--rows={rows}"], "not the rows of certificates"),
+    ],
+)
+def test_what_names_no_rows_is_refused_in_one_line(tmp_path, typed, says):
+    rows = tmp_path / "rows.json"
+    rows.write_text('[{"problem": "mnist"}]')
+    command = [sys.executable, "-m", "experiments.tools.certificates", "--norun"]
+    asked = [one.format(rows=rows) for one in typed]
+    done = subprocess.run(
+        [*command, f"--out={tmp_path}", *asked],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2 and says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_rows_that_are_kept_are_those_of_the_table():
+    kept = formats.read_json(ROOT / "experiments" / "gallery" / "certificates.json")
+    text = (ROOT / "experiments" / "README.md").read_text()
+    assert all(line in text for line in certificates.lines(kept))
