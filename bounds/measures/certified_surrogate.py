@@ -14,8 +14,7 @@ A posterior Q, of whose Gibbs risk R_D(Q) = E_{w ~ Q} R_D(s_w) the certificate s
 
 Point x_i gets a draw w_i of its own. The pairs (x_i, w_i) are independent and of one law, so given h and Q
 the number k of points on which h and s_{w_i} differ is Bin(u, p), and the exact binomial limit of (k, u)
-holds for p. The key of the draws is fixed (`KEY`): no data decide it, and neither training nor the errors of
-a posterior are under draws of this key.
+holds for p. The key of the draws is fixed (`KEY`): no data decide it.
 """
 
 import dataclasses
@@ -26,7 +25,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from bounds.measures import disagreement
+from bounds.measures import disagreement, sure
 from bounds.network import Measure, Network, Unavailable
 from nets.sample import BLOCK, Sample
 from nets.stochastic import GaussianNetwork
@@ -84,10 +83,10 @@ class _DrawnAfresh:
 def drawn_predictions(
     model: GaussianNetwork, params: chex.ArrayTree, points: Sample
 ) -> jax.Array:
-    """The class of each point under its own draw of the weights, as `disagreement.predictions` `[M]`."""
+    """The class of each point under its own draw of the weights, as `sure.predictions` `[M]`."""
     places = jnp.arange(points.labels.shape[0])
     pairs = points.replace(inputs=(points.inputs, places))
-    return disagreement.predictions(_DrawnAfresh(model), params, pairs)
+    return sure.predictions(_DrawnAfresh(model), params, pairs)
 
 
 def _not_below(number):
@@ -104,8 +103,8 @@ def certified_surrogate(network: Network) -> CertifiedSurrogate:
     model, given = learned.model.surrogate, learned.params
     points = given["unlabelled"]
     is_drawn = isinstance(model, GaussianNetwork)
-    say = drawn_predictions if is_drawn else disagreement.predictions
-    own = disagreement.predictions(network.model, network.params, points)
+    say = drawn_predictions if is_drawn else sure.predictions
+    own = sure.predictions(network.model, network.params, points)
     its = say(model, given["surrogate"], given.get("of_surrogate", points))
     return CertifiedSurrogate(
         certificate=_not_below(given["certificate"]),

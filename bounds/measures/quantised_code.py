@@ -2,9 +2,8 @@
 
 import jax.numpy as jnp
 
-from bounds.measures import code
+from bounds.measures import code, sure
 from bounds.measures.code import Code
-from bounds.measures.examples import margins_of
 from bounds.network import Measure, Network, Unavailable
 from bounds.numerics import coding
 from nets import quantised
@@ -13,7 +12,8 @@ from nets import quantised
 def code_quantised(network: Network) -> Code:
     """Of what a network learned as whole numbers times a step: the one `Code` of just these.
 
-    Where it learned in a random subspace, the receiver knows that, as in `code.code_subspace`.
+    Where it learned in a random subspace, the receiver knows that, as in `code.code_subspace`. An
+    example on which rounding decides is an error (`bounds.measures.sure`).
     """
     learned = network.learned
     if not isinstance(learned.model, quantised.QuantisedNetwork):
@@ -28,7 +28,7 @@ def code_quantised(network: Network) -> Code:
     def error(examples):
         if examples is None:
             return jnp.full((), jnp.nan)
-        return margins_of(learned.model.of, params, examples).error(0.0)
+        return sure.error(learned.model.of, params, examples)
 
     found = bits, error(network.sample), error(network.holdout)
     return Code(*(one[None] for one in found))

@@ -85,10 +85,12 @@ def _check_seen(flag, path, config, problem):
     # What decides which images it has seen.
     own = settings.names(calls.problem_kind(config).Settings, compared=True)
     decide = ("problem", "size", "prior_share", "code_prior_share", "seed", *own)
+    # A folder from before there were priors of codes has none.
+    stored = {"code_prior_share": 0.0} | there["settings"]
     differing = [
-        f"--{name}={settings.shown(there['settings'].get(name))}"
+        f"--{name}={settings.shown(stored.get(name))}"
         for name in decide
-        if _plain(there["settings"].get(name)) != _plain(getattr(config, name))
+        if _plain(stored.get(name)) != _plain(getattr(config, name))
     ]
     if differing:
         raise Refusal(

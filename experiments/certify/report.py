@@ -124,7 +124,9 @@ def _cost(result, certificate, tried, before):
         parts.append("There are no held-out examples, so its own error is not known")
     prior, m, certified = result["prior_m"], result["m"], result.get("certified")
     parts.append(
-        f"examples: {result['surrogate_m']} for the surrogate, {certified} certified on" if certified
+        f"examples: {certified} certify the surrogate; its file says on which it was trained"
+        if certified and result.get("surrogate")
+        else f"examples: {result['surrogate_m']} for the surrogate, {certified} certified on" if certified
         else f"examples: {prior} for {before}, {m} certified on" if prior
         else f"examples: {m}, all of them certified on"
     )  # fmt: skip

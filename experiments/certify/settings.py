@@ -94,13 +94,14 @@ class Own(GivenNetworks, own_data.Settings, BoundSettings):
     )  # fmt: skip
     batch_size: int = setting(100, "examples a step", at_least_1, group=TRAINING)
     learning_rate: float = setting(
-        0.05, "of SGD at the start; it falls to 0 along a cosine, as the posterior's does",
+        0.05, "of SGD, or with --bits_price of Adam, at the start; it falls to 0 along a cosine, as the "
+        "posterior's does",
         positive, group=TRAINING
     )  # fmt: skip
     momentum: float = setting(0.9, "of SGD", below_1, group=TRAINING)
     tried: int = setting(
-        16, "how many settings of prior, subspace or picks (shares, deviation, shape, budget, "
-        "their training) were tried on these images: they should have been chosen before; delta is "
+        16, "how many settings of prior, surrogate, subspace or picks (shares, deviation, shape, budget, "
+        "price, their training) were tried on these images: they should have been chosen before; delta is "
         "divided by it", at_least_1, group=BOUNDS, measuring=True
     )  # fmt: skip
     verify: str | None = setting(

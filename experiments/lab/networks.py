@@ -8,9 +8,8 @@ from experiments.lab.refusals import Refusal
 from experiments.problems import Problem
 from nets.registry import NETWORKS
 
-_DEEPEST = (
-    1000  # layers: more are a slip, and take memory without end before anything is said
-)
+# Layers: more are a slip, and take memory without end before anything is said.
+_DEEPEST = 1000
 
 
 def source_of(config: Any) -> str:

@@ -3,8 +3,8 @@
   python -m experiments.tools.certificates --data_dir=MNIST --fashion_dir=FASHION_MNIST --out=OUT
 
 Each preset of each problem is run into a folder of its own, `OUT/<problem>/<preset>`; a second call
-goes on with what is there. With --rows, a file of rows of earlier calls, --presets runs some of them
-anew: the rows of all others are those of the file. A route that certifies a given network is given the one that the preset
+goes on with what is there. --presets runs some of them alone: with --rows, a file of the rows of
+earlier calls, the rows of all others are those of the file. A route that certifies a given network is given the one that the preset
 `GIVEN` of the same problem has drawn: what that one was trained on and certified by is forgotten.
 Then the table and the figure are written: certificates.csv, report.md, report.html.
 """
@@ -42,7 +42,7 @@ DEFAULT = PROGRAM.Settings.__dataclass_fields__["route"].default
 COLUMNS = (
     "problem", "preset", "route", "speaks_of", "bound", "certificate", "counted", "own_test_error",
     "own_test_error_low", "own_test_error_high", "holdout_of_same_data", "published", "delta",
-    "tried", "seconds", "machine",
+    "tried", "seconds", "machine", "is_rounded",
 )  # fmt: skip
 
 
@@ -128,6 +128,7 @@ def rows_of(preset: Preset) -> list[dict[str, Any]]:
             "tried": found["tried"],
             "seconds": found["seconds"],
             "machine": machine,
+            "is_rounded": False,
             "parts": one.get("parts", {}),  # of older runs they are not known
         })  # fmt: skip
     return rows
@@ -144,7 +145,7 @@ def answer(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         own = [row for row in rows if row["problem"] == problem]
         best = min(own, key=lambda row: row["certificate"])
         line = (
-            f"{problem}: the tightest certificate is {report.at_most(best['certificate'])} "
+            f"{problem}: the tightest certificate is {_limit(best, 'certificate')} "
             f"(preset {best['preset']}, of the {best['speaks_of']} network; its own test error is "
             f"{report.number(best['own_test_error'])})"
         )
@@ -158,7 +159,7 @@ def answer(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             ]
             line += (
                 ". As a plain hold-out set the images promise "
-                f"{report.at_most(least['holdout_of_same_data'])}, of a network that was trained on others of them (that "
+                f"{_limit(least, 'holdout_of_same_data')}, of a network that was trained on others of them (that "
                 f"of preset {least['preset']}); below it: {', '.join(below) or 'none'}"
             )
         lines.append(f"{line}.")
@@ -167,6 +168,14 @@ def answer(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         "beforehand; the least of several, chosen afterwards, is none."
     )
     return lines
+
+
+def _limit(row, name):
+    """A limit in words, rounded up; of a row of which only that is left as it stands there."""
+    if row[name] is None:
+        return ""
+    say = report.number if row["is_rounded"] else report.at_most
+    return say(row[name])
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> report.Table:
@@ -183,10 +192,9 @@ def table(rows: Sequence[Mapping[str, Any]]) -> report.Table:
                 f" ({report.number(row['own_test_error_low'])} to "
                 f"{report.number(row['own_test_error_high'])})"
             )
-        plain = row["holdout_of_same_data"]
         body.append([
-            row["problem"], row["preset"], row["speaks_of"], report.at_most(row["certificate"]),
-            report.number(row["counted"]), own, "none" if plain is None else report.at_most(plain),
+            row["problem"], row["preset"], row["speaks_of"], _limit(row, "certificate"),
+            report.number(row["counted"]), own, _limit(row, "holdout_of_same_data") or "none",
             report.number(row["published"]), str(row["tried"]), f"{row['seconds']:.0f}",
         ])  # fmt: skip
     return report.Table(columns, body, "Certificates", words=("preset", "speaks of"))
@@ -215,11 +223,10 @@ def lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     found = ["| problem | preset | network | certificate | its own test error | hold-out | "
              "published | time |", "|---|---|---|---:|---:|---:|---:|---:|"]  # fmt: skip
     for row in rows:
-        plain, paper = row["holdout_of_same_data"], row["published"]
         cells = (
             row["problem"], f"`{row['preset']}`", row["speaks_of"],
-            report.at_most(row["certificate"]), report.number(row["own_test_error"]),
-            "" if plain is None else report.at_most(plain), report.number(paper),
+            _limit(row, "certificate"), report.number(row["own_test_error"]),
+            _limit(row, "holdout_of_same_data"), report.number(row["published"]),
             clock(row["seconds"]),
         )  # fmt: skip
         found.append(f"| {' | '.join(cells)} |")
@@ -262,7 +269,7 @@ def paint(canvas: Canvas, rows: Sequence[Mapping[str, Any]]) -> None:
                     solid_capstyle="butt",
                 )
                 axes.annotate(
-                    report.at_most(end), (end, place), (0, 5), textcoords="offset points",
+                    _limit(row, "certificate"), (end, place), (0, 5), textcoords="offset points",
                     ha="right", va="bottom", fontsize=7,
                 )  # fmt: skip
                 for name, marker in (("holdout_of_same_data", "|"), ("published", "*")):
@@ -358,18 +365,19 @@ def main() -> None:
         )
     out = Path(asked.out)
     folders = {"data_dir": asked.data_dir, "fashion_dir": asked.fashion_dir}
-    every = list(presets(out, asked.problems, folders))
+    there = list(presets(out, list(PROBLEMS), folders))
+    every = [one for one in there if one.problem in asked.problems]
     names = {one.name for one in every}
     if strange := [name for name in asked.presets if name not in names]:
         raise Refusal(
             f"--presets={','.join(strange)}: must be some of {', '.join(sorted(names))}"
         )
     earlier = _read(asked.rows) if asked.rows else []
+    every = [one for one in every if one.name in (asked.presets or names)]
     for one in every if asked.run else ():
-        if one.name in (asked.presets or names):
-            one.run()
+        one.run()
     rows = [row for one in every if one.is_finished for row in rows_of(one)]
-    rows = together(rows, earlier, every)
+    rows = together(rows, earlier, there)
     if not rows:
         raise Refusal(f"--out={out}: no preset has been run there; leave out --norun")
     write(out, rows)

@@ -25,6 +25,7 @@ def row(**changes):
         "bound": "maurer_2004_kl_posterior", "certificate": 0.02, "counted": 0.01,
         "own_test_error": 0.011, "holdout_of_same_data": 0.015, "delta": 0.035, "tried": 1,
         "seconds": 3.0, "machine": "a machine",
+        "is_rounded": False,
     } | changes  # fmt: skip
 
 

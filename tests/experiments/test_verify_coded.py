@@ -11,7 +11,7 @@ from scipy import optimize
 import bounds
 from bounds.numerics import coding
 from experiments.certify import certificate_file
-from experiments.certify.kinds import coded_network
+from experiments.certify.kinds import coded_network, recounting
 from experiments.certify.routes import sgd
 from experiments.lab import chains
 from experiments.lab.reading import frameworks
@@ -139,6 +139,31 @@ def test_the_decoded_network_is_what_the_bits_say(made):
         kernel = found["kernel"].reshape(wanted.shape)
         # Steps are powers of 2^(1/4) to 16 bits.
         np.testing.assert_allclose(kernel, wanted, atol=1e-4 * np.abs(wanted).max())
+
+
+def test_an_honest_code_of_many_ties_is_not_refuted(rng):
+    """Whole numbers on inputs of two levels tie often; rounding breaks ties as it likes."""
+    levels = (rng.random((4000, 30)) < 0.5).astype(np.float32)
+    x = (levels - np.float32(0.1307)) / np.float32(0.3081)
+    y = rng.integers(0, 4, 4000).astype(np.int32)
+    plain, model = MLP(1, 0, 4), quantised.QuantisedNetwork(MLP(1, 0, 4))
+    ones = np.repeat(np.float32([-1, 0, 1]), 10)  # of equal sums, so that they tie
+    kernel = np.stack([rng.permutation(ones) for _ in range(4)], axis=1)
+    layer = {"kernel": kernel, "exponent_kernel": np.float32(-5)}
+    learned = bounds.Learned(model, {"Dense_0": layer})
+    params = coded_network.plain_params(model, learned.params)
+    net = bounds.Network(plain, params, pad_sample(x, y, 0), learned=learned)
+    measure = jax.jit(lambda net: bounds.measure(net, ["code_quantised"])[0])
+    with jax.enable_x64(True):
+        claimed = round(float(measure(net)["code_quantised"].errors[0]) * 4000)
+    tensors = coded_network.tensors(learned, 0)
+    said = {n: tensors[f"final/0/{n}"] for n in ("kernel", "bias")}
+    network = chains.described(plain, params)
+    least, most = recounting.errors(network, [said], Examples(x, y))
+    assert least <= claimed <= most
+    # Counted as float32 breaks its ties there would be too few.
+    in_float32 = bounds.margins_of(plain, params, net.sample).error(0.0)
+    assert round(float(in_float32) * 4000) < least
 
 
 def _add(name):

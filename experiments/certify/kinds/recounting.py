@@ -1,9 +1,9 @@
 """Networks and bounds once more, in numpy's float64: the sums of a recount.
 
 Nothing here is shared with what made a certificate. A margin within the rounding of float32 may be
-an error or not; counts are given both ways. That is for the few examples on which rounding decides:
-a network that was made so that it does on many, or on which all logits are equal, has its errors as
-float64 counts them (`within_rounding`).
+an error or not; counts are given both ways. Rounding may decide on 2 examples or on 1e-4 of them,
+whichever are more: a claim may be that many below what float64 counts, and no further below
+(`within_rounding`). So a network made of ties gains at most that.
 """
 
 import math

@@ -44,13 +44,13 @@ class Settings:
         "--bits_price): there is no subspace, all weights are learned", whole_number, group=TRAINING
     )  # fmt: skip
     bits_price: float = setting(
-        0.0, "subspace: what is learned is quantised in every step of training, and each bit costs "
-        "so many times ln 2 / m beside the loss; 0: it is quantised afterwards only", not_negative,
+        0.0, "subspace: what is learned is quantised in every step of training, by Adam, and each bit "
+        "adds so many times ln 2 / m to the loss; 0: it is quantised after training, by SGD", not_negative,
         group=TRAINING
     )  # fmt: skip
     code_prior_share: float = setting(
-        0.0, "subspace: share of the images that a prior is trained on, from whose weights, in place "
-        "of the initial ones, a code tells the way; nothing is certified on it; 0: there is none",
+        0.0, "subspace: share of the images that a prior is trained on: the code tells the way from "
+        "its weights, not from the initial ones, and nothing is certified on these; 0: there is none",
         below_1, group=TRAINING
     )  # fmt: skip
     code_prior_epochs: int = setting(
@@ -61,7 +61,8 @@ class Settings:
     )  # fmt: skip
     step: float = setting(
         1.0, "subspace: with --bits_price the step of the quantised numbers at the start, in units "
-        "of the initial weights' root mean square; it is learned", positive, group=TRAINING
+        "of the initial weights' root mean square; it is learned",
+        (lambda v: 1e-6 <= v <= 1e6, "a number from 1e-6 to 1e6"), group=TRAINING
     )  # fmt: skip
 
 
@@ -108,6 +109,13 @@ class Subspace(Route):
             value = getattr(config, name)
             if not config.code_prior_share and value != getattr(Settings, name):
                 yield f"--{name}={value}: goes with --code_prior_share; give one, or leave it out"
+        momentum = type(config).__dataclass_fields__["momentum"].default
+        is_of_adam = config.bits_price and not config.code_prior_share
+        if is_of_adam and config.momentum != momentum:
+            yield (
+                f"--momentum={config.momentum}: is of SGD, and with --bits_price only a prior is trained "
+                "by it; leave it out, or give --code_prior_share"
+            )
         if not config.bits_price and config.step != Settings.step:
             yield f"--step={config.step}: goes with --bits_price; give one, or leave it out"
 
