@@ -27,8 +27,8 @@ def mlp(
 def _lenet5(image, width, depth, classes, biases):
     if depth != 2:
         raise ValueError(f"has 2 convolutions, not {depth}; use --depth=2")
-    if min(image[:2]) < 13:
-        raise ValueError("needs images of at least 13 x 13; use another architecture")
+    if min(image[:2]) < 9:  # halved, they are as large as the second kernel
+        raise ValueError("needs images of at least 9 x 9; use another architecture")
     return LeNet5(image, width, classes, biases)
 
 

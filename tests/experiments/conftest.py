@@ -9,6 +9,7 @@ import contextlib
 import jax
 import pytest
 
+from experiments.lab.reading import notes
 from experiments.lab.training import Trained
 from tests.experiments import tiny
 
@@ -48,3 +49,9 @@ def interrupted_after(monkeypatch):
             yield stored
 
     return interrupted
+
+
+@pytest.fixture(autouse=True)
+def said_again():
+    """A note is printed once in a process; another test may have read the same files."""
+    notes.say.cache_clear()
