@@ -388,9 +388,15 @@ def main() -> None:
     if asked.rows:
         formats.write_json(Path(asked.rows), rows)
     if asked.figure:
-        painted = out / "figures" / "certificates.png"
-        with whole(Path(asked.figure)) as aside:
-            aside.write_bytes(painted.read_bytes())
+        wanted = Path(asked.figure)
+        for name, place in (
+            ("certificates", wanted),
+            ("parts", wanted.with_stem(f"{wanted.stem}_parts")),
+        ):
+            painted = out / "figures" / f"{name}.png"
+            if painted.exists():  # of no row may the parts be known
+                with whole(place) as aside:
+                    aside.write_bytes(painted.read_bytes())
 
 
 if __name__ == "__main__":
@@ -403,7 +409,12 @@ if __name__ == "__main__":
     flags.DEFINE_string(
         "readme", None, "a file into which the table is written, between its marks"
     )
-    flags.DEFINE_string("figure", None, "a PNG file into which the figure is copied")
+    flags.DEFINE_string(
+        "figure",
+        None,
+        "a PNG file into which the figure is copied; what certificates are made of goes "
+        "into <its name>_parts.png",
+    )
     flags.DEFINE_list("presets", [], "run these alone; all, if not given")
     flags.DEFINE_string(
         "rows",
