@@ -463,9 +463,9 @@ def test_interrupted_and_resumed_is_the_same(tmp_path, folder, monkeypatch):
             {"rank": 0, "bits_price": 1.0, "code_prior_share": 0.5},
             "--code_prior_share: goes with --rank",
         ),
-        ("lotfi", {"code_prior_share": 0.05}, "--code_prior_share: leaves 30 images"),
-        ("lotfi", {"code_prior_share": 1e-9}, "--code_prior_share: leaves 0 images"),
-        ("lotfi", {"code_prior_share": 0.95}, "--size: leaves 30 images"),
+        ("lotfi", {"code_prior_share": 0.05}, "--code_prior_share: leaves 30 examples"),
+        ("lotfi", {"code_prior_share": 1e-9}, "--code_prior_share: leaves 0 examples"),
+        ("lotfi", {"code_prior_share": 0.95}, "--size: leaves 30 examples"),
         ("lotfi", {"architecture": "strided_cnn", "depth": 0}, "--depth=0"),
         (
             "lotfi",

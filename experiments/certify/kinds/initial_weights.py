@@ -42,9 +42,9 @@ def plain_network(one: OfProblem, like: recounting.Layers, biases: bool) -> Any:
     if one.width > 0 and 0 <= one.depth <= len(like) and one.width < 2**20:
         plain = network_of("architecture", one, source, biases=biases)
         known = shapes(plain, one)
-        found = [layer["kernel"].shape for layer in layers(known)]
-        if chains.described(plain, known) != one.network:
-            found = []  # other strides, or other zeros around an image
+        # Not with other strides, or other zeros around an image.
+        if chains.described(plain, known) == one.network:
+            found = [layer["kernel"].shape for layer in layers(known)]
     if found != [layer["kernel"].shape for layer in like]:
         raise Refusal(
             f"--verify: a network {one.architecture} of width {one.width} and depth {one.depth} "

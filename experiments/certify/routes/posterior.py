@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from experiments.certify.routes.route import Course, Quoted, Route
+from experiments.certify.routes.route import Course, Quoted, Route, too_small
 from experiments.lab.later import later
 from experiments.lab.settings import (
     TRAINING,
@@ -125,12 +125,7 @@ class Posterior(Route):
         parts = {"--size": self.certified_size(config)}
         if config.prior_share > 0:
             parts["--prior_share"] = prior_size(config)
-        for flag, size in parts.items():
-            if size < config.batch_size:
-                yield (
-                    f"{flag}: leaves {size} examples for one of the two parts, fewer than "
-                    f"--batch_size={config.batch_size}; use more examples or smaller batches"
-                )
+        yield from too_small(parts, config.batch_size)
         if config.posterior_on == "all" and not config.prior_share:
             yield (
                 "--posterior_on=all: at --prior_share=0 all images are certified on; leave it out"

@@ -87,6 +87,21 @@ class Quoted:
         }
 
 
+def too_small(parts: Mapping[str, int], batch_size: int) -> Iterator[str]:
+    """Lines on parts of the examples that hold no batch.
+
+    Args:
+      parts: flag -> how many examples it leaves.
+      batch_size: examples a step.
+    """
+    for flag, size in parts.items():
+        if size < batch_size:
+            yield (
+                f"{flag}: leaves {size} examples for one of the two parts, fewer than "
+                f"--batch_size={batch_size}; use more examples or smaller batches"
+            )
+
+
 class Route(abc.ABC):
     """One way to a network with a certificate.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.certify.routes.route import Course, Quoted, Route
+from experiments.certify.routes.route import Course, Quoted, Route, too_small
 from experiments.lab.later import later
 from experiments.lab.settings import (
     TRAINING,
@@ -96,15 +96,12 @@ class Subspace(Route):
             yield "--rank=0: goes with --bits_price; give one, such as --bits_price=4"
         if config.code_prior_share and not config.rank:
             yield "--code_prior_share: goes with --rank, the subspace of a way from its weights; give one"
-        sizes = {"--size": self.certified_size(config)}
         if config.code_prior_share:
-            sizes["--code_prior_share"] = prior_size(config)
-        for flag, size in sizes.items():
-            if size < config.batch_size <= config.size:
-                yield (
-                    f"{flag}: leaves {size} images for one of the two parts, fewer than "
-                    f"--batch_size={config.batch_size}; use more images or smaller batches"
-                )
+            parts = {
+                "--size": self.certified_size(config),
+                "--code_prior_share": prior_size(config),
+            }
+            yield from too_small(parts, config.batch_size)
         for name in ("code_prior_epochs", "code_prior_learning_rate"):
             value = getattr(config, name)
             if not config.code_prior_share and value != getattr(Settings, name):
