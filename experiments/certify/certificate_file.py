@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.certify.routes import sgd
 from experiments.certify.routes.route import Quoted
 from experiments.lab import calls, chains, formats, settings
 from experiments.lab.chains import CERTIFICATE, NETWORK
@@ -103,9 +104,16 @@ def check_counts(of: Any, *names: str) -> None:
             raise ValueError(f"{name}: must be a whole number below 2^32")
 
 
-def provenance(of: Quoted) -> dict[str, Any]:
-    """The attributes of an `OfProblem` that say on which examples it rests: those of the network."""
-    config, sample = of.config, of.network.sample
+def provenance(of: Quoted, part: slice) -> dict[str, Any]:
+    """The attributes of an `OfProblem` that say on which examples it rests: those of the network.
+
+    Args:
+      of: what is certified.
+      part: which of the training examples of its run these are.
+    """
+    config, size = of.config, int(of.network.sample.size)
+    examples = sgd.examples_of(config, of.problem, of.run.seed, part)
+    np.testing.assert_array_equal(of.network.sample.inputs[:size], examples.inputs)
     # Where the data lie is no part of what they are.
     decide = settings.names(calls.problem_kind(config).Settings, compared=True)
     same = ("problem", "size", "seed")
@@ -113,15 +121,17 @@ def provenance(of: Quoted) -> dict[str, Any]:
         "problem_settings": {name: getattr(config, name) for name in decide},
         "problem_sha256": of.problem.sha256,
         "run_seed": of.run.seed,
-        "certified_size": int(sample.size),
-        "data_sha256": digest_of_sample(sample),
+        "certified_size": size,
+        "data_sha256": digest_of_examples(examples),
     }
 
 
 def digest_of_examples(examples: Examples) -> str:
-    """Of inputs, as float32, and labels, in their order."""
-    found = hashlib.sha256()
-    for array in (examples.inputs.astype(np.float32), examples.labels.astype(np.int32)):
+    """Of inputs, as float32, or of what they were computed from, and of labels, in their order."""
+    found, what = hashlib.sha256(), examples.origin
+    if what is None:
+        what = examples.inputs.astype(np.float32)
+    for array in (what, examples.labels.astype(np.int32)):
         found.update(f"{array.shape}".encode())
         found.update(np.ascontiguousarray(array))
     return found.hexdigest()

@@ -147,12 +147,12 @@ _QUANTISED = {
     "route": "subspace", "learning_rate": 0.03, "bits_price": 5.0, "tried": 64,
 }  # fmt: skip
 _LENET5 = _QUANTISED | {
-    "architecture": "lenet5", "width": 6, "depth": 2, "rank": 32, "step": 0.7, "epochs": 60,
+    "architecture": "lenet5", "width": 6, "depth": 2, "rank": 32, "quantisation_step": 0.7, "epochs": 60,
     "bits_price": 4.0,
 }  # fmt: skip
 # All weights of a linear classifier of fixed features; what these are was chosen by 40 tries more.
 _SCATTERING = _QUANTISED | {
-    "inputs": "scattering", "depth": 0, "rank": 0, "step": 64.0, "epochs": 20, "tried": 128,
+    "inputs": "scattering", "depth": 0, "rank": 0, "quantisation_step": 64.0, "epochs": 20, "tried": 128,
 }  # fmt: skip
 _MLP = _QUANTISED | {
     "width": 40, "depth": 1, "rank": 0, "bits_price": 8.0, "epochs": 20,
@@ -279,6 +279,10 @@ class Images(Problem):
             return self._pool_inputs[indices]
         return self._inputs(self._images[indices])
 
+    def _origin_at(self, indices):
+        """The last digits of features depend on BLAS, its threads and the processor."""
+        return self._images[indices] if self._scatters else None
+
     def largest_size(self, draws: int) -> int | None:
         """With replacement: any m."""
         n = len(self._images)
@@ -298,7 +302,8 @@ class Images(Problem):
     def pool(self, indices: np.ndarray | None = None) -> Examples:
         """The images at places `[m]` of the pool, or all of them."""
         indices = np.arange(len(self._images)) if indices is None else indices
-        return Examples(self._inputs_at(indices), self._labels[indices])
+        labels, origin = self._labels[indices], self._origin_at(indices)
+        return Examples(self._inputs_at(indices), labels, origin=origin)
 
     def draw(self, seed: int, size: int, draw: int | None = None) -> Examples:
         """Images of the pool, by `--draw_rule`."""
@@ -310,9 +315,11 @@ class Images(Problem):
             shape = inputs[AUTHORS_NOISE_FROM:].shape
             noise = host_generator(key).uniform(-AUTHORS_NOISE, AUTHORS_NOISE, shape)
             inputs[AUTHORS_NOISE_FROM:] += noise.astype(np.float32)
-        return Examples(
-            inputs, self._labels[indices], {"indices": indices.astype(np.int32)}
+        record, origin = (
+            {"indices": indices.astype(np.int32)},
+            self._origin_at(indices),
         )
+        return Examples(inputs, self._labels[indices], record, origin=origin)
 
     def test(self, size: int | None = None) -> Examples:
         """The stored test set, the same for all sizes."""
@@ -429,7 +436,7 @@ class BinaryMnist(Images):
                 "size": 55000, "depth": 1, "prior_share": 0.0, "prior_epochs": 5,
                 "prior_noise": 0.0, "epochs": 60, "batch_size": 250,
                 "posterior_learning_rate": 1e-3, "deviation": 0.03,
-                "learned_deviation": True, "learning_rate": 0.01, "surrogate": "logistic",
+                "learned_deviation": True, "learning_rate": 0.01, "surrogate_loss": "logistic",
             },
             # Also without a learned prior, in few bits.
             "quantised_scattering": _SCATTERING,

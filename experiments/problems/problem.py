@@ -26,12 +26,27 @@ class Examples:
       labels: int32 `[N]`; of a training set noisy where there is label noise.
       record: what reproduces the draw exactly: `indices` into the pool, or a `key`.
       noisy_labels: int32 `[N]`, of a test set with label noise: drawn as the training labels.
+      origin: `[N, ...]`, what inputs were computed from where the last digits of what is computed
+        depend on the machine, or None: inputs are what is stored or drawn.
     """
 
     inputs: Any
     labels: np.ndarray
     record: Arrays = dataclasses.field(default_factory=dict)
     noisy_labels: np.ndarray | None = None
+    origin: np.ndarray | None = None
+
+    def part(self, rows: slice) -> "Examples":
+        """Some of the rows, and of the record what has a value for each."""
+        size = len(self.labels)
+
+        def of(values):
+            has_rows = values is not None and len(values) == size
+            return values[rows] if has_rows else values
+
+        record = {name: of(values) for name, values in self.record.items()}
+        others = (of(a) for a in (self.noisy_labels, self.origin))
+        return Examples(self.inputs[rows], self.labels[rows], record, *others)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from experiments import certify
 from experiments.beyond_uc import PROGRAM, study
 from experiments.beyond_uc.cell import Look, base
+from experiments.certify import verification
 from experiments.lab import calls, running
 from experiments.lab import settings as lab_settings
 from experiments.lab.reading import idx
@@ -186,6 +188,48 @@ def test_a_problem_has_the_features_of_its_images(mnist_sample):
     np.testing.assert_array_equal(draw.inputs, scattering.features(images)[places])
     np.testing.assert_array_equal(problem.pool(places[:5]).inputs, draw.inputs[:5])
     assert problem.test().inputs.shape == (600, 1297)
+
+
+def test_a_certificate_on_features_is_recounted_where_their_last_digits_are_others(
+    tmp_path, mnist_sample, monkeypatch
+):
+    """BLAS with other threads, or on another processor: it is of the pictures, not of the digits."""
+    own = {
+        "data_dir": str(mnist_sample), "size": 300, "epochs": 1, "batch_size": 50, "seeds": 1,
+        "save_weights": True,
+    }  # fmt: skip
+    config = calls.settings_of(certify.PROGRAM, "mnist", "quantised_scattering", own)
+    with undrawn():
+        out = running.run(
+            certify.PROGRAM, certify.PROGRAM.resolved(config), tmp_path / "out"
+        ).path
+    (path,) = (out / "weights").glob("*_coded.safetensors")
+    typed = {"verify": str(path), "data_dir": str(mnist_sample)}
+    before = Mnist(Settings(str(mnist_sample), inputs="scattering"), 0).draw(0, 300, 0)
+    white = scattering.whitening()
+    matrix = white.matrix * (
+        1 + 3e-7 * np.random.default_rng(0).normal(size=(1296, 1296))
+    )
+    other = dataclasses.replace(white, matrix=matrix.astype(np.float32))
+    monkeypatch.setattr(scattering, "whitening", lambda: other)
+    calls._MADE.clear()
+    after = Mnist(Settings(str(mnist_sample), inputs="scattering"), 0).draw(0, 300, 0)
+    assert np.any(after.inputs != before.inputs)
+    np.testing.assert_array_equal(after.origin, before.origin)
+    line, holds = verification.verified(typed)
+    assert holds and "verified: the network errs on at most" in line
+    # Another pixel of one picture is another certificate's.
+    images = Mnist._stored(str(mnist_sample))
+    changed = np.array(images.images)
+    changed[before.record["indices"][0], 3, 3] ^= 1
+    stored = dataclasses.replace(images, images=changed)
+    monkeypatch.setattr(Mnist, "_stored", classmethod(lambda cls, folder: stored))
+    calls._MADE.clear()
+    with pytest.raises(
+        Refusal, match="not the 300 examples .* their digest is another"
+    ):
+        verification.verified(typed)
+    calls._MADE.clear()
 
 
 @pytest.mark.parametrize(

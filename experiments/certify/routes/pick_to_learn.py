@@ -191,7 +191,7 @@ class PickToLearn(Route):
         tensors = {f"{chains.FINAL}{name}": np.asarray(a) for name, a in final}
         certificate = kind.Certificate(
             **of.claims(),
-            **certificate_file.provenance(of),
+            **certificate_file.provenance(of, certified_part(of.config)),
             wrong=int(arrays["picks/wrong"]),
             picked=int(arrays["picks/picked"]),
             budget=of.config.budget,

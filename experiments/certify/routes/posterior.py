@@ -80,7 +80,7 @@ class Settings:
         "quadratic", "posterior: the bound that it descends",
         one_of_those(lambda: objectives.OBJECTIVES), group=TRAINING
     )  # fmt: skip
-    surrogate: str = setting(
+    surrogate_loss: str = setting(
         "bounded", "posterior: its loss: cross-entropy in bits ('logistic'), or cut at "
         "probability 1e-5 and divided by its largest value ('bounded')",
         one_of_those(lambda: objectives.SURROGATES), group=TRAINING
@@ -160,7 +160,7 @@ class Posterior(Route):
         size = self.certified_size(config)
         # A bound with a fixed prior holds of every posterior, whatever has been learned for it.
         on_all = config.posterior_on == "all"
-        bound = objectives.PacBayes(config.objective, config.surrogate, config.delta)
+        bound = objectives.PacBayes(config.objective, config.surrogate_loss, config.delta)
         trained_on = slice(0, None) if on_all else certified_part(config)
         plan = sgd.plan(
             config,
@@ -253,7 +253,7 @@ class Posterior(Route):
         draws = int(arrays["gibbs_posterior/draws"])
         certificate = kind.Certificate(
             **of.claims(),
-            **certificate_file.provenance(of),
+            **certificate_file.provenance(of, certified_part(of.config)),
             **gaussian.claims(of.config, learned.model, learned.params),
             wrong=round(float(arrays["gibbs_posterior/errors"][0]) * draws),
             draws=draws,

@@ -123,12 +123,7 @@ def examples_of(
       size: how many there are in all; `--size` if not given.
     """
     size = size or config.size
-    whole = problem.draw(seed, size, 0)
-    record = {
-        name: values[part] if len(values) == size else values
-        for name, values in whole.record.items()
-    }
-    return Examples(whole.inputs[part], whole.labels[part], record)
+    return problem.draw(seed, size, 0).part(part)
 
 
 def job(

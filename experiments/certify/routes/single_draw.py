@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from experiments.certify.routes.posterior import Posterior
+from experiments.certify.routes.posterior import Posterior, certified_part
 from experiments.certify.routes.route import Quoted
 from experiments.lab.later import later
 
@@ -39,7 +39,7 @@ class SingleDraw(Posterior):
         learned, arrays = of.network.learned, of.arrays
         return drawn_network.tensors(learned.params), drawn_network.Certificate(
             **of.claims(),
-            **certificate_file.provenance(of),
+            **certificate_file.provenance(of, certified_part(of.config)),
             **gaussian.claims(of.config, learned.model, learned.params),
             wrong=int(arrays["single_draw/wrong"]),
             log_ratio=float(arrays["single_draw/log_ratio"]),

@@ -59,7 +59,7 @@ class Settings:
     code_prior_learning_rate: float = setting(
         0.05, "subspace: of SGD on the images of --code_prior_share", positive, group=TRAINING
     )  # fmt: skip
-    step: float = setting(
+    quantisation_step: float = setting(
         1.0, "subspace: with --bits_price the step of the quantised numbers at the start, in units "
         "of the initial weights' root mean square; it is learned",
         (lambda v: 1e-6 <= v <= 1e6, "a number from 1e-6 to 1e6"), group=TRAINING
@@ -113,8 +113,8 @@ class Subspace(Route):
                 f"--momentum={config.momentum}: is of SGD, and with --bits_price only a prior is trained "
                 "by it; leave it out, or give --code_prior_share"
             )
-        if not config.bits_price and config.step != Settings.step:
-            yield f"--step={config.step}: goes with --bits_price; give one, or leave it out"
+        if not config.bits_price and config.quantisation_step != Settings.quantisation_step:
+            yield f"--quantisation_step={config.quantisation_step}: goes with --bits_price; give one, or leave it out"
 
     def evaluated(self, config: Any) -> tuple[str, ...]:
         """Of the two ways to quantise that which is used."""
@@ -133,7 +133,7 @@ class Subspace(Route):
         moving, own = sgd.moving(config, problem), {}
         loss, first = moving, prior_size(config)
         if config.bits_price:
-            model = quantised.QuantisedNetwork(model, config.step)
+            model = quantised.QuantisedNetwork(model, config.quantisation_step)
             loss = sgd.on_moved(augmentation.KnownLoss(), config, problem)
             loss, own = quantised.Priced(loss, config.bits_price), {"optimizer": "adam"}
         size = self.certified_size(config)
@@ -204,7 +204,7 @@ class Subspace(Route):
             network.learned, best, has_prior=prior_size(of.config) > 0
         ), coded_network.Certificate(
             **of.claims(),
-            **certificate_file.provenance(of),
+            **certificate_file.provenance(of, certified_part(of.config)),
             **{name: getattr(of.config, name) for name in same},
             wrong=round(float(errors[best]) * size),
             bits=int(bits[best]),
