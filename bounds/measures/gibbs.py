@@ -1,12 +1,10 @@
-"""The groups `gibbs`, `gibbs_layers` and `gibbs_posterior`: Gaussian posteriors under noise.
+"""The groups `gibbs` and `gibbs_layers`: Gaussian posteriors around a trained network, under noise.
 
 Around a trained network: N(w, sigma_l^2 I) in layer l, biases included, with the prior of the
 same deviations around the initial weights. What a deviation may be is fixed before the data:
 one of 40 for all layers, or for each layer one of all 2^(k/2), whose shares of the failure
 probability sum to 1. A first look, under noise of its own, says which few of them are worth
 being measured; the errors reported are counted under fresh noise.
-
-Of a `GaussianNetwork`: its own posterior and prior.
 """
 
 import math
@@ -17,11 +15,10 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from bounds import arithmetic, objectives
+from bounds import arithmetic
 from bounds.measures import noisy
 from bounds.network import Measure, Network
 from bounds.passes import NOISY, Counts, Sizes
-from nets.graph import is_dense
 from nets.kernels import layers
 
 
@@ -53,7 +50,6 @@ LEVELS = 40  # of the noise: 2, 2^(1/2), 1, ... 2^-18.5
 KEPT = 4  # of them, that are measured
 FIRST_LOOK = 512  # examples
 EXAMPLES = 8192  # at least, of each that is measured
-POSTERIOR_EXAMPLES = 150_000  # the same of a learned posterior
 _STEPS = 20  # of power iterations: they choose, they prove nothing
 
 
@@ -151,32 +147,6 @@ def gibbs(network: Network) -> dict[str, Any]:
     return {"gibbs": group(0), "gibbs_layers": group(1)}
 
 
-def gibbs_posterior(network: Network) -> Gibbs:
-    """A learned posterior: `Gibbs` with J = 1."""
-    params, price = objectives.certified(network.learned)
-    found = noisy.posterior(network.learned.model, params)
-    level = jnp.ones((1, len(layers(params))))
-    counted, draws, fill = noisy.errors(
-        found, level, network.sample, jax.random.key(2), POSTERIOR_EXAMPLES
-    )
-    held_out = jnp.full(1, jnp.nan)
-    if network.holdout is not None:
-        # Weights of convolutions are drawn for each example: an estimate does with fewer.
-        draws_units = is_dense(network.model, network.params)
-        examples = POSTERIOR_EXAMPLES if draws_units else EXAMPLES
-        held_out, _, _ = noisy.errors(
-            found, level, network.holdout, jax.random.key(3), examples
-        )
-    return Gibbs(
-        kl=objectives.kl(params)[None],
-        prices=price[None],
-        errors=counted,
-        draws=draws,
-        fill=fill,
-        holdout_errors=held_out,
-    )
-
-
 def _passes(of: Sizes) -> Counts:
     """Of two kinds of posteriors: a first look at all levels, then at those that are kept."""
     train, held_out = max(of.train, 1), max(of.held_out, 1)
@@ -188,5 +158,4 @@ def _passes(of: Sizes) -> Counts:
 
 MEASURES = (
     Measure.several({"gibbs": Gibbs, "gibbs_layers": Gibbs}, gibbs, ("init",), _passes),
-    Measure.one("gibbs_posterior", Gibbs, gibbs_posterior, ("learned",)),
 )

@@ -456,7 +456,11 @@ def test_interrupted_and_resumed_is_the_same(tmp_path, folder, monkeypatch):
         ("perez_ortiz", {"rank": 3}, "--rank=3: goes with --route=subspace"),
         ("lotfi", {"prior_epochs": 5}, "--prior_epochs=5"),
         ("lotfi", {"rank": 0}, "--rank=0: goes with --bits_price"),
-        ("lotfi", {"quantisation_step": 2.0}, "--quantisation_step=2.0: goes with --bits_price"),
+        (
+            "lotfi",
+            {"quantisation_step": 2.0},
+            "--quantisation_step=2.0: goes with --bits_price",
+        ),
         ("lotfi", {"bits_price": -1.0}, "--bits_price=-1.0"),
         (
             "lotfi",

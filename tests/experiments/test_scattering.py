@@ -226,7 +226,7 @@ def test_a_certificate_on_features_is_recounted_where_their_last_digits_are_othe
     monkeypatch.setattr(Mnist, "_stored", classmethod(lambda cls, folder: stored))
     calls._MADE.clear()
     with pytest.raises(
-        Refusal, match="not the 300 examples .* their digest is another"
+        Refusal, match=r"not the 300 examples .* their digest is another"
     ):
         verification.verified(typed)
     calls._MADE.clear()

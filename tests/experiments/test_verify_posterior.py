@@ -9,7 +9,7 @@ import pytest
 from scipy import optimize
 
 import bounds
-from bounds.measures import gibbs
+from bounds.measures import gibbs_posterior
 from experiments.certify import certificate_file
 from experiments.certify.kinds import gaussian, posterior
 from experiments.certify.routes import ROUTES, sgd
@@ -33,20 +33,13 @@ class Config:
     seed = 5
 
 
-@pytest.fixture(scope="module", autouse=True)
-def few_draws():
-    """2000 predictions: 150000 take minutes where kernels are drawn for each."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gibbs, "POSTERIOR_EXAMPLES", 2000)
-        yield
-
-
 @pytest.fixture(scope="module", params=PLAIN)
 def made(tmp_path_factory, request):
     """A file of each bound, and the data; the prior is what the seed draws."""
     folder, rng = tmp_path_factory.mktemp("posterior"), np.random.default_rng(0)
     plain, architecture, width, depth = PLAIN[request.param]
-    model = stochastic.GaussianNetwork(plain)
+    # 150000 predictions take minutes where kernels are drawn for each.
+    model = gibbs_posterior.Counted(plain, draws=2000)
     x = rng.standard_normal((M, 20)).astype(np.float32)
     prior = jax.jit(plain.init)(sgd.initial_key(Config, Run), x[:1])["params"]
     mean = jax.tree.map(lambda leaf: leaf + 0.01, prior)
@@ -96,7 +89,8 @@ def test_each_bound_is_recounted_and_no_less_is_taken(made, tmp_path, name):
     claims = claims_of(path)
     assert f"{claims['wrong']} errors among 2000 predictions of 200 examples" in line
     assert "drawn afresh for every prediction errs on at most" in line and name in line
-    assert "taken as said: its prior was learned on the other 200 examples" in line
+    taken = "its prior was learned on the other 200 examples; how many predictions are counted was"
+    assert f"taken as said: {taken} fixed before any was made" in line
     change = _claim(value=claims["value"] - 1e-6)
     less = forged(path, tmp_path / "a.safetensors", change)
     line, holds = verified(less, made / "data.npz")
@@ -124,7 +118,7 @@ def test_a_prior_that_has_learned_nothing_is_made_again_from_the_seed(made, tmp_
     path, whole = made / f"{QUOTED}.safetensors", _claim(size=M)
     found = forged(path, tmp_path / "a.safetensors", whole)
     line, holds = verified(found, made / "data.npz")
-    assert holds and "taken as said" not in line
+    assert holds and "its prior was learned" not in line
     for change in (_move("posterior/0/prior_kernel", 0.001), _claim(seed=6)):
         other = forged(
             path,
@@ -159,7 +153,11 @@ def _add(name, count):
         (_no_number, "KL is nan"),
         (_move("posterior/0/log_prior_sd", 0.1), "KL is"),
         (_move("posterior/1/log_sd_bias", -0.5), "KL is"),
-        (_claim(draws=150_000), "its errors are of 2000 predictions, not 150000"),
+        (_claim(draws=2200), "it errs on"),
+        (
+            _claim(draws=2001),
+            "of 2001 predictions, not as many of each of 200 examples",
+        ),
         (_claim(value=0.2), "the bound is"),
         (_claim(tried=4), "the bound is"),  # of a value that was paid for 2
         (_claim(delta=1e-3), "the bound is"),

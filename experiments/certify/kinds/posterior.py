@@ -1,7 +1,7 @@
 """A posterior: the network whose weights are drawn afresh for every prediction.
 
 The file holds the posterior and its prior (`experiments.certify.kinds.gaussian`). Errors under noise
-are recounted under the draws that they were measured under (`bounds.measures.gibbs`): these have one
+are recounted under the draws that they were measured under (`bounds.measures.gibbs_posterior`): these have one
 key for every network, so that nobody has chosen them.
 """
 
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bounds.families.pac_bayes import CATONI
-from bounds.measures import gibbs
+from bounds.measures import gibbs_posterior
 from experiments.certify import certificate_file
 from experiments.certify.kinds import gaussian, recounting
 from experiments.certify.kinds.kind import (
@@ -169,10 +169,12 @@ class PosteriorNetwork(KindOfNetwork):
         kl = _kl(layers, log_prior)
         if not abs(kl - one.kl) <= 1e-6 + 1e-9 * abs(one.kl):  # nor if it is no number
             found.append(f"KL is {kl:.9g}, not {one.kl:.9g}")
-        passes = math.ceil(gibbs.POSTERIOR_EXAMPLES / size)
+        passes = max(one.draws // size, 1)
         draws = passes * size
         if draws != one.draws:
-            found.append(f"its errors are of {draws} predictions, not {one.draws}")
+            found.append(
+                f"its errors are of {one.draws} predictions, not as many of each of {size} examples"
+            )
         say(
             f"{draws} predictions are made again, each under its draw: that may take minutes"
         )
@@ -190,8 +192,13 @@ class PosteriorNetwork(KindOfNetwork):
         )
 
     def taken(self, certificate: Certificate) -> list[str]:
-        """That the prior has seen no certified example."""
-        return certificate.taken()
+        """That the prior has seen no certified example, and how many draws there were to be."""
+        found, size = certificate.taken(), certificate.certified_size
+        if certificate.draws != math.ceil(gibbs_posterior.DRAWS / size) * size:
+            found.append(
+                "how many predictions are counted was fixed before any was made"
+            )
+        return found
 
 
 @np.errstate(all="ignore")  # a forged one may be no number, and is refuted then

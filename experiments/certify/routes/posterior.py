@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 from experiments.certify.routes.route import Course, Quoted, Route, too_small
 from experiments.lab.later import later
 from experiments.lab.settings import (
+    BOUNDS,
     TRAINING,
+    at_least_1,
     below_1,
     not_negative,
     one_of,
@@ -28,6 +30,7 @@ bounds = later("bounds")
 certificate_file = later("experiments.certify.certificate_file")
 gaussian = later("experiments.certify.kinds.gaussian")
 kind = later("experiments.certify.kinds.posterior")
+measure = later("bounds.measures.gibbs_posterior")
 objectives = later("bounds.objectives")
 samples = later("nets.sample")
 prior_file = later("experiments.certify.prior_file")
@@ -79,6 +82,11 @@ class Settings:
     objective: str = setting(
         "quadratic", "posterior: the bound that it descends",
         one_of_those(lambda: objectives.OBJECTIVES), group=TRAINING
+    )  # fmt: skip
+    draws: int = setting(
+        150_000, "posterior: predictions under noise, at least, that its errors are counted on, each "
+        "example equally often under its own draws; to be fixed before any is made",
+        at_least_1, group=BOUNDS
     )  # fmt: skip
     surrogate_loss: str = setting(
         "bounded", "posterior: its loss: cross-entropy in bits ('logistic'), or cut at "
@@ -160,7 +168,10 @@ class Posterior(Route):
         size = self.certified_size(config)
         # A bound with a fixed prior holds of every posterior, whatever has been learned for it.
         on_all = config.posterior_on == "all"
-        bound = objectives.PacBayes(config.objective, config.surrogate_loss, config.delta)
+        counted = measure.Counted(model, config.learned_deviation, config.draws)
+        bound = objectives.PacBayes(
+            config.objective, config.surrogate_loss, config.delta
+        )
         trained_on = slice(0, None) if on_all else certified_part(config)
         plan = sgd.plan(
             config,
@@ -227,7 +238,7 @@ class Posterior(Route):
                 params=stochastic.mean_network(params),
                 sample=sample(run, trained),
                 init=prior(run, trained),
-                learned=bounds.Learned(plan.model, params),
+                learned=bounds.Learned(counted, params),
             )
 
         def baseline(run: "Run", trained: "Trained") -> "bounds.Network | None":

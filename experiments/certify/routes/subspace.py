@@ -113,7 +113,10 @@ class Subspace(Route):
                 f"--momentum={config.momentum}: is of SGD, and with --bits_price only a prior is trained "
                 "by it; leave it out, or give --code_prior_share"
             )
-        if not config.bits_price and config.quantisation_step != Settings.quantisation_step:
+        if (
+            not config.bits_price
+            and config.quantisation_step != Settings.quantisation_step
+        ):
             yield f"--quantisation_step={config.quantisation_step}: goes with --bits_price; give one, or leave it out"
 
     def evaluated(self, config: Any) -> tuple[str, ...]:
