@@ -203,10 +203,12 @@ def evaluate(
         margin = median_margins(measured["margins"]) if "margins" in measured else 1.0
     with jax.enable_x64(True):
         args = (
-            jax.tree.map(jnp.asarray, needed),
-            jnp.broadcast_to(jnp.asarray(margin, float), (runs,)),
-            jnp.asarray(delta, float),
+            # By numpy, as far as it is there: `jnp.asarray` compiles a program for every shape.
+            needed,
+            np.broadcast_to(np.asarray(margin, float), (runs,)),
+            np.asarray(delta, float),
         )
+        args = jax.device_put(args)
         values = call(_program(), args, {"calls": tuple(calls)}, quickest())
     values = jax.device_get(values)
     for name, value in values.items():

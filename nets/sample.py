@@ -56,12 +56,13 @@ def pad_sample(inputs: chex.ArrayTree, labels: np.ndarray, rows: int) -> Sample:
         leaf = np.asarray(leaf)
         if np.issubdtype(leaf.dtype, np.floating):
             leaf = leaf.astype(np.float32)
-        return jnp.pad(leaf, [(0, behind)] + [(0, 0)] * (leaf.ndim - 1))
+        leaf = np.pad(leaf, [(0, behind)] + [(0, 0)] * (leaf.ndim - 1))
+        return jax.device_put(leaf)  # no program is compiled for it
 
     return Sample(
         inputs=jax.tree.map(pad, inputs),
         labels=pad(np.asarray(labels, np.int32)),
-        size=jnp.asarray(size, jnp.int32),
+        size=jax.device_put(np.int32(size)),
     )
 
 
