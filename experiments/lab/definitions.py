@@ -21,7 +21,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from bounds import registry
-from experiments.lab import beside
+from experiments.lab import beside, whole_programs
 
 _SOURCES: weakref.WeakKeyDictionary[types.ModuleType, str] = weakref.WeakKeyDictionary()
 # What only carries data, gathers names or foretells costs decides no number.
@@ -57,7 +57,29 @@ def of(function: Any) -> str:
     own = tuple(sorted(beside.sources_of(module).items()))
     is_plugin = module.split(".")[0] not in (*_OURS, "experiments")
     name = _ALL if is_plugin else named.__qualname__.split(".")[0]
-    return _digest(module, name, _source(module), own)
+    if is_plugin or own:
+        return _digest(module, name, _source(module), own)
+    key = f"{module}.{name}"
+    if key in _remembered():
+        return _remembered()[key]
+    _FOUND[key] = _digest(module, name, _source(module), own)
+    return _FOUND[key]
+
+
+_FOUND: dict[str, str] = {}  # module and name -> digest, of our own definitions
+
+
+@functools.cache
+def _remembered() -> dict[str, str]:
+    """What earlier commands of the same sources have found."""
+    return whole_programs.remembered(__name__)
+
+
+def remember() -> None:
+    """Keeps what was found for later commands: to read all sources takes long."""
+    if not _FOUND.keys() <= _remembered().keys():
+        _remembered().update(_FOUND)
+        whole_programs.remember(__name__, _remembered())
 
 
 def _source(module: str) -> str | bytes:

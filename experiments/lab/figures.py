@@ -13,6 +13,7 @@ import io
 import math
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import numpy as np
 
 from experiments.lab import report
 from experiments.lab.checksums import whole
-from experiments.lab.later import later
+from experiments.lab.later import at_once, later
 
 spec = later("bounds.spec")
 
@@ -51,6 +52,20 @@ STYLE = {
 FORMATS = ("png", "pdf", "svg")
 
 
+def _choose_backend():
+    """Files alone are written: a backend that is not installed here must not end a run."""
+    if "matplotlib" not in sys.modules:
+        os.environ["MPLBACKEND"] = "agg"
+
+
+def prepare() -> None:
+    """Imports what draws, beside what is under way: while programs are compiled or read it costs nothing."""
+    _choose_backend()
+    names = "matplotlib.figure", "matplotlib.backends.backend_agg"
+    modules = [later(name) for name in names]
+    threading.Thread(target=at_once, args=modules).start()
+
+
 class Drawing:
     """The figures of a report.
 
@@ -59,9 +74,7 @@ class Drawing:
     """
 
     def __init__(self, folder: Path, formats: Sequence[str] = ("png",)):
-        if "matplotlib" not in sys.modules:
-            # Files alone are written: a backend that is not installed here must not end a run.
-            os.environ["MPLBACKEND"] = "agg"
+        _choose_backend()
         self._folder = folder
         self._formats = dict.fromkeys(["png", *formats])
         self._styles: dict[str, tuple[str, str, str]] = {}

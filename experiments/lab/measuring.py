@@ -338,6 +338,7 @@ def remember_code(subjects: Sequence[Subject]) -> None:
     """Takes down the code that will measure, before files of it can change under a long run."""
     for one in {subject.kind: subject for subject in subjects}.values():
         one.definitions()
+    definitions.remember()
 
 
 class Measured(Sequence[Arrays]):

@@ -23,7 +23,7 @@ from experiments.lab import (
     shards,
 )
 from experiments.lab.compact_rows import names_of
-from experiments.lab.figures import Drawing
+from experiments.lab.figures import Drawing, prepare
 from experiments.lab.formats import read_json, write_json, write_table
 from experiments.lab.later import at_once, later
 from experiments.lab.program import Program, Results
@@ -379,6 +379,7 @@ def _train_and_measure(study, folder, redraw, layout, shown, checkpoint_seconds)
             trained.keep_examples(r)
     is_needed, again = _to_do(study, folder, redraw)
     if is_needed:
+        prepare()
         training.train(study.stages, trained, folder, layout, shown, checkpoint_seconds)
         measuring.measure(study.subjects, trained, folder, layout, shown, again)
     for r in _kept(study):

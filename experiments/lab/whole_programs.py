@@ -82,6 +82,26 @@ def found() -> int:
     return _KEPT.found
 
 
+def remembered(what: str) -> dict[str, str]:
+    """What follows from our sources alone, as an earlier command found it; empty: none did.
+
+    Args:
+      what: it is.
+    """
+    said = None if _KEPT.folder is None else _read(_path_of(what))
+    return {} if said is None else dict(pickle.loads(said))
+
+
+def remember(what: str, found: Mapping[str, str]) -> None:
+    """Keeps what `remembered` returns to later commands, if our sources are as this one began."""
+    if _KEPT.folder is not None and source_digest() == _KEPT.source:
+        _write(_path_of(what), pickle.dumps(dict(found)))
+
+
+def _path_of(what):
+    return _KEPT.folder / hashlib.sha256(repr((what, _KEPT.code)).encode()).hexdigest()
+
+
 class _NotKnown(Exception):
     """A program is made of something that its key would not tell."""
 
@@ -180,7 +200,7 @@ def _program(function, made_of, args, static, options):
             if source_digest() != _KEPT.source:
                 return None  # what was imported after an edit is not what began
             path = _KEPT.folder / key
-            kept = _read(path)
+            kept = _exported(path)
             _KEPT.found += kept is not None
             exported, out_tree = kept or _export(path, function, args, static)
             leaves = jax.tree.leaves(args)
@@ -251,16 +271,25 @@ def _write(path, said):
 
 
 def _read(path):
-    """What `_export` returned, or None: there is none, or none that can be used."""
+    """What `_write` wrote, or None: nothing, or it cannot be read."""
     try:
         whole = path.read_bytes()
         digest, said = whole[:32], whole[32:]
         if hashlib.sha256(said).digest() != digest:
             return None
         os.utime(path)
+    except OSError:
+        return None
+    return said
+
+
+def _exported(path):
+    """What `_export` returned, or None: there is none, or none that can be used."""
+    said = _read(path)
+    try:
         program, out_tree = pickle.loads(said)
         return export.deserialize(bytearray(program)), out_tree
-    except Exception:  # whatever another version, or a broken disk, may have left there
+    except Exception:  # whatever another version may have left there
         return None
 
 
