@@ -1,5 +1,6 @@
 """From networks to bounds: what is needed is read off the signatures, and measured once."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -62,6 +63,14 @@ def measure(
             else:
                 measured[name] = found[name]
     return measured, missing
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class Reasons:
+    """Why groups could not be measured: a program that measures knows it when it is traced."""
+
+    of_groups: tuple[tuple[str, str], ...]
 
 
 # A program of bounds is arithmetic on scalars: to optimise it takes longer than to run it.

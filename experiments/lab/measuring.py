@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from bounds import registry
-from bounds.evaluate import quickest
+from bounds.evaluate import Reasons, quickest
 from experiments.lab import definitions, formats, whole_programs
 from experiments.lab.measure_network import MeasureNetwork
 from experiments.lab.progress import Progress
@@ -186,14 +186,6 @@ def measure(
         _measure_kind(same, trained, folder, layout, progress)
 
 
-@jax.tree_util.register_static
-@dataclasses.dataclass(frozen=True)
-class _Reasons:
-    """Why what could not be measured was not: known when a program is traced."""
-
-    of_groups: tuple[tuple[str, str], ...]
-
-
 @functools.lru_cache(maxsize=8)
 def _program(measure, layout, wide, definitions, shapes, structure, split, is_little):
     """What measures all lanes: `((shared, common), own)` -> `(found, reasons)`.
@@ -205,7 +197,7 @@ def _program(measure, layout, wide, definitions, shapes, structure, split, is_li
     def traced(in_common, own):
         shared, common = in_common
         found, unavailable = measure(shared, split.join(common, own))
-        return found, _Reasons(tuple(unavailable.items()))
+        return found, Reasons(tuple(unavailable.items()))
 
     # What it does is decided by its groups, our code and its arguments alone; a user's measure may
     # look at anything.

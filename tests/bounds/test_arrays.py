@@ -2,12 +2,14 @@
 
 import math
 
+import chex
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import struct
 
 import bounds
-from bounds import checks
+from bounds import arrays, checks, registry
 
 RNG = np.random.default_rng(0)
 W = [RNG.standard_normal((4, 6)), RNG.standard_normal((6, 3))]
@@ -187,3 +189,70 @@ def test_networks_may_have_a_sample_in_common():
         bounds.from_arrays([W[0], W[1][:, :2]], sample)
     with pytest.raises(ValueError, match="are training inputs"):
         bounds.from_arrays(W, sample, holdout=(X, Y))
+
+
+# One program for a shape
+
+
+@struct.dataclass
+class Mine:
+    """What a measure of one's own returns."""
+
+    number: chex.Array
+
+
+@pytest.fixture
+def traced(monkeypatch):
+    """Groups, each time that they are traced."""
+    found = []
+
+    def measure(network, groups):
+        found.append(groups)
+        return bounds.measure(network, groups)
+
+    monkeypatch.setattr(arrays, "measure", measure)
+    arrays._program.cache_clear()
+    yield found
+    arrays._program.cache_clear()
+
+
+def test_a_second_network_of_a_shape_is_not_traced_again(traced):
+    names = ["param_norm", "fro_dist"]
+    squares = sum(np.sum(np.square(w)) for w in W)
+    for scale in (1.0, 3.0):
+        network = bounds.from_arrays([scale * w for w in W], X, Y)
+        found, reason = bounds.values(network, names).values()
+        assert found.value == pytest.approx(scale * math.sqrt(squares / len(Y)))
+        assert reason == "the initial weights are not given"
+    assert len(traced) == 1
+    with_init = bounds.from_arrays(W, X, Y, init=[2 * w for w in W])
+    found = bounds.values(with_init, names, init_is_independent=True)["fro_dist"]
+    assert found.value == pytest.approx(math.sqrt(squares / len(Y)))
+    assert len(traced) == 2
+
+
+def test_a_measure_of_ones_own_may_look_at_anything(traced):
+    """So it is traced at every call; a group that has become another's is another program."""
+    numbers = [2.0]
+
+    def own(network):
+        return Mine(jnp.asarray(numbers[-1]))
+
+    def value(mine):
+        """The number."""
+        return bounds.BoundValue(mine.number, 0.0, mine.number, jnp.log(mine.number))
+
+    network = bounds.from_arrays(W, X, Y)
+    entries = {"mine": bounds.BoundSpec(value, "Me 2026", "heuristic")}
+    for new in (own, lambda network: Mine(jnp.asarray(7.0))):
+        measures = (bounds.Measure.one("mine", Mine, new),)
+        registry.add(entries, measures)
+        try:
+            found = []
+            for number in (2.0, 3.0):
+                numbers.append(number)
+                found.append(bounds.values(network, ["mine"])["mine"].value)
+        finally:
+            registry.remove(entries, measures)
+        assert found == ([2.0, 3.0] if new is own else [7.0, 7.0])
+    assert len(traced) == 4

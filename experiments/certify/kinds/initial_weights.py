@@ -1,5 +1,6 @@
 """The network that a certificate says was trained, made again: nothing in it has seen the data."""
 
+import functools
 import math
 import types
 from typing import Any
@@ -61,7 +62,13 @@ def shapes(model: Any, one: OfProblem) -> Any:
 def initial(model: Any, one: OfProblem) -> Any:
     """The initial parameters of a model for the seed of a certificate."""
     key = sgd.initial_key(one, types.SimpleNamespace(seed=one.run_seed))
-    return jax.jit(model.init)(key, _example(one))["params"]
+    return _init(model)(key, _example(one))["params"]
+
+
+@functools.lru_cache(maxsize=16)
+def _init(model):
+    """A bound method is another function each time, for which `jit` compiles anew."""
+    return jax.jit(model.init)
 
 
 def _example(one):

@@ -224,8 +224,12 @@ def _normals(network, layers):
     shapes = []
     for op, layer in zip(network["layers"], layers, strict=True):
         own = (layer["bias"],) if op["kind"] == "dense" else (layer[n] for n in ARRAYS)
-        shapes.append([(BLOCK, *array.shape) for array in own])
+        shapes.append(tuple((BLOCK, *array.shape) for array in own))
+    return _normals_of(tuple(shapes))
 
+
+@functools.lru_cache(maxsize=16)
+def _normals_of(shapes):
     @jax.jit
     def draw(key):
         found = []
