@@ -120,10 +120,7 @@ class GivenNetwork(own_data.Labelled):
     def parts(self, seed: int, count: int) -> tuple[Examples, Examples]:
         """The first `count` of `draw`, and the others."""
         whole = self.draw(seed, self.size)
-        return tuple(
-            Examples(whole.inputs[part], whole.labels[part])
-            for part in (slice(count), slice(count, None))
-        )
+        return whole.part(slice(count)), whole.part(slice(count, None))
 
     def check_parts(self, seed: int, count: int) -> None:
         """Raises a `Refusal` where many of the first are among the others: they would certify
