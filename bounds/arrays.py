@@ -1,5 +1,6 @@
 """ReLU networks given as arrays: measured and bounded in two calls."""
 
+import dataclasses
 import functools
 import math
 import warnings
@@ -257,19 +258,41 @@ def _of_one_run(name, value):
 
 
 def _measured(network, groups):
-    """`measure` compiled: once for networks of a shape, but for a user's measure, which may look at anything."""
+    """`measure` compiled: once for networks of a shape, of what is ours; what a user has written may look at
+    anything, and is traced at every call."""
     made_by = tuple(registry.MEASURES[group].fn for group in groups)
-    ours = all(fn.__module__.partition(".")[0] == "bounds" for fn in made_by)
-    program = _program() if ours else _program.__wrapped__()
-    found, reasons = jax.device_get(program(network, groups, made_by))
+    leaves, structure = jax.tree.flatten(network)
+    shapes = tuple((leaf.shape, leaf.dtype) for leaf in map(np.asarray, leaves))
+    models = network.model, network.learned and network.learned.model
+    program = _program if _is_ours((made_by, models)) else _program.__wrapped__
+    found, reasons = jax.device_get(
+        program(groups, made_by, structure, shapes)(network)
+    )
     return found, dict(reasons.of_groups)
 
 
-@functools.cache
-def _program():
-    def measured(network, groups, made_by):
-        del made_by  # another program where a group has become another measure's
+def _is_ours(what):
+    """Whether functions, and modules with all that they are made of, are ours, Flax's or JAX's."""
+    if isinstance(what, tuple | list):
+        return all(map(_is_ours, what))
+    if isinstance(what, str | int | float | None):
+        return True
+    of = what if callable(what) and hasattr(what, "__qualname__") else type(what)
+    if of.__module__.partition(".")[0] not in ("bounds", "nets", "flax", "jax"):
+        return False
+    if isinstance(what, type) or not dataclasses.is_dataclass(what):
+        return of is what  # an object of which one does not know what it holds
+    fields = {field.name for field in dataclasses.fields(what)} - {"parent", "name"}
+    return all(_is_ours(getattr(what, name)) for name in fields)
+
+
+@functools.lru_cache(maxsize=32)
+def _program(groups, made_by, structure, shapes):
+    """What measures networks of a structure and of these shapes."""
+    del made_by, structure, shapes  # another program where one of them is another
+
+    def measured(network):
         found, missing = measure(network, groups)
         return found, Reasons(tuple(missing.items()))
 
-    return jax.jit(measured, static_argnums=(1, 2))
+    return jax.jit(measured)

@@ -59,9 +59,9 @@ def of(function: Any) -> str:
     name = _ALL if is_plugin else named.__qualname__.split(".")[0]
     if is_plugin or own:
         return _digest(module, name, _source(module), own)
-    key = f"{module}.{name}"
-    if key in _remembered():
-        return _remembered()[key]
+    key, known = f"{module}.{name}", _remembered(whole_programs.code())
+    if key in known:
+        return known[key]
     _FOUND[key] = _digest(module, name, _source(module), own)
     return _FOUND[key]
 
@@ -70,16 +70,17 @@ _FOUND: dict[str, str] = {}  # module and name -> digest, of our own definitions
 
 
 @functools.cache
-def _remembered() -> dict[str, str]:
-    """What earlier commands of the same sources have found."""
-    return whole_programs.remembered(__name__)
+def _remembered(code: str) -> Mapping[str, str]:
+    """What earlier commands of the same sources have found; `code` says which these are."""
+    return whole_programs.remembered(__name__) if code else {}
 
 
 def remember() -> None:
     """Keeps what was found for later commands: to read all sources takes long."""
-    if not _FOUND.keys() <= _remembered().keys():
-        _remembered().update(_FOUND)
-        whole_programs.remember(__name__, _remembered())
+    code = whole_programs.code()
+    if code and not _FOUND.keys() <= _remembered(code).keys():
+        whole_programs.remember(__name__, {**_remembered(code), **_FOUND})
+        _remembered.cache_clear()
 
 
 def _source(module: str) -> str | bytes:

@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import io
+import json
 import os
 import pickle
 import sys
@@ -82,6 +83,11 @@ def found() -> int:
     return _KEPT.found
 
 
+def code() -> str:
+    """What our sources were as this process began, and all else that programs are made of; '': nothing is kept."""
+    return _KEPT.code
+
+
 def remembered(what: str) -> dict[str, str]:
     """What follows from our sources alone, as an earlier command found it; empty: none did.
 
@@ -89,13 +95,13 @@ def remembered(what: str) -> dict[str, str]:
       what: it is.
     """
     said = None if _KEPT.folder is None else _read(_path_of(what))
-    return {} if said is None else dict(pickle.loads(said))
+    return {} if said is None else json.loads(said)
 
 
 def remember(what: str, found: Mapping[str, str]) -> None:
     """Keeps what `remembered` returns to later commands, if our sources are as this one began."""
     if _KEPT.folder is not None and source_digest() == _KEPT.source:
-        _write(_path_of(what), pickle.dumps(dict(found)))
+        _write(_path_of(what), json.dumps(dict(found)).encode())
 
 
 def _path_of(what):

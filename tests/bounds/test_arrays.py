@@ -3,13 +3,17 @@
 import math
 
 import chex
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from flax import struct
 
 import bounds
 from bounds import arrays, checks, registry
+from nets.mlp import MLP
+from nets.stochastic import GaussianNetwork
 
 RNG = np.random.default_rng(0)
 W = [RNG.standard_normal((4, 6)), RNG.standard_normal((6, 3))]
@@ -214,6 +218,34 @@ def traced(monkeypatch):
     arrays._program.cache_clear()
     yield found
     arrays._program.cache_clear()
+
+
+class Scaled(nn.Module):
+    """A network that looks at what is no field of it."""
+
+    @nn.compact
+    def __call__(self, x):
+        return SCALES[-1] * MLP(5, 1, 3)(x)
+
+
+SCALES = [1.0]
+
+
+def test_a_network_of_ones_own_may_look_at_anything(traced):
+    y = np.argmax(X @ RNG.standard_normal((4, 3)), axis=1)
+    for model in (Scaled(), GaussianNetwork(Scaled())):
+        assert not arrays._is_ours((model,))
+    params = jax.jit(Scaled().init)(jax.random.key(0), X)["params"]
+    network = bounds.Network(Scaled(), params, bounds.sample_of(X, y, 3))
+    first = bounds.values(network, ["train_error"])["train_error"].value
+    SCALES.append(-1.0)
+    try:
+        second = bounds.values(network, ["train_error"])["train_error"].value
+    finally:
+        SCALES.pop()
+    z = np.asarray(MLP(5, 1, 3).apply({"params": params["MLP_0"]}, X))
+    expected = [np.mean(np.argmax(sign * z, axis=1) != y) for sign in (1, -1)]
+    assert [first, second] == pytest.approx(expected) and first != second
 
 
 def test_a_second_network_of_a_shape_is_not_traced_again(traced):

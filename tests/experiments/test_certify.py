@@ -12,9 +12,11 @@ import pytest
 from scipy import stats
 
 from bounds import objectives
+from bounds.measures import gibbs_posterior
 from experiments.certify import PROGRAM, certificate_file, study, verification
 from experiments.certify.kinds import KINDS
 from experiments.certify.routes import sgd
+from experiments.certify.routes.posterior import Posterior
 from experiments.lab import formats
 from experiments.lab import running as lab
 from experiments.lab.calls import problem_of, settings_of
@@ -29,6 +31,7 @@ from tests.experiments import tiny
 from tests.experiments.tiny import ROOT, read
 from tests.oracles import pac_bayes
 
+BOUND = "maurer_2004_kl_posterior"
 SMALL = {
     "data_dir": str(MNIST_SAMPLE), "size": 600, "width": 16, "depth": 1, "batch_size": 50,
     "seeds": 2, "prior_epochs": 8, "epochs": 2, "learning_rate": 0.1, "save_weights": True,
@@ -402,6 +405,28 @@ def test_a_network_that_is_quantised_in_training(tmp_path, has_prior):
     certificate_file.write(tmp_path / "c.safetensors", tensors, forged)
     with pytest.raises(Refusal, match="of 600 examples the prior leaves 600"):
         verification.verified(typed | {"verify": str(tmp_path / "c.safetensors")})
+
+
+@pytest.mark.parametrize("draws", [None, 1000])
+def test_the_predictions_that_are_counted_are_as_many_as_is_said(tmp_path, draws):
+    assert Posterior.Settings.draws == gibbs_posterior.DRAWS
+    changes = {} if draws is None else {"draws": draws}
+    own = {"seeds": 1, "prior_epochs": 1, "epochs": 1}
+    chosen = config("perez_ortiz", bounds=(BOUND,), **own, **changes)
+    found = run(chosen, tmp_path / "out").path
+    path = found / "weights" / "certified_seed0_posterior.safetensors"
+    one, _ = certificate_file.read(path, [kind.Certificate for kind in KINDS])
+    assert one.draws == (150_000 if draws is None else 1200)  # 300 images, each 4 times
+    (row,) = read(found, "bounds")
+    q = pac_bayes.gibbs_upper(one.wrong / one.draws, one.draws, 0.2 * one.delta / 16)
+    expected = pac_bayes.pac_bayes_kl(one.kl, q, 300, 0.8 * one.delta / 16)
+    assert float(row["value"]) == pytest.approx(expected, rel=1e-6)
+    typed = {"verify": str(path), "data_dir": str(MNIST_SAMPLE)}
+    line, holds = verification.verified(typed)
+    was_fixed = "how many predictions are counted was fixed before any was made"
+    assert holds and (was_fixed in line) == (draws is not None)
+    said = "predictions was fixed before any was made"
+    assert (said in (found / "report.html").read_text()) == (draws is not None)
 
 
 @pytest.mark.slow

@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from experiments.certify import given
+from experiments.certify import certificate_file, given
 from experiments.certify.kinds import of_given, recounting, surrogate_file
 from experiments.certify.kinds.by_surrogate import SURROGATE
 from experiments.certify.kinds.kind import Kind, misvalued
 from experiments.lab.refusals import Refusal
 from experiments.problems import Examples
-from nets.sample import pad_sample
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,9 +115,9 @@ class ByCertificate(Kind):
         where = ("verify", "problem", "data", "data_dir", "plugin")
         own = {n: v for n, v in typed.items() if n in where}
         examples = its.kind.data(own, its.certificate)
-        sample = pad_sample(examples.inputs, examples.labels, 0)
+        digest = certificate_file.digest_of_examples(examples)
         found = of_given.data(
-            typed, certificate, "surrogate", lambda _: sample, its.normalise
+            typed, certificate, "surrogate", lambda _: digest, its.normalise
         )
         name = typed.get("unlabelled") or certificate.reading.get("unlabelled")
         surrogate_file.shared(own, its, name, found.points_of_surrogate())

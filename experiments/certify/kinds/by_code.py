@@ -152,9 +152,11 @@ class ByCode(Kind):
     ) -> given.GivenNetwork:
         """The given network, perhaps with its initial weights, the labelled examples, the points."""
         one = certificate
-        found = of_given.data(
-            typed, one, "compression", lambda found: found.network.sample
-        )
+
+        def certified(found: given.GivenNetwork) -> str:
+            return certificate_file.digest_of_sample(found.network.sample)
+
+        found = of_given.data(typed, one, "compression", certified)
         if one.init_sha256 is not None:
             flag = f"--init={typed['init']}" if typed.get("init") else "--init"
             if found.network.init is None:

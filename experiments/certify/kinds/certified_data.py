@@ -40,8 +40,12 @@ def of_problem(
     found = read(typed, one, part)
     if certificate_file.digest_of_examples(found) != one.data_sha256:
         where = f"--problem={one.problem}"
+        # Their digest is that of images, which alone do not tell what was made of them.
+        derived = one.problem_settings.get("inputs", "pixels") != "pixels"
         if typed.get("data"):
-            at = f"those as they are drawn, or {where} and the folder of its images by --data_dir"
+            at = f"{where} and the folder of its images by --data_dir"
+            if not derived:
+                at = f"those as they are drawn, or {at}"
             raise other(f"--data={typed['data']}", one, at)
         raise other(where, one)
     return found

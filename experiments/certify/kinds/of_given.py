@@ -97,7 +97,7 @@ def data(
     typed: Mapping[str, Any],
     one: Certificate,
     route: str,
-    certified: Callable[[given.GivenNetwork], Sample],
+    certified: Callable[[given.GivenNetwork], str],
     normalise: tuple[float, ...] | None = None,
 ) -> given.GivenNetwork:
     """The given network, its labelled examples and the points, whose digests are as they must be.
@@ -106,7 +106,7 @@ def data(
       typed: the flags of a call.
       one: what is claimed.
       route: its name.
-      certified: what of it is certified on.
+      certified: the digest of what of it is certified on.
       normalise: as of a `GivenNetwork`.
 
     Raises:
@@ -119,7 +119,7 @@ def data(
             f"--{flag}={typed[flag]}: not the network that the certificate in --verify is of, its "
             "digest is another; give that one"
         )
-    if certificate_file.digest_of_sample(certified(found)) != one.data_sha256:
+    if certified(found) != one.data_sha256:
         where = f"--data={typed['data']}" if typed.get("data") else ""
         raise certified_data.other(where or f"--problem={one.problem}", one)
     if certificate_file.digest_of_sample(found.points) != one.points_sha256:

@@ -52,6 +52,12 @@ class Certificate(gaussian.Certificate):
         """The predictions."""
         return self.draws
 
+    def check(self) -> None:
+        """Raises a `ValueError` where a number cannot be, or a recount would not end."""
+        super().check()
+        if not 0 < self.draws <= 2 * 10**8:
+            raise ValueError("draws: must be 1 to 200000000")
+
 
 @dataclasses.dataclass(frozen=True)
 class Stored:

@@ -9,7 +9,6 @@ from experiments.lab.later import later
 from experiments.lab.settings import (
     BOUNDS,
     TRAINING,
-    at_least_1,
     below_1,
     not_negative,
     one_of,
@@ -86,7 +85,7 @@ class Settings:
     draws: int = setting(
         150_000, "posterior: predictions under noise, at least, that its errors are counted on, each "
         "example equally often under its own draws; to be fixed before any is made",
-        at_least_1, group=BOUNDS
+        (lambda v: 1 <= v <= 10**8, "a whole number from 1 to 100000000"), group=BOUNDS
     )  # fmt: skip
     surrogate_loss: str = setting(
         "bounded", "posterior: its loss: cross-entropy in bits ('logistic'), or cut at "
@@ -274,11 +273,16 @@ class Posterior(Route):
         return gaussian.tensors(learned.params), certificate
 
     def taken(self, config: Any) -> list[str]:
-        """What a prior that was learned before has seen."""
+        """What a prior that was learned before has seen, and how many predictions were to be made."""
+        fixed = []
+        if config.draws != Settings.draws:
+            fixed = [
+                f"That errors are counted on {config.draws} predictions was fixed before any was made."
+            ]
         if not config.prior:
-            return []
+            return fixed
         line = f"The prior was given ({config.prior}); its training is not among the seconds."
-        return [line, *filter(None, [prior_file.taken(config)])]
+        return [line, *filter(None, [prior_file.taken(config)]), *fixed]
 
     def columns(
         self, config: Any, arrays: "Arrays", rows: Sequence[Mapping[str, Any]]
