@@ -371,7 +371,7 @@ class Mnist(Images):
             # As `perez_ortiz`, the prior trained on moved images.
             "shifted": {"shift": 2, "prior_epochs": 60, "epochs": 2},
             # The posterior of a convolutional network; one network drawn from it.
-            "cnn": _CNN | _TURNED | {"draws": 300_000},
+            "cnn": _CNN | _TURNED | {"draws": 1_200_000},
             "cnn_single_draw": _CNN | _TURNED | _OF_ONE,
             # Trained on 2000 images and 600 more, picked among those that it got wrong: about 0.0173.
             "pick_to_learn": {
