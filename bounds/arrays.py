@@ -262,7 +262,7 @@ def _measured(network, groups):
     anything, and is traced at every call."""
     made_by = tuple(registry.MEASURES[group].fn for group in groups)
     leaves, structure = jax.tree.flatten(network)
-    shapes = tuple((leaf.shape, leaf.dtype) for leaf in map(np.asarray, leaves))
+    shapes = tuple((np.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
     models = network.model, network.learned and network.learned.model
     program = _program if _is_ours((made_by, models)) else _program.__wrapped__
     found, reasons = jax.device_get(
