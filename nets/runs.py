@@ -18,6 +18,7 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from nets import sharing, training
+from nets.pool import Pool
 from nets.sample import Sample
 from nets.training import Outcome
 
@@ -377,6 +378,7 @@ def train_many(
     start: Callable[[Any], tuple[training.TrainState, Sample]],
     layout: Layout,
     length: Callable[[Any], float] = lambda job: 1.0,
+    pool: Pool = None,
 ) -> Iterator[Tick]:
     """Trains every job; a job that ends gives its lane to the next.
 
@@ -393,6 +395,7 @@ def train_many(
         have the same number of rows.
       layout: a `Layout`.
       length: how long a job is expected to be beside others; all alike if not given.
+      pool: of which the inputs of all samples are places: a device holds it once (`nets.pool`).
 
     Yields:
       A `Tick` after each call of the program; states are packed (`training.pack`).
@@ -410,13 +413,14 @@ def train_many(
     def compiled(its):
         nonlocal compiling
         began = time.perf_counter()
-        program = _compiled(plan, its, *shapes)
+        program = _compiled(plan, its, *shapes, pool)
         compiling = time.perf_counter() - began
         return program
 
     most = sharing.useful([length(job) for job in waiting])
     layout, program = fitting(layout, most, compiled)
     lanes = _Lanes(layout, *shapes)
+    pool = jax.device_put(pool, layout.replicated)
     seconds, steps_per_epoch, steps_taken = {}, {}, {}
     budget, idle = 64, 0.0
     while waiting or lanes.jobs:
@@ -445,7 +449,11 @@ def train_many(
 
         began = time.perf_counter()
         lanes.states, records = program(
-            np.int32(budget), np.bool_(len(waiting) > 0), lanes.states, lanes.samples
+            np.int32(budget),
+            np.bool_(len(waiting) > 0),
+            pool,
+            lanes.states,
+            lanes.samples,
         )
         stand = [lanes.states[n] for n in ("outcome", "epoch", "batch")]
         (outcomes, epochs, batches), records = jax.device_get((stand, records))
@@ -479,13 +487,13 @@ def train_many(
 
 @functools.lru_cache(maxsize=8)
 def _program(plan, layout):
-    """The program that advances all lanes: `(budget, others_wait, states, samples)`.
+    """The program that advances all lanes: `(budget, others_wait, pool, states, samples)`.
 
     Kept for the next runs of the same plan in this process: JAX looks for a program that it
     has by the function that it was made of.
     """
 
-    def advance(budget, others_wait, state, sample):
+    def advance(budget, others_wait, pool, state, sample):
         state, records = training.advance(
             plan,
             training.unpack(state),
@@ -493,10 +501,11 @@ def _program(plan, layout):
             budget,
             layout.vectorized,
             others_wait,
+            pool,
         )
         return training.pack(state), records
 
-    return map_lanes(layout, advance, shared=2, donate=(2,))
+    return map_lanes(layout, advance, shared=3, donate=(3,))
 
 
 def lane_shapes(layout: Layout, tree: Any) -> Any:
@@ -509,14 +518,20 @@ def lane_shapes(layout: Layout, tree: Any) -> Any:
     )
 
 
-def _compiled(plan, layout, state, sample):
+def _compiled(plan, layout, state, sample, pool=None):
     """The program of a plan, for runs like one."""
     program, scalars = _program(plan, layout), (np.int32(1), np.bool_(False))
+    common = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(
+            leaf.shape, leaf.dtype, sharding=layout.replicated
+        ),
+        pool,
+    )
     lanes = lane_shapes(layout, (jax.eval_shape(training.pack, state), sample))
     # An accelerator's default product is coarser than float32, and the stopping rule
     # must agree with what is measured afterwards.
     with jax.default_matmul_precision("highest"):
-        lowered = program.lower(*scalars, *lanes)
+        lowered = program.lower(*scalars, common, *lanes)
     return lowered.compile(compiler_options=_compiler_options(plan, layout))
 
 

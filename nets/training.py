@@ -16,6 +16,7 @@ import optax
 from flax import struct
 
 from nets import deferred, losses, margins, normalised, sharing
+from nets.pool import Pool, rows_at
 from nets.sample import Sample, blocks_of, fold_blocks, rows_of
 
 RECORDS = 64  # epochs one call of `advance` can report
@@ -213,7 +214,11 @@ def logits_of(model: Any, params: chex.ArrayTree, inputs: chex.ArrayTree) -> jax
 
 
 def check(
-    plan: Plan, params: chex.ArrayTree, sample: Sample, blocks: jax.Array
+    plan: Plan,
+    params: chex.ArrayTree,
+    sample: Sample,
+    blocks: jax.Array,
+    pool: Pool = None,
 ) -> Check:
     """Margins, errors and loss over the first `blocks` blocks of a sample.
 
@@ -225,6 +230,7 @@ def check(
       sample: a `Sample`.
       blocks: `[]`, how many blocks of `BLOCK` rows to visit: 0 costs nothing, and
         then watched samples are not visited either.
+      pool: of which the sample's inputs are places; watched samples hold their inputs.
 
     Returns:
       A `Check`.
@@ -232,7 +238,7 @@ def check(
 
     def visit(totals, block):
         labels, counts = block.labels, block.known
-        logits = logits_of(plan.model, params, block.inputs)
+        logits = logits_of(plan.model, params, rows_at(pool, block.inputs))
         m = jax.vmap(margins.margin)(logits, labels)
         loss = jax.vmap(losses.LOSSES[plan.loss])(logits, labels)
         return Check(
@@ -293,6 +299,7 @@ def train_segment(
     sample: Sample,
     limit: jax.Array,
     vectorized: bool = False,
+    pool: Pool = None,
 ) -> tuple[TrainState, Check, jax.Array]:
     """Trains to the end of the epoch, or `limit` steps, whichever is first.
 
@@ -305,6 +312,7 @@ def train_segment(
       sample: the run's `Sample`.
       limit: `[]` int32, steps.
       vectorized: whether runs take each step together (`deferred.steps_deferred`).
+      pool: of which the sample's inputs are places.
 
     Returns:
       `(state, check, steps)`: the check is meaningful iff `state.batch` is 0 and `steps`,
@@ -325,10 +333,12 @@ def train_segment(
         start = position * plan.batch_size
         if plan.shuffle:
             index = jax.lax.dynamic_slice_in_dim(order, start, plan.batch_size)
-            return jax.tree.map(
+            inputs, labels = jax.tree.map(
                 lambda leaf: leaf[index], (sample.inputs, sample.labels)
             )
-        return rows_of(sample, start, plan.batch_size)
+        else:
+            inputs, labels = rows_of(sample, start, plan.batch_size)
+        return rows_at(pool, inputs), labels
 
     # Never the key of the epoch's order: epochs count from 0.
     noise_key = jax.random.fold_in(state.key, -1 - state.epoch)
@@ -346,7 +356,8 @@ def train_segment(
             0, steps, step, (params, optimizer_state)
         )
     ended = (steps > 0) & (state.batch + steps == batches)
-    done = check(plan, params, sample, jnp.where(ended, blocks_of(sample), 0))
+    blocks = jnp.where(ended, blocks_of(sample), 0)
+    done = check(plan, params, sample, blocks, pool)
     epoch = state.epoch + ended
     state = state.replace(
         params=params,
@@ -365,6 +376,7 @@ def advance(
     budget: jax.Array,
     vectorized: bool = False,
     others_wait: jax.Array | bool = False,
+    pool: Pool = None,
 ) -> tuple[TrainState, Records]:
     """Trains one run for `budget` steps, across as many epochs as they cover.
 
@@ -402,7 +414,7 @@ def advance(
             own = jnp.minimum(left, sample.size // plan.batch_size - state.batch)
             most = jnp.iinfo(jnp.int32).max
             limit = jax.lax.pmin(jnp.where(is_on, own, most), sharing.AXIS)
-        state, done, steps = train_segment(plan, state, sample, limit, vectorized)
+        state, done, steps = train_segment(plan, state, sample, limit, vectorized, pool)
         ended = state.epoch > epoch
         checks = jax.tree.map(
             lambda kept, new: jnp.where(ended, kept.at[records.count].set(new), kept),

@@ -6,7 +6,7 @@ from typing import Any
 
 import bounds
 from experiments.bounds_vs_samples.settings import Settings
-from experiments.lab import network_rows
+from experiments.lab import network_rows, pools
 from experiments.lab.calls import fingerprint_of, problems_made
 from experiments.lab.measure_network import MeasureNetwork, test_samples
 from experiments.lab.measuring import Arrays, Subject
@@ -149,6 +149,8 @@ def of_configs(
             key=lambda: key_for(own.seed, Purpose.ORDER, run.seed, run.size, run.draw),
             examples=examples,
             sample=sample,
+            rows=rows,
+            pool=pools.of(problem, run.size),
         )
 
     first_epochs = {

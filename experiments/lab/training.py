@@ -15,15 +15,15 @@ import jax.numpy as jnp
 import numpy as np
 
 import bounds
-from experiments.lab import checkpoints, formats
+from experiments.lab import checkpoints, formats, pools
 from experiments.lab.progress import Progress
-from experiments.lab.refusals import Refusal
+from experiments.lab.refusals import Refusal, say
 from experiments.lab.report import shown_bytes
 from experiments.lab.run_folder import RunFolder
-from experiments.problems import Examples
+from experiments.problems import Examples, Problem
 from nets import kernels, training
 from nets.runs import Layout, TooLarge, is_out_of_memory, train_many
-from nets.sample import Sample
+from nets.sample import BLOCK, Sample
 
 # How a run went: arrays kept beside its weights, and then beside its measurements.
 HISTORY = ("outcome", "epochs", "seconds", "checks")
@@ -64,6 +64,8 @@ class Job:
       notes: more arrays that are kept with what it has learned; called when it has.
       origin: the initial weights that are kept with it, where it goes on from another run's and
         `init` are those.
+      rows: to which its sample is padded, where that is more than its examples.
+      pool: the problem of whose pool its examples are places (`pools.of`), or None.
     """
 
     plan: training.Plan
@@ -75,6 +77,8 @@ class Job:
     watches: bool = False
     notes: Callable[[], Mapping[str, np.ndarray]] = dict
     origin: Callable[[], Any] | None = None
+    rows: int = 0
+    pool: Problem | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -309,27 +313,48 @@ def train(
         order = sorted(waiting, key=lambda r: (r.name not in half_way, -r.size))
         for kind in dict.fromkeys(kinds[run] for run in order):
             group = {run: jobs[run] for run in order if kinds[run] == kind}
-            try:
-                _train_group(
-                    group,
-                    half_way,
-                    trained,
-                    folder,
-                    layout,
-                    progress,
-                    checkpoint_seconds,
-                )
-            except (TooLarge, jax.errors.JaxRuntimeError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                raise _too_large(group, layout, error) from error
+            _train_where_it_fits(
+                group, half_way, trained, folder, layout, progress, checkpoint_seconds
+            )
         checkpoints.clear(folder.checkpoints)
+
+
+def _train_where_it_fits(jobs, half_way, trained, folder, layout, progress, interval):
+    """Trains runs of one plan with the first of their pools that a device holds."""
+    tried = pools.choices(
+        [None if job.watches else job.pool for job in jobs.values()],
+        max(max(run.size, job.rows) for run, job in jobs.items()),
+        [run.size for run in jobs],
+        layout,
+    )
+    too_large, begun = None, dict(half_way)
+    for pool in tried:
+        if too_large is not None:
+            jobs = {run: job for run, job in jobs.items() if not trained.has(run)}
+            names = {run.name for run in jobs}
+            half_way.update({n: its for n, its in begun.items() if n in names})
+            say(
+                f"{next(iter(jobs)).name}: a device's memory does not hold the training set; its "
+                "examples are read from the machine's memory, a batch at a time"
+            )
+        try:
+            return _train_group(
+                jobs, pool, half_way, trained, folder, layout, progress, interval
+            )
+        except (TooLarge, jax.errors.JaxRuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            too_large = error
+    raise _too_large(jobs, layout, too_large) from too_large
 
 
 def _too_large(jobs, layout, error):
     """The `Refusal` of runs that a device's memory does not hold."""
     run, job = next(iter(jobs.items()))
-    held = sum(leaf.nbytes for leaf in jax.tree.leaves(job.sample()))
+    drawn = job.examples()
+    size, leaves = len(drawn.labels), jax.tree.leaves((drawn.inputs, drawn.labels))
+    rows = -(-max(size, job.rows) // BLOCK) * BLOCK
+    held = sum(leaf.nbytes // size * rows for leaf in leaves)
     held = f"its training set, padded to that of the largest, {shown_bytes(held)}"
     if isinstance(error, TooLarge):
         needed = "more than that" if error.needed is None else shown_bytes(error.needed)
@@ -351,23 +376,28 @@ def _too_large(jobs, layout, error):
     )
 
 
-def _train_group(jobs, half_way, trained, folder, layout, progress, interval):
+def _train_group(jobs, pool, half_way, trained, folder, layout, progress, interval):
     """Trains runs of one plan; takes what it starts from out of `half_way`."""
     plan, checks, before = next(iter(jobs.values())).plan, {}, {}
+
+    def sample_of(job):
+        if pool is None:
+            return job.sample()
+        return pools.placed(job.examples(), job.rows)
 
     def start(run):
         job = jobs[run]
         if run.name not in half_way:
             checks[run.name], before[run.name] = [], 0.0
-            return training.init_state(plan, job.init(), job.key()), job.sample()
+            return training.init_state(plan, job.init(), job.key()), sample_of(job)
         stored = half_way.pop(run.name)
         checks[run.name] = [stored["checks"]]
         before[run.name] = float(stored["seconds"])
         state = jax.tree.map(jnp.asarray, stored["state"])
-        return training.unpack(state), job.sample()
+        return training.unpack(state), sample_of(job)
 
     saved = time.monotonic()
-    for tick in train_many(plan, jobs, start, layout, lambda run: run.size):
+    for tick in train_many(plan, jobs, start, layout, lambda run: run.size, pool):
         for run, new in tick.checks.items():
             checks[run.name].append(new)
         for run, finished in tick.finished.items():

@@ -305,12 +305,16 @@ class Images(Problem):
         labels, origin = self._labels[indices], self._origin_at(indices)
         return Examples(self._inputs_at(indices), labels, origin=origin)
 
+    def is_pooled(self, size: int) -> bool:
+        """Not where the authors add noise."""
+        return self._rule != "authors" or size <= AUTHORS_NOISE_FROM
+
     def draw(self, seed: int, size: int, draw: int | None = None) -> Examples:
         """Images of the pool, by `--draw_rule`."""
         draw = draw or 0
         indices = self._indices(seed, size, draw)
         inputs = self._inputs_at(indices)
-        if self._rule == "authors" and size > AUTHORS_NOISE_FROM:
+        if not self.is_pooled(size):
             key = key_for(self._seed, Purpose.TRAIN, seed, size, draw, 1)
             shape = inputs[AUTHORS_NOISE_FROM:].shape
             noise = host_generator(key).uniform(-AUTHORS_NOISE, AUTHORS_NOISE, shape)

@@ -58,6 +58,10 @@ class Labelled(Problem):
             return self._labelled
         return Examples(self._labelled.inputs[indices], self._labelled.labels[indices])
 
+    def is_pooled(self, size: int) -> bool:
+        """Always."""
+        return True
+
     def draw(self, seed: int, size: int, draw: int | None = None) -> Examples:
         """The first `size` of a random order, each once."""
         numbers = (seed, size) if draw is None else (seed, size, draw)

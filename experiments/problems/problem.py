@@ -149,6 +149,11 @@ class Problem(abc.ABC):
         """The largest m of which `draws` training sets can be drawn; None: any."""
         return None
 
+    def is_pooled(self, size: int) -> bool:
+        """Whether the inputs of a draw of m = `size` are those of `pool` at the places that its
+        record calls `indices`, to the last bit."""
+        return False
+
     def risk(self, params: Any, size: int) -> float | None:
         """The exact risk of learned parameters, where it has a closed form."""
         return None

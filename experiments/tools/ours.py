@@ -90,7 +90,7 @@ class StepTimer:
 
         def call():
             lanes.states, _ = jax.block_until_ready(
-                self._program(steps, np.bool_(False), lanes.states, lanes.samples)
+                self._program(steps, np.bool_(False), None, lanes.states, lanes.samples)
             )
 
         return best(call, seconds, prepare) / (int(steps) * lanes.layout.lanes)

@@ -30,11 +30,11 @@ def test_a_run_that_no_device_holds_is_refused_by_its_sizes(tmp_path):
     with pytest.raises(Refusal) as refused:
         run(SMALL, tmp_path / "a", layout=with_memory(9000))
     said = str(refused.value)
-    # 128 rows of 10 inputs and a label, and how many of them are examples.
+    # 128 rows of 10 inputs and a label.
     assert (
         "m64_seed0_draw0: a device has 10 kB of memory, and one run alone takes" in said
     )
-    assert "its training set, padded to that of the largest, 5.64 kB" in said
+    assert "its training set, padded to that of the largest, 5.63 kB" in said
     assert "JAX_PLATFORMS=cpu" in said and "\n" not in said
     # Where there is memory enough, --resume goes on.
     run(SMALL, tmp_path / "a", layout=with_memory(10**9), resume=True)
@@ -55,7 +55,7 @@ def test_a_device_that_runs_out_while_training_is_named(
     where = make_layout(jax.devices()[:1], lanes, vectorized=True)
     with pytest.raises(Refusal) as refused:
         run(SMALL, tmp_path / "a", layout=dataclasses.replace(where, memory=memory))
-    assert str(refused.value).startswith(names) and "5.64 kB" in str(refused.value)
+    assert str(refused.value).startswith(names) and "5.63 kB" in str(refused.value)
 
 
 def test_a_device_that_runs_out_while_measuring_can_be_left(tmp_path, monkeypatch):

@@ -124,7 +124,7 @@ def test_one_program_serves_all_sizes(p):
     for job in (JOBS[0], JOBS[-1]):
         lanes.fill(0, job, *start(p, job))
         called = np.int32(1000), np.bool_(False)
-        lanes.states, records = program(*called, lanes.states, lanes.samples)
+        lanes.states, records = program(*called, None, lanes.states, lanes.samples)
         assert records.count[0] > 0
 
 

@@ -8,6 +8,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from experiments.lab import pools
 from experiments.lab.networks import network_of, source_of
 from experiments.lab.refusals import Refusal
 from experiments.lab.seeding import Purpose, key_for
@@ -164,4 +165,5 @@ def job(
         key=lambda: key_for(config.seed, Purpose.ORDER, run.seed, order),
         examples=examples,
         sample=sample,
+        pool=pools.of(problem, size or config.size),
     )
