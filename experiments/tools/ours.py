@@ -12,6 +12,7 @@ import bounds
 from experiments.tools.baselines import CLASSES, DEPTH, EPOCHS, FEATURES, data
 from nets import runs, training
 from nets.mlp import MLP, Layers
+from nets.pool import Pool
 from nets.sample import pad_sample
 
 
@@ -64,6 +65,13 @@ class StepTimer:
     """Steps of SGD with every lane busy; making it compiles the program.
 
     All lanes hold the same run: what is timed does not depend on the weights.
+
+    Args:
+      p: how.
+      m: examples.
+      layout: of the lanes.
+      features, classes: D and C.
+      pooled: gives the pool that the examples are places in, of their inputs; None: lanes have copies.
     """
 
     def __init__(
@@ -73,10 +81,18 @@ class StepTimer:
         layout: runs.Layout,
         features: int = FEATURES,
         classes: int = CLASSES,
+        pooled: Callable[[np.ndarray], Pool] | None = None,
     ):
-        self._begun = start(p, 0, m, features, classes)
+        state, sample = start(p, 0, m, features, classes)
+        self._pool = None
+        if pooled is not None:
+            pool = pooled(np.asarray(sample.inputs))
+            self._pool = jax.device_put(pool, layout.replicated)
+            places = np.arange(len(sample.labels), dtype=np.int32)
+            sample = sample.replace(inputs=places)
+        self._begun = state, sample
         self._lanes = runs._Lanes(layout, *self._begun)
-        self._program = runs._compiled(p, layout, *self._begun)
+        self._program = runs._compiled(p, layout, *self._begun, self._pool)
         self._steps = np.int32(m // p.batch_size - 1)  # short of an epoch and its check
 
     def seconds(self, seconds: float) -> float:
@@ -90,7 +106,9 @@ class StepTimer:
 
         def call():
             lanes.states, _ = jax.block_until_ready(
-                self._program(steps, np.bool_(False), None, lanes.states, lanes.samples)
+                self._program(
+                    steps, np.bool_(False), self._pool, lanes.states, lanes.samples
+                )
             )
 
         return best(call, seconds, prepare) / (int(steps) * lanes.layout.lanes)

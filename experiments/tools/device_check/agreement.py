@@ -17,6 +17,7 @@ from nets import runs, training
 from nets.cnn import CNN
 from nets.mlp import Layers
 from nets.operators import Convolution
+from nets.pool import HostPool
 from nets.sample import pad_sample
 
 PART = "right"
@@ -38,23 +39,32 @@ def first_steps(sizes: Sizes, cpu: runs.Layout, device: runs.Layout) -> Iterator
     """The same runs, step by step: they differ by rounding only."""
     for batch in (1, 64):
         p = plan(sizes.width, batch, 1, Layers((sizes.width, sizes.width, CLASSES)))
-        sample = pad_sample(*learnable(FIRST_STEPS * batch), 0)
-        ends = [_weights_after(p, sample, layout) for layout in (cpu, device)]
-        apart = max(
-            float(np.max(np.abs(a - b)) / np.max(np.abs(a)))
-            for a, b in zip(*map(jax.tree.leaves, ends), strict=True)
-        )
-        yield Row(
-            PART,
-            f"weights after {FIRST_STEPS} steps, width {sizes.width}, batch {batch}",
-            apart,
-            "of the largest",
-            holds=apart <= STEP_TOLERANCE,
-            note=f"against the CPU's; at most {STEP_TOLERANCE:g}",
-        )
+        inputs, labels = learnable(FIRST_STEPS * batch)
+        own = pad_sample(inputs, labels, 0)
+        placed = pad_sample(np.arange(len(labels), dtype=np.int32), labels, 0)
+        expected = jax.tree.leaves(_weights_after(p, own, cpu))
+        ways = {
+            "": (own, None),
+            ", held once": (placed, inputs),
+            ", streamed": (placed, HostPool(inputs)),
+        }
+        for way, given in ways.items():
+            found = jax.tree.leaves(_weights_after(p, given[0], device, given[1]))
+            apart = max(
+                float(np.max(np.abs(a - b)) / np.max(np.abs(a)))
+                for a, b in zip(expected, found, strict=True)
+            )
+            yield Row(
+                PART,
+                f"weights after {FIRST_STEPS} steps, width {sizes.width}, batch {batch}{way}",
+                apart,
+                "of the largest",
+                holds=apart <= STEP_TOLERANCE,
+                note=f"against the CPU's; at most {STEP_TOLERANCE:g}",
+            )
 
 
-def _weights_after(p, sample, layout):
+def _weights_after(p, sample, layout, pool=None):
     """The weights of a few runs after one epoch, as the engine trains them."""
 
     def start(seed):
@@ -62,7 +72,7 @@ def _weights_after(p, sample, layout):
         return training.init_state(p, params, jax.random.key(seed)), sample
 
     with jax.default_device(layout.mesh.devices.flat[0]):
-        ticks = runs.train_many(p, range(4), start, layout)
+        ticks = runs.train_many(p, range(4), start, layout, pool=pool)
         ends = {job: done for tick in ticks for job, done in tick.finished.items()}
     return [ends[job].state["params"] for job in sorted(ends)]
 

@@ -14,6 +14,7 @@ from experiments.tools.floors import Rates, of_step
 from experiments.tools.ours import StepTimer, plan
 from nets import deferred, runs, training
 from nets.mlp import MLP
+from nets.pool import HostPool
 
 PART = "fast"
 GOAL = 0.7  # of the rate that limits a step
@@ -40,16 +41,20 @@ def steps(sizes: Sizes, found: Rates, seconds: float) -> Iterator[Row]:
             for lanes in sizes.lanes:
                 yield from _steps(sizes, width, batch, lanes, found, seconds)
             yield from torch_steps.rows(sizes, width, batch, seconds)
+    # Of the widest, in the largest batches: examples that lanes have no copies of.
+    for way, pooled in {"held once": lambda x: x, "streamed": HostPool}.items():
+        at = sizes.widths[-1], sizes.batches[-1], sizes.lanes[0]
+        yield from _steps(sizes, *at, found, seconds, f", {way}", pooled)
 
 
-def _steps(sizes, width, batch, lanes, found, seconds):
-    what = f"step, width {width}, batch {batch}, {lanes} lanes"
+def _steps(sizes, width, batch, lanes, found, seconds, way="", pooled=None):
+    what = f"step, width {width}, batch {batch}, {lanes} lanes{way}"
     per_device = max(1, lanes // len(jax.devices()))
     layout = runs.make_layout(lanes_per_device=per_device)
     p = plan(width, batch, 2**30, MLP(width, sizes.depth, CLASSES, False))
     began = time.perf_counter()
     try:
-        timer = StepTimer(p, 128 if batch == 1 else 16 * batch, layout)
+        timer = StepTimer(p, 128 if batch == 1 else 16 * batch, layout, pooled=pooled)
         compiled = time.perf_counter() - began
         took = timer.seconds(seconds)
     except jax.errors.JaxRuntimeError as error:  # too large for the device
