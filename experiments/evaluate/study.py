@@ -11,7 +11,7 @@ import numpy as np
 import bounds
 from experiments.evaluate import run_folders
 from experiments.evaluate.settings import BUDGET, Settings
-from experiments.lab import certificates, network_rows, parts
+from experiments.lab import budgets, certificates, network_rows, parts
 from experiments.lab.measure_network import MeasureNetwork, test_samples
 from experiments.lab.measuring import Subject
 from experiments.lab.once import OncePerObject
@@ -74,11 +74,11 @@ def make(config: Settings) -> EvaluateStudy:
         if config.profile:
             return by_parts, False
         if shape not in operations:
-            operations[shape] = parts.operations(network, groups, test)
+            operations[shape] = budgets.operations(network, groups, test)
         its = operations[shape]
-        if budget is not None and its > parts.LIGHT:
+        if budget is not None and its > budgets.LIGHT:
             return by_parts, False
-        return MeasureNetwork(groups), its * len(stored) <= parts.LITTLE
+        return MeasureNetwork(groups), its * len(stored) <= budgets.LITTLE
 
     found = [_subject(one, put_together, measure_of, in_common) for one in stored]
     digest = hashlib.sha256(b"".join(sha256 for _, sha256 in found))

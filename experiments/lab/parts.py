@@ -1,140 +1,37 @@
 """Measuring a network part by part, each timed, within a budget of seconds.
 
 A part is what one measure makes, by a program of its own; norms of layers are a part for each set of
-matrices (`experiments.lab.norm_parts`). How long it will take is not guessed from the machine: a pass
-of each kind over one block is timed after compilation, and `bounds.cost` says how many of them a part
-makes; of norms the dearest layer is measured.
+matrices (`experiments.lab.norm_parts`), of which the dearest layer tells how long they take. What
+others take and what is made of them is planned (`experiments.lab.budgets`).
 """
 
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
 import bounds
-from bounds import cost, registry
+from bounds import cost
 from bounds.measures.examples import Holdout
 from bounds.measures.layers import NORMS
-from bounds.passes import FORWARD, GRADIENT, NOISY, PRODUCT, SINGLE, Sizes
 from experiments.lab import norm_parts
+from experiments.lab.budgets import Passes, Wanted, lacks, plan, sharing, sizes
 from experiments.lab.measure_network import holdout_of
 from experiments.lab.progress import clock
 from experiments.lab.refusals import say
-from experiments.problems import Examples
 from nets.sample import BLOCK, Sample
 
 SECONDS = "seconds/"  # part -> what it took, among the arrays
-EXAMPLES_OF = (
-    "examples_of/"  # group -> how many examples it looked at, where not at all
-)
+EXAMPLES_OF = "examples_of/"  # group -> how many it looked at, where not at all
 LONG = 60.0  # seconds: what takes longer is said beforehand
-# Operations of all passes and norms together below which nothing is planned: seconds on any machine.
-LIGHT = 1e12
-# Operations of all networks together below which a CPU's program is not optimised: that would take longer than
-# it saves (measured: 6 s to compile, of one core, against 0.03 s for each 1e9 operations).
-LITTLE = 5e10
 _QUICK = 5.0  # seconds of a pass
-# Forward passes that one of each kind takes at least: back to activations and to weights is one each, and
-# a derivative along a vector doubles all three. The cheapest first.
-_FORWARDS = {FORWARD: 1, NOISY: 1, GRADIENT: 3, SINGLE: 3, PRODUCT: 6}
 _TESTS = "held-out margins"
 _TIMING = "a pass of each kind, to be timed"
 _TIMES = ("compile", "run")
-
-
-@dataclasses.dataclass(frozen=True)
-class Wanted:
-    """Groups that share their passes.
-
-    Attributes:
-      groups: their names.
-      seconds: examples -> what they would take on so many.
-      is_reducible: whether they may look at fewer.
-      is_least: whether `seconds` is the least that it may be, already too much.
-    """
-
-    groups: tuple[str, ...]
-    seconds: Callable[[int], float]
-    is_reducible: bool
-    is_least: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Planned:
-    """What is made of them.
-
-    Attributes:
-      wanted: the groups.
-      examples: how many they look at; 0 where they are left out.
-      seconds: what that takes, about; of what is left out what the least would take.
-      whole: what all examples would take.
-    """
-
-    wanted: Wanted
-    examples: int
-    seconds: float
-    whole: float
-
-
-def plan(wanted: Sequence[Wanted], size: int, budget: float) -> list[Planned]:
-    """What fits into a budget, the cheapest first.
-
-    Groups that cannot be reduced are taken as long as they fit, and then left out. What is left is
-    shared evenly among those that can: who needs less than a share leaves more to the others, who
-    look at as many whole blocks of examples as fit, and are left out where not even one does.
-
-    Args:
-      wanted: groups.
-      size: training examples.
-      budget: seconds for all of them.
-    """
-    ordered = sorted(wanted, key=lambda one: (one.is_reducible, one.seconds(size)))
-    found, left = [], budget
-    waiting = sum(one.is_reducible for one in wanted)
-    for one in ordered:
-        whole, examples, share = one.seconds(size), size, left
-        if one.is_reducible:
-            share = left / waiting
-            waiting -= 1
-        if whole > share:
-            examples = _most(one, size, share) if one.is_reducible else 0
-        least = min(BLOCK, size) if one.is_reducible else size
-        takes = one.seconds(examples or least)
-        left -= takes if examples else 0.0
-        found.append(Planned(one, examples, takes, whole))
-    return found
-
-
-def _most(one, size, share):
-    """The most examples, in whole blocks, that take at most a share of seconds; 0 if none."""
-    blocks = range(1, -(-size // BLOCK))
-    fitting = [n * BLOCK for n in blocks if one.seconds(n * BLOCK) <= share]
-    return max(fitting, default=0)
-
-
-def operations(
-    network: bounds.Network, groups: Sequence[str], test: Examples | None
-) -> float:
-    """About how many operations it takes to measure groups, of those that can be had."""
-    of = _sizes(network)._replace(held_out=0 if test is None else len(test.labels))
-    has = network.replace(holdout=test)
-    had = [g for g in groups if not _lacks(has, g)]
-    every = [cost.counts(one[0], of) for one in sharing(had)]
-    total = sum(count for counts in every for count in counts.values())
-    passes = total * BLOCK * cost.operations(network)
-    return passes + norm_parts.operations(network, had)
-
-
-def sharing(groups: Sequence[str]) -> list[tuple[str, ...]]:
-    """Groups by the measure that makes them."""
-    found: dict[int, list[str]] = {}
-    for name in dict.fromkeys(groups):
-        found.setdefault(id(registry.MEASURES[name]), []).append(name)
-    return [tuple(names) for names in found.values()]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,9 +78,9 @@ class MeasureParts:
         """Whether a part may be reduced or left out: it takes long, and can be had."""
         if self.budget is None or set(groups) & set(self.kept):
             return False
-        if _lacks(network, groups[0]):
+        if lacks(network, groups[0]):
             return False
-        return groups[0] in NORMS or bool(cost.counts(groups[0], _sizes(network)))
+        return groups[0] in NORMS or bool(cost.counts(groups[0], sizes(network)))
 
     def _plans(self, parts, made):
         """What is made of the parts in what is left of the budget, said beforehand where it takes long."""
@@ -193,7 +90,7 @@ class MeasureParts:
                 its = made.seconds(groups)
                 every.append(Wanted(groups, lambda _, its=its: its, False))
         of_passes = [p for p in parts if p[0] not in NORMS]
-        passes = _Passes(made, of_passes, self.budget)
+        passes = Passes(made, of_passes, self.budget)
         for groups in of_passes:
             seconds = functools.partial(passes.seconds, groups)
             is_reducible = cost.may_be_of_fewer(groups)
@@ -250,7 +147,7 @@ class _Made:
 
     def seconds(self, groups: tuple[str, ...]) -> float:
         """About what the norms `groups` will take; 0 for other groups, and those that cannot be had."""
-        if groups[0] not in NORMS or _lacks(self.network, groups[0]):
+        if groups[0] not in NORMS or lacks(self.network, groups[0]):
             return 0.0
         try:
             return self._norms.seconds(groups[0])
@@ -259,7 +156,7 @@ class _Made:
 
     def measure(self, groups: tuple[str, ...], examples: int | None = None) -> None:
         """Groups that are made together, on the first examples or on all."""
-        if groups[0] in NORMS and not _lacks(self.network, groups[0]):
+        if groups[0] in NORMS and not lacks(self.network, groups[0]):
             self._measure_norms(groups)
             return
         network = self.network
@@ -316,46 +213,6 @@ class _Made:
             self.found[f"{SECONDS}{name}/{what}"] = np.asarray(its)
 
 
-class _Passes:
-    """What passes over the examples take.
-
-    A pass of each kind is timed, the cheapest first, if a part that makes such passes may fit.
-
-    Args:
-      made: whose network they are of.
-      parts: groups that share their passes.
-      budget: seconds for all that is measured.
-    """
-
-    def __init__(self, made: _Made, parts: Sequence[tuple[str, ...]], budget: float):
-        self._of = _sizes(made.network)
-        self._timed: dict[str, float] = {}  # kind -> seconds of one
-        for kind in _FORWARDS if parts else ():
-            making = [p for p in parts if kind in cost.counts(p[0], self._of)]
-            left = budget - made.run_seconds
-            if kind == FORWARD or any(self._fewest(p) <= left for p in making):
-                self._timed[kind] = made.timed(functools.partial(cost.one, kind))
-
-    def seconds(self, groups: tuple[str, ...], examples: int) -> float:
-        """Those of a part that looks at so many examples, about, or (`is_least`) at least."""
-        counts = cost.counts(groups[0], self._of._replace(train=examples))
-        forward = self._timed[FORWARD]
-        return sum(
-            count * self._timed.get(kind, _FORWARDS[kind] * forward)
-            for kind, count in counts.items()
-        )
-
-    def is_least(self, groups: tuple[str, ...]) -> bool:
-        """Whether not all of its passes were timed: it cannot fit."""
-        return not set(cost.counts(groups[0], self._of)) <= set(self._timed)
-
-    def _fewest(self, groups):
-        """Seconds of a part on as few examples as it may look at."""
-        train = self._of.train
-        fewest = min(BLOCK, train) if cost.may_be_of_fewer(groups) else train
-        return self.seconds(groups, fewest)
-
-
 def _parts(network, groups):
     """Groups that are measured together: by one measure, or norms that are one on this network.
 
@@ -364,7 +221,7 @@ def _parts(network, groups):
     """
     found = []
     for names in sharing(groups):
-        lacking = tuple(g for g in names if _lacks(network, g))
+        lacking = tuple(g for g in names if lacks(network, g))
         had = tuple(g for g in names if g not in lacking)
         found += [lacking] if lacking else []
         if had and had[0] in NORMS:
@@ -372,12 +229,6 @@ def _parts(network, groups):
         elif had:
             found.append(had)
     return found
-
-
-def _lacks(network, group):
-    """Whether a network does not have what a group requires."""
-    fields = registry.MEASURES[group].required(group)
-    return any(getattr(network, field) is None for field in fields)
 
 
 def _held_out(network, tests):
@@ -394,15 +245,6 @@ def _from_margins(found, groups):
     its = holdout_of(found)
     below = np.asarray(its.sorted)[: int(its.size)] <= 0
     return {"holdout": Holdout(wrong=np.sum(below), size=its.size)}
-
-
-def _sizes(network: bounds.Network) -> Sizes:
-    held_out = 0 if network.holdout is None else int(network.holdout.size)
-    example = jax.tree.map(lambda leaf: leaf[:1], network.sample.inputs)
-    logits = jax.eval_shape(
-        lambda x: network.model.apply({"params": network.params}, x), example
-    )
-    return Sizes(int(network.sample.size), held_out, logits.shape[-1])
 
 
 def _timed(function, arguments):

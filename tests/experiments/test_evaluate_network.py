@@ -9,7 +9,7 @@ import pytest
 import bounds
 from experiments import evaluate
 from experiments.evaluate.graphs import places
-from experiments.lab import formats, parts
+from experiments.lab import budgets, formats, parts
 from experiments.lab.calls import settings_of
 from experiments.lab.refusals import Refusal
 from nets.graph import Graph, Node
@@ -144,7 +144,7 @@ def test_a_budget_reduces_measures_and_leaves_certificates_out(
 
     Three of the budget's go to one of each kind, the last not all to what is measured anyway.
     """
-    monkeypatch.setattr(parts, "LIGHT", 0)
+    monkeypatch.setattr(budgets, "LIGHT", 0)
     monkeypatch.setattr(parts, "_timed", lambda *_: 1.0)
     names = (
         "train_error",
@@ -181,7 +181,7 @@ def test_a_budget_reduces_measures_and_leaves_certificates_out(
 
 def test_no_budget_loses_no_bound(tmp_path, capsys, more, monkeypatch):
     """What does not fit says so; all else is there, and so is the table."""
-    monkeypatch.setattr(parts, "LIGHT", 0)
+    monkeypatch.setattr(budgets, "LIGHT", 0)
     monkeypatch.setattr(parts, "_timed", lambda *_: 1.0)
     folder = run(
         tmp_path / "out", more, data=str(more / "data256.npz"), bounds=("all",), budget=1e-9,

@@ -7,7 +7,8 @@ import pytest
 import bounds
 from bounds.measures import layers
 from experiments.lab import norm_parts
-from experiments.lab.parts import MeasureParts, Wanted, plan
+from experiments.lab.budgets import Wanted, plan
+from experiments.lab.parts import MeasureParts
 from nets.graph import Graph, Node
 from nets.operators import Convolution, Dense
 from nets.sample import BLOCK, pad_sample
@@ -72,9 +73,14 @@ def residual(layout=(3, 3, 3), channels=4, image=6):
     )  # fmt: skip
 
 
-def test_norms_by_layers_are_those_of_one_program():
+ALL_NORMS = [n for n in layers.NORMS if n != "from_other" and "folded" not in n]
+
+
+@pytest.mark.parametrize(
+    "names", [("layers", "from_origin"), pytest.param(ALL_NORMS, marks=pytest.mark.slow)]
+)  # fmt: skip
+def test_norms_by_layers_are_those_of_one_program(names):
     network = residual((3, 1, 3, 3))
-    names = [n for n in layers.NORMS if n != "from_other" and "folded" not in n]
     with jax.enable_x64(True):
         expected = jax.jit(lambda one: layers.layer_norms(one, names))(network)
         norms = norm_parts.Norms(network)
