@@ -58,7 +58,7 @@ def dense(biases):
     return case, found
 
 
-@pytest.mark.parametrize("biases", [False, True])
+@pytest.mark.parametrize("biases", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_products_of_six_matrices_are_the_svd_s(biases):
     case, found = dense(biases)
     w, z, m = case.weights, case.initial, case.m

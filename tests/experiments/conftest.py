@@ -1,7 +1,7 @@
 """What runs inside a test do without: rendered figures, and a watch on their keys.
 
 Folders that fixtures of modules and sessions make have both, one of every program, unless they
-do without by `tiny.undrawn`; programs that are started as processes render their figures, too.
+do without by `tiny.undrawn`; programs that are started as processes render theirs where that is said.
 """
 
 import contextlib

@@ -333,7 +333,9 @@ def test_real_digits_with_each_loss(tmp_path, mnist_sample):
 
 def test_through_the_command_line(folder, tmp_path):
     out = tmp_path / "cli"
-    code, printed, errors = finish(program(*TINY_FLAGS, f"--out={out}", "--devices=2"))
+    code, printed, errors = finish(
+        program(*TINY_FLAGS, f"--out={out}", "--devices=2", drawn=True)
+    )
     assert code == 0, errors
     assert errors == ""  # no progress, no warnings where there is no terminal
     assert "8 of 8 runs" in printed and "neyshabur_2018_between_draws" in printed

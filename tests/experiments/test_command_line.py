@@ -160,6 +160,7 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly():
     assert done.stderr == "" and len(done.stdout.splitlines()) == 3
 
 
+@pytest.mark.slow
 def test_a_poor_terminal_and_no_home(tmp_path):
     """ASCII only, a matplotlib backend that is not there, nowhere to keep settings."""
     kept = {k: v for k, v in os.environ.items() if k not in ("HOME", "LANG")}

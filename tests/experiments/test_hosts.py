@@ -1,6 +1,7 @@
 """Several processes at once: their tables are one's, and none outlives the death of another."""
 
 import csv
+import dataclasses
 import os
 import signal
 import socket
@@ -14,7 +15,7 @@ from experiments.lab import hosts
 from experiments.lab.refusals import Refusal
 from experiments.lab.shards import Shard
 from tests.experiments.test_command_line import ENDLESS
-from tests.experiments.tiny import CACHE, ROOT, TINY_FLAGS, finish, program
+from tests.experiments.tiny import CACHE, ROOT, TINY, TINY_FLAGS, finish, program, run
 
 # The others are given up after so many seconds, not forty.
 SILENT = 8
@@ -71,13 +72,13 @@ def left_beside(out):
 def test_two_processes_have_one_s_tables(tmp_path):
     out, whole = tmp_path / "together" / "a", tmp_path / "whole"
     out.parent.mkdir()
-    given = (*TINY_FLAGS, "--seeds=2")
+    given = (*TINY_FLAGS, "--seeds=2", "--bounds=neyshabur_2018")
     first, second = (program(*given, *own) for own in flags(out, 2))
     code, printed, errors = finish(second)
     assert code == 0 and "shard 2/2 is done" in printed, errors
     code, printed, errors = finish(first)
     assert code == 0 and f"Report: {out / 'report.html'}" in printed, errors
-    assert finish(program(*given, f"--out={whole}"))[0] == 0
+    run(dataclasses.replace(TINY, bounds=("neyshabur_2018",)), whole)
     for name in ("results", "bounds"):
         assert table(out / f"{name}.csv") == table(whole / f"{name}.csv") != []
     assert left_beside(out) == []

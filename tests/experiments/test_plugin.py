@@ -163,6 +163,7 @@ def test_a_certificate_on_the_data_set(mine, tmp_path):
     assert 0 < float(rows["maurer_2004_kl_posterior"]["value"]) < 1
 
 
+@pytest.mark.slow
 def test_a_problem_with_s_prime_and_settings_of_its_own(mine, tmp_path):
     code, printed, _ = finish(program(f"--plugin={mine}", "--help", name="uc_failure"))
     assert code == 0

@@ -9,8 +9,10 @@ import pytest
 from experiments.bounds_vs_samples import PROGRAM
 from experiments.bounds_vs_samples.study import make
 from experiments.lab import calls, formats, pools, training
+from experiments.lab.progress import Progress
 from experiments.lab.refusals import Refusal
 from experiments.problems import PROBLEMS, images
+from nets import runs
 from nets.pool import HostPool
 from nets.runs import make_layout
 from tests.experiments.tiny import content, run
@@ -134,3 +136,43 @@ def test_what_a_device_does_not_hold_is_read_from_the_machine(
     assert [r["epochs"] for r in found["results"]] == [
         r["epochs"] for r in expected["results"]
     ]
+
+
+class Interruption(Exception):
+    """Stands for a kill between two ticks."""
+
+
+def test_runs_that_were_half_way_go_on_from_there_with_another_pool(
+    mnist, tmp_path, monkeypatch
+):
+    mnist = dataclasses.replace(
+        mnist, sizes=(600,), margin=1e9, max_epochs=20, seeds=1, batch_size=1
+    )
+    run(mnist, tmp_path / "whole", layout=lanes(1))
+
+    def interrupt(self, tick):
+        if tick.running and int(tick.states()[tick.running[0]]["epoch"]) >= 2:
+            raise Interruption
+
+    with monkeypatch.context() as patch, pytest.raises(Interruption):
+        patch.setattr(Progress, "trained", interrupt)
+        patch.setattr(runs.sharing, "next_budget", lambda *_: 600)
+        run(mnist, tmp_path / "a", layout=lanes(1), checkpoint_seconds=0)
+    begun, original = [], training.train_many
+
+    def too_large_at_first(plan, jobs, start, layout, length, pool):
+        if pool is None:
+            start(next(iter(jobs)))
+            raise runs.TooLarge(2, 1)
+
+        def watched(job):
+            state, sample = start(job)
+            begun.append(int(state.epoch))
+            return state, sample
+
+        return original(plan, jobs, watched, layout, length, pool)
+
+    monkeypatch.setattr(training, "train_many", too_large_at_first)
+    run(mnist, tmp_path / "a", layout=lanes(1), resume=True)
+    assert begun and begun[0] >= 1
+    assert content(tmp_path / "a") == content(tmp_path / "whole")

@@ -42,7 +42,7 @@ CASES = {
         })), 3,
     ),
 }  # fmt: skip
-SLOW = ("certify", "beyond_uc")
+SLOW = ("certify", "beyond_uc", "uc_failure")
 
 
 def tables(folder):

@@ -1,5 +1,6 @@
 """A run small enough for tests, and how to run it: by `run` and by `python -m`."""
 
+import atexit
 import base64
 import contextlib
 import dataclasses
@@ -86,11 +87,12 @@ def content(folder):
 class Started:
     """A program as if started from the shell, by a process that has imported JAX already."""
 
-    def __init__(self, module, flags):
+    def __init__(self, module, flags, drawn):
         self._place = tempfile.TemporaryDirectory()
         self._said = [str(Path(self._place.name) / name) for name in ("out", "err")]
         self.returncode = None
-        self.pid = _ask({"run": [module, flags, *self._said]})
+        picture = None if drawn else base64.b64encode(EMPTY).decode()
+        self.pid = _ask({"run": [module, flags, *self._said, picture]})
 
     def poll(self):
         if self.returncode is None:
@@ -117,10 +119,12 @@ class Started:
 
 @functools.cache
 def _warm():
-    return subprocess.Popen(
+    warm = subprocess.Popen(
         [sys.executable, "-m", "tests.experiments.warm"], cwd=ROOT, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | CACHE,
     )  # fmt: skip
+    atexit.register(warm.communicate)  # it ends when nobody asks any more
+    return warm
 
 
 def _ask(what):
@@ -129,9 +133,9 @@ def _ask(what):
     return json.loads(warm.stdout.readline())
 
 
-def program(*flags, name="bounds_vs_samples"):
-    """A program, started with the flags of a command line."""
-    return Started(f"experiments.{name}", list(flags))
+def program(*flags, name="bounds_vs_samples", drawn=False):
+    """A program, started with the flags of a command line; its figures are rendered if `drawn`."""
+    return Started(f"experiments.{name}", list(flags), drawn)
 
 
 def finish(process):

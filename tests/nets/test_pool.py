@@ -43,8 +43,10 @@ def train(p, stored, where, pool=None, jobs=JOBS):
     return {job: (ends[job], np.concatenate(checks[job])) for job in ends}
 
 
-@pytest.mark.parametrize("lanes", [layout(1), layout(2, 3), layout(2, 2, True)])
-@pytest.mark.parametrize("batch_size", [1, 2])  # of 1: updates are deferred
+@pytest.mark.parametrize(
+    ("lanes", "batch_size"),  # of 1: updates are deferred
+    [(layout(2, 3), 1), (layout(2, 2, True), 2)],
+)
 def test_weights_are_the_same_bit_for_bit(stored, lanes, batch_size):
     p = plan(shuffle=batch_size == 2, batch_size=batch_size, margin=0.3, max_epochs=6)
     expected = train(p, stored, lanes)
