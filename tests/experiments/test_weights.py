@@ -477,6 +477,10 @@ def test_no_such_file(tmp_path):
 
 def test_folders_without_a_checkpoint(tmp_path):
     refused("without a checkpoint.*safetensors.*checkpoints/unfinished", str(tmp_path))
+    (tmp_path / "run" / "weights").mkdir(parents=True)  # of a whole run folder
+    in_file(tmp_path / "run" / "weights" / "a.safetensors", state_dict())
+    remedy = r"give files, e.g. .*run/weights/\*\.safetensors"
+    refused(remedy, str(tmp_path / "run"))
     (tmp_path / "3").mkdir()
     refused("checkpoint cannot be read", str(tmp_path))
 

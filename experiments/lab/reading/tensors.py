@@ -48,9 +48,11 @@ def _checkpoint(folder):
             "folder that `experiments.checkpoints` wrote, or files"
         ) from error
     if not runs:
+        kept = folder / "weights"
+        files = kept if next(kept.glob("*.safetensors"), None) else folder
         raise Refusal(
             f"{folder}: a folder without a checkpoint in it; give files, e.g. "
-            f"{folder}/*.safetensors, or a run folder's checkpoints/unfinished"
+            f"{files}/*.safetensors, or a run folder's checkpoints/unfinished"
         )
     return runs
 
