@@ -1,6 +1,7 @@
 """`experiments.certify` on a small sample of MNIST."""
 
 import dataclasses
+import functools
 import json
 import subprocess
 import sys
@@ -14,8 +15,8 @@ from scipy import stats
 from bounds import objectives
 from bounds.measures import gibbs_posterior
 from experiments.certify import PROGRAM, certificate_file, study, verification
-from experiments.certify.kinds import KINDS
-from experiments.certify.routes import sgd
+from experiments.certify.kinds import KINDS, posterior
+from experiments.certify.routes import ROUTES, sgd
 from experiments.certify.routes.posterior import Posterior
 from experiments.lab import formats
 from experiments.lab import running as lab
@@ -31,18 +32,22 @@ from tests.experiments import tiny
 from tests.experiments.tiny import ROOT, read
 from tests.oracles import pac_bayes
 
-BOUND = "maurer_2004_kl_posterior"
+BOUNDS = "maurer_2004_kl_posterior", "maurer_2004_kl"
 SMALL = {
     "data_dir": str(MNIST_SAMPLE), "size": 600, "width": 16, "depth": 1, "batch_size": 50,
     "seeds": 2, "prior_epochs": 8, "epochs": 2, "learning_rate": 0.1, "save_weights": True,
 }  # fmt: skip
+DRAWS = 3000
+SHORT = {"seeds": 1, "prior_epochs": 1, "epochs": 1, "bounds": BOUNDS}
 
 
 def config(preset, **changes):
     small = dict(SMALL)
+    if preset == "perez_ortiz":
+        small["draws"] = DRAWS
     if preset == "lotfi":
         del small["prior_epochs"]
-    typed = small | changes
+    typed = {n: v for n, v in (small | changes).items() if v is not None}
     return settings_of(PROGRAM, typed.get("problem"), preset, typed)
 
 
@@ -67,7 +72,7 @@ def test_the_tables_say_what_was_certified(folder):
         mine = {r["bound"]: r for r in rows if r["run"] == row["run"]}
         assert list(mine) == list(chosen.bounds)
         q = pac_bayes.gibbs_upper(
-            float(row["stochastic_train_error"]), 150_000, 0.2 * delta
+            float(row["stochastic_train_error"]), DRAWS, 0.2 * delta
         )
         expected = pac_bayes.pac_bayes_kl(float(row["kl"]), q, 300, 0.8 * delta)
         value = float(mine["maurer_2004_kl_posterior"]["value"])
@@ -87,24 +92,20 @@ def test_the_tables_say_what_was_certified(folder):
 
 
 def test_a_posterior_is_a_file_that_verify_recounts(folder):
-    """All 150000 predictions; of the second seed, whose images are others."""
+    """Of the second seed, whose images are others."""
     path = folder / "weights" / "certified_seed1_posterior.safetensors"
     typed = {"verify": str(path), "data_dir": str(MNIST_SAMPLE)}
     line, holds = verification.verified(typed)
     result = read(folder, "results")[1]
-    wrong = round(float(result["stochastic_train_error"]) * 150_000)
-    assert holds and f"{wrong} errors among 150000 predictions of 300" in line
+    wrong = round(float(result["stochastic_train_error"]) * DRAWS)
+    assert holds and f"{wrong} errors among {DRAWS} predictions of 300" in line
     assert "its prior was learned on the other 300 examples" in line
 
 
 @pytest.mark.drawn
 def test_a_run_that_diverged_has_no_number(tmp_path):
     out = tmp_path / "a"
-    names = ("maurer_2004_kl_posterior", "maurer_2004_kl")
-    chosen = config(
-        "perez_ortiz", posterior_learning_rate=1e30, seeds=1, epochs=1, bounds=names
-    )
-    run(chosen, out)
+    run(config("perez_ortiz", posterior_learning_rate=1e30, draws=1000, **SHORT), out)
     (row,) = read(out, "results")
     assert (row["outcome"], row["kl"], row["kl_over_m"]) == ("diverged", "", "")
     why = "not available: the run diverged"
@@ -348,9 +349,10 @@ def test_an_objective_of_fewer_examples_is_the_bound_of_these():
     objective = objectives.PacBayes("quadratic", "bounded", 0.03)
     model = stochastic.GaussianNetwork(MLP(4, 1, 3, True))
     x, y = np.ones((5, 6), np.float32), np.zeros(5, np.int32)
-    params = model.init(jax.random.key(0), x[:1])["params"]
-    params["Dense_0"]["kernel"] += 0.1
+    params = jax.device_get(jax.jit(model.init)(jax.random.key(0), x[:1])["params"])
+    params["Dense_0"]["kernel"] = params["Dense_0"]["kernel"] + np.float32(0.1)
 
+    @functools.partial(jax.jit, static_argnums=0)
     def value(objective, size):
         return objective(model, params, x, y, jnp.asarray(size), jax.random.key(1))
 
@@ -407,17 +409,14 @@ def test_a_network_that_is_quantised_in_training(tmp_path, has_prior):
         verification.verified(typed | {"verify": str(tmp_path / "c.safetensors")})
 
 
-@pytest.mark.parametrize("draws", [None, 1000])
+@pytest.mark.parametrize("draws", [pytest.param(None, marks=pytest.mark.slow), 1000])
 def test_the_predictions_that_are_counted_are_as_many_as_is_said(tmp_path, draws):
     assert Posterior.Settings.draws == gibbs_posterior.DRAWS
-    changes = {} if draws is None else {"draws": draws}
-    own = {"seeds": 1, "prior_epochs": 1, "epochs": 1}
-    chosen = config("perez_ortiz", bounds=(BOUND,), **own, **changes)
-    found = run(chosen, tmp_path / "out").path
+    found = run(config("perez_ortiz", draws=draws, **SHORT), tmp_path / "out").path
     path = found / "weights" / "certified_seed0_posterior.safetensors"
     one, _ = certificate_file.read(path, [kind.Certificate for kind in KINDS])
     assert one.draws == (150_000 if draws is None else 1200)  # 300 images, each 4 times
-    (row,) = read(found, "bounds")
+    row, _ = read(found, "bounds")
     q = pac_bayes.gibbs_upper(one.wrong / one.draws, one.draws, 0.2 * one.delta / 16)
     expected = pac_bayes.pac_bayes_kl(one.kl, q, 300, 0.8 * one.delta / 16)
     assert float(row["value"]) == pytest.approx(expected, rel=1e-6)
@@ -427,6 +426,20 @@ def test_the_predictions_that_are_counted_are_as_many_as_is_said(tmp_path, draws
     assert holds and (was_fixed in line) == (draws is not None)
     said = "predictions was fixed before any was made"
     assert (said in (found / "report.html").read_text()) == (draws is not None)
+
+
+def test_it_is_said_where_other_than_the_usual_count_of_predictions_was_fixed(folder):
+    path = folder / "weights" / "certified_seed0_posterior.safetensors"
+    one, _ = certificate_file.read(path, [kind.Certificate for kind in KINDS])
+    kind, route = posterior.PosteriorNetwork(), ROUTES["posterior"]
+    usual = PROGRAM.resolved(config("perez_ortiz", draws=None))
+    assert usual.draws == 150_000 and route.taken(usual) == []
+    (line,) = route.taken(PROGRAM.resolved(config("perez_ortiz")))
+    assert f"{DRAWS} predictions was fixed before any was made" in line
+    assert line in (folder / "report.md").read_text()
+    for draws, says in ((150_000, False), (DRAWS, True), (149_999, True)):
+        taken = kind.taken(dataclasses.replace(one, draws=draws))
+        assert any("was fixed before any was made" in said for said in taken) == says
 
 
 @pytest.mark.slow

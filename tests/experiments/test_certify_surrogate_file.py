@@ -23,10 +23,10 @@ TINY = {
     "data_dir": str(MNIST_SAMPLE), "problem": "mnist", "size": 1200, "width": 8, "depth": 1,
     "batch_size": 50, "epochs": 1, "learning_rate": 0.2, "delta": FIRST, "tried": 2,
 }  # fmt: skip
-_GAUSSIAN = {"prior_epochs": 20, "prior_noise": 0.0}
+_GAUSSIAN = {"prior_epochs": 10, "prior_noise": 0.0}
 # Route -> its own settings, among them the one bound that is evaluated.
 ROUTES = {
-    "posterior": _GAUSSIAN | {"bounds": ("maurer_2004_kl_posterior",)},
+    "posterior": _GAUSSIAN | {"bounds": ("maurer_2004_kl_posterior",), "draws": 3000},
     "single_draw": _GAUSSIAN | {"bounds": ("blanchard_2007_single_draw",)},
     "subspace": {"rank": 2, "bounds": ("lotfi_2022_subspace",)},
 }

@@ -31,7 +31,7 @@ from tests.experiments.test_data_files import Pooled
 from tests.experiments.test_idx import idx_bytes
 from tests.experiments.tiny import ROOT
 
-MUTATIONS = [1000, pytest.param(100_000, marks=pytest.mark.slow)]
+MUTATIONS = [300, pytest.param(100_000, marks=pytest.mark.slow)]
 MOST_MEMORY = 32 * 2**20  # for files of some hundred bytes
 RNG = np.random.default_rng(4)
 TRACED = 200

@@ -20,7 +20,7 @@ from experiments.lab.refusals import Refusal
 from experiments.problems import scattering
 from experiments.problems.images import Mnist, Settings
 from tests.experiments.test_idx import idx_bytes, in_folder
-from tests.experiments.tiny import undrawn
+from tests.experiments.tiny import run, undrawn
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -28,6 +28,7 @@ def few_strokes():
     """Enough for a covariance of full rank with its ridge."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scattering, "STROKES", 256)
+        patch.setattr(scattering.strokes, "__defaults__", (256, 28))
         scattering.whitening.cache_clear()
         yield
     scattering.whitening.cache_clear()
@@ -200,13 +201,13 @@ def test_a_certificate_on_features_is_recounted_where_their_last_digits_are_othe
         array = idx.read(paths[name])[:count]
         (few / paths[name].name.removesuffix(".gz")).write_bytes(idx_bytes(array))
     own = {
-        "data_dir": str(few), "size": 300, "epochs": 30, "bits_price": 0.5, "batch_size": 50, "seeds": 1,
+        "data_dir": str(few), "size": 300, "epochs": 10, "bits_price": 0.5, "batch_size": 50, "seeds": 1,
         "save_weights": True,
     }  # fmt: skip
     config = calls.settings_of(certify.PROGRAM, "mnist", "quantised_scattering", own)
     with undrawn():
-        out = running.run(
-            certify.PROGRAM, certify.PROGRAM.resolved(config), tmp_path / "out"
+        out = run(
+            certify.PROGRAM.resolved(config), tmp_path / "out", certify.PROGRAM
         ).path
     (path,) = (out / "weights").glob("*_coded.safetensors")
     typed = {"verify": str(path), "data_dir": str(few)}
@@ -279,14 +280,14 @@ def test_settings_that_do_not_go_together(tmp_path):
 # Private learning on all there is
 
 OWN = {
-    "first_image": 1200, "sizes": (500, 1200), "private_epochs": 4, "max_epochs": 1,
+    "first_image": 1800, "sizes": (256, 600), "private_epochs": 4, "max_epochs": 1,
     "mu": (2.0,),
 }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory):
-    """All 1200 images learned, and 500 of them; the same a second time."""
+    """All 600 images learned, and 256 of them; the same a second time."""
     folders, own = [], OWN | {"data_dir": str(Path(__file__).parents[1] / "data/mnist")}
     config = calls.settings_of(PROGRAM, "mnist", "private_features", own)
     with pytest.MonkeyPatch.context() as patch, undrawn():
@@ -294,7 +295,7 @@ def learned(tmp_path_factory):
         for name in ("first", "again"):
             folders.append(tmp_path_factory.mktemp("private") / name)
             calls._MADE.clear()
-            running.run(PROGRAM, PROGRAM.resolved(config), folders[-1])
+            run(PROGRAM.resolved(config), folders[-1], PROGRAM)
     return PROGRAM.resolved(config), folders
 
 
@@ -310,7 +311,7 @@ def test_the_claims_are_those_of_the_errors_found(learned):
         for r in rows_of(out / "quantities.csv")
     }
     claims = {(r["claim"], r["m"]): r for r in rows_of(out / "claims.csv")}
-    for m in ("500", "1200"):
+    for m in ("256", "600"):
         for mu in config.mu:
             errors = [quantities[m, s, f"mu{mu:g}_train_error"] for s in ("0", "1")]
             point = norm.ppf(np.mean(errors))
@@ -326,17 +327,17 @@ def test_the_claims_are_those_of_the_errors_found(learned):
                 assert round(error * int(m), 6) % 1 == 0  # counted on all of S
                 assert 0 < quantities[m, s, f"mu{mu:g}_test_error"] < 0.9
     # What is learned is more than guessing.
-    assert quantities["1200", "all", "mu2_at_the_mean"] > 0
-    assert quantities["1200", "0", "mu2_train_error"] < 0.5
+    assert quantities["600", "all", "mu2_at_the_mean"] > 0
+    assert quantities["600", "0", "mu2_train_error"] < 0.5
 
 
 def test_it_is_said_that_runs_share_their_training_set(learned):
     _, (out, _) = learned
     claims = {(r["claim"], r["m"]): r for r in rows_of(out / "claims.csv")}
     for name in ("privacy_mu2", "privacy_mu2_removal"):
-        assert "examples in common" in claims[name, "1200"]["assumption"]
-        assert "examples in common" not in claims[name, "500"]["assumption"]
-    one = claims["privacy_mu2_one_run", "1200"]
+        assert "examples in common" in claims[name, "600"]["assumption"]
+        assert "examples in common" not in claims[name, "256"]["assumption"]
+    one = claims["privacy_mu2_one_run", "600"]
     assert (one["status"], one["assumption"]) == ("certified", "")
 
 
@@ -352,7 +353,7 @@ def test_no_fresh_example_is_looked_at_where_there_is_none(learned):
     for cell in made.cells:
         assert {look.sets for look in made.looks[cell.name]} == {("train", "test")}
     # With a tool that has ghosts the run on S is looked at on them, once.
-    both = dataclasses.replace(config, tool=("privacy", "surrogate"), sizes=(500,))
+    both = dataclasses.replace(config, tool=("privacy", "surrogate"), sizes=(256,))
     made = study.make(both)
     for cell in made.cells:
         looks = {look.name: look for look in made.looks[cell.name]}

@@ -4,8 +4,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -26,7 +24,7 @@ from nets.mlp import MLP
 from nets.sample import pad_sample
 from nets.strided import StridedCNN
 from tests.conftest import MNIST_SAMPLE
-from tests.experiments.tiny import ROOT
+from tests.experiments import tiny
 
 BOUNDS = "blanchard_2007_single_draw", "rivasplata_2020_single_draw"
 DELTA, TRIED = 0.04, 2
@@ -48,7 +46,8 @@ def made(tmp_path_factory, request):
     x = rng.standard_normal((200, 20)).astype(np.float32)
     y = (np.argmax(x[:, :3], axis=1)).astype(np.int32)
     mean = jax.jit(plain.init)(jax.random.key(0), x[:1])["params"]
-    prior = jax.tree.map(lambda leaf: leaf + 0.02, mean)
+    mean = jax.device_get(mean)
+    prior = jax.tree.map(lambda leaf: leaf + np.float32(0.02), mean)
     params = stochastic.around(mean, prior, 0.05, 0.08)
     net = bounds.Network(
         plain, mean, pad_sample(x, y, 0), learned=bounds.Learned(model, params)
@@ -312,15 +311,22 @@ def test_other_data_and_other_files_are_refused(made, tmp_path):
         verification.verified({"verify": str(path), "problem": "fashion_mnist"})
 
 
+@pytest.mark.parametrize(
+    "made",
+    [
+        "dense",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in PLAIN if n != "dense"),
+    ],
+    indirect=True,
+)
 def test_the_command_has_an_exit_code(made, tmp_path):
     """1 where it is refuted; no folder is asked for. Before its line, what the data are."""
     change = _claim(value=0.2)
     path = forged(made / f"{BOUNDS[0]}.safetensors", tmp_path / "a.safetensors", change)
-    command = [sys.executable, "-m", "experiments.certify", f"--verify={path}",
-               f"--data={made / 'data.npz'}"]  # fmt: skip
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 1 and not done.stderr
-    line = done.stdout.splitlines()[-1]
+    flags = f"--verify={path}", f"--data={made / 'data.npz'}"
+    code, said, error = tiny.finish(tiny.program(*flags, name="certify"))
+    assert code == 1 and not error
+    line = said.splitlines()[-1]
     assert line.startswith(f"{path}: refuted: the bound is")
 
 
@@ -340,7 +346,7 @@ def test_evaluate_takes_the_drawn_network(made, tmp_path):
     layers = chains.layers_of(described, read(path)[0], chains.FINAL)
     with np.load(made / "data.npz") as data:
         x = data["x"][:7]
-    logits = found.read.graph.apply({"params": found.read.params}, x)
+    logits = jax.jit(found.read.graph.apply)({"params": found.read.params}, x)
     wanted = recounting.logits(described, layers, x.astype(float))
     np.testing.assert_allclose(logits, wanted, rtol=1e-5, atol=1e-5)
     assert found.classes == 3

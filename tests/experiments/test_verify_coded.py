@@ -66,10 +66,12 @@ def made(tmp_path_factory, request):
     x = rng.standard_normal((M, 20)).astype(np.float32)
     params = jax.jit(model.init)(sgd.initial_key(Config, Run), x[:1])["params"]
     params = _with(params, rng)
-    y = np.array(np.argmax(model.apply({"params": params}, x), axis=1), np.int32)
+    logits = jax.jit(model.apply)({"params": params}, x)
+    y = np.array(np.argmax(logits, axis=1), np.int32)
     y[::5] = (y[::5] + 1) % 3
+    as_plain = jax.jit(lambda params: coded_network.plain_params(model, params))
     net = bounds.Network(
-        plain, coded_network.plain_params(model, params), pad_sample(x, y, 0),
+        plain, as_plain(params), pad_sample(x, y, 0),
         learned=bounds.Learned(model, params),
     )  # fmt: skip
     name = NAMES[is_quantised]
@@ -269,8 +271,8 @@ def test_evaluate_takes_the_coded_network(made):
     ]
     with np.load(folder / "data.npz") as data:
         x = data["x"][:7]
-    wanted = getattr(model, "of", model).apply(
+    wanted = jax.jit(getattr(model, "of", model).apply)(
         {"params": quantised.with_arrays(params, cores)}, x
     )
-    logits = found.read.graph.apply({"params": found.read.params}, x)
+    logits = jax.jit(found.read.graph.apply)({"params": found.read.params}, x)
     np.testing.assert_allclose(logits, wanted, rtol=1e-4, atol=1e-4)

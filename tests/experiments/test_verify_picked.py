@@ -32,7 +32,11 @@ def made(tmp_path_factory):
     plain = MLP(6, 1, 3, True)
     x = rng.standard_normal((M, 20)).astype(np.float32)
     params = jax.jit(plain.init)(jax.random.key(0), x[:1])["params"]
-    y = np.array(plain.apply({"params": params}, x)).argmax(axis=1).astype(np.int32)
+    y = (
+        np.array(jax.jit(plain.apply)({"params": params}, x))
+        .argmax(axis=1)
+        .astype(np.int32)
+    )
     y[::9] = (y[::9] + 1) % 3
     others = rng.choice(np.arange(10, M), K - 2, replace=False)
     places = np.union1d([0, 9], others).astype(np.int32)  # 0 and 9 are wrong
@@ -41,7 +45,8 @@ def made(tmp_path_factory):
     learned = bounds.Learned(PickToLearn(20), {"picked": mask})
     net = bounds.Network(plain, params, pad_sample(x, y, 0), learned=learned)
     with jax.enable_x64(True):
-        group = jax.device_get(bounds.measure(net, ["picks"])[0]["picks"])
+        measure = jax.jit(lambda net: bounds.measure(net, ["picks"])[0]["picks"])
+        group = jax.device_get(measure(net))
     stacked = jax.tree.map(lambda leaf: np.asarray(leaf)[None], group)
     values = bounds.evaluate({"picks": stacked}, BOTH, delta=DELTA / TRIED)
     np.savez(folder / "data.npz", x=x, y=y)

@@ -42,8 +42,13 @@ def made(tmp_path_factory, request):
     model = gibbs_posterior.Counted(plain, draws=2000)
     x = rng.standard_normal((M, 20)).astype(np.float32)
     prior = jax.jit(plain.init)(sgd.initial_key(Config, Run), x[:1])["params"]
-    mean = jax.tree.map(lambda leaf: leaf + 0.01, prior)
-    y = np.array(plain.apply({"params": mean}, x)).argmax(axis=1).astype(np.int32)
+    prior = jax.device_get(prior)
+    mean = jax.tree.map(lambda leaf: leaf + np.float32(0.01), prior)
+    y = (
+        np.array(jax.jit(plain.apply)({"params": mean}, x))
+        .argmax(axis=1)
+        .astype(np.int32)
+    )
     y[::7] = (y[::7] + 1) % 3
     params = stochastic.around(mean, prior, 0.07, 0.08)
     net = bounds.Network(

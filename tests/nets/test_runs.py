@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 
 import jax
 import numpy as np
@@ -148,19 +149,22 @@ def with_memory(memory, most=64):
     return dataclasses.replace(layout(1, most, vectorized=True), memory=memory)
 
 
+@functools.cache
+def compiled(p, lanes):
+    return runs._compiled(p, layout(1, lanes, vectorized=True), *start(p, JOBS[0]))
+
+
 def needed(p, lanes):
-    its = layout(1, lanes, vectorized=True)
-    program = runs._compiled(p, its, *start(p, JOBS[0]))
-    its = program.memory_analysis()
+    its = compiled(p, lanes).memory_analysis()
     return its.argument_size_in_bytes + its.temp_size_in_bytes
 
 
 def test_lanes_are_as_many_as_fit_into_memory(p):
     def chosen(memory, count=1000):
-        def compiled(its):
-            return runs._compiled(p, its, *start(p, JOBS[0]))
+        def program(its):
+            return compiled(p, its.lanes_per_device)
 
-        its, _ = runs.fitting(with_memory(memory), count, compiled)
+        its, _ = runs.fitting(with_memory(memory), count, program)
         return its.lanes_per_device
 
     room = needed(p, 24)
