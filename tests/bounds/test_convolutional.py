@@ -155,16 +155,16 @@ def test_convolutions_against_loops(seed, biases):
     assert_as_by_loops(found, case.layers, case.x, case.folded_x, case.margins)
 
 
-@pytest.mark.parametrize("biases", [False, True])
+# With biases there are twice as many enclosures to compile.
+@pytest.mark.parametrize("biases", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_measured_network_against_loops(biases):
     """Norms of a real network as they are measured: the certified ends are above the true ones."""
     model = CNN((8, 8, 2), 3, 1, 3, biases)
     rng = np.random.default_rng(0)
     x = rng.standard_normal((40, 128)).astype(np.float32)
-    init, params = (
-        model.init(jax.random.key(seed), x[:1])["params"] for seed in (0, 1)
-    )
-    y = np.array(np.argmax(model.apply({"params": params}, x), axis=1))
+    begin = jax.jit(model.init)
+    init, params = (begin(jax.random.key(seed), x[:1])["params"] for seed in (0, 1))
+    y = np.array(np.argmax(jax.jit(model.apply)({"params": params}, x), axis=1))
     y[:5] = rng.integers(3, size=5)
     net = bounds.Network(model, params, pad_sample(x, y, 64), init)
     needed = tuple(bounds.needs([*PLOTTED, *CERTIFIED]))

@@ -1,5 +1,7 @@
 """The estimator for anyone's problem, on problems whose answer is known."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,7 @@ from bounds.uniform_convergence.ask import ask, observe
 DIM = 3000
 
 
+@functools.partial(jax.jit, static_argnums=(1, 2))
 def signal_and_noise(key, n, dim=DIM):
     """The linear problem for m = 20."""
     a, b = jax.random.split(key)
@@ -21,7 +24,7 @@ def signal_and_noise(key, n, dim=DIM):
 
 
 def plane(key, n):
-    """The same in few dimensions: where what is refused does not depend on them."""
+    """The same in few dimensions: where what is said does not depend on them."""
     return signal_and_noise(key, n, 2)
 
 
@@ -76,7 +79,7 @@ def test_a_fixed_classifier_gets_next_to_nothing():
     def fixed(key, x, y):
         return lambda new: new[:, 0] > 0.1 * new[:, 1]
 
-    answer = ask(signal_and_noise, fixed, negate_noise, **options(m=500))
+    answer = ask(plane, fixed, negate_noise, **options(m=500))
     assert answer.eps_unif_alg.bound < 0.03
 
 
@@ -102,7 +105,7 @@ def test_thresholds_on_a_line_get_next_to_nothing():
 
 
 def test_a_wrong_map_gets_no_claim():
-    answer = ask(signal_and_noise, sum_of_examples, lambda x, y: (-x, y), **options())
+    answer = ask(plane, sum_of_examples, lambda x, y: (-x, y), **options())
     assert answer.same_distribution.p_value < 0.001
     assert answer.eps_unif_alg.bound is None
 
@@ -116,7 +119,7 @@ def test_a_wrong_map_gets_no_claim():
     ids=["each twice", "labels turned from row 12 on"],
 )
 def test_a_map_that_does_not_act_on_each_example_gets_no_claim(sprime):
-    answer = ask(signal_and_noise, sum_of_examples, sprime, **options(runs=2))
+    answer = ask(plane, sum_of_examples, sprime, **options(runs=2))
     assert not answer.example_by_example and answer.eps_unif_alg.bound is None
     assert answer.eps_gen.runs == 2
 

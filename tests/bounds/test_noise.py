@@ -43,6 +43,36 @@ def errors(kind, net, levels, examples=20000):
         return jax.device_get(_compiled(program)(net))
 
 
+def drawn_error(
+    case, levels, rng, draws, noisy_biases=True, magnitude=False, data=None
+):
+    """Mean and standard error of the error over drawn networks, all of them at once."""
+    x, y = data or (case.x, case.y)
+    kernels, shifts = [], []
+    for w, b, level in zip(case.weights, with_biases(case), levels, strict=True):
+        scale = np.sqrt(level**2 * w**2 + noise.EPSILON**2) if magnitude else level
+        kernels.append(w + scale * rng.standard_normal((draws, *w.shape)))
+        moved = 0.0 if magnitude or not noisy_biases else level
+        shifts.append(b + moved * rng.standard_normal((draws, 1, len(b))))
+    wrong = noise.wrong_of_drawn(kernels, shifts, x, y)
+    return noise.mean_and_standard_error(wrong / len(y))
+
+
+@pytest.mark.parametrize("magnitude", [False, True])
+def test_networks_drawn_at_once_err_as_networks_drawn_one_by_one(magnitude):
+    case = random_case(3, [4, 8, 5, 3], m=30, biases=True)
+    args = case.weights, case.biases, case.x, case.y
+    rng = np.random.default_rng(1)
+    if magnitude:
+        by_loops = noise.magnitude_gibbs_error(*args, 0.7, rng, 200)
+        ours = drawn_error(case, [0.7] * 3, rng, 4000, magnitude=True)
+    else:
+        by_loops = noise.gibbs_error(*args, [0.1, 0.4, 0.8], rng, 200)
+        ours = drawn_error(case, [0.1, 0.4, 0.8], rng, 4000)
+    assert_same_mean(ours[0], np.inf, by_loops[0], math.hypot(ours[1], by_loops[1]))
+    assert ours[1] * math.sqrt(4000 / 200) == pytest.approx(by_loops[1], rel=0.2)
+
+
 def assert_same_mean(found, count, mean, error, spread=0.25):
     """`found`, a mean of `count` draws, against a mean with a standard error."""
     assert abs(found - mean) < 4 * math.sqrt(error**2 + spread / count)
@@ -59,9 +89,7 @@ def test_an_example_has_the_error_of_drawn_networks(biases):
     assert found[0] == pytest.approx(clean)
     for index in (1, 2):
         rng = np.random.default_rng(index)
-        drawn = noise.gibbs_error(
-            case.weights, with_biases(case), case.x, case.y, levels[index], rng, 400, biases
-        )  # fmt: skip
+        drawn = drawn_error(case, levels[index], rng, 4000, noisy_biases=biases)
         assert_same_mean(found[index], draws, *drawn)
 
 
@@ -71,9 +99,8 @@ def test_noise_in_proportion_to_weights():
         noisy.magnitude_aware, case.network(), [[0.0] * 2, [1.0] * 2]
     )
     for level, value in zip((0.0, 1.0), found, strict=True):
-        drawn = noise.magnitude_gibbs_error(
-            case.weights, case.biases, case.x, case.y, level, np.random.default_rng(1), 400
-        )  # fmt: skip
+        rng = np.random.default_rng(1)
+        drawn = drawn_error(case, [level] * 2, rng, 4000, magnitude=True)
         assert_same_mean(value, draws, *drawn)
 
 
@@ -84,10 +111,8 @@ def test_biases_are_quiet_where_only_weights_are_meant():
     for noisy_biases in (False, True):
         kind = functools.partial(noisy.isotropic, with_biases=noisy_biases)
         found, draws, _ = errors(kind, shifted.network(), [[0.5] * 2])
-        drawn = noise.gibbs_error(
-            quiet, case.biases, case.x, case.y, [0.5] * 2, np.random.default_rng(2), 400,
-            noisy_biases,
-        )  # fmt: skip
+        rng = np.random.default_rng(2)
+        drawn = drawn_error(shifted, [0.5] * 2, rng, 4000, noisy_biases)
         assert_same_mean(found[0], draws, *drawn)
 
 
@@ -102,14 +127,10 @@ def test_a_shared_draw_has_the_same_mean_and_counts_blocks(monkeypatch):
         )
         found, draws, fill = errors(own, case.network(), [[level] * 2], 60000)
         assert draws == 300 * 2 and fill == pytest.approx(200 / 256)
-        args = case.weights, case.biases, case.x, case.y
-        rng = np.random.default_rng(3)
-        if kind is noisy.isotropic:
-            drawn = noise.gibbs_error(*args, [level] * 2, rng, 60)
-        else:
-            drawn = noise.magnitude_gibbs_error(*args, level, rng, 60)
+        rng, magnitude = np.random.default_rng(3), kind is noisy.magnitude_aware
+        drawn = drawn_error(case, [level] * 2, rng, 1000, magnitude=magnitude)
         # Blocks of examples are as spread as networks are.
-        assert_same_mean(found[0], draws, *drawn, spread=(drawn[1] ** 2) * 60)
+        assert_same_mean(found[0], draws, *drawn, spread=(drawn[1] ** 2) * 1000)
 
 
 def test_a_convolutional_network_under_no_noise_is_itself():
@@ -168,11 +189,11 @@ def test_what_overflows_is_lost():
 
 def test_what_bears_all_noise_is_capped():
     """All labels alike and a bias beyond any noise: nothing is ever lost."""
-    case = random_case(9, [3, 4, 2], m=20, biases=True)
+    case = random_case(9, [5, 12, 3], m=80, biases=True)
     case = dataclasses.replace(
-        case, y=np.zeros(20, int), biases=[case.biases[0], np.array([1e6, 0.0])]
+        case, y=np.zeros(80, int), biases=[case.biases[0], np.array([1e6, 0.0, 0.0])]
     )
-    found, _ = measured(case.network(), ("noise",))
+    found, _ = measured(case.network(), ("noise", "magnitude_noise"))
     assert found["noise"].is_capped and found["noise"].level == 2
     assert found["noise"].drop == 0
 
@@ -195,10 +216,9 @@ def test_the_group_of_posteriors():
         sigmas, same.errors, same.holdout_errors, strict=True
     ):
         rng = np.random.default_rng(4)
-        args = case.weights, case.biases
-        drawn = noise.gibbs_error(*args, case.x, case.y, [sigma] * 2, rng, 300)
+        drawn = drawn_error(case, [sigma] * 2, rng, 3000)
         assert_same_mean(error, same.draws, *drawn)
-        drawn = noise.gibbs_error(*args, *held_out, [sigma] * 2, rng, 300)
+        drawn = drawn_error(case, [sigma] * 2, rng, 3000, data=held_out)
         assert_same_mean(other, same.draws, *drawn)
     # A grid cell for each layer, and its price, one of those that sum to 1.
     own = found["gibbs_layers"]

@@ -3,6 +3,7 @@
 import collections
 import functools
 import inspect
+import operator
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,21 @@ from tests.bounds.cases import by_hand, measured, network, random_case
 OPTIONS = {"margin": np.float64(0.7), "delta": 0.05, "convention": types.Convention()}
 
 
+QUICK = [g for g in by_hand(random_case(0, [2, 2, 2])) if g != "jacobians"]
+
+
+@functools.cache
+def shapes():
+    """Those of all groups but the `QUICK` ones, traced only: of measured and of made-up ones."""
+    net, slow = network(depth=1), [g for g in GROUPS if g not in QUICK]
+    with jax.enable_x64(True):
+        found = jax.eval_shape(lambda net: bounds.measure(net, slow)[0], net)
+        # What only a learned network has, as it is made up for tracing.
+        lacking = [g for g in slow if g not in found]
+        stand_ins = jax.eval_shape(lambda net: made_up.groups_for(net, lacking), net)
+    return found, dict(zip(lacking, stand_ins, strict=True))
+
+
 @functools.cache
 def groups(seed=0):
     """Every group of one network.
@@ -28,21 +44,13 @@ def groups(seed=0):
     its shapes, of which no bound knows better.
     """
     net, rng = network(depth=1, seed=seed), np.random.default_rng(seed)
-    quick = [g for g in by_hand(random_case(0, [2, 2, 2])) if g != "jacobians"]
-    slow = [g for g in GROUPS if g not in quick]
-    with jax.enable_x64(True):
-        shapes = jax.eval_shape(lambda net: bounds.measure(net, slow)[0], net)
 
     def numbers(leaf):
         values = rng.uniform(0.1, 0.9, leaf.shape)
         return (values if leaf.dtype.kind == "f" else 100 * values).astype(leaf.dtype)
 
-    found = measured(net, quick)[0] | jax.tree.map(numbers, shapes)
-    # What only a learned network has, as it is made up for tracing.
-    lacking = [name for name in GROUPS if name not in found]
-    with jax.enable_x64(True):
-        stand_ins = jax.eval_shape(lambda net: made_up.groups_for(net, lacking), net)
-    return found | jax.tree.map(numbers, dict(zip(lacking, stand_ins, strict=True)))
+    made_of_numbers = (jax.tree.map(numbers, one) for one in shapes())
+    return functools.reduce(operator.or_, made_of_numbers, measured(net, QUICK)[0])
 
 
 def call(name):
