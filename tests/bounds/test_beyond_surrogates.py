@@ -73,9 +73,7 @@ def test_a_limit_without_the_one_is_caught():
     assert missed(values, 0, hard_case(split.disagreement) / 4, 0.2) > 4 * DELTA
 
 
-@pytest.mark.parametrize(
-    "divided", [True, pytest.param(False, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("divided", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_choosing_among_surrogates_costs_its_share(divided):
     """J surrogates that disagree with h independently; the best looking one is taken."""
     rng, count, runs = np.random.default_rng(0), 8, 2000
