@@ -27,6 +27,11 @@ from bounds.numerics import intervals
 from bounds.spec import CERTIFIED, FUNCTION, GRAPH, BoundSpec, BoundValue
 
 
+def _share(count, of):
+    """A quotient of whole numbers; of two of 32 bits JAX's is a float32, whatever the default."""
+    return count / (of * 1.0)
+
+
 def _value(certificate, limit, counted):
     value = certificate + limit
     return BoundValue(value, counted, value - counted, arithmetic.log(value))
@@ -49,8 +54,8 @@ def bazinet_2026_surrogate(surrogate: Surrogate, *, delta: jax.Array) -> BoundVa
     either was looked at.
     """
     chex.assert_rank(jax.tree.leaves(surrogate), 0)
-    counted = surrogate.wrong / surrogate.labelled
-    counted += surrogate.disagreements / surrogate.unlabelled
+    counted = _share(surrogate.wrong, surrogate.labelled)
+    counted += _share(surrogate.disagreements, surrogate.unlabelled)
     return _value(*parts_of_surrogate(surrogate, delta), counted)
 
 
@@ -80,9 +85,8 @@ def bazinet_2026_certified_surrogate(
     """
     one = certified_surrogate
     chex.assert_rank([*jax.tree.leaves(one), delta], 0)
-    return _value(
-        *parts_of_certified(one, delta), jnp.divide(one.disagreements, one.unlabelled)
-    )
+    counted = _share(one.disagreements, one.unlabelled)
+    return _value(*parts_of_certified(one, delta), counted)
 
 
 def parts_of_codes(
@@ -112,8 +116,8 @@ def bazinet_2026_code(
     )
     certificates, limits = parts_of_codes(task, code, coded_disagreement, delta)
     best = jnp.argmin(certificates + limits)
-    counted = code.errors + (
-        coded_disagreement.disagreements / coded_disagreement.unlabelled
+    counted = code.errors + _share(
+        coded_disagreement.disagreements, coded_disagreement.unlabelled
     )
     return _value(certificates[best], limits[best], counted[best])
 

@@ -142,7 +142,8 @@ def test_without_a_certificate_there_is_a_reason(points):
 
 
 def value(rows, delta):
-    group = CertifiedSurrogate(*np.asarray(rows, float).T)
+    *limits, k, u = np.asarray(rows, float).T
+    group = CertifiedSurrogate(*limits, k.astype(np.int32), u.astype(np.int32))
     return bounds.evaluate({"certified_surrogate": group}, [NAME], delta=delta)[NAME]
 
 
@@ -152,7 +153,7 @@ def test_the_bound_is_its_formula():
     for place, (certificate, failure, k, u) in enumerate(rows):
         limit = float(stats.beta.ppf(1 - (0.05 - failure), k + 1, u - k))
         assert found.value[place] == pytest.approx(certificate + limit, rel=1e-9)
-        assert found.empirical[place] == pytest.approx(k / u)
+        assert float(found.empirical[place]) == pytest.approx(k / u, rel=1e-12)
 
 
 def test_it_says_nothing_where_nothing_is_left_of_delta():
