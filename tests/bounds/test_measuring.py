@@ -22,7 +22,7 @@ from tests.oracles.convolution import circular, matrix_of, zero_padded
 from tests.oracles.path_norms import path_norm
 
 
-@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("depth", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_norms_of_every_group(depth):
     net = network(depth)
     names = ("layers", "init", "from_origin", "from_init", "from_other")

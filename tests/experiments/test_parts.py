@@ -77,10 +77,14 @@ ALL_NORMS = [n for n in layers.NORMS if n != "from_other" and "folded" not in n]
 
 
 @pytest.mark.parametrize(
-    "names", [("layers", "from_origin"), pytest.param(ALL_NORMS, marks=pytest.mark.slow)]
+    ("layout", "names"),
+    [
+        ((3, 1), ("layers", "from_origin")),
+        pytest.param((3, 1, 3, 3), ALL_NORMS, marks=pytest.mark.slow),
+    ],
 )  # fmt: skip
-def test_norms_by_layers_are_those_of_one_program(names):
-    network = residual((3, 1, 3, 3))
+def test_norms_by_layers_are_those_of_one_program(layout, names):
+    network = residual(layout)
     with jax.enable_x64(True):
         expected = jax.jit(lambda one: layers.layer_norms(one, names))(network)
         norms = norm_parts.Norms(network)
