@@ -140,12 +140,24 @@ def log_of(root: Path, afresh: bool = False) -> Mapping[str, list[str]]:
     return known.entries
 
 
+SHARD = re.compile(r"(.+)\.shard([1-9]\d*)of([1-9]\d*)")  # whole, which, of how many
+
+
+def going_on(root: Path) -> str:
+    """The flags by which a run folder is gone on with; of a shard those of its share alone."""
+    shard = SHARD.fullmatch(root.name)
+    if not shard:
+        return f"--out={root} --resume"
+    whole, index, count = shard.groups()
+    return f"--out={root.with_name(whole)} --shard={index}/{count} --resume"
+
+
 def damage(path: Path, root: Path) -> Damaged:
     """The `Damaged` of a file."""
     if name_in(root, path) == "config.json":
         remedy = "put a copy in its place, or use another --out"
     else:
-        remedy = f"delete it, and --out={root} --resume makes it again"
+        remedy = f"delete it, and {going_on(root)} makes it again"
     return Damaged(f"{path}: damaged, its bytes are not those of {LOG}; {remedy}")
 
 

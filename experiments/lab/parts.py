@@ -67,7 +67,7 @@ class MeasureParts:
                 say(f"{self._named(groups)}: about {clock(seconds)}")
             made.measure(groups)
         rest = [p for p in parts if p not in whole]
-        for one in self._plans(rest, made):
+        for one in self._plans(rest, made) if rest else ():
             if one.examples:
                 made.measure(one.wanted.groups, one.examples)
             else:

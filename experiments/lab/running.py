@@ -233,6 +233,7 @@ def _share(program, study, plugin, out, redraw, shard, processes=None):
     if shard:
         before = shards.of_other_counts(*made, processes) if processes else []
         return shard.folder(out), shard.part_of(study, bool(processes)), before
+    shards.refuse_one(Path(out))
     if redraw or RunFolder(out).is_finished:
         return out, study, []
     return out, study, shards.beside(*made, processes)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.lab import versions
-from experiments.lab.checksums import whole
+from experiments.lab.checksums import SHARD, going_on, whole
 from experiments.lab.formats import read_json, write_json
 from experiments.lab.refusals import Refusal, say
 from experiments.lab.run_folder import RunFolder, stored
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from experiments.lab.program import Program, Study
     from experiments.lab.training import Run
 
-_NAME = re.compile(r"\.shard([1-9]\d*)of([1-9]\d*)")
 _DONE = "shard.json"  # written last
 
 
@@ -157,11 +156,23 @@ def _shards_at(out: Path) -> dict[int, dict[int, Path]]:
     """How many there are of a whole -> which -> its folder."""
     found: dict[int, dict[int, Path]] = {}
     for path in sorted(out.parent.iterdir()) if out.parent.is_dir() else ():
-        name = _NAME.fullmatch(path.name.removeprefix(out.name))
-        if name and path.name.startswith(out.name) and path.is_dir():
-            index, count = map(int, name.groups())
+        name = SHARD.fullmatch(path.name)
+        if name and name[1] == out.name and path.is_dir():
+            index, count = int(name[2]), int(name[3])
             found.setdefault(count, {})[index] = path
     return found
+
+
+def refuse_one(out: Path) -> None:
+    """Refuses the folder of a share as that of a whole.
+
+    Raises:
+      Refusal: it is one; all runs would be trained in it.
+    """
+    if SHARD.fullmatch(out.name) and out.is_dir():
+        raise Refusal(
+            f"--out={out}: is the folder of a shard; {going_on(out)} goes on with it"
+        )
 
 
 def folders_of(out: Path) -> list[Path]:

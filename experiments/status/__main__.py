@@ -5,12 +5,13 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from experiments.lab import checksums, run_folder, shards
 from experiments.lab.endings import refuse
 from experiments.lab.progress import clock
-from experiments.lab.refusals import Refusal
+from experiments.lab.refusals import Refusal, say
 from experiments.lab.run_folder import RunFolder
 
 SHOWN = 8  # runs under way
@@ -30,6 +31,8 @@ def lines(out: str) -> list[str]:
     except checksums.Damaged:
         raise
     except Refusal as error:
+        if own := shards.folders_of(Path(out)):
+            return [line for path in own for line in lines(str(path))]
         raise Refusal(f"{out}: no run folder; name one") from error
     folder, head = RunFolder(out), f"{out}: {stored['program']}"
     if folder.is_finished:
@@ -81,12 +84,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not folders or flags:
         what = f"{flags[0]}: not a flag" if flags else "no folder"
         refuse(f"{what}; write {USAGE.partition(':')[0]}")
+    refused = []
     try:
         for out in folders:
-            print("\n".join(lines(out)))
+            try:
+                print("\n".join(lines(out)))
+            except Refusal as refusal:
+                refused.append(str(refusal))
         sys.stdout.flush()
-    except Refusal as refusal:
-        refuse(str(refusal))
+        for line in refused[:-1]:
+            say(line)
+        if refused:
+            refuse(refused[-1])
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

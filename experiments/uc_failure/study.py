@@ -75,12 +75,12 @@ def sprime_of(problem: Problem, examples: Examples) -> Examples:
     return dataclasses.replace(examples, inputs=inputs, labels=labels)
 
 
-def _chosen(examples, index):
-    """Some of the examples, as a `Sample` of as many rows."""
+def _chosen(examples, index, rows):
+    """Some of the examples, as a `Sample` of at least so many rows."""
     inputs, labels = jax.tree.map(
         lambda a: a[index], (examples.inputs, examples.labels)
     )
-    return pad_sample(inputs, labels, len(labels))
+    return pad_sample(inputs, labels, rows)
 
 
 def examine(
@@ -184,7 +184,7 @@ def make(config: Settings) -> FailureStudy:
         test = problems[variant].test(size)
         key = key_for(config.seed, Purpose.WATCH)
         order = host_generator(key).permutation(len(test.labels))
-        return _chosen(test, order[: config.watch])
+        return _chosen(test, order[: config.watch], config.watch)
 
     def job(run: Run, _: Trained) -> Job:
         problem, plan = problems[run.variant], plans[run.variant]
@@ -195,12 +195,13 @@ def make(config: Settings) -> FailureStudy:
         def sample():
             drawn = examples()
             padded = pad_sample(drawn.inputs, drawn.labels, rows)
-            if not config.watch:
+            watch = config.watch  # of small sets there are fewer, in as many rows
+            if not watch:
                 return padded
             size = run.size if problem.test_depends_on_size else None
             watched = {
                 "fresh": watched_fresh(run.variant, size),
-                "sprime": _chosen(sprime_of(problem, drawn), slice(config.watch)),
+                "sprime": _chosen(sprime_of(problem, drawn), slice(watch), watch),
             }
             return padded.replace(watched=watched)
 

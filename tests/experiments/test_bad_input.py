@@ -253,6 +253,7 @@ BAD_COMMANDS = [
     (["--resume"], "--out", "no such folder"),
     (["--preset=large"], "preset", "demo"),
     (["--devices=0"], "--devices=0", ">= 1"),
+    (["--devices=9999999"], "--devices=9999999", "use at most"),
 ]
 
 

@@ -273,6 +273,14 @@ def test_what_is_not_defined_of_a_network_says_why(files, tmp_path):
     assert found["zero", "log_norm"]["value"] == "-inf"
 
 
+def test_a_profile_needs_no_budget(files, tmp_path):
+    place, _ = files
+    where = {"weights": f"{place}/ours.safetensors", "data": f"{place}/data.npz"}
+    out = run(tmp_path / "out", bounds=("path_norm",), profile=True, **where)
+    took = {r["groups"] for r in formats.read_table(out.path / "profile.csv")}
+    assert any("paths" in groups for groups in took)
+
+
 NOISE = ("gradient_noise_final",)
 
 

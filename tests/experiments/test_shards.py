@@ -3,13 +3,14 @@
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 from experiments.beyond_uc import PROGRAM as BEYOND_UC
 from experiments.bounds_vs_samples import PROGRAM as BOUNDS_VS_SAMPLES
 from experiments.certify import PROGRAM as CERTIFY
-from experiments.lab import formats, running
+from experiments.lab import checksums, formats, running
 from experiments.lab.calls import settings_of
 from experiments.lab.refusals import Refusal
 from experiments.lab.shards import Shard
@@ -117,6 +118,19 @@ def two(tmp_path):
     for index in (1, 2):
         run(config, tmp_path / "out", UC_FAILURE, shard=Shard(index, 2))
     return config, tmp_path / "out"
+
+
+def test_a_shard_s_folder_is_not_that_of_a_whole(two):
+    """Gone on with as one it would train all runs of the study."""
+    config, out = two
+    first = out.with_name("out.shard1of2")
+    go_on = rf"--out={out} --shard=1/2 --resume"
+    for how in ({}, {"resume": True}, {"redraw": True}):
+        with pytest.raises(Refusal, match=f"is the folder of a shard; {go_on} goes on"):
+            running.run(UC_FAILURE, config, first, **how)
+    measured = next((first / "measured").iterdir())
+    assert f"{go_on} makes it again" in str(checksums.damage(measured, first))
+    assert "--out=a/b --resume" in str(checksums.damage(Path("a/b/c"), Path("a/b")))
 
 
 def test_shards_that_will_not_do_are_named_and_nothing_is_written(two):

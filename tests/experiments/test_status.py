@@ -10,6 +10,7 @@ import pytest
 
 from experiments.lab.progress import Progress
 from experiments.lab.run_folder import RunFolder
+from experiments.lab.shards import Shard
 from experiments.status.__main__ import lines, main
 from tests.experiments.tiny import TINY
 
@@ -44,6 +45,18 @@ def test_begun_under_way_and_stopped(begun):
     begun.close()
     (only,) = lines(out)
     assert "5 of 12 done, 7 wait; stopped" in only and "--resume goes on" in only
+
+
+def test_shards_are_named_where_the_whole_is_not_there_yet(tmp_path, capsys):
+    out = tmp_path / "whole"
+    with RunFolder.create(Shard(2, 3).folder(out), "bounds_vs_samples", TINY, None):
+        (line,) = lines(str(out))
+    assert line == f"{out}.shard2of3: bounds_vs_samples, begun"
+    with pytest.raises(SystemExit) as ended:
+        main([str(tmp_path / "nowhere"), str(out), str(tmp_path / "elsewhere")])
+    said = capsys.readouterr()
+    assert ended.value.code == 2 and "whole.shard2of3: bounds_vs_samples" in said.out
+    assert "nowhere: no run folder" in said.err and "elsewhere: no run" in said.err
 
 
 def test_progress_counts_what_is_done(tmp_path):

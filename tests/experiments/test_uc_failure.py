@@ -370,3 +370,14 @@ def test_a_users_own_problem_in_the_readme():
     answer = names["answer"]
     assert answer.eps_unif_alg.bound > 0.9 and answer.errors.test.max() < 0.05
     assert answer.same_distribution.p_value > 0.001
+
+
+def test_sets_smaller_than_what_is_watched_are_trained_beside_larger_ones(tmp_path):
+    """One lane after the other: all of its samples are of one shape."""
+    config = tiny("hypersphere", sizes=(100, 200), watch=512, seeds=1, max_epochs=3)
+    run(config, tmp_path / "out", layout=make_layout(jax.devices()[:1]))
+    epochs = read(tmp_path / "out", "epochs")
+    assert {row["run"] for row in epochs} == {"m100_seed0", "m200_seed0"}
+    for row in read(tmp_path / "out", "results"):
+        last = [e for e in epochs if e["run"] == row["run"]][-1]
+        assert float(last["sprime_error"]) == pytest.approx(float(row["sprime_error"]))

@@ -281,10 +281,14 @@ def _pairs(path):
         raise Refusal(
             f"{flag}: examples are not read from text; give an .npz with `x` [m, D] and `y` [m]"
         )
-    arrays = _read(path, flag)
+    arrays = _read(path, flag, "x")
     names = next((n for n in NAMES if n[0] in arrays and n[1] in arrays), None)
     if names is None:
-        raise Refusal(f"{flag}: has no `x` and `y`; there are {_listed(arrays)}")
+        lacking = " and ".join(f"`{n}`" for n in ("x", "y") if n not in arrays)
+        raise Refusal(
+            f"{flag}: has no {lacking}; there are {_listed(arrays)}; give an .npz with `x` [m, D] "
+            "and `y` [m]"
+        )
     pairs = []
     for x, y in (names[:2], names[2:]):
         if x not in arrays and y not in arrays:
