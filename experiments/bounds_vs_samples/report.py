@@ -29,26 +29,15 @@ def _answer(summary):
         where = f"{variant}: " if variant else ""
         error = found["slopes"].get(found["spoken_of"])
         if not error or error["mean"] is None:
-            sentences.append(f"{where}No growth can be told: it needs two sizes.")
+            sentences.append(f"{where}No growth can be told: {_lacking(found)}.")
             continue
         names = [at(n, "target") for n in plain_bounds(summary["bounds"])]
         names = [n for n in names if n in found["slopes"]]
-        rising = [n for n in names if found["verdicts"][n].startswith("rises")]
         line = f"{where}The {shown_name(found['spoken_of'])} goes as m^{report.signed(error)}; "
         if not names:
             sentences.append(f"{line}no bound was evaluated.")
             continue
-        line += f"{len(rising)} of {len(names)} bounds rise with m"
-        fitting = [
-            n for n in names
-            if found["verdicts"][n].startswith(("goes as", "falls faster"))
-        ]  # fmt: skip
-        line += ", none falls as the error does." if not fitting else (
-            f"; {len(fitting)} cannot be told from the error's fall or fall faster: "
-            f"{', '.join(map(shown_name, fitting[:4]))}"
-            f"{' and others' if len(fitting) > 4 else ''}."
-        )  # fmt: skip
-        sentences.append(line)
+        sentences.append(f"{line}{_of_bounds(found['verdicts'], names)}.")
         gaps = {
             n: found["growth"][n]["difference"]
             for n in names
@@ -75,6 +64,42 @@ def _answer(summary):
                 f" {len(some)} {what} and are left out: {', '.join(some[:8])}{more}."
             )
     return [*sentences, *summary["refuted"], line]
+
+
+def _lacking(found):
+    """Why no growth of a variant can be told."""
+    sizes = {size for cells in found["by_size"].values() for size in cells}
+    if not sizes:
+        return (
+            "no run has reached the margin; give them more epochs (--max_epochs), or a smaller "
+            "--margin"
+        )
+    more = "" if len(sizes) < 2 else " with an error that is not 0"
+    return f"it needs two sizes{more}"
+
+
+def _of_bounds(verdicts, names):
+    """How many bounds, at the margin that was trained to, grow in which way."""
+
+    def having(*words):
+        return [n for n in names if verdicts[n].startswith(words)]
+
+    fitting = having("goes as", "falls faster")
+    others = {
+        "fall less than the error, if at all": having("falls less"),
+        "are not decided": having("not decided"),
+    }
+    parts = [f"{len(having('rises'))} of {len(names)} bounds rise with m"]
+    parts += [f"{len(some)} {what}" for what, some in others.items() if some]
+    if fitting:
+        more = " and others" if len(fitting) > 4 else ""
+        parts.append(
+            f"{len(fitting)} cannot be told from the error's fall or fall faster: "
+            f"{', '.join(map(shown_name, fitting[:4]))}{more}"
+        )
+    elif not others["are not decided"]:
+        parts.append("none falls as the error does")
+    return "; ".join(parts)
 
 
 def _along_answer(summary):

@@ -72,7 +72,7 @@ def read(folders: Sequence[str]) -> list[Added]:
 
     Raises:
       Refusal: a folder is of another program, not finished, damaged, or there twice; or its
-        networks are not fully connected.
+        networks are not fully connected, or none has converged.
     """
     last = [Path(folder).name for folder in folders]
     found: list[Added] = []
@@ -163,6 +163,11 @@ def _read(folder, name):
                 for g in {*groups, *by}
                 if g not in made_by or by.get(g, "") != now.get(g)
             }
+    if not any(network["converged"] for network in networks):
+        raise Refusal(
+            f"{where}: none of its {len(networks)} networks has converged, and trials compare those "
+            "that have; train them longer (--max_epochs), or leave it out"
+        )
     starts = folder / "versions.json"
     made = formats.read_json(starts) if starts.is_file() else None
     made_with = [] if made is None else [made, *made.get("later", [])]

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from experiments.bounds_vs_samples import PROGRAM, tables
+from experiments.bounds_vs_samples import report as report_module
+from experiments.bounds_vs_samples import summary as summary_module
 from experiments.lab import calls, formats, vary, versions
 from experiments.lab import running as lab
 from experiments.problems.hypersphere import Hypersphere
@@ -459,3 +461,31 @@ def test_a_network_with_a_preset_of_its_own_is_hinted_at_before_it_trains(
     with pytest.raises(InterruptedError) as said:
         run(config, tmp_path / "out")
     assert str(said.value).count(line) == 1
+
+
+def test_the_answer_says_what_is_not_known_and_why():
+    def answer(verdict, by_size=("1", "2"), mean=-0.5):
+        slope = {"mean": mean, "low": -0.6, "high": -0.4}
+        growth = {"difference": {"low": None}}
+        found = {
+            "by_size": {"test_error": dict.fromkeys(by_size)}, "spoken_of": "test_error", "slopes": {"test_error": slope},
+            "verdicts": {}, "growth": {},
+        }  # fmt: skip
+        for name in ("bartlett_2017", "neyshabur_2018"):
+            key = summary_module.at(name, "target")
+            found["slopes"][key], found["growth"][key] = slope, growth
+            found["verdicts"][key] = verdict
+        whole = {
+            "variants": {"": found}, "bounds": ["bartlett_2017", "neyshabur_2018"], "along": None,
+            "runs": {"used": 1, "total": 1, "not_converged": [], "diverged": []}, "refuted": [],
+        }  # fmt: skip
+        return report_module._answer(whole)[0]
+
+    assert answer("rises with m").endswith("2 of 2 bounds rise with m; none falls as the error does.")  # fmt: skip
+    undecided = answer(summary_module.UNDECIDED)
+    assert undecided.endswith("0 of 2 bounds rise with m; 2 are not decided.")
+    assert "; 2 fall less than the error, if at all; none" in answer("falls less than")
+    assert "; 2 cannot be told from the error's fall" in answer("goes as the error")
+    assert "no run has reached the margin; give" in answer("", (), None)
+    assert "told: it needs two sizes." in answer("", ("1",), None)
+    assert "two sizes with an error that is not 0." in answer("", ("1", "2"), None)

@@ -65,6 +65,17 @@ def test_what_a_folder_lacks_is_lacking_nowhere_else(made, spheres):
     assert other.reasons[count] == "layers was not measured"
 
 
+def test_a_folder_of_which_nothing_converged_is_no_part_of_a_card(spheres, monkeypatch):
+    errors_of = folders.errors_of
+    monkeypatch.setattr(
+        folders, "errors_of", lambda arrays: errors_of(arrays) | {"converged": False}
+    )
+    with pytest.raises(
+        Refusal, match=r"none of its .* networks has converged.*--max_ep"
+    ):
+        folders.read([str(spheres)])
+
+
 def test_the_networks_are_those_of_results_csv(spheres):
     (one,) = folders.read([str(spheres)])
     rows = formats.read_table(spheres / "results.csv")
