@@ -217,6 +217,11 @@ def settings_from_flags(asked: Program, given: dict[str, Any]) -> Any:
         where = f"--out={out}"
         raise plugins.needed(where, run_folder.stored(out))
     problem = given.get("problem") or stored.get("problem")
+    if stored.get("problem") not in (None, problem):
+        raise Refusal(
+            f"--problem={problem}: --out={out} is of {settings.shown(stored['problem'])}; leave it "
+            "out, or use another --out"
+        )
     if problem is not None and problem not in list(PROBLEMS):
         raise Refusal(
             f"--out={out}: there is no problem {settings.shown(problem)}; is it a "

@@ -292,6 +292,13 @@ def test_resuming_with_other_settings_says_which(folder):
         run(fewer, folder, resume=True)
 
 
+def test_a_folder_of_another_problem_is_named(folder):
+    asked = program(f"--out={folder}", "--resume", "--problem=mnist1d")
+    code, _, errors = finish(asked)
+    assert code == 2 and errors.count("\n") == 1
+    assert f"--problem=mnist1d: --out={folder} is of hypersphere; leave it" in errors
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     code, _, errors = finish(program(f"--out={tmp_path}", "--resume"))
     assert code == 2 and str(tmp_path) in errors and errors.count("\n") == 1
