@@ -17,7 +17,7 @@ import pytest
 
 TESTS = Path(__file__).parent
 RECORD = TESTS / "seconds.json"
-SHORT, LIMIT = 3.0, 0.11  # seconds: of a file, and a test
+SHORT, LIMIT = 3.0, 0.09  # seconds: of a file, and a test
 
 
 def record():
