@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import logging as standard_logging
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -263,7 +264,9 @@ def _parse(argv):
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:
-        refuse(str(error).replace("\n", " "))
+        # absl shows what a value is not with the value, as a pair.
+        said = re.sub(r"\('([^']*)', '[^']*'\)$", r"\1", str(error))
+        refuse(said.replace("\n", " "))
 
 
 def _early(flag):

@@ -251,18 +251,21 @@ class RunFolder:
         out, kind = self.path, type(config)
         names = settings.names(kind, compared=True, measuring=False if redraw else None)
         there = stored_settings(out, program)
+        trained = settings.names(kind, compared=True, measuring=False)
         try:
-            differ = settings.differences(
-                config, settings.from_json(kind, there), names
-            )
+            made = settings.from_json(kind, there)
+            differ = settings.differences(config, made, names)
+            is_trained_so = not settings.differences(config, made, trained)
         except (KeyError, TypeError) as error:
             raise Refusal(
                 f"--out={out}: made with settings that there are not here ({error}); use "
                 "another --out"
             ) from error
         if differ:
+            later = "give these once it is finished, with --redraw, or "
             raise Refusal(
-                f"--out={out}: made with other settings ({differ}); use another --out"
+                f"--out={out}: made with other settings ({differ}); {later if is_trained_so else ''}"
+                "use another --out"
             )
         if stored(out)["data_sha256"] != fingerprint:
             raise Refusal(

@@ -251,6 +251,7 @@ BAD_COMMANDS = [
     (["--nonsense=1"], "nonsense", ""),
     (["stray"], "stray", "--name=value"),
     (["--resume"], "--out", "no such folder"),
+    (["--resume=maybe"], "--resume=maybe: Non-boolean", ""),
     (["--preset=large"], "preset", "demo"),
     (["--devices=0"], "--devices=0", ">= 1"),
     (["--devices=9999999"], "--devices=9999999", "use at most"),
@@ -287,9 +288,13 @@ def test_resuming_with_other_settings_says_which(folder):
     config = dataclasses.replace(CONFIG, learning_rate=0.3)
     with pytest.raises(Refusal, match=r"--learning_rate=0\.3 here, 0\.2 there"):
         run(config, folder, resume=True)
-    with pytest.raises(Refusal, match="--bounds"):
+    with pytest.raises(
+        Refusal, match=r"--bounds.*; give these once it is finished, with"
+    ):
         fewer = dataclasses.replace(CONFIG, bounds=("bartlett_2017",))
         run(fewer, folder, resume=True)
+    with pytest.raises(Refusal, match=r"--learning_rate.*\); use another --out"):
+        run(dataclasses.replace(fewer, learning_rate=0.3), folder, resume=True)
 
 
 def test_a_folder_of_another_problem_is_named(folder):
