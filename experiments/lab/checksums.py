@@ -19,6 +19,7 @@ from pathlib import Path
 
 from experiments.lab.refusals import Refusal
 
+SHARD = re.compile(r"(.+)\.shard([1-9]\d*)of([1-9]\d*)")  # whole, which, of how many
 LOG = "checksums.sha256"
 _DEPTH = 3  # a file of a run folder is at most so many folders deep in it
 ASIDE = re.compile(r"\..+\.\d+")  # what `whole` calls a file that is being written
@@ -138,9 +139,6 @@ def log_of(root: Path, afresh: bool = False) -> Mapping[str, list[str]]:
     while len(_READ) > _MOST_LOGS:
         del _READ[next(iter(_READ))]
     return known.entries
-
-
-SHARD = re.compile(r"(.+)\.shard([1-9]\d*)of([1-9]\d*)")  # whole, which, of how many
 
 
 def going_on(root: Path) -> str:

@@ -345,6 +345,8 @@ def _train_where_it_fits(jobs, half_way, trained, folder, layout, progress, inte
             if not is_out_of_memory(error):
                 raise
             too_large = error
+        if layout.memory is None and layout.lanes_per_device > 1:
+            break  # so many were asked for: fewer are the remedy
     raise _too_large(jobs, layout, too_large) from too_large
 
 

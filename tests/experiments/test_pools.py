@@ -176,3 +176,20 @@ def test_runs_that_were_half_way_go_on_from_there_with_another_pool(
     run(mnist, tmp_path / "a", layout=lanes(1), resume=True)
     assert begun and begun[0] >= 1
     assert content(tmp_path / "a") == content(tmp_path / "whole")
+
+
+def test_as_many_lanes_as_were_asked_for_do_not_stream(mnist, tmp_path, monkeypatch):
+    """Fewer would fit, and are faster."""
+    tried = []
+
+    def out_of_memory(*given):
+        tried.append(given[-1])
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+
+    monkeypatch.setattr(training, "train_many", out_of_memory)
+    with pytest.raises(Refusal, match="--lanes=8: a device's memory does not hold"):
+        run(mnist, tmp_path / "a", layout=lanes(8))
+    assert len(tried) == 1
+    with pytest.raises(Refusal, match="a device ran out of memory"):
+        run(mnist, tmp_path / "b", layout=lanes(1))
+    assert len(tried) == 3 and isinstance(tried[-1], HostPool)
