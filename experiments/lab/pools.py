@@ -37,7 +37,7 @@ def choices(
 
     Yields:
       None: every lane has its own copy; inputs `[N, ...]`: a device holds these once; or a
-      `HostPool` of them: no device does. The last is tried where the first did not fit.
+      `HostPool` of them: no device does. Each where the one before did not fit.
     """
     problems = dict.fromkeys(pools)
     if None in problems:
@@ -45,13 +45,11 @@ def choices(
         return
     most = math.ceil(sharing.useful(sizes) / layout.mesh.size)
     lanes = min(layout.lanes_per_device, most)
-    if lanes > 1:
-        inputs = _in_common(problems)
-        count = 0 if inputs is None else len(jax.tree.leaves(inputs)[0])
-        yield inputs if lanes * rows > count else None
-    else:
-        yield None
-        inputs = _in_common(problems)
+    inputs = _in_common(problems) if lanes > 1 else None
+    if inputs is not None and lanes * rows > len(jax.tree.leaves(inputs)[0]):
+        yield inputs
+    yield None  # fewer lanes may have copies of small sets where the pool is too large
+    inputs = _in_common(problems) if inputs is None else inputs
     if inputs is not None:
         yield HostPool(inputs)
 

@@ -22,6 +22,7 @@ from experiments.lab.report import shown_bytes
 from experiments.lab.run_folder import RunFolder
 from experiments.problems import Examples, Problem
 from nets import kernels, training
+from nets.pool import HostPool
 from nets.runs import Layout, TooLarge, is_out_of_memory, train_many
 from nets.sample import BLOCK, Sample
 
@@ -327,12 +328,13 @@ def _train_where_it_fits(jobs, half_way, trained, folder, layout, progress, inte
         [run.size for run in jobs],
         layout,
     )
-    too_large, begun = None, dict(half_way)
+    refusal, begun = None, dict(half_way)
     for pool in tried:
-        if too_large is not None:
+        if refusal is not None:
             jobs = {run: job for run, job in jobs.items() if not trained.has(run)}
             names = {run.name for run in jobs}
             half_way.update({n: its for n, its in begun.items() if n in names})
+        if isinstance(pool, HostPool):
             say(
                 f"{next(iter(jobs)).name}: a device's memory does not hold the training set; its "
                 "examples are read from the machine's memory, a batch at a time"
@@ -344,10 +346,11 @@ def _train_where_it_fits(jobs, half_way, trained, folder, layout, progress, inte
         except (TooLarge, jax.errors.JaxRuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            too_large = error
+            # The error is let go: its frames hold what lies on the device.
+            refusal = _too_large(jobs, layout, error)
         if layout.memory is None and layout.lanes_per_device > 1:
             break  # so many were asked for: fewer are the remedy
-    raise _too_large(jobs, layout, too_large) from too_large
+    raise refusal
 
 
 def _too_large(jobs, layout, error):

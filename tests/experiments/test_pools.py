@@ -37,12 +37,9 @@ def lanes(count, memory=None):
 def trained(config, out, monkeypatch, kind):
     """Tables and weights of runs that are trained with one kind of pool."""
 
-    def only(*given):
-        its = jax.tree.leaves(next(pools_of(*given)).inputs)[0]
-        yield {"own": None, "device": its, "host": HostPool(its)}[kind]
-
-    def pools_of(given, *_):
-        yield HostPool(next(iter(given)).pool().inputs)
+    def only(given, *_):
+        inputs = given[0].pool().inputs
+        yield {"own": None, "device": inputs, "host": HostPool(inputs)}[kind]
 
     with monkeypatch.context() as patch:
         patch.setattr(pools, "choices", only)
@@ -78,8 +75,8 @@ def test_a_pool_is_held_where_it_is_smaller_than_all_copies(mnist):
     many = dataclasses.replace(mnist, seeds=8)  # 16 runs: 12 lanes are of use
     assert kinds(many, lanes(1)) == ["own", "host"]
     assert kinds(many, lanes(8), 256) == ["own", "host"]  # 2048 rows for 2400
-    assert kinds(many, lanes(64), 256) == ["device", "host"]  # 3072
-    assert kinds(many, lanes(8), 384) == ["device", "host"]
+    assert kinds(many, lanes(64), 256) == ["device", "own", "host"]  # 3072
+    assert kinds(many, lanes(8), 384) == ["device", "own", "host"]
 
 
 @pytest.mark.parametrize("rule", ["authors", "without_replacement", "disjoint"])
@@ -193,3 +190,13 @@ def test_as_many_lanes_as_were_asked_for_do_not_stream(mnist, tmp_path, monkeypa
     with pytest.raises(Refusal, match="a device ran out of memory"):
         run(mnist, tmp_path / "b", layout=lanes(1))
     assert len(tried) == 3 and isinstance(tried[-1], HostPool)
+
+
+def test_copies_in_fewer_lanes_are_tried_before_the_machine_s_memory(
+    mnist, tmp_path, capsys
+):
+    """A device that holds a small set or two, and not the pool."""
+    many = dataclasses.replace(mnist, sizes=(100,), seeds=24, max_epochs=2)
+    assert kinds(many, lanes(64, 3_000_000), 128) == ["device", "own", "host"]
+    run(many, tmp_path / "a", layout=lanes(64, 3_000_000))
+    assert "does not hold the training set" not in capsys.readouterr().err
