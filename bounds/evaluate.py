@@ -73,6 +73,9 @@ class Reasons:
     of_groups: tuple[tuple[str, str], ...]
 
 
+# Runs whose bounds one program evaluates: of a thousand at once each takes more than twice as long.
+AT_ONCE = 64
+
 # A program of bounds is arithmetic on scalars: to optimise it takes longer than to run it.
 _UNOPTIMISED = {"xla_backend_optimization_level": 0}
 _QUICKEST = _UNOPTIMISED | {"xla_cpu_use_fusion_emitters": False}
@@ -110,6 +113,17 @@ def _map_over_runs(groups, margin, delta, calls):
         return found
 
     return jax.vmap(of_one_run)(groups, margin)
+
+
+def _blocks(of_runs, runs):
+    """Trees of arrays `[R, ...]` in blocks of `AT_ONCE` runs, the last run repeated to fill the last."""
+    if runs <= AT_ONCE:
+        yield of_runs
+        return
+    of_runs = jax.device_get(of_runs)
+    for first in range(0, runs, AT_ONCE):
+        rows = np.minimum(np.arange(first, first + AT_ONCE), runs - 1)
+        yield jax.tree.map(lambda leaf, rows=rows: leaf[rows], of_runs)
 
 
 def _reason(spec, measured, missing):
@@ -210,16 +224,15 @@ def evaluate(
     runs = jax.tree.leaves(needed)[0].shape[0]
     if margin is None:
         margin = median_margins(measured["margins"]) if "margins" in measured else 1.0
+    of_runs = needed, np.broadcast_to(np.asarray(margin, float), (runs,))
+    blocks = []
     with jax.enable_x64(True):
-        args = (
+        for block in _blocks(of_runs, runs):
             # By numpy, as far as it is there: `jnp.asarray` compiles a program for every shape.
-            needed,
-            np.broadcast_to(np.asarray(margin, float), (runs,)),
-            np.asarray(delta, float),
-        )
-        args = jax.device_put(args)
-        values = call(_program(), args, {"calls": tuple(calls)}, quickest())
-    values = jax.device_get(values)
+            args = jax.device_put((*block, np.asarray(delta, float)))
+            its = call(_program(), args, {"calls": tuple(calls)}, quickest())
+            blocks.append(jax.device_get(its))
+    values = jax.tree.map(lambda *its: np.concatenate(its)[:runs], *blocks)
     for name, value in values.items():
         _assert_possible(name, registry.BOUNDS[name], value, delta)
     found = reasons | values

@@ -16,13 +16,13 @@ from experiments.beyond_uc.see import See
 from experiments.beyond_uc.tools import TOOLS
 from experiments.beyond_uc.tools.tool import Tool
 from experiments.lab.calls import problem_of
+from experiments.lab.jobs import Job, Run, Stage, Trained, initial
 from experiments.lab.measure_network import MeasureNetwork
 from experiments.lab.measuring import Arrays, Subject
 from experiments.lab.networks import network_of
 from experiments.lab.program import Study
 from experiments.lab.refusals import Refusal, say
 from experiments.lab.seeding import Purpose, host_generator, key_for
-from experiments.lab.training import Job, Run, Stage, Trained, initial
 from experiments.problems import Problem, sprime
 from nets import training
 from nets.sample import pad_sample

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 import bounds
+from bounds.evaluate import AT_ONCE
 from experiments.beyond_uc.cell import BASE, Cell, Seen
 from experiments.beyond_uc.study import BeyondStudy
 from experiments.lab import bound_rows, network_rows, whole_programs
@@ -52,8 +53,8 @@ def _least_bounds(of, measured):
     The least of several is no certificate; it is what uniform convergence could say at best.
     """
     measured = measured[len(measured) - len(of.cells) :] if of.bounds else ()
-    for first in range(0, len(measured), bound_rows.AT_ONCE):
-        some = list(measured[first : first + bound_rows.AT_ONCE])
+    for first in range(0, len(measured), AT_ONCE):
+        some = list(measured[first : first + AT_ONCE])
         said = bounds.evaluate(
             bound_rows.groups_of(some), of.bounds, delta=of.config.delta,
             missing=missing_of(some[0]), call=whole_programs.call,

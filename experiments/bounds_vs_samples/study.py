@@ -8,13 +8,7 @@ import bounds
 from experiments.bounds_vs_samples.settings import Settings
 from experiments.lab import network_rows, pools
 from experiments.lab.calls import fingerprint_of, problems_made
-from experiments.lab.measure_network import MeasureNetwork, test_samples
-from experiments.lab.measuring import Arrays, Subject
-from experiments.lab.networks import network_of
-from experiments.lab.program import Study
-from experiments.lab.refusals import Refusal
-from experiments.lab.seeding import Purpose, key_for
-from experiments.lab.training import (
+from experiments.lab.jobs import (
     Job,
     Run,
     Stage,
@@ -22,6 +16,12 @@ from experiments.lab.training import (
     history_of,
     initial,
 )
+from experiments.lab.measure_network import MeasureNetwork, test_samples
+from experiments.lab.measuring import Arrays, Subject
+from experiments.lab.networks import network_of
+from experiments.lab.program import Study
+from experiments.lab.refusals import Refusal
+from experiments.lab.seeding import Purpose, key_for
 from experiments.problems import Problem
 from nets import training
 from nets.sample import pad_sample

@@ -8,9 +8,9 @@ import numpy as np
 from experiments.bounds_vs_samples.study import SizeStudy
 from experiments.lab import bound_rows, network_rows, vary
 from experiments.lab.compact_rows import CompactRows
+from experiments.lab.jobs import Run
 from experiments.lab.measuring import Arrays
 from experiments.lab.program import Rows
-from experiments.lab.training import Run
 
 RUN = ("run", "m", "seed", "draw", "variant")
 # The settings that may be swept end every row of results.

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.certify.routes import sgd
+from experiments.lab.jobs import Job, Run, Trained
 from experiments.lab.seeding import Purpose, key_for
-from experiments.lab.training import Job, Run, Trained
 from experiments.problems import Problem
 from nets import margins, training
 from nets.sample import Sample, pad_sample, rows_of

@@ -15,7 +15,7 @@ from experiments.lab.run_folder import RunFolder
 from experiments.problems import Problem
 
 certificate_file = later("experiments.certify.certificate_file")
-training = later("experiments.lab.training")
+jobs = later("experiments.lab.jobs")
 
 
 def _default(name):
@@ -70,7 +70,7 @@ class Certify(InModules):
     def publish(self, folder: Path, results: Results, blocks: Sequence[Any]) -> None:
         """The files of certificates, if weights are kept, and the report."""
         of, place = results.study, RunFolder(folder)
-        trained = training.Trained(place, of.stages)
+        trained = jobs.Trained(place, of.stages)
         for run, arrays in zip(of.runs, results.measured, strict=True):
             rows = [r for r in results.tables["bounds"] if r["run"] == run.name]
             row = of.route.quoted(of.config, rows)

@@ -12,13 +12,13 @@ from experiments.certify.routes.route import SAME_DATA, Course
 from experiments.certify.settings import Settings
 from experiments.lab import bound_settings, certificates, checksums, settings, shards
 from experiments.lab.calls import problem_of
+from experiments.lab.jobs import Run, Trained
 from experiments.lab.measure_network import MeasureNetwork, test_samples
 from experiments.lab.measuring import Arrays, Subject
 from experiments.lab.networks import source_of
 from experiments.lab.program import Study
 from experiments.lab.reading.notes import say
 from experiments.lab.refusals import Refusal
-from experiments.lab.training import Run, Trained
 from experiments.problems import Problem, own_data
 
 TABLE_GROUPS = ("architecture", "task", "margins")

@@ -19,10 +19,10 @@ from experiments.lab import (
     settings,
 )
 from experiments.lab.bound_settings import CONVENTIONS
+from experiments.lab.jobs import Run, history_of
 from experiments.lab.reading import weights
 from experiments.lab.reading.layers import arrays_of
 from experiments.lab.refusals import Refusal
-from experiments.lab.training import Run, history_of
 from experiments.lab.vary import variants
 from experiments.problems import Examples, Problem
 from nets import kernels

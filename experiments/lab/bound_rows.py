@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 import bounds
+from bounds.evaluate import AT_ONCE
 from bounds.measures import independence
 from bounds.numerics import intervals
 from bounds.spec import CERTIFIED, COUNTED
@@ -40,7 +41,6 @@ NOT_AVAILABLE = "not available: "
 DECLARED = ", if the initial weights are independent of the data, as declared; but "
 REFUTED = "REFUTED"
 REFUTED_AT = 1e-3  # how often any valid certificate among those compared is accused
-AT_ONCE = 64  # subjects whose bounds one program evaluates
 OWN = "own"  # the rule of a bound that takes no margin: it optimises it, or has none
 
 

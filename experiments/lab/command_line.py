@@ -194,11 +194,23 @@ def _given(fields):
     given = {}
     for name, whose in fields.items():
         flag = flags.FLAGS[name]
+        if flag.present > 1:
+            _said_again(name, flag.value)
         if flag.present and name not in settings.names(Call):
             kind, value = whose[0][1].type, flag.value
             is_several = settings.element_type(kind)
             given[name] = settings.parsed(name, value, kind) if is_several else value
     return given
+
+
+def _said_again(name, value):
+    """The last of several values counts, as a wrapper's users expect; but of sweeps both are meant."""
+    if name == "vary":
+        raise Refusal(
+            "--vary: is given more than once, and one setting is swept at a time; give it once, and "
+            "the other sweep its own --out"
+        )
+    say(f"--{name}: is given more than once; the last counts, {settings.shown(value)}")
 
 
 def settings_from_flags(asked: Program, given: dict[str, Any]) -> Any:

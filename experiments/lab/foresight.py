@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments.lab import report
+from experiments.lab.jobs import Run, Stage, Trained
 from experiments.lab.measuring import Subject
 from experiments.lab.run_folder import RunFolder
-from experiments.lab.training import Run, Stage, Trained
 
 
 def pattern(run: Run) -> str:

@@ -15,11 +15,11 @@ import numpy as np
 from bounds import registry
 from bounds.evaluate import Reasons, quickest
 from experiments.lab import definitions, formats, whole_programs
+from experiments.lab.jobs import Run, Trained
 from experiments.lab.measure_network import MeasureNetwork
 from experiments.lab.progress import Progress
 from experiments.lab.refusals import Refusal
 from experiments.lab.run_folder import RunFolder
-from experiments.lab.training import Run, Trained
 from nets.runs import (
     Layout,
     Split,

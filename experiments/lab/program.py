@@ -19,7 +19,7 @@ from experiments.lab.run_folder import RunFolder
 from experiments.problems import Problem
 
 measuring = later("experiments.lab.measuring")
-training = later("experiments.lab.training")
+jobs = later("experiments.lab.jobs")
 runs = later("nets.runs")
 
 Rows = Sequence[Mapping[str, Any]]
@@ -40,9 +40,9 @@ class Study:
 
     config: Any
     fingerprint: str | None
-    stages: Sequence[training.Stage]
+    stages: Sequence[jobs.Stage]
     subjects: Sequence[measuring.Subject]
-    group_of: Callable[[training.Run], Hashable] = dataclasses.field(
+    group_of: Callable[[jobs.Run], Hashable] = dataclasses.field(
         default=shards.of_a_point, kw_only=True
     )
 

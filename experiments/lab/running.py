@@ -35,6 +35,7 @@ checkpoints = later("experiments.lab.checkpoints")
 foresight = later("experiments.lab.foresight")
 measuring = later("experiments.lab.measuring")
 progress = later("experiments.lab.progress")
+jobs = later("experiments.lab.jobs")
 training = later("experiments.lab.training")
 runs = later("nets.runs")
 
@@ -197,7 +198,7 @@ def foresee(
     is_whole = folder.is_finished and not redraw and not _gone(study, folder)
     trains, again = _to_do(study, folder, redraw)
     foreseen = foresight.Foreseen(
-        study.stages, study.subjects, training.Trained(folder, study.stages), folder,
+        study.stages, study.subjects, jobs.Trained(folder, study.stages), folder,
         trains=trains and not is_whole, again=again, is_whole=is_whole,
         kept=frozenset(_kept(study)), damaged=frozenset(damaged),
         begun=frozenset(checkpoints.names(folder.checkpoints)),
@@ -266,7 +267,7 @@ def _is_there(study, folder):
 
 def _has_weights(study, folder):
     """Whether all can be measured again without training."""
-    trained = training.Trained(folder, study.stages)
+    trained = jobs.Trained(folder, study.stages)
     return all(trained.has(r) for s in study.stages if s.is_kept for r in s.runs)
 
 
@@ -283,7 +284,7 @@ def _size_of_weights(study, out):
     Raises:
       Refusal: there is no room for them.
     """
-    kept, trained = _kept(study), training.Trained(RunFolder(out), study.stages)
+    kept, trained = _kept(study), jobs.Trained(RunFolder(out), study.stages)
     if not kept:
         return ""
     size = sum(trained.size_of(r) for r in kept)
@@ -354,7 +355,7 @@ def _reopen(program, study, folder, plugin, redraw):
 
 def _to_do(study, folder, redraw):
     """Whether runs are trained and subjects measured, and whether all are measured again."""
-    trained = training.Trained(folder, study.stages)
+    trained = jobs.Trained(folder, study.stages)
     again = redraw and _has_weights(study, folder)
     # What is only drawn again was looked at before: weights that are gone are not learned anew.
     is_measured = (_is_there if redraw else _is_measured)(study, folder)
@@ -373,7 +374,7 @@ def _unkept(study, folder, trained):
 
 def _train_and_measure(study, folder, redraw, layout, shown, checkpoint_seconds):
     """Brings a folder to where only tables are missing."""
-    trained = training.Trained(folder, study.stages)
+    trained = jobs.Trained(folder, study.stages)
     measuring.remember_code(study.subjects)
     for stage in study.stages:
         for r in stage.runs if stage.is_kept else ():

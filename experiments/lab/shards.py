@@ -24,8 +24,8 @@ from experiments.lab.refusals import Refusal, say
 from experiments.lab.run_folder import RunFolder, stored
 
 if TYPE_CHECKING:
+    from experiments.lab.jobs import Run
     from experiments.lab.program import Program, Study
-    from experiments.lab.training import Run
 
 _DONE = "shard.json"  # written last
 

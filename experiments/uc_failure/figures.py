@@ -7,8 +7,8 @@ import numpy as np
 
 from experiments.lab import vary
 from experiments.lab.figures import FIXED, Canvas, Drawing
+from experiments.lab.jobs import Run
 from experiments.lab.program import Results
-from experiments.lab.training import Run
 
 ORDER = ("sprime", "test", "train")
 

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.lab.calls import fingerprint_of, problems_made
+from experiments.lab.jobs import Job, Run, Stage, Trained, initial
 from experiments.lab.measuring import Arrays, Subject
 from experiments.lab.program import Study
 from experiments.lab.seeding import Purpose, host_generator, key_for
-from experiments.lab.training import Job, Run, Stage, Trained, initial
 from experiments.lab.vary import variants
 from experiments.problems import Examples, Problem, sprime
 from experiments.uc_failure.settings import Settings

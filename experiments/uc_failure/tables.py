@@ -7,9 +7,9 @@ import numpy as np
 
 from experiments.lab import network_rows, vary
 from experiments.lab.compact_rows import CompactRows
+from experiments.lab.jobs import Run
 from experiments.lab.measuring import Arrays
 from experiments.lab.program import Rows
-from experiments.lab.training import Run
 from experiments.uc_failure import same_distribution
 from experiments.uc_failure.study import SETS, FailureStudy
 

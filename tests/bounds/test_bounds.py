@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import bounds
+from bounds.evaluate import AT_ONCE
 from bounds.measures.examples import Margins
 from bounds.measures.inputs import Task
 from bounds.measures.layers import LayerNorms
@@ -183,3 +184,20 @@ def test_an_unknown_convention_is_refused():
     for field in dataclasses.fields(Convention):
         with pytest.raises(ValueError, match=field.name):
             Convention(**{field.name: "nonsense"})
+
+
+def test_of_many_runs_each_has_its_own_bound():
+    """More of them than one program evaluates, and not a multiple: the formula, run by run."""
+    runs = 150
+    assert runs > AT_ONCE and runs % AT_ONCE
+    groups, _ = measured(network(depth=1), GROUPS)
+    stacked = jax.tree.map(lambda leaf: np.stack([leaf] * runs), groups)
+    sizes = np.arange(100, 100 + runs).astype(stacked["task"].size.dtype)
+    gammas = np.linspace(0.5, 2.0, runs)
+    stacked["task"] = stacked["task"].replace(size=sizes)
+    found = bounds.evaluate(stacked, PLOTTED, margin=gammas)
+    for name in PLOTTED:
+        excess = found[name].excess
+        assert excess.shape == (runs,)
+        one = excess[0] * gammas[0] * np.sqrt(sizes[0])  # falls as 1 / (margin sqrt(m))
+        np.testing.assert_allclose(excess, one / (gammas * np.sqrt(sizes)), RTOL)

@@ -9,8 +9,8 @@ import contextlib
 import jax
 import pytest
 
+from experiments.lab.jobs import Trained
 from experiments.lab.reading import notes
-from experiments.lab.training import Trained
 from tests.experiments import tiny
 
 

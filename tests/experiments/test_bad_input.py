@@ -255,6 +255,7 @@ BAD_COMMANDS = [
     (["--preset=large"], "preset", "demo"),
     (["--devices=0"], "--devices=0", ">= 1"),
     (["--devices=9999999"], "--devices=9999999", "use at most"),
+    (["--vary=width=8,9", "--vary=depth=1,2"], "--vary: is given more than", "once"),
 ]
 
 

@@ -21,10 +21,10 @@ from experiments.certify.routes.posterior import Posterior
 from experiments.lab import formats
 from experiments.lab import running as lab
 from experiments.lab.calls import problem_of, settings_of
+from experiments.lab.jobs import Trained
 from experiments.lab.reading import weights
 from experiments.lab.refusals import Refusal
 from experiments.lab.run_folder import RunFolder
-from experiments.lab.training import Trained
 from nets import stochastic
 from nets.mlp import MLP
 from tests.conftest import MNIST_SAMPLE

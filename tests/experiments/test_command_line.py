@@ -190,3 +190,15 @@ def test_old_names_of_flags_still_mean_the_same(tmp_path):
     for flag in ("--dataset=cifar", "--example=cifar"):
         code, _, errors = finish(program(flag, f"--out={tmp_path / 'a'}"))
         assert code == 2 and "--problem=cifar: must be one of hypersphere" in errors
+
+
+def test_of_a_flag_that_is_given_twice_the_last_counts_and_that_is_said(tmp_path):
+    typed = "--problem=mnist", "--width=5", "--dataset=cifar", "--width=7"
+    code, _, errors = finish(program(*typed, f"--out={tmp_path / 'a'}"))
+    first, second, refused = errors.splitlines()
+    assert code == 2 and refused.partition("--")[2].startswith("problem=cifar: must be")
+    said = sorted(line.partition("--")[2] for line in (first, second))
+    assert said == [
+        "problem: is given more than once; the last counts, cifar",
+        "width: is given more than once; the last counts, 7",
+    ]

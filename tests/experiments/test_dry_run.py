@@ -14,10 +14,10 @@ from experiments.evaluate import PROGRAM as EVALUATE
 from experiments.lab import calls, checkpoints, formats
 from experiments.lab import running as lab
 from experiments.lab.foresight import pattern
+from experiments.lab.jobs import Run
 from experiments.lab.refusals import Refusal
 from experiments.lab.report import shown_bytes
 from experiments.lab.run_folder import RunFolder
-from experiments.lab.training import Run
 from experiments.report_card.program import PROGRAM as REPORT_CARD
 from experiments.uc_failure import PROGRAM as UC_FAILURE
 from tests.experiments import tiny_failure

@@ -11,8 +11,8 @@ import pytest
 from experiments.bounds_vs_samples import PROGRAM
 from experiments.lab import calls, checkpoints, settings
 from experiments.lab import running as lab
+from experiments.lab.jobs import Trained
 from experiments.lab.progress import Progress
-from experiments.lab.training import Trained
 from tests.experiments import tiny_failure
 from tests.experiments.tiny import TINY, content, finish, program, read, run
 

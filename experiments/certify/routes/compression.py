@@ -10,8 +10,8 @@ from experiments.lab.later import later
 
 if TYPE_CHECKING:
     from experiments.certify.given import GivenNetwork
+    from experiments.lab.jobs import Run, Trained
     from experiments.lab.measuring import Arrays
-    from experiments.lab.training import Run, Trained
 
 bounds = later("bounds")
 certificate_file = later("experiments.certify.certificate_file")
@@ -24,7 +24,7 @@ jax = later("jax")
 kind = later("experiments.certify.kinds.by_code")
 of_given = later("experiments.certify.kinds.of_given")
 report = later("experiments.lab.report")
-training = later("experiments.lab.training")
+jobs = later("experiments.lab.jobs")
 
 
 class Compression(Route):
@@ -58,7 +58,7 @@ class Compression(Route):
         def network(_: "Run", __: "Trained") -> "bounds.Network":
             return given.learned(problem)
 
-        return Course((), (training.Run(problem.name, problem.size, 0),), network)
+        return Course((), (jobs.Run(problem.name, problem.size, 0),), network)
 
     def certified(self, of: Quoted) -> "tuple[Mapping[str, np.ndarray], Any]":
         """The bits of the candidate that the certificate rests on."""

@@ -19,8 +19,8 @@ from experiments.lab.settings import (
 from experiments.problems import Problem
 
 if TYPE_CHECKING:
+    from experiments.lab.jobs import Job, Run, Trained
     from experiments.lab.measuring import Arrays
-    from experiments.lab.training import Job, Run, Trained
 
 augmentation = later("nets.augmentation")
 bounds = later("bounds")
@@ -31,7 +31,7 @@ kind = later("experiments.certify.kinds.picked")
 picking = later("experiments.certify.picking")
 schemes = later("bounds.measures.picks")
 sgd = later("experiments.certify.routes.sgd")
-training = later("experiments.lab.training")
+jobs = later("experiments.lab.jobs")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,14 +168,12 @@ class PickToLearn(Route):
 
         return Course(
             stages=[
-                *([training.Stage(starts, start_job)] if starts else []),
+                *([jobs.Stage(starts, start_job)] if starts else []),
                 *(
-                    training.Stage(
-                        some, rounds.job, False, lambda run: runs[-1][run.seed]
-                    )
+                    jobs.Stage(some, rounds.job, False, lambda run: runs[-1][run.seed])
                     for some in runs[:-1]
                 ),
-                training.Stage(runs[-1], rounds.job),
+                jobs.Stage(runs[-1], rounds.job),
             ],
             runs=runs[-1],
             network=network,

@@ -22,8 +22,8 @@ from experiments.problems import Problem
 if TYPE_CHECKING:
     import numpy as np
 
+    from experiments.lab.jobs import Job, Run, Trained
     from experiments.lab.measuring import Arrays
-    from experiments.lab.training import Job, Run, Trained
 
 bounds = later("bounds")
 certificate_file = later("experiments.certify.certificate_file")
@@ -35,7 +35,7 @@ samples = later("nets.sample")
 prior_file = later("experiments.certify.prior_file")
 sgd = later("experiments.certify.routes.sgd")
 stochastic = later("nets.stochastic")
-training = later("experiments.lab.training")
+jobs = later("experiments.lab.jobs")
 
 
 TRAINED_ON = ("certified", "all")
@@ -248,8 +248,8 @@ class Posterior(Route):
 
         return Course(
             stages=(
-                training.Stage(priors, prior_job),
-                training.Stage(certified, certified_job),
+                jobs.Stage(priors, prior_job),
+                jobs.Stage(certified, certified_job),
             ),
             runs=certified,
             network=network,

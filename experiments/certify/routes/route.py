@@ -11,8 +11,8 @@ from experiments.problems import Problem
 if TYPE_CHECKING:
     import numpy as np
 
+    from experiments.lab.jobs import Run, Stage, Trained
     from experiments.lab.measuring import Arrays
-    from experiments.lab.training import Run, Stage, Trained
 
 bounds = later("bounds")
 certificate_file = later("experiments.certify.certificate_file")

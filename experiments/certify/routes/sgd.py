@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from experiments.lab import pools
+from experiments.lab.jobs import Job, Run, initial
 from experiments.lab.networks import network_of, source_of
 from experiments.lab.refusals import Refusal
 from experiments.lab.seeding import Purpose, key_for
-from experiments.lab.training import Job, Run, initial
 from experiments.problems import Examples, Problem
 from nets import augmentation, training
 from nets.sample import Sample, pad_sample

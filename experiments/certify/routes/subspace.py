@@ -20,8 +20,8 @@ from experiments.lab.settings import (
 from experiments.problems import Problem
 
 if TYPE_CHECKING:
+    from experiments.lab.jobs import Job, Run, Trained
     from experiments.lab.measuring import Arrays
-    from experiments.lab.training import Job, Run, Trained
 
 augmentation = later("nets.augmentation")
 bounds = later("bounds")
@@ -32,7 +32,7 @@ plans = later("nets.training")
 quantised = later("nets.quantised")
 sgd = later("experiments.certify.routes.sgd")
 subspace = later("nets.subspace")
-training = later("experiments.lab.training")
+jobs = later("experiments.lab.jobs")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,8 +187,8 @@ class Subspace(Route):
 
         return Course(
             stages=(
-                *([training.Stage(priors, prior_job)] if priors else []),
-                training.Stage(certified, job),
+                *([jobs.Stage(priors, prior_job)] if priors else []),
+                jobs.Stage(certified, job),
             ),
             runs=certified,
             network=network,

@@ -15,8 +15,8 @@ from experiments.lab.settings import setting, shown
 
 if TYPE_CHECKING:
     from experiments.certify.given import GivenNetwork
+    from experiments.lab.jobs import Job, Run, Trained
     from experiments.lab.measuring import Arrays
-    from experiments.lab.training import Job, Run, Trained
 
 bounds = later("bounds")
 by_certificate = later("experiments.certify.kinds.by_certificate")
@@ -35,7 +35,7 @@ of_given = later("experiments.certify.kinds.of_given")
 report = later("experiments.lab.report")
 samples = later("nets.sample")
 sgd = later("experiments.certify.routes.sgd")
-training = later("experiments.lab.training")
+jobs = later("experiments.lab.jobs")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,9 +157,9 @@ class Surrogate(Route):
             )
 
         return Course(
-            stages=(training.Stage(surrogates, job),),
+            stages=(jobs.Stage(surrogates, job),),
             runs=tuple(
-                training.Run(_named(problem.name, run, config), size, run.seed)
+                jobs.Run(_named(problem.name, run, config), size, run.seed)
                 for run in surrogates
             ),
             network=network,
@@ -277,7 +277,7 @@ def _course_of_file(config, problem):
             chains.graph_from(one.network), kinds.kind.params_of(layers), sample
         )
 
-    run = training.Run(problem.name, problem.size, 0)
+    run = jobs.Run(problem.name, problem.size, 0)
     return Course((), (run,), network, baseline=baseline)
 
 

@@ -262,12 +262,16 @@ def _header_of_safetensors(path):
     """(what it says of its tensors, metadata, bytes up to the numbers)."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
+        begins = file.read(9)
+        if begins[8:] not in (b"", b"{"):
+            raise Flaw("it begins as no safetensors file does")
+        length = int.from_bytes(begins[:8], "little")
         if size < 8 or length > size - 8:
             raise Flaw("it is shorter than its header says")
         if length > _LONGEST_JSON:
             raise Flaw(f"a header of {length} bytes")
         memory.check("its header", 20 * length)
+        file.seek(8)
         raw = file.read(length)
     try:
         header = json.loads(raw.decode("utf-8"), object_pairs_hook=_once)
