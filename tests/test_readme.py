@@ -1,5 +1,6 @@
 """The READMEs: their code does what it says, their links lead somewhere, they are short."""
 
+import dataclasses
 import json
 import math
 import re
@@ -90,6 +91,29 @@ def test_commands_use_flags_that_there_are(page):
         if name in by_name:
             used = set(re.findall(r"--(\w+)", flags)) - {"help"}
             assert used <= by_name[name] | {"gap"}, (name, used - by_name[name])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_commands_name_presets_and_settings_that_go_together(page):
+    """Of a problem that is named, or else taken; not of a plugin, a file to verify, or what `...` stands for."""
+    by_name = {asked.name: asked for asked in PROGRAMS}
+    text = page.read_text().replace("\\\n", " ")
+    for name, line in re.findall(r"python -m experiments\.(\w+)([^\n`#]*)", text):
+        if name not in by_name or re.search(r"--plugin|--verify|\.\.\.", line):
+            continue
+        asked, typed = by_name[name], dict(re.findall(r"--(\w+)=(\S+)", line))
+        preset = typed.pop("preset", None)
+        kinds = {
+            field.name: field.type
+            for problem in [None, *calls.problems_of(asked)]
+            for field in dataclasses.fields(calls.kind_of(asked, problem))
+        }
+        own = {
+            n: settings.parsed(n, value.strip("'"), kinds[n])
+            for n, value in typed.items()
+            if n in kinds
+        }
+        calls.settings_of(asked, own.get("problem"), preset, own)
 
 
 @pytest.mark.slow
@@ -304,6 +328,10 @@ def test_every_key_of_card_json_is_documented():
 
 
 CARD_PAGES = ("README.md", "experiments/report_card/README.md")
+
+
+def test_the_card_in_the_gallery_has_every_bound():
+    assert set(bounds.BOUNDS) <= set(_card()["bounds"])
 
 
 @pytest.mark.parametrize("page", CARD_PAGES)

@@ -1,7 +1,7 @@
 """The groups `code` and `code_from_origin`: networks near the trained one, in few bits.
 
 What is coded is the list of all trained arrays, biases too, rounded to multiples of a
-step (`bounds.coding`). The receiver knows the architecture and what `rebuild` brings
+step (`bounds.numerics.coding`). The receiver knows the architecture and what `rebuild` brings
 along, such as the initial weights: all of that must have been fixed before the data was
 seen. All else is in the code, steps and ranges included, so that it is a description of
 the decoded NETWORK. By which of the candidates, or by what other search, the sender

@@ -79,7 +79,7 @@ def _lacking(found):
 
 
 def _of_bounds(verdicts, names):
-    """How many bounds, at the margin that was trained to, grow in which way."""
+    """How many bounds grow in which way."""
 
     def having(*words):
         return [n for n in names if verdicts[n].startswith(words)]
@@ -89,7 +89,9 @@ def _of_bounds(verdicts, names):
         "fall less than the error, if at all": having("falls less"),
         "are not decided": having("not decided"),
     }
-    parts = [f"{len(having('rises'))} of {len(names)} bounds rise with m"]
+    parts = [
+        f"of {len(names)} bounds, at the margin that was trained to, {len(having('rises'))} rise with m"
+    ]
     parts += [f"{len(some)} {what}" for what, some in others.items() if some]
     if fitting:
         more = " and others" if len(fitting) > 4 else ""

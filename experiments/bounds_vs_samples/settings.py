@@ -55,7 +55,7 @@ class Settings(SgdSettings, BoundSettings):
         "its own, the same up to there", distinct_epochs
     )  # fmt: skip
     network: str = setting(
-        "mlp", "fully connected; or, of images, 'cnn' and 'strided_cnn', and with batch "
+        "mlp", "fully connected; or, of images, 'cnn', 'strided_cnn' and 'lenet5', and with batch "
         "normalisation 'cnn_bn', 'resnet' and 'vgg', of `width` channels at first (nets/README.md "
         "says what `depth` is)", one_of_those(lambda: networks.NETWORKS), group=NETWORK, varies=True
     )  # fmt: skip

@@ -85,8 +85,8 @@ class Call:
         None, "CPU devices to spread runs over; default: all cores", group=MACHINE
     )  # fmt: skip
     lanes: int | None = setting(
-        None, "runs at once on a device; default: 1 on a CPU, elsewhere what its memory holds",
-        group=MACHINE,
+        None, "runs at once on a device; default: 1 on a CPU, elsewhere as many as are of use and its "
+        "memory holds, 256 at most", group=MACHINE,
     )  # fmt: skip
     verbose: bool = setting(
         False, "say at the end how many programs were compiled and how many were kept from before",
@@ -135,15 +135,20 @@ def _help(asked, fields):
     def line(name):
         return _help_line(name, fields[name], choices.get(name, ""))
 
-    lines += [line(n) for n in ("preset", *asked.first, "out")]
+    presets = {
+        problem: list(calls.presets_of(asked, problem))
+        for problem in problems
+        if asked.name in PROBLEMS[problem].presets
+    }
+    first = (*(["preset"] if presets else []), *asked.first, "out")
+    lines += [line(n) for n in first]
     for group in GROUPS:
         names = [n for n, f in fields.items() if f[0][1].metadata["group"] == group]
         if names:
             lines += ["", group, *map(line, names)]
-    lines += ["", "presets (a problem's first is its default)"]
-    for problem in problems if asked.needs_problem else []:
-        presets = ", ".join(calls.presets_of(asked, problem))
-        lines.append(f"  {problem}: {presets}")
+    if presets:
+        lines += ["", "presets (a problem's first is its default)"]
+    lines += [f"  {problem}: {', '.join(its)}" for problem, its in presets.items()]
     return "\n".join(lines)
 
 

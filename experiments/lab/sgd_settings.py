@@ -46,8 +46,8 @@ class SgdSettings:
         group=TRAINING, varies=True
     )  # fmt: skip
     save_weights: bool = setting(
-        True, "keep weights/*.safetensors, initial and learned, so that other bounds can be "
-        "had later", group=FOLDER
+        True, "keep weights/*.safetensors, initial and learned, so that networks can be "
+        "measured again", group=FOLDER
     )  # fmt: skip
     seed: int = setting(0, "decides every random number", seed_number, group=MACHINE)
 

@@ -187,7 +187,7 @@ class Settings:
     """Of `mnist1d`."""
 
     n_test: int = setting(
-        10000, "fresh test points: the risk is known to within 1 / sqrt(n_test)", at_least_1
+        10000, "fresh test points: the risk is known to within 1 / sqrt(n_test), with 95% confidence", at_least_1
     )  # fmt: skip
     label_noise: float = setting(
         0.0, "probability that a label is redrawn uniformly", fraction, varies=True

@@ -12,7 +12,11 @@ from experiments.report_card.suite import SUITES
 class Settings(BoundSettings):
     """Of the program."""
 
-    suite: str = setting("standard", "whose frozen table is read", one_of(*SUITES))
+    suite: str = setting(
+        "standard",
+        "whose frozen table is read; of 'full' there is none: --table or --retrain",
+        one_of(*SUITES),
+    )
     table: str | None = setting(
         None, "another table: the run folder of make_table that has it"
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What `experiments.benchmark` compares with: the loops one would write in PyTorch or numpy."""
+"""What `experiments.tools.benchmark` compares with: the loops one would write in PyTorch or numpy."""
 
 import functools
 import itertools

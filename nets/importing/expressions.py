@@ -1,7 +1,7 @@
 """Functions of one number, by how they are computed: ReLUs and scales told from all others.
 
 An expression is `("x",)`, `("constant", number)`, or `(primitive, static parameters, argument, ...)`;
-see `nets.graph.Activation`. What it is follows from its form, never from its values.
+see `nets.operations.Activation`. What it is follows from its form, never from its values.
 """
 
 from typing import Any

@@ -55,7 +55,8 @@ class GivenNetworks(GivenData):
     )  # fmt: skip
     network: str | None = setting(
         None, "networks as their framework runs them, in place of --weights: .onnx files, those "
-        "that `certify` has drawn, or globs, separated by commas; give --outputs to prove that the right one is read", group=NETWORK
+        "that `certify` has drawn, coded or picked, or globs, separated by commas; give --outputs to prove "
+        "that the right one is read", group=NETWORK
     )  # fmt: skip
     init: str | None = setting(
         None, "their initial weights: one file for all, or one for each; ours are in the "

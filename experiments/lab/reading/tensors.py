@@ -34,7 +34,7 @@ def contents(path: str | Path) -> dict[str, dict[str, np.ndarray]]:
 
 
 def _checkpoint(folder):
-    """The runs of one of our checkpoints, named as `experiments.sweep` names them."""
+    """The runs of one of our checkpoints, named as they are in a run folder."""
     try:
         stored = checkpoints.read_all(folder)
         runs = {run: _final(stored[run]) for run in sorted(stored, key=natural)}
@@ -45,7 +45,7 @@ def _checkpoint(folder):
     except _CHECKPOINT_RAISES as error:
         raise Refusal(
             f"{folder}: its checkpoint cannot be read ({type(error).__name__}); give a "
-            "folder that `experiments.checkpoints` wrote, or files"
+            "folder that one of our programs wrote, or files"
         ) from error
     if not runs:
         kept = folder / "weights"
