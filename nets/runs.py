@@ -327,7 +327,10 @@ class _Lanes:
         return jax.tree.map(lambda leaf: leaf[place][None], local)
 
     def free(self):
-        return [lane for lane in range(self.layout.lanes) if lane not in self.jobs]
+        """Those without a job; each device's first before the second of one."""
+        per_device = self.layout.lanes_per_device
+        lanes = [lane for lane in range(self.layout.lanes) if lane not in self.jobs]
+        return sorted(lanes, key=lambda lane: (lane % per_device, lane // per_device))
 
     def fill(self, lane, job, state, sample):
         self.jobs[lane] = job
@@ -345,7 +348,9 @@ class _Lanes:
         contents = {job: self.content(lane) for lane, job in self.jobs.items()}
         del self.states, self.samples  # or a device would have to hold both
         other = _Lanes(layout, state, sample)
-        for lane, (job, (packed, own)) in enumerate(contents.items()):
+        for lane, (job, (packed, own)) in zip(
+            other.free(), contents.items(), strict=False
+        ):
             other.fill(lane, job, training.unpack(packed), own)
         return other
 

@@ -1,4 +1,4 @@
-"""Half-way states on disk: four functions, with Orbax behind them.
+"""Half-way states on disk: four functions, with Orbax behind them, and when it is time for one.
 
 Each checkpoint holds the sha256 of its files, as `sha256sum` writes them. Orbax writes aside, the
 digests come with it, and then it is renamed: what has a number for a name is whole, or damaged.
@@ -10,6 +10,7 @@ import logging
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,31 @@ from experiments.lab.refusals import Refusal, say, why_not_written
 _EMPTY = "shape of "
 _DIGESTS = "checksums.sha256"
 _ASIDE = "saving"
+_APART = 10  # times as long as one took it is until the next begins
+
+
+class Pace:
+    """When it is time for a checkpoint: every so often, and no more than a tenth of the time.
+
+    Args:
+      interval: seconds from the end of one to the beginning of the next, at least; 0: it is always time.
+    """
+
+    def __init__(self, interval: float):
+        self._interval, self._apart, self._ended = interval, interval, time.monotonic()
+
+    def is_due(self) -> bool:
+        """Whether it is time."""
+        return time.monotonic() - self._ended > self._apart
+
+    @contextlib.contextmanager
+    def saving(self) -> Iterator[None]:
+        """Around the making of one, whose end and duration decide when the next is due."""
+        began = time.monotonic()
+        yield
+        self._ended = time.monotonic()
+        if self._interval:
+            self._apart = max(self._interval, _APART * (self._ended - began))
 
 
 def _orbax():

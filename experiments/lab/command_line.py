@@ -93,7 +93,8 @@ class Call:
         group=MACHINE
     )  # fmt: skip
     checkpoint_seconds: float = setting(
-        running.CHECKPOINT_SECONDS, "how often runs under way are saved", group=MACHINE
+        running.CHECKPOINT_SECONDS, "how often runs under way are saved, which takes a tenth of the time at "
+        "most (0: as often as can be)", group=MACHINE
     )  # fmt: skip
 
 
@@ -421,6 +422,7 @@ def _carry_out(asked, config, values, seconds, formats, shard):
     how = {"checkpoint_seconds": seconds, "formats": formats, "resume": values.resume}
     if values.multihost:
         own = hosts.share_of_this_process(values.coordinator, values.process)
+        hosts.take_own_gpus()
         how["layout"] = runs.make_layout(
             lanes_per_device=values.lanes, fills_memory=True
         )

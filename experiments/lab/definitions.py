@@ -15,6 +15,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import operator
 import types
 import weakref
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -183,22 +184,27 @@ class _Read:
 @functools.cache
 def _read(source: str | bytes) -> _Read:
     tree = _plain(source)
-    says, imports = [], collections.defaultdict(list)
+    says, moved, imports = [], [], collections.defaultdict(list)
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             for alias in node.names:
                 name, *target = _imported(node, alias)
+                imports[name].append(target)
+                said = (_IMPORT + name, ast.unparse(alias), frozenset())
+                if getattr(node, "module", None) and _is_programs(node.module):
+                    # Not gone into: where it stands is no matter, and it may come to stand elsewhere.
+                    moved.append(said)
+                    continue
                 source, _, _ = f" {ast.unparse(node)}".partition(" import ")
                 text = f"{source} import {ast.unparse(alias)}".strip()
                 says.append((_IMPORT + name, text, frozenset()))
-                imports[name].append(target)
     for node in tree.body:
         if not isinstance(node, ast.Import | ast.ImportFrom):
             is_single = isinstance(node, ast.FunctionDef) and not node.decorator_list
             name = node.name if is_single else _ALWAYS
             used = frozenset(_used(node))
             says.append((name, ast.unparse(_Quoted().visit(node)), used))
-    return _Read(tuple(says), imports)
+    return _Read((*says, *sorted(moved, key=operator.itemgetter(1))), imports)
 
 
 _QUOTES = ("'", '"', '"""', "'''")  # in the order in which they are tried
@@ -225,6 +231,10 @@ class _Quoted(ast.NodeTransformer):
     def visit_FormattedValue(self, node: ast.FormattedValue) -> ast.FormattedValue:
         node.value = self.visit(node.value)  # a format stays an f-string
         return node
+
+
+def _is_programs(module):
+    return module.split(".")[0] == "experiments"
 
 
 def _imported(node, alias):

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ class Foreseen:
       stages, subjects: of the study.
       trained: what its runs have learned.
       folder: where; it need not exist.
-      trains: whether runs are trained, and subjects measured, at all.
+      needs: whether a run is trained, if its weights are not there; None: nothing is trained or
+        measured.
       again: whether every subject is measured again.
       is_whole: whether the folder is finished, and only shown.
       kept: the runs whose weights are kept.
@@ -38,7 +39,7 @@ class Foreseen:
     subjects: Sequence[Subject]
     trained: Trained
     folder: RunFolder
-    trains: bool
+    needs: Callable[[Run], bool] | None
     again: bool
     is_whole: bool
     kept: frozenset[Run]
@@ -56,7 +57,9 @@ class Foreseen:
     def _waiting(self):
         """The runs that would be trained."""
         due, has = self.trained.is_due, self._is_trained
-        return [r for r in self._runs if self.trains and due(r, has)]
+        if self.needs is None:
+            return []
+        return [r for r in self._runs if self.needs(r) and due(r, has)]
 
     def _is_measured(self, subject):
         path = self.folder.measured_path(subject.name)
@@ -92,7 +95,7 @@ class Foreseen:
             return [report.Answer([said])]
         runs, waiting = self._runs, self._waiting()
         measured = sum(map(self._is_measured, self.subjects))
-        left = len(self.subjects) - measured if self.trains else 0
+        left = 0 if self.needs is None else len(self.subjects) - measured
         if not runs and not left:
             sentences = [
                 "Nothing would be trained or measured: tables, figures and report are made of "

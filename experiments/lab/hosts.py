@@ -10,6 +10,7 @@ in the middle of its work, with a stack trace, when another one dies. Here it en
 
 import contextlib
 import json
+import math
 import os
 import re
 import shutil
@@ -17,17 +18,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from experiments.lab import interrupts
-from experiments.lab.refusals import Refusal
+from experiments.lab.refusals import Refusal, say
 from experiments.lab.run_folder import RunFolder
 from experiments.lab.shards import Shard, folders_of, shard_of
 
 FIND_SECONDS = 300  # that all have to start in
 BEAT_SECONDS = 2.0  # between signs of life
 SILENT_SECONDS = 40.0  # without a sign of life: dead
+# With these Slurm has given each process GPUs of its own.
+_GPUS_ARE_DEALT_OUT = ("SLURM_GPUS_PER_TASK", "SLURM_GPU_BIND", "SLURM_TRES_PER_TASK")
+_DONE = "done"  # ends the last sign of life of a process that has done its share
 _FIND = """
 import json, os, sys
 import jax
@@ -85,6 +89,52 @@ def _why(errors):
     return f"the processes do not find each other ({lines[-1][:200] if lines else 'no reason given'})"
 
 
+def own_gpus(said: Mapping[str, str], there: int) -> list[int] | None:
+    """Which of the GPUs that it sees are a process's, where several processes of a machine see the same.
+
+    They are dealt out in the order of the processes on the machine, as Slurm and Open MPI tell it. None: all
+    that it sees, as where the launcher gave each process its own (`--gpus-per-task`, `--gpu-bind`) or there
+    are fewer than processes.
+
+    Args:
+      said: the environment.
+      there: GPUs of the machine, of which `CUDA_VISIBLE_DEVICES` may name fewer.
+    """
+    if any(name in said for name in _GPUS_ARE_DEALT_OUT):
+        return None
+    if "SLURM_LOCALID" in said and "SLURM_STEP_TASKS_PER_NODE" in said:
+        tasks = []  # of each node: "4(x2),3"
+        for part in said["SLURM_STEP_TASKS_PER_NODE"].split(","):
+            count, _, times = part.rstrip(")").partition("(x")
+            tasks += [int(count)] * int(times or 1)
+        own, count = int(said["SLURM_LOCALID"]), tasks[int(said["SLURM_NODEID"])]
+    elif "OMPI_COMM_WORLD_LOCAL_SIZE" in said:
+        own = int(said["OMPI_COMM_WORLD_LOCAL_RANK"])
+        count = int(said["OMPI_COMM_WORLD_LOCAL_SIZE"])
+    else:
+        return None
+    if "CUDA_VISIBLE_DEVICES" in said:
+        there = len([name for name in said["CUDA_VISIBLE_DEVICES"].split(",") if name])
+    return list(range(own, there, count)) if 1 < count <= there else None
+
+
+def take_own_gpus() -> None:
+    """Leaves the GPUs of other processes of this machine to them (`own_gpus`), and says so.
+
+    To be called before JAX has any device.
+    """
+    there = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    own = own_gpus(os.environ, there)
+    if own is not None:
+        import jax  # takes long
+
+        jax.config.update("jax_cuda_visible_devices", ",".join(map(str, own)))
+        say(
+            f"--multihost: processes of this machine share its GPUs out; this one takes {own} of those "
+            "that it sees (srun --gpus-per-task gives each its own)"
+        )
+
+
 def _beats(out: Path) -> Path:
     return out.with_name(f".{out.name}.hosts")
 
@@ -110,6 +160,7 @@ def watched(out: str | Path, own: Shard) -> Iterator[None]:
         stop.set()
         if not interrupts.reason():  # it is the watcher that ends this
             watcher.join()
+    _beat(place, own, _DONE)
 
 
 def _watch(out, own, place, stop):
@@ -118,14 +169,16 @@ def _watch(out, own, place, stop):
     count = 0
     while not stop.wait(BEAT_SECONDS if count else 0):
         count += 1
-        with contextlib.suppress(OSError):
-            _write(place / str(own.index), f"{os.getpid()} {count}")
+        _beat(place, own, str(count))
         for other in others:
+            (last, when), now = seen[other], time.monotonic()
             beat = _read(place / str(other.index))
-            now = time.monotonic()
-            if beat is not None and beat != seen[other][0]:
-                seen[other] = beat, now
-            elif now - seen[other][1] > SILENT_SECONDS and not is_done(out, other):
+            if beat is not None and beat != last:
+                # The first that is read may be an earlier call's; `is_done` asks a file system that may
+                # remember for a minute that there was nothing.
+                ended = last is not None and beat.endswith(_DONE)
+                seen[other] = beat, math.inf if ended else now
+            elif now - when > SILENT_SECONDS and not is_done(out, other):
                 interrupts.end(
                     f"process {other} has given no sign of life for {SILENT_SECONDS:.0f} s: this one "
                     "ends, too"
@@ -133,10 +186,12 @@ def _watch(out, own, place, stop):
                 return
 
 
-def _write(path, text):
+def _beat(place, own, what):
+    path = place / str(own.index)
     aside = path.with_name(f"{path.name}.part")
-    aside.write_text(text)
-    aside.replace(path)
+    with contextlib.suppress(OSError):
+        aside.write_text(f"{os.getpid()} {what}")
+        aside.replace(path)
 
 
 def _read(path):
@@ -149,7 +204,7 @@ def is_done(out: Path, shard: Shard) -> bool:
     """Whether a share is trained and measured."""
     try:
         return bool(shard_of(shard.folder(out)))
-    except Refusal:  # it is just being written
+    except (Refusal, OSError):  # it is just being written, or gone meanwhile
         return False
 
 

@@ -260,8 +260,12 @@ def _measure_on_host(subject, trained, folder):
 def _measure_sharing(subjects, trained, folder, layout, progress):
     one = subjects[0]
     by = tuple(one.definitions().items())
-    # Random draws and samples are made in float32.
-    shared, begun = one.shared(), one.arguments(trained)
+
+    # Random draws and samples are made in float32, and put on the device once: by the lanes.
+    def arguments_of(subject):
+        return jax.device_get(subject.arguments(trained))
+
+    shared, begun = jax.device_get(one.shared()), arguments_of(one)
     split = Split.of(begun, one.in_common)
     common, own = split.parts(begun)
     with jax.enable_x64(one.wide):
@@ -275,21 +279,32 @@ def _measure_sharing(subjects, trained, folder, layout, progress):
             )  # fmt: skip
 
         layout, program = fitting(layout, len(subjects), program_of)
-    for first in range(0, len(subjects), layout.lanes):
-        batch = subjects[first : first + layout.lanes]
-        arguments = [
-            begun if subject is one else subject.arguments(trained) for subject in batch
-        ]
-        begun = None
-        lanes = stack([split.parts(each)[1] for each in arguments], layout.lanes)
-        with jax.enable_x64(one.wide):
-            lanes = jax.device_put(lanes, layout.sharding)
-            found, reasons = jax.device_get(program(on_all, lanes))
-        reasons = dict(reasons.of_groups)
+    waiting = list(subjects)
+    while waiting:
+        batch = waiting[: layout.lanes]
+        arguments = [begun if s is one else arguments_of(s) for s in batch]
+        own = stack([split.parts(each)[1] for each in arguments], layout.lanes)
+        try:
+            with jax.enable_x64(one.wide):
+                lanes = jax.device_put(own, layout.sharding)
+                found, reasons = jax.device_get(program(on_all, lanes))
+        except jax.errors.JaxRuntimeError as error:
+            is_said = layout.memory is None  # how many lanes there are
+            if not is_out_of_memory(error) or is_said or layout.lanes_per_device == 1:
+                raise
+            with jax.enable_x64(one.wide):
+                fewer = layout.lanes_per_device // 2
+                layout = dataclasses.replace(layout, lanes_per_device=fewer)
+                program = program_of(layout)
+            continue
+        finally:
+            lanes = None  # the next ones need its memory
+        begun, reasons = None, dict(reasons.of_groups)
         for lane, subject in enumerate(batch):
             arrays = flatten(jax.tree.map(lambda leaf, lane=lane: leaf[lane], found))
             _store(subject, arrays, reasons, arguments[lane], trained, folder)
         progress.measured(len(batch))
+        del waiting[: len(batch)]
 
 
 def _shapes(layout, shared, arguments):

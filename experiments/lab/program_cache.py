@@ -16,6 +16,7 @@ from pathlib import Path
 
 import filelock
 
+from experiments.lab import locks
 from experiments.lab.later import later
 
 whole_programs = later("experiments.lab.whole_programs")
@@ -84,7 +85,7 @@ def _prepared():
     where = folder()
     try:
         where.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(where / ".lockfile", timeout=5):
+        with locks.lock_on(where / ".lockfile", timeout=5):
             names = {path.name for path in where.iterdir()}
             for name in names:
                 whole, ending = name[:-6], name[-6:]

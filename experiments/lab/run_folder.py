@@ -12,7 +12,7 @@ from typing import Any
 
 import filelock
 
-from experiments.lab import settings, versions
+from experiments.lab import locks, settings, versions
 from experiments.lab.checksums import (
     ASIDE,
     LINE,
@@ -110,17 +110,9 @@ class RunFolder:
         self.close()
 
     @property
-    def is_worked_on(self) -> bool:
-        """Whether a process has it now; False where the file system has no locks."""
-        lock = filelock.FileLock(self.path / ".lock", timeout=0)
-        try:
-            lock.acquire()
-        except filelock.Timeout:
-            return True
-        except OSError:
-            return False
-        lock.release()
-        return False
+    def is_worked_on(self) -> bool | None:
+        """Whether a process has it now; None where that cannot be told: no locks, no right to read."""
+        return locks.is_held(self.path / ".lock")
 
     def close(self) -> None:
         """Lets others work on it."""
@@ -138,7 +130,7 @@ class RunFolder:
         Raises:
           Refusal: another process has it, or nothing may be written there.
         """
-        lock = filelock.FileLock(self.path / ".lock", timeout=0)
+        lock = locks.lock_on(self.path / ".lock", timeout=0)
         try:
             lock.acquire()
         except filelock.Timeout:

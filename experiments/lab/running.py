@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import shutil
@@ -26,7 +27,7 @@ from experiments.lab.compact_rows import names_of
 from experiments.lab.figures import Drawing, prepare
 from experiments.lab.formats import read_json, write_json, write_table
 from experiments.lab.later import at_once, later
-from experiments.lab.program import Program, Results
+from experiments.lab.program import Program, Results, Study
 from experiments.lab.refusals import Refusal, say
 from experiments.lab.run_folder import RunFolder
 from experiments.lab.shards import Shard
@@ -98,6 +99,8 @@ def run(
         if resume or redraw:
             _reopen(program, study, folder, plugin, redraw)
         shards.join(folder, parts)
+        if shard and resume and _to_do(study, folder, redraw):
+            shards.begin_again(folder)
         if not folder.is_finished:
             study = program.prepared(study, folder, layout, checkpoint_seconds)
             with progress.Progress(folder.progress) as shown:
@@ -196,10 +199,10 @@ def foresee(
         ])])  # fmt: skip
         return
     is_whole = folder.is_finished and not redraw and not _gone(study, folder)
-    trains, again = _to_do(study, folder, redraw)
+    to_do = _to_do(study, folder, redraw, set(damaged))
     foreseen = foresight.Foreseen(
         study.stages, study.subjects, jobs.Trained(folder, study.stages), folder,
-        trains=trains and not is_whole, again=again, is_whole=is_whole,
+        needs=to_do.needs if to_do and not is_whole else None, again=to_do.again, is_whole=is_whole,
         kept=frozenset(_kept(study)), damaged=frozenset(damaged),
         begun=frozenset(checkpoints.names(folder.checkpoints)),
     )  # fmt: skip
@@ -238,10 +241,6 @@ def _share(program, study, plugin, out, redraw, shard, processes=None):
     if redraw or RunFolder(out).is_finished:
         return out, study, []
     return out, study, shards.beside(*made, processes)
-
-
-def _is_measured(study, folder):
-    return all(subject.is_measured(folder) for subject in study.subjects)
 
 
 def _with_contents(study):
@@ -353,14 +352,54 @@ def _reopen(program, study, folder, plugin, redraw):
         folder.record_versions()
 
 
-def _to_do(study, folder, redraw):
-    """Whether runs are trained and subjects measured, and whether all are measured again."""
+@dataclasses.dataclass(frozen=True)
+class _ToDo:
+    """What a folder lacks.
+
+    Attributes:
+      again: whether all is measured again.
+      subjects: those that are to be measured.
+      runs: those whose weights are to be kept, and are not there.
+      study: the study.
+    """
+
+    again: bool
+    subjects: tuple[measuring.Subject, ...]
+    runs: tuple[jobs.Run, ...]
+    study: Study
+
+    def __bool__(self) -> bool:
+        return bool(self.subjects or self.runs)
+
+    @functools.cached_property
+    def _groups(self):
+        lacking = {subject.run for subject in self.subjects} | set(self.runs)
+        return {None if run is None else self.study.group_of(run) for run in lacking}
+
+    def needs(self, run: jobs.Run) -> bool:
+        """Whether a run is trained, if its weights are gone: what is lacking may rest on it.
+
+        That is what is said of the runs of its group, and what is said of none.
+        """
+        return None in self._groups or self.study.group_of(run) in self._groups
+
+
+def _to_do(study, folder, redraw, damaged=()):
+    """What a folder lacks; files that are `damaged` it has not."""
     trained = jobs.Trained(folder, study.stages)
-    again = redraw and _has_weights(study, folder)
-    # What is only drawn again was looked at before: weights that are gone are not learned anew.
-    is_measured = (_is_there if redraw else _is_measured)(study, folder)
-    lacks = not all(trained.has(r) for r in _unkept(study, folder, trained))
-    return again or not is_measured or lacks, again
+    if redraw and _has_weights(study, folder):
+        return _ToDo(True, study.subjects, (), study)
+
+    def is_there(subject):
+        path = folder.measured_path(subject.name)
+        if path in damaged:
+            return False
+        # What is only drawn again was looked at before: weights that are gone are not learned anew.
+        return path.exists() if redraw else subject.is_measured(folder)
+
+    lacking = tuple(s for s in study.subjects if not is_there(s))
+    unkept = _unkept(study, folder, trained)
+    return _ToDo(False, lacking, tuple(r for r in unkept if not trained.has(r)), study)
 
 
 def _unkept(study, folder, trained):
@@ -379,11 +418,13 @@ def _train_and_measure(study, folder, redraw, layout, shown, checkpoint_seconds)
     for stage in study.stages:
         for r in stage.runs if stage.is_kept else ():
             trained.keep_examples(r)
-    is_needed, again = _to_do(study, folder, redraw)
-    if is_needed:
+    to_do = _to_do(study, folder, redraw)
+    if to_do:
         prepare()
-        training.train(study.stages, trained, folder, layout, shown, checkpoint_seconds)
-        measuring.measure(study.subjects, trained, folder, layout, shown, again)
+        training.train(
+            study.stages, trained, folder, layout, shown, checkpoint_seconds, to_do.needs
+        )  # fmt: skip
+        measuring.measure(study.subjects, trained, folder, layout, shown, to_do.again)
     for r in _kept(study):
         if not trained.keeps(r) and trained.has(r):
             trained.keep_weights(r)

@@ -142,6 +142,11 @@ class Shard:
         )
 
 
+def begin_again(folder: RunFolder) -> None:
+    """Takes the mark off the folder of a share that was done and lacks something now."""
+    (folder.path / _DONE).unlink(missing_ok=True)
+
+
 def _group(study, subject):
     return subject.name if subject.run is None else study.group_of(subject.run)
 

@@ -3,15 +3,14 @@
 What is finished is `lab.jobs.Trained`; the runs under way are in one checkpoint.
 """
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from experiments.lab import checkpoints, pools
-from experiments.lab.jobs import Stage, Trained, state_shapes
+from experiments.lab.jobs import Run, Stage, Trained, state_shapes
 from experiments.lab.progress import Progress
 from experiments.lab.refusals import Refusal, say
 from experiments.lab.report import shown_bytes
@@ -29,6 +28,7 @@ def train(
     layout: Layout,
     progress: Progress,
     checkpoint_seconds: float,
+    needs: Callable[[Run], bool] = lambda run: True,
 ) -> None:
     """Trains what is not trained yet, from the last checkpoint where there is one.
 
@@ -38,10 +38,11 @@ def train(
       folder: of the study.
       layout: a `nets.runs.Layout`.
       progress: told of every tick.
-      checkpoint_seconds: how long between checkpoints of the runs under way.
+      checkpoint_seconds: how long between checkpoints of the runs under way (`checkpoints.Pace`).
+      needs: whether a run is asked for; others are not trained, also if they are not yet.
     """
     for stage in stages:
-        waiting = [run for run in stage.runs if trained.is_due(run)]
+        waiting = [run for run in stage.runs if needs(run) and trained.is_due(run)]
         if not waiting:
             continue
         jobs = {run: trained.job(run) for run in waiting}
@@ -148,7 +149,7 @@ def _train_group(jobs, pool, half_way, trained, folder, layout, progress, interv
         state = jax.tree.map(jnp.asarray, stored["state"])
         return training.unpack(state), sample_of(job)
 
-    saved = time.monotonic()
+    pace = checkpoints.Pace(interval)
     for tick in train_many(plan, jobs, start, layout, lambda run: run.size, pool):
         for run, new in tick.checks.items():
             checks[run.name].append(new)
@@ -158,7 +159,7 @@ def _train_group(jobs, pool, half_way, trained, folder, layout, progress, interv
                 run, finished.state, np.concatenate(checks.pop(run.name)), seconds
             )
         progress.trained(tick)
-        if tick.running and time.monotonic() - saved > interval:
+        if tick.running and pace.is_due():
             states = tick.states()
             under_way = {
                 run.name: {
@@ -169,5 +170,5 @@ def _train_group(jobs, pool, half_way, trained, folder, layout, progress, interv
                 for run in tick.running
             }
             # With fewer lanes than before, some still wait for theirs, half-way.
-            checkpoints.save(folder.checkpoints, half_way | under_way)
-            saved = time.monotonic()
+            with pace.saving():
+                checkpoints.save(folder.checkpoints, half_way | under_way)

@@ -15,6 +15,7 @@ from experiments.lab.refusals import Refusal, say
 from experiments.lab.run_folder import RunFolder
 
 SHOWN = 8  # runs under way
+UNKNOWN = "whether a process works on it cannot be told here (no right to read .lock, or no locks)"
 USAGE = (
     "python -m experiments.status FOLDER [FOLDER ...]: how far is it, and how long yet?"
 )
@@ -40,24 +41,42 @@ def lines(out: str) -> list[str]:
     if shard := shards.shard_of(folder.path):
         return [f"{head}, shard {shard} is done"]
     is_worked_on = folder.is_worked_on
-    if not folder.progress.is_file():
-        doing = "begun" if is_worked_on else "stopped before it began; --resume goes on"
+    state = _state(folder)
+    if state is None:
+        if folder.is_finished:  # since it was looked at
+            return lines(out)
+        doing = {
+            True: "begun", False: "stopped before it began; --resume goes on",
+            None: f"begun; {UNKNOWN}",
+        }[is_worked_on]  # fmt: skip
         # A program that another one runs has a folder in its folder.
         inner = sorted(path.parent for path in folder.path.glob("*/config.json"))
         return [
             f"{head}, {doing}",
             *(line for own in inner for line in lines(str(own))),
         ]
-    return _under_way(head, json.loads(folder.progress.read_text()), is_worked_on)
+    return _under_way(head, state, is_worked_on)
 
 
-def _under_way(head: str, state: Mapping[str, Any], is_worked_on: bool) -> list[str]:
-    running = state["running"] if is_worked_on else []
+def _state(folder: RunFolder) -> Mapping[str, Any] | None:
+    """What the process at work on it said last; None: nothing, yet or any more."""
+    try:
+        return json.loads(folder.progress.read_text())
+    except FileNotFoundError:
+        return None
+
+
+def _under_way(
+    head: str, state: Mapping[str, Any], is_worked_on: bool | None
+) -> list[str]:
+    running = [] if is_worked_on is False else state["running"]
     waiting = state["all"] - state["done"] - len(running)
     text = f"{head}, {state['doing']}: {state['done']} of {state['all']} done"
     text += f", {len(running)} under way" if running else ""
     text += f", {waiting} wait"
-    ago = time.time() - state["at"]
+    ago = max(time.time() - state["at"], 0.0)  # clocks of two machines differ
+    if is_worked_on is None:
+        return [f"{text}, {clock(ago)} ago; {UNKNOWN}"]
     if not is_worked_on:
         return [f"{text}; stopped {clock(ago)} ago; --resume goes on"]
     left = state["left"]

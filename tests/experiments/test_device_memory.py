@@ -67,6 +67,58 @@ def test_a_device_that_runs_out_while_measuring_can_be_left(tmp_path, monkeypatc
     assert len(content(tmp_path / "a")["results"]) == 2
 
 
+def test_where_lanes_that_should_fit_do_not_fewer_measure(tmp_path, monkeypatch):
+    """Others may use a device's memory, too: half as many are tried, down to one."""
+    whole, tried = tmp_path / "whole", []
+    run(SMALL, whole)
+    compiled = measuring._program
+
+    def program(measure, layout, *rest):
+        tried.append(layout.lanes_per_device)
+        its = compiled(measure, layout, *rest)
+        return its if layout.lanes_per_device == 1 else _Full(its)
+
+    monkeypatch.setattr(measuring, "_program", program)
+    run(SMALL, tmp_path / "a", layout=with_memory(10**9))
+    assert tried == [2, 1]  # networks are two
+    found, expected = (content(p)["results"] for p in (tmp_path / "a", whole))
+    assert [row["run"] for row in found] == [row["run"] for row in expected] != []
+
+
+@dataclasses.dataclass
+class _Full:
+    """A program that a device compiles, and cannot run."""
+
+    program: object
+
+    def memory_analysis(self):
+        return self.program.memory_analysis()
+
+    def __call__(self, *_):
+        out_of_memory()
+
+
+def test_while_measuring_a_device_holds_each_argument_once(tmp_path, monkeypatch):
+    """By what is alive as the program is called: its arguments, and no second copy of them."""
+    compiled, seen, there = measuring._program, [], jax.live_arrays()
+
+    def program(*args):
+        its = compiled(*args)
+
+        def called(*arguments):
+            own = {id(leaf) for leaf in [*there, *jax.tree.leaves(arguments)]}
+            large = [a for a in jax.live_arrays() if a.ndim > 1 and a.nbytes > 4000]
+            seen.append([a.shape for a in large if id(a) not in own])
+            return its(*arguments)
+
+        return called
+
+    monkeypatch.setattr(measuring, "_program", program)
+    where = make_layout(jax.devices()[:1])
+    run(SMALL, tmp_path / "a", layout=where)
+    assert seen == [[], []]
+
+
 def test_other_errors_of_jax_are_told_as_they_are(tmp_path, monkeypatch):
     def broken(*_, **__):
         raise jax.errors.JaxRuntimeError("INTERNAL: something else")

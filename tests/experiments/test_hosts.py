@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -132,6 +133,64 @@ def test_who_does_not_come_is_missed_in_one_line(monkeypatch):
     with pytest.raises(Refusal, match="not all processes came within 3 s") as refusal:
         hosts.share_of_this_process("127.0.0.1:1", "2/2")
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("last", ["7 41", "7 done"])
+def test_who_has_done_its_share_need_give_no_more_signs_of_life(
+    last, tmp_path, monkeypatch
+):
+    """A file system may hide for a minute that its share is done: then its last sign tells."""
+    ended, place = [], tmp_path / "beats"
+    place.mkdir()
+    monkeypatch.setattr(hosts, "SILENT_SECONDS", 0.2)
+    monkeypatch.setattr(hosts, "BEAT_SECONDS", 0.02)
+    monkeypatch.setattr(hosts, "is_done", lambda *_: False)
+    monkeypatch.setattr(hosts.interrupts, "end", ended.append)
+    stop = threading.Event()
+    (place / "2").write_text("7 done")  # an earlier call's: it says nothing
+    watch = threading.Thread(
+        target=hosts._watch, args=(tmp_path / "a", Shard(1, 2), place, stop)
+    )
+    watch.start()
+    for sign in ("7 40", last):
+        time.sleep(0.1)
+        (place / "2").write_text(sign)
+    watch.join(1.0)
+    stop.set()
+    watch.join()
+    assert (place / "1").read_text().split()[0] == str(os.getpid())
+    if last == "7 done":
+        assert not ended
+    else:
+        assert "process 2/2 has given no sign of life" in ended[0]
+
+
+def test_a_share_that_cannot_be_looked_at_is_not_done(tmp_path, monkeypatch):
+    def stale(path):
+        raise OSError(116, "Stale file handle")
+
+    monkeypatch.setattr(hosts, "shard_of", stale)
+    assert not hosts.is_done(tmp_path / "a", Shard(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("said", "there", "own"),
+    [
+        ({}, 4, None),
+        ({"SLURM_LOCALID": "1", "SLURM_NODEID": "0", "SLURM_STEP_TASKS_PER_NODE": "4"}, 4, [1]),
+        ({"SLURM_LOCALID": "1", "SLURM_NODEID": "2", "SLURM_STEP_TASKS_PER_NODE": "4(x2),2"}, 4, [1, 3]),
+        ({"SLURM_LOCALID": "0", "SLURM_NODEID": "0", "SLURM_STEP_TASKS_PER_NODE": "1(x8)"}, 4, None),
+        ({"SLURM_LOCALID": "0", "SLURM_NODEID": "0", "SLURM_STEP_TASKS_PER_NODE": "4",
+          "SLURM_GPUS_PER_TASK": "1"}, 4, None),
+        ({"SLURM_LOCALID": "1", "SLURM_NODEID": "0", "SLURM_STEP_TASKS_PER_NODE": "2",
+          "CUDA_VISIBLE_DEVICES": "4,5,6,7"}, 8, [1, 3]),
+        ({"OMPI_COMM_WORLD_LOCAL_RANK": "2", "OMPI_COMM_WORLD_LOCAL_SIZE": "3"}, 8, [2, 5]),
+        ({"OMPI_COMM_WORLD_LOCAL_RANK": "2", "OMPI_COMM_WORLD_LOCAL_SIZE": "3"}, 2, None),
+        ({"OMPI_COMM_WORLD_LOCAL_RANK": "0", "OMPI_COMM_WORLD_LOCAL_SIZE": "2"}, 0, None),
+    ],
+)  # fmt: skip
+def test_processes_of_a_machine_share_its_gpus_out(said, there, own):
+    assert hosts.own_gpus(said, there) == own
 
 
 def test_what_does_not_say_who_is_who_is_refused(monkeypatch):

@@ -284,6 +284,21 @@ def test_what_the_host_adds_to_a_measurement_is_part_of_what_measured_it(monkeyp
         assert subject.definitions() != first
 
 
+def test_where_in_experiments_a_name_stands_is_no_matter():
+    """Nothing of what it is there is gone into, so a file that is renamed makes no folder stale."""
+
+    def digest(first, second):
+        source = f"{first}\n{second}\nimport math\n\ndef f(run: Run):\n    return Run, shown, math.pi\n"
+        return definitions._digest("made.up", "f", source, ())
+
+    run = "from experiments.lab.training import Run"
+    shown = "from experiments.lab.report import shown"
+    assert digest(shown, "from experiments.lab.jobs import Run") == digest(shown, run)
+    assert digest(run, shown) == digest(shown, run)
+    assert digest(shown, run.replace("Run", "Job as Run")) != digest(shown, run)
+    assert digest(shown, "from nets.training import Run") != digest(shown, run)
+
+
 def test_groups_of_several_measures_have_definitions_of_their_own():
     digests = definitions.of_groups(bounds.GROUPS)
     assert digests["layers"] != digests["paths"]

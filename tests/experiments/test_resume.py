@@ -3,6 +3,7 @@
 import dataclasses
 import signal
 import time
+import types
 
 import jax
 import numpy as np
@@ -107,6 +108,62 @@ def test_killed_while_it_is_drawn_again(tmp_path, monkeypatch):
     monkeypatch.setattr(lab.training, "train_many", None)  # would raise
     run(fewer, tmp_path / "a", resume=True)
     assert {b["bound"] for b in read(tmp_path / "a", "bounds")} == {"bartlett_2017"}
+
+
+@pytest.mark.parametrize("gone", ["measured", "all"])
+def test_what_is_measured_is_not_trained_again_for_another_that_is_not(
+    tmp_path, monkeypatch, gone
+):
+    """Without weights only the runs of a size and seed of which something is lacking."""
+    config = dataclasses.replace(
+        TINY, sizes=(32, 64), seeds=2, save_weights=False, bounds=("bartlett_2017",)
+    )
+    out, trained, train_many = tmp_path / "a", [], lab.training.train_many
+    run(config, out)
+    before = read(out, "results")
+    lost = "m64_seed1_draw0"
+    for path in (out / "measured").iterdir():
+        if gone == "all" or path.stem == lost:
+            path.unlink()
+
+    def seen(plan, jobs, *rest):
+        trained.extend(run.name for run in jobs)
+        return train_many(plan, jobs, *rest)
+
+    monkeypatch.setattr(lab.training, "train_many", seen)
+    run(config, out, resume=True)
+    expected = {row["run"] for row in before}
+    if gone == "measured":  # draws of a size and seed may be compared
+        expected = {name for name in expected if name.startswith("m64_seed1")}
+        assert expected == {lost, "m64_seed1_draw1"}
+    assert set(trained) == expected
+    for row, other in zip(read(out, "results"), before, strict=True):
+        assert row["test_error"] == other["test_error"]
+
+
+@pytest.mark.parametrize(
+    ("interval", "takes", "apart"), [(20, 5, 50), (20, 0.1, 20), (0, 5, 0)]
+)
+def test_checkpoints_take_a_tenth_of_the_time_at_most(
+    interval, takes, apart, monkeypatch
+):
+    """By a clock of the test's; 0 is as often as can be."""
+    now, began, ended = [100.0], [], [100.0]
+    clock = types.SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr(checkpoints, "time", clock)
+    pace = checkpoints.Pace(interval)
+    for _ in range(2000):
+        now[0] += 0.25
+        if pace.is_due():
+            began.append(now[0])
+            with pace.saving():
+                now[0] += takes
+            ended.append(now[0])
+    waits = [start - end for start, end in zip(began, ended, strict=False)]
+    assert waits[0] == pytest.approx(max(interval, 0.25), abs=0.5)
+    assert len(waits) > 5 and waits[1:] == pytest.approx(
+        [max(apart, 0.25)] * (len(waits) - 1), abs=0.5
+    )
 
 
 def test_a_checkpoint_before_the_first_epoch_can_be_stored(tmp_path):

@@ -13,7 +13,7 @@ from experiments.certify import PROGRAM as CERTIFY
 from experiments.lab import checksums, formats, running
 from experiments.lab.calls import settings_of
 from experiments.lab.refusals import Refusal
-from experiments.lab.shards import Shard
+from experiments.lab.shards import Shard, shard_of
 from experiments.uc_failure import PROGRAM as UC_FAILURE
 from tests.conftest import MNIST_SAMPLE
 from tests.experiments import tiny_failure
@@ -131,6 +131,42 @@ def test_a_shard_s_folder_is_not_that_of_a_whole(two):
     measured = next((first / "measured").iterdir())
     assert f"{go_on} makes it again" in str(checksums.damage(measured, first))
     assert "--out=a/b --resume" in str(checksums.damage(Path("a/b/c"), Path("a/b")))
+
+
+def test_a_shard_that_lacks_something_again_is_not_done(two, monkeypatch):
+    """Killed while it is made again, after an update of the code, say."""
+    config, out = two
+    second = out.with_name("out.shard2of2")
+    for path in (second / "measured").iterdir():
+        path.unlink()
+    with monkeypatch.context() as patch, pytest.raises(TypeError):
+        patch.setattr(running.measuring, "measure", None)
+        run(config, out, UC_FAILURE, shard=Shard(2, 2), resume=True)
+    assert not shard_of(second)
+    with pytest.raises(Refusal, match="not done yet"):
+        run(config, out, UC_FAILURE)
+    run(config, out, UC_FAILURE, shard=Shard(2, 2), resume=True)
+    assert shard_of(second) == "2/2" and run(config, out, UC_FAILURE).is_finished
+
+
+def test_what_another_number_of_processes_has_measured_is_not_trained_again(
+    tmp_path, monkeypatch
+):
+    config = dataclasses.replace(
+        TINY, seeds=2, draws=1, save_weights=False, bounds=("bartlett_2017",)
+    )
+    for index in (1, 2):
+        run(config, tmp_path / "a", shard=Shard(index, 3))
+    there = {p.stem for p in tmp_path.glob("a.shard*of3/measured/*")}
+    trained, train_many = [], running.training.train_many
+
+    def seen(plan, jobs, *rest):
+        trained.extend(one.name for one in jobs)
+        return train_many(plan, jobs, *rest)
+
+    monkeypatch.setattr(running.training, "train_many", seen)
+    run(config, tmp_path / "a", shard=Shard(1, 2), processes=2)
+    assert trained and not there & set(trained)
 
 
 def test_shards_that_will_not_do_are_named_and_nothing_is_written(two):

@@ -3,15 +3,17 @@
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
+from experiments.lab import locks
 from experiments.lab.progress import Progress
 from experiments.lab.run_folder import RunFolder
 from experiments.lab.shards import Shard
-from experiments.status.__main__ import lines, main
+from experiments.status.__main__ import UNKNOWN, lines, main
 from tests.experiments.tiny import TINY
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +47,38 @@ def test_begun_under_way_and_stopped(begun):
     begun.close()
     (only,) = lines(out)
     assert "5 of 12 done, 7 wait; stopped" in only and "--resume goes on" in only
+
+
+def test_of_a_folder_that_cannot_be_asked_it_says_so(begun, monkeypatch):
+    """Of somebody else's, say: what is known is when its process last wrote, by that one's clock."""
+    monkeypatch.setattr(locks, "is_held", lambda path: None)
+    out = str(begun.path)
+    assert lines(out) == [f"{out}: bounds_vs_samples, begun; {UNKNOWN}"]
+    begun.progress.parent.mkdir(parents=True, exist_ok=True)
+    state = {"doing": "training", "all": 3, "done": 1, "left": None, "running": []}
+    state["at"] = time.time() + 115
+    begun.progress.write_text(json.dumps(state))
+    (line,) = lines(out)
+    assert line.endswith(f"1 of 3 done, 2 wait, 0:00 ago; {UNKNOWN}")
+
+
+def test_a_lock_is_seen_where_nothing_may_be_written():
+    """By a process that may only read; root is stopped by no permission, so it becomes another."""
+    script = (
+        "import os, pathlib, sys; from experiments.lab import locks;"
+        "os.setuid(65534) if os.getuid() == 0 else None;"
+        "print(locks.is_held(pathlib.Path(sys.argv[1])))"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        path = Path(folder) / ".lock"
+        assert locks.is_held(path) is False and not path.exists()
+        with locks.lock_on(path, 0):
+            path.chmod(0o444)
+            command = [sys.executable, "-c", script, path]
+            found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert found.stdout == "True\n", found.stderr
+        assert locks.is_held(path) is False
 
 
 def test_shards_are_named_where_the_whole_is_not_there_yet(tmp_path, capsys):

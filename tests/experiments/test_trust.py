@@ -1,8 +1,11 @@
 """A run folder that was received runs no code; a folder is one process's at a time; versions."""
 
 import dataclasses
+import errno
+import fcntl
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -237,14 +240,22 @@ def test_a_new_folder_is_locked_from_its_first_moment(tmp_path):
         pass
 
 
-def test_a_file_system_without_locks_is_said(tmp_path, monkeypatch, capsys):
-    def no_lock(*_, **__):
-        raise OSError(95, "Operation not supported")
+@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK])
+def test_a_file_system_without_locks_is_said(tmp_path, monkeypatch, capsys, number):
+    """And leaves nothing behind that another process, or machine, would take for a lock."""
 
-    run_folder.RunFolder.create(tmp_path / "a", "x", CONFIG, None).close()
-    monkeypatch.setattr(run_folder.filelock.FileLock, "acquire", no_lock)
-    with run_folder.RunFolder.resume(tmp_path / "a", "x", CONFIG, None):
-        assert "this file system has no locks" in capsys.readouterr().err
+    def no_lock(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", no_lock)
+    for open_one in (run_folder.RunFolder.create, run_folder.RunFolder.resume):
+        with open_one(tmp_path / "a", "x", CONFIG, None) as folder:
+            assert "this file system has no locks" in capsys.readouterr().err
+            assert folder.is_worked_on is None
+        assert (
+            not (tmp_path / "a" / ".lock").exists()
+            or not (tmp_path / "a" / ".lock").read_bytes()
+        )
 
 
 def test_other_versions_are_said_and_recorded_with_each_run(

@@ -78,6 +78,17 @@ def test_several_lanes_a_device_and_another_order_give_the_same(p, together):
     assert_same(train(p, JOBS[::-1], layout(2, lanes=3)), together)
 
 
+def test_few_jobs_have_a_device_each(p):
+    """Also where each device has room for all of them."""
+    lanes = runs._Lanes(layout(4, lanes=8), *start(p, JOBS[0]))
+    assert sorted(lane // 8 for lane in lanes.free()[:4]) == [0, 1, 2, 3]
+    for lane in lanes.free()[:6]:
+        lanes.fill(lane, lane, *start(p, JOBS[0]))
+    assert sorted(lane // 8 for lane in lanes.jobs) == [0, 0, 1, 1, 2, 3]
+    fewer = lanes.moved(layout(4, lanes=2), *start(p, JOBS[0]))
+    assert sorted(lane // 2 for lane in fewer.jobs) == [0, 0, 1, 1, 2, 3]
+
+
 def test_vectorised_lanes_give_the_same_to_rounding(p, together):
     found = train(p, JOBS, layout(2, lanes=4, vectorized=True))
     assert {j: f[0]["epoch"] for j, f in found.items()} == {
