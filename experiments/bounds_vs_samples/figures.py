@@ -1,5 +1,6 @@
 """The figures of `bounds_vs_samples`."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -228,18 +229,24 @@ def _all(summary, found, note, draw):
     return draw("all_bounds", caption, paint_panels, panels, 1, 7.5)
 
 
+def _epochs(summary, places, size):
+    """Variant -> how many epochs its networks of a size had; on the way well before the end alone."""
+    found = {}
+    for variant in places:
+        its = summary["variants"][variant]["by_size"].get("epochs", {}).get(str(size))
+        if its:
+            found[variant] = its["mean"]
+    last = found.get(vary.END, math.inf)  # an epoch so near to it is most runs' end
+    return {
+        v: at for v, at in found.items() if at < 0.8 * last or not vary.is_on_the_way(v)
+    }
+
+
 def _along(summary: Mapping[str, Any], draw: Drawing):
     """The error and the bounds along the sweep, a panel a size."""
     along = summary["along"]
     places = along["places"]
     order = {v: places[v] if along["is_power"] else n for n, v in enumerate(places, 1)}
-    last = places.get(vary.END)
-    if last:  # an epoch so near to the end is most runs' end
-        order = {
-            v: at
-            for v, at in order.items()
-            if at < 0.8 * last or not vary.is_on_the_way(v)
-        }
     plain = [along["spoken_of"], *(at(b, "target") for b in _plain(summary["bounds"]))]
     sizes = sorted({r["m"] for r in along["rows"]})
     panels = []
@@ -250,6 +257,8 @@ def _along(summary: Mapping[str, Any], draw: Drawing):
                 v: found["by_size"].get(quantity, {}).get(str(size))
                 for v, found in summary["variants"].items()
             }
+            if vary.END in order:
+                order = _epochs(summary, places, size)
             known = {order[v]: cells[v] for v in order}
             known = {x: c for x, c in known.items() if c and c["mean"] > 0}
             known = dict(sorted(known.items()))
@@ -265,6 +274,6 @@ def _along(summary: Mapping[str, Any], draw: Drawing):
         )
     caption = (
         f"Along {along['axis']}: the test error and bounds, each divided by its value at the "
-        f"first of {', '.join(order)}. A bound that explains the error would go with it."
+        f"first of {', '.join(places)}. A bound that explains the error would go with it."
     )
     return draw("along", caption, paint_panels, panels)

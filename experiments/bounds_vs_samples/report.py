@@ -116,13 +116,19 @@ def _along_answer(summary):
     rows = {n: rows[n] for n in names if n in rows and rows[n]["change"] is not None}
     if own not in rows:
         return []
-    first, *_, last = found["places"]
+    first, last = rows[own]["from"], rows[own]["to"]
+    same = {n: r for n, r in rows.items() if (r["from"], r["to"]) == (first, last)}
     parts = [
         f"{shown_name(n)} {report.number(r['first'])} to {report.number(r['last'])}"
         + (f" (exponent {_change(r, 2)})" if found["is_power"] else "")
-        for n, r in list(rows.items())[:4]
+        for n, r in list(same.items())[:4]
     ]
-    return [f"From {first} to {last}, at m={size}: {'; '.join(parts)}."]
+    there = {
+        v: own["by_size"].get("epochs", {}) for v, own in summary["variants"].items()
+    }
+    lost = [v for v in found["places"] if str(size) not in there[v]]
+    less = f" (of {', '.join(lost)} no run reached the margin)" if lost else ""
+    return [f"From {first} to {last}, at m={size}{less}: {'; '.join(parts)}."]
 
 
 def _change(row, digits=3):
@@ -158,7 +164,7 @@ def _growth_table(variant, found):
                 found["verdicts"].get(name, ""),
                 rule,
                 "" if s["mean"] is None else f"{s['mean']:+.3f}",
-                report.interval(s["low"], s["high"], 3),
+                "" if s["mean"] is None else report.interval(s["low"], s["high"], 3),
                 difference,
                 curvature,
                 str(s["zeros_replaced"] or ""),
@@ -201,14 +207,19 @@ def _along_table(found):
     errors = {r["m"]: r for r in found["rows"] if r["quantity"] == found["spoken_of"]}
     name = found["axis"]
 
+    first, *_, last = found["places"]
+
+    def end(row, value, variant, column):
+        text = report.number(row[value])
+        return text if row[variant] == column else f"{text} ({row[variant]})"
+
     rows = [
         [
-            f"m={r['m']}", shown_name(r["quantity"]), report.number(r["first"]),
-            report.number(r["last"]), _change(r), _change(errors.get(r["m"])),
+            f"m={r['m']}", shown_name(r["quantity"]), end(r, "first", "from", first),
+            end(r, "last", "to", last), _change(r), _change(errors.get(r["m"])),
         ]
         for r in found["rows"]
     ]  # fmt: skip
-    first, *_, last = found["places"]
     what = f"exponent of {name}" if found["is_power"] else "last less first (of log10)"
     beside = f"of the {shown_name(found['spoken_of'])}" + (
         "" if found["is_power"] else " itself"

@@ -3,6 +3,7 @@
 Variants are told apart throughout; where nothing varies there is one, ''.
 """
 
+import collections
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
@@ -62,10 +63,24 @@ def quantities(
                 found.setdefault(name, []).append(point)
     for row in rows["bounds"]:
         log = row.get("log_complexity")
-        if log is not None and abs(log) < 600:
+        if _is_plotted(log):
             point = row["m"], row["seed"], math.exp(log)
             found.setdefault(f"{row['bound']}/{row['margin_rule']}", []).append(point)
     return found
+
+
+def _is_plotted(log):
+    return log is not None and abs(log) < 600
+
+
+def _without_a_place(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Bound at a rule -> its rows that `quantities` leaves out."""
+    names = (
+        f"{row['bound']}/{row['margin_rule']}"
+        for row in rows
+        if not _is_plotted(row.get("log_complexity"))
+    )
+    return collections.Counter(names)
 
 
 def means_by_size(points: Sequence[Point]) -> dict[str, dict[str, Any]]:
@@ -84,6 +99,8 @@ def means_by_size(points: Sequence[Point]) -> dict[str, dict[str, Any]]:
 
 
 UNDECIDED = "not decided (needs two seeds and two sizes)"
+_NO_ERRORS = "not decided (errors of 0)"
+_ALIKE = "not decided (seeds do not differ)"
 
 
 def _direction(slope):
@@ -94,40 +111,59 @@ def _direction(slope):
     return "rises with m" if slope["low"] > 0 else "not decided (the interval holds 0)"
 
 
-def verdict(slope: Mapping[str, Any], difference: Mapping[str, Any]) -> str:
+def verdict(
+    slope: Mapping[str, Any], difference: Mapping[str, Any], zeros: int = 0
+) -> str:
     """What a bound does beside the error: from its growth, and the difference of both.
 
     The difference is taken seed by seed: what seeds have in common is no noise in it.
+
+    Args:
+      slope: the bound's `low` and `high`.
+      difference: those of how much more it grows than the error.
+      zeros: errors of 0. What stands for them on a logarithmic axis is above them, so that the error
+        falls faster than it seems, nobody knows by how much.
     """
     if difference["low"] is None:
         return UNDECIDED
+    rises = _direction(slope).startswith("rises")
+    if zeros:
+        return "rises with m" if rises else _NO_ERRORS
+    if difference["low"] == difference["high"]:
+        return _ALIKE
     if difference["low"] > 0:
-        own = _direction(slope)
-        return (
-            own if own.startswith("rises") else "falls less than the error, if at all"
-        )
+        return "rises with m" if rises else "falls less than the error, if at all"
     if difference["high"] < 0:
         return "falls faster than the error"
+    if rises:
+        return "rises with m (the error's growth is not decided)"
     return "goes as the error does, as far as seen"
 
 
 def _of_variant(of: SizeStudy, variant: str, rows) -> dict[str, Any]:
     """What one variant's runs say."""
     n_test = len(of.problems[variant].test().labels)
-    known = quantities(rows)
+    known, lost = quantities(rows), _without_a_place(rows["bounds"])
     names = [n for n in LABELS if n in known]
     for rule in ("target", "median", OWN):
         names += [q for b in of.config.bounds if (q := f"{b}/{rule}") in known]
     slopes, sizes, growth = {}, {}, {}
     for name in names:
         resolution = 1 / n_test if name in ERRORS else None
-        slopes[name] = slope_over_size(known[name], resolution)
+        slope = slope_over_size(known[name], resolution)
+        left_out = slope.left_out + lost.get(name, 0)
+        slopes[name] = dataclasses.replace(slope, left_out=left_out)
         sizes[name] = means_by_size(known[name])
     # A bound speaks of examples drawn as the training set's were, wrong labels included.
     spoken_of = next((e for e in reversed(ERRORS) if e in slopes), None)
-    error = slopes.get(spoken_of)
+    zeros = {}
     for name in names:
-        if "/" in name and error:
+        if "/" in name and spoken_of:
+            # Beside a bound that some networks lack stands the error of those that have it.
+            cells = {(size, seed) for size, seed, _ in known[name]}
+            beside = [p for p in known[spoken_of] if p[:2] in cells]
+            error = slope_over_size(beside, 1 / n_test)
+            zeros[name] = error.zeros_replaced
             difference = paired_difference(slopes[name], error)
             growth[name] = {
                 "difference": difference,
@@ -136,7 +172,7 @@ def _of_variant(of: SizeStudy, variant: str, rows) -> dict[str, Any]:
     shown = {name: dataclasses.asdict(slope) for name, slope in slopes.items()}
     verdicts = {n: _direction(shown[n]) for n in names if n in ERRORS}
     for name, found in growth.items():
-        verdicts[name] = verdict(shown[name], found["difference"])
+        verdicts[name] = verdict(shown[name], found["difference"], zeros[name])
     return {
         "by_size": sizes, "slopes": shown, "growth": growth, "verdicts": verdicts,
         "spoken_of": spoken_of,
@@ -192,15 +228,18 @@ def along(of: SizeStudy, by_variant: Mapping[str, Any]) -> dict[str, Any]:
 
     Where the swept setting is positive at both ends: the exponent a of (setting)^a, one a
     seed, with its t-interval. Otherwise: the last value less the first, seed by seed; of
-    everything but errors of log10.
+    everything but errors of log10. Of `--measure_at` the setting is how many epochs a network had,
+    up to where its training ended; what is said of it afterwards is that same network.
     """
     name = vary.swept(of.config.vary) or "max_epochs"
     places = {v: vary.place(c, name) for v, c in of.configs.items()}
     if of.config.measure_at:  # it ends where the margin is reached, on average
         ended = [p[2] for p in quantities(by_variant[vary.END]).get("epochs", ())]
         places[vary.END] = float(round(np.mean(ended))) if ended else None
+        by_variant = {v: _under_way(v, own) for v, own in by_variant.items()}
     is_power = None not in places.values() and min(places.values()) > 0
     known = {v: quantities(rows) for v, rows in by_variant.items()}
+    n_test = len(next(iter(of.problems.values())).test().labels)
     is_noisy = any("test_error_noisy" in own for own in known.values())
     for own in known.values():  # without noise both errors are one
         if is_noisy and "test_error" in own:
@@ -217,7 +256,11 @@ def along(of: SizeStudy, by_variant: Mapping[str, Any]) -> dict[str, Any]:
                 for m, seed, value in known[v].get(quantity, ())
                 if m == size
             ]
-            change = _change(points, places, is_power, quantity in ERRORS)
+            x = {(v, seed): places[v] for v in of.configs for _, seed, _ in points} | (
+                _epochs(known, size) if of.config.measure_at else {}
+            )
+            resolution = 1 / n_test if quantity in ERRORS else None
+            change = _change(points, places, x if is_power else None, resolution)
             if change:
                 rows.append({"m": size, "quantity": quantity} | change)
     return {
@@ -230,8 +273,33 @@ def along(of: SizeStudy, by_variant: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _change(points, places, is_power, is_error):
-    """First and last mean, and the change, of `(variant, seed, value)`."""
+def _under_way(variant, own):
+    """The rows of a variant, but for those of a training that had ended before its epoch."""
+    if not vary.is_on_the_way(variant):
+        return own
+    going = {row["run"] for row in own["results"] if not row["converged"]}
+    return {n: where(rows, lambda r: r["run"] in going) for n, rows in own.items()}
+
+
+def _epochs(known, size):
+    """(variant, seed) -> how many epochs its networks had, on average over draws."""
+    found = {}
+    for variant, own in known.items():
+        for m, seed, epochs in own.get("epochs", ()):
+            if m == size:
+                found.setdefault((variant, seed), []).append(epochs)
+    return {cell: float(np.mean(epochs)) for cell, epochs in found.items()}
+
+
+def _change(points, places, x, resolution):
+    """First and last mean, and the change, of `(variant, seed, value)`.
+
+    Args:
+      points: of one quantity.
+      places: variants, in their order.
+      x: (variant, seed) -> its place on the axis; None: there is none, and the ends' difference is taken.
+      resolution: of an error, as `slope_over_size` has it; None: it is none.
+    """
     variants = [v for v in places if any(p[0] == v for p in points)]
     if len(variants) < 2:
         return None
@@ -244,20 +312,28 @@ def _change(points, places, is_power, is_error):
     }
     ends = [means[variants[0]], means[variants[-1]]]
     found = {
+        "from": variants[0], "to": variants[-1],
         "first": float(np.mean([*ends[0].values()])),
         "last": float(np.mean([*ends[1].values()])),
-    }
-    if is_power:
-        slope = slope_over_size([(places[v], s, x) for v, s, x in points])
+    }  # fmt: skip
+    unknown = found | {"change": None, "low": None, "high": None}
+    both = sorted(set(ends[0]) & set(ends[1]))  # a seed without an end says less
+    if x is not None:
+        placed = [(x[v, s], s, p) for v, s, p in points if s in both]
+        slope = slope_over_size(placed, resolution)
+        if slope.zeros_replaced or slope.left_out:  # of 0 there is no exponent
+            return unknown
         return found | {"change": slope.mean, "low": slope.low, "high": slope.high}
-    both = sorted(set(ends[0]) & set(ends[1]))
-    scale = (
-        (lambda x: x) if is_error else (lambda x: math.log10(x) if x > 0 else math.nan)
-    )
+
+    def scale(value):
+        if resolution is not None:
+            return value
+        return math.log10(value) if value > 0 else math.nan
+
     changes = [scale(ends[1][s]) - scale(ends[0][s]) for s in both]
     changes = [c for c in changes if c == c]
     if not changes:
-        return found | {"change": None, "low": None, "high": None}
+        return unknown
     low, high = t_interval(changes)
     return found | {"change": float(np.mean(changes)), "low": low, "high": high}
 

@@ -113,6 +113,14 @@ distinct_sizes = (
     ),
     "whole numbers >= 1 and below 2^31, each once, separated by commas",
 )
+
+
+def are_told_apart(values: Iterable[float]) -> bool:
+    """Whether numbers still differ as names show them."""
+    values = [f"{value:g}" for value in values]
+    return len(set(values)) == len(values)
+
+
 distinct_epochs = (
     lambda values: all(v >= 1 for v in values) and list(values) == sorted(set(values)),
     "whole numbers >= 1, rising, separated by commas",

@@ -29,8 +29,9 @@ def verdicts(found: Mapping[str, Finding]) -> dict[str, str]:
     """The verdicts of one bound: trial -> passes, fails, undecided or makes no claim.
 
     Every trial that tests has two hypotheses, that the bound does not pass and that it does
-    not fail. Holm's step-down test of all of them together: with probability `LEVEL` at most is
-    any of its tested verdicts wrong by chance; of a hundred bounds some will be.
+    not fail; where both are rejected, nothing is decided. Holm's step-down test of all of them together:
+    with probability `LEVEL` at most is any of its tested verdicts wrong by chance; of a hundred bounds some
+    will be.
     """
     tested = {}
     for name, one in found.items():
@@ -38,11 +39,12 @@ def verdicts(found: Mapping[str, Finding]) -> dict[str, str]:
             tested[f"{name}/{PASSES}"] = _p(one.passing)
             tested[f"{name}/{FAILS}"] = _p(one.failing)
     rejected = holm(tested, LEVEL)
-    return {
-        name: one.verdict
-        or next((v for v in (PASSES, FAILS) if rejected.get(f"{name}/{v}")), UNDECIDED)
-        for name, one in found.items()
-    }
+
+    def tested_verdict(name):
+        known = [v for v in (PASSES, FAILS) if rejected.get(f"{name}/{v}")]
+        return known[0] if len(known) == 1 else UNDECIDED
+
+    return {name: one.verdict or tested_verdict(name) for name, one in found.items()}
 
 
 def _p(value):
@@ -207,7 +209,8 @@ def _sizes(bounds, networks):
     )
     if norms:
         text += f"; of the {len(norms)} that rest on uniform convergence {len(wrong)} do not"
-    return f"{text}, on {int(networks.usable.sum())} networks."
+    looked_at = TRIALS["training_set_size"].networks(networks)
+    return f"{text}, on {int(looked_at.sum())} networks."
 
 
 def _beyond(claims):
@@ -217,7 +220,11 @@ def _beyond(claims):
         return [n for n, b in claims.items() if b["trials"][trial]["verdict"] == PASSES]
 
     tight, paced = passing("tightness"), passing("training_set_size")
-    certified = [n for n, b in claims.items() if b["status"] in CERTIFICATES]
+    certified = [
+        n
+        for n, b in claims.items()
+        if b["status"] in CERTIFICATES and b["trials"]["tightness"]["score"] is not None
+    ]
 
     def named(names):
         return f"{len(names)} ({_some(names)})" if names else "none"
@@ -225,7 +232,7 @@ def _beyond(claims):
     return (
         f"Of {len(claims)} claims beyond uniform convergence, made of networks of their own at the "
         f"cost that stands beside them, {named(paced)} fall at the error's pace; of the "
-        f"{len(certified)} that are certified {named(tight)} "
+        f"{len(certified)} certified ones of which each seed has its own {named(tight)} "
         f"{'are' if len(tight) > 1 else 'is'} non-vacuous on most."
     )
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import math
+import types
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from experiments.bounds_vs_samples import PROGRAM, summary
 from experiments.lab.calls import of_problem, settings_of
 from experiments.lab.refusals import Refusal
-from experiments.lab.vary import variants
+from experiments.lab.vary import along_training, variants
 from tests import oracles
 from tests.experiments.tiny import TINY, read, run
 
@@ -153,6 +155,8 @@ def test_problems_are_swept_and_keep_what_they_share(mnist_sample):
         ((-0.6, -0.4), (-0.1, 0.1), "goes as the error does, as far as seen"),
         ((-0.9, -0.8), (-0.4, -0.3), "falls faster than the error"),
         ((0.1, 0.2), (None, None), summary.UNDECIDED),
+        ((0.1, 0.2), (-0.5, 1.9), "rises with m (the error's growth is not decided)"),
+        ((-0.6, -0.4), (0.2, 0.2), "not decided (seeds do not differ)"),
     ],
 )
 def test_the_verdict_rests_on_the_paired_difference(slope, difference, says):
@@ -160,6 +164,94 @@ def test_the_verdict_rests_on_the_paired_difference(slope, difference, says):
         return {"low": pair[0], "high": pair[1]}
 
     assert summary.verdict(ends(slope), ends(difference)) == says
+    # What stands for errors of 0 is above them: only a rise is a rise beside whatever they are.
+    if difference[0] is not None:
+        rises = says.startswith("rises")
+        says = "rises with m" if rises else "not decided (errors of 0)"
+        assert summary.verdict(ends(slope), ends(difference), zeros=1) == says
+
+
+def changed(places, points, x=None, resolution=None):
+    return summary._change(points, places, x, resolution)
+
+
+def test_a_sweep_ends_where_its_networks_do():
+    """A variant none of whose runs reached the margin is no end, and a seed without one no slope."""
+    places = {"rate=0.1": 0.1, "rate=0.4": 0.4, "rate=300": 300.0}
+    values = {("rate=0.1", 0): 0.2, ("rate=0.1", 1): 0.3, ("rate=0.4", 0): 0.1}
+    points = [(v, seed, value) for (v, seed), value in values.items()]
+    x = {(v, seed): places[v] for v, seed in values}
+    found = changed(places, points, x)
+    assert (found["from"], found["to"]) == ("rate=0.1", "rate=0.4")
+    assert found["first"] == pytest.approx(0.25) and found["last"] == 0.1
+    assert found["change"] == pytest.approx(np.log(0.1 / 0.2) / np.log(4))
+    assert found["low"] is None  # one seed has both ends
+    # An error of 0 has no logarithm, so there is no exponent; the ends stay.
+    points.append(("rate=300", 0, 0.0))
+    found = changed(places, points, x | {("rate=300", 0): 300.0}, 1e-3)
+    assert found["to"] == "rate=300" and found["change"] is None
+
+
+def test_along_training_each_network_stands_at_its_own_epochs():
+    """Error = epochs^-1 at every one, whatever epochs those of a size and seed had."""
+    of = [  # variant, m, seed, epochs, converged
+        ("epoch=2", 64, 0, 2, False), ("epoch=200", 64, 0, 11, True), ("end", 64, 0, 11, True),
+        ("epoch=2", 64, 1, 2, False), ("epoch=200", 64, 1, 17, True), ("end", 64, 1, 17, True),
+        ("epoch=2", 512, 0, 2, False), ("epoch=200", 512, 0, 200, False), ("end", 512, 0, 411, True),
+        ("epoch=2", 512, 1, 2, False), ("epoch=200", 512, 1, 200, False),
+    ]  # fmt: skip
+    rows = {}
+    for variant, m, seed, epochs, converged in of:
+        own = {
+            "run": f"{variant}{m}{seed}", "m": m, "seed": seed, "epochs": epochs,
+            "test_error": 1 / epochs, "converged": converged, "diverged": False, "variant": variant,
+        }  # fmt: skip
+        rows.setdefault(variant, {"results": [], "bounds": []})["results"].append(own)
+    config = dataclasses.replace(
+        TINY, measure_at=(2, 200), sizes=(64, 512), bounds=(), vary=None
+    )
+    study = types.SimpleNamespace(
+        config=config,
+        configs=along_training(config),
+        problems={
+            "": types.SimpleNamespace(
+                test=lambda: types.SimpleNamespace(labels=np.zeros(1000))
+            )
+        },
+    )
+    found = {
+        row["m"]: row
+        for row in summary.along(study, rows)["rows"]
+        if row["quantity"] == "test_error"
+    }
+    for size, ends in ((64, (11, 17)), (512, (411,))):
+        assert found[size]["change"] == pytest.approx(-1)
+        assert (found[size]["from"], found[size]["to"]) == ("epoch=2", "end")
+        assert found[size]["last"] == pytest.approx(np.mean([1 / e for e in ends]))
+
+
+def test_a_bound_that_some_networks_lack_is_held_against_the_error_of_the_others():
+    """Seven times the error, but for m = 128, of which it says nothing."""
+    errors = {(128, 0): 0.25, (512, 0): 0.13, (2048, 0): 0.09, (8192, 0): 0.08,
+              (128, 1): 0.24, (512, 1): 0.14, (2048, 1): 0.09, (8192, 1): 0.07}  # fmt: skip
+    rows = {"results": [], "bounds": []}
+    for (m, seed), error in errors.items():
+        rows["results"].append({"m": m, "seed": seed, "test_error": error})
+        rows["bounds"].append({
+            "bound": "bartlett_2017", "margin_rule": "target", "m": m, "seed": seed,
+            "log_complexity": None if m == 128 else math.log(7 * error),
+        })  # fmt: skip
+    problem = types.SimpleNamespace(
+        test=lambda: types.SimpleNamespace(labels=np.zeros(1000))
+    )
+    study = types.SimpleNamespace(
+        config=dataclasses.replace(TINY, bounds=("bartlett_2017",)),
+        problems={"": problem},
+    )
+    found = summary._of_variant(study, "", rows)
+    difference = found["growth"]["bartlett_2017/target"]["difference"]
+    assert difference["mean"] == pytest.approx(0, abs=1e-12)
+    assert found["slopes"]["bartlett_2017/target"]["left_out"] == 2
 
 
 def test_networks_are_measured_on_the_way(tmp_path):

@@ -25,7 +25,7 @@ from experiments.beyond_uc.tools.tool import (
     Tool,
 )
 from experiments.lab.figures import Canvas, Drawing
-from experiments.lab.settings import at_least_1, setting
+from experiments.lab.settings import are_told_apart, at_least_1, setting
 from experiments.problems import Examples, Problem
 
 _KEY = 4
@@ -43,7 +43,8 @@ class Settings:
     weight_noise: tuple[float, ...] = setting(
         (0.1, 0.3, 1.0), "derandomization: deviations of noise on the weights, in units of "
         "the root mean square of each array",
-        (lambda v: v and all(1e-6 <= x <= 1e6 for x in v), "numbers in [1e-6, 1e6]")
+        (lambda v: v and all(1e-6 <= x <= 1e6 for x in v) and are_told_apart(v),
+         "numbers in [1e-6, 1e6], each once")
     )  # fmt: skip
 
 

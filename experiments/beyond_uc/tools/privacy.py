@@ -14,6 +14,7 @@ from experiments.lab.later import later
 from experiments.lab.settings import (
     BOUNDS,
     TRAINING,
+    are_told_apart,
     at_least_1,
     fraction,
     positive,
@@ -31,7 +32,8 @@ class Settings:
     mu: tuple[float, ...] = setting(
         (0.3, 0.1, 1.0, 2.0), "privacy: mu of mu-GDP for replacing one example; each a training; "
         "the first that says something stands for the tool in the first figure",
-        (lambda v: v and all(1e-3 <= x <= 100 for x in v), "numbers in [1e-3, 100]")
+        (lambda v: v and all(1e-3 <= x <= 100 for x in v) and are_told_apart(v),
+         "numbers in [1e-3, 100], each once")
     )  # fmt: skip
     private_epochs: int = setting(
         50, "privacy: epochs, a step of all examples each", at_least_1, group=TRAINING
@@ -46,7 +48,7 @@ class Settings:
     )  # fmt: skip
     expected_error: float = setting(
         0.2, "privacy: training error guessed beforehand, for which the limit of one run is made",
-        fraction, group=BOUNDS, measuring=True
+        fraction, group=BOUNDS
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ the error does.
 
   verdict: it passes if shift < range for every recipe, and fails if for one shift > range or the
   slope's sign turns, by t-tests over seeds (intersection-union, Bonferroni). What is not finite for
-  some recipe cannot pass.
+  some recipe, or turns with one, cannot pass.
 """
 
 import dataclasses
@@ -231,7 +231,8 @@ def judge(claims: Claims, networks: Networks) -> trial.Finding:
     tests = [m.tests() for m in found]
     score = max(0.0, 1 - worst.share)
     turned = [m.pair.name for m in found if m.turning < TURNS]
-    passing = max(p for p, _ in tests) if len(found) == len(every) else 1.0
+    is_whole = len(found) == len(every)
+    passing = max(p for p, _ in tests) if is_whole and not turned else 1.0
     low, high = t_interval(np.maximum(
         np.abs(worst.shift), np.abs(worst.other - worst.base) * worst.length))  # fmt: skip
     sentence = (

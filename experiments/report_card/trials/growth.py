@@ -202,7 +202,8 @@ class Along:
 def along(claims: Claims, networks: Networks, line: Line, axis: Axis) -> Along | None:
     """A bound along one line, or None where it says too little of it.
 
-    Seeds that lack a value at some place of the axis where others have one are left out.
+    Seeds that lack a value at some place of the axis where others have one are left out, and those with
+    an error of 0: what stands for its logarithm tells no growth.
     """
     rows = line.rows[claims.known[line.rows] & np.isfinite(claims.quantity[line.rows])]
     if not len(rows):
@@ -215,6 +216,8 @@ def along(claims: Claims, networks: Networks, line: Line, axis: Axis) -> Along |
     for seed in np.unique(networks["seed"][rows]):
         own = rows[networks["seed"][rows] == seed]
         if len(np.unique(networks[axis.name][own])) < len(values):
+            continue
+        if not (claims.risk[own] > 0).all():
             continue
         x = axis.place(networks[axis.name][own].astype(float))
         bound.append(slope(list(x), claims.quantity[own]))

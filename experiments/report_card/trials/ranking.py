@@ -66,6 +66,10 @@ def judge(claims: Claims, networks: Networks) -> trial.Finding:
         only = {name: values[own] for name, values in settings.items()}
         of_seeds.append(criteria.granulated_tau(measure[own], gap[own], only)[1])
     of_seeds = np.array([value for value in of_seeds if not math.isnan(value)])
+    if len(of_seeds) < trial.LEAST_SEEDS:
+        return trial.undecided(
+            f"Of {len(of_seeds)} seeds networks can be compared; {trial.LEAST_SEEDS} are needed."
+        )
     information = criteria.conditional_mutual_information(measure, gap, settings)
     robust = criteria.robust_sign_error(measure, gap, settings, seeds, size)
     oracle, reach = networks.once("ranking", _oracle)

@@ -107,7 +107,8 @@ def not_available(claims: Claims) -> Finding:
 def t_test(values: Sequence[float], least_spread: float = 0.0) -> float:
     """p-value of the hypothesis that the mean of independent values is <= 0.
 
-    Student's, one-sided. Values that do not differ have no error: 0 or 1, 1/2 at 0.
+    Student's, one-sided. Values that do not differ have no error: 0 or 1, 1/2 at 0. One value says
+    nothing: 1.
 
     Args:
       values: one a seed.
@@ -117,9 +118,10 @@ def t_test(values: Sequence[float], least_spread: float = 0.0) -> float:
     from scipy import special  # slow to import
 
     values = np.asarray(values, float)
+    if len(values) < 2:
+        return 1.0
     n, mean = len(values), float(np.mean(values))
-    spread = float(np.std(values, ddof=1)) if n > 1 else 0.0
-    spread = max(spread, least_spread)
+    spread = max(float(np.std(values, ddof=1)), least_spread)
     # What rounding alone makes of equal values is no spread.
     if spread <= 1e-12 * max(1.0, float(np.abs(values).max())):
         return 0.5 if abs(mean) <= 1e-12 else float(mean < 0)

@@ -36,16 +36,20 @@ EXAMPLES = {"linear": "uc_linear.json", "spheres": "uc_hypersphere.json"}
 
 @functools.cache
 def forced() -> dict[str, tuple[float, int]]:
-    """Example -> (the largest lower limit of eps_unif-alg, at which m)."""
+    """Example -> (the largest lower limit of eps_unif-alg, at which m).
+
+    Of limits that hold for all points of the example at once: the largest is chosen after they were seen.
+    """
     found = {}
     for name, file in EXAMPLES.items():
         summary = json.loads((GALLERY / file).read_text())
         limits = [
-            (point["eps_unif_alg_lower_bound"], point["m"])
+            (point["joint_eps_unif_alg_lower_bound"], point["m"])
             for point in summary["points"]
-            if point["eps_unif_alg_lower_bound"] is not None
+            if point["joint_eps_unif_alg_lower_bound"] is not None
         ]
-        found[name] = max(limits)
+        if limits:
+            found[name] = max(limits)
     return found
 
 

@@ -64,6 +64,8 @@ PLANTED = {
     "below_the_mean": ({"in_expectation": True}, lambda error, m, seed: 0.9 * error),
     "pooled": ({}, lambda error, m, seed: None),
     "vacuous": ({}, lambda error, m, seed: 1.0),
+    # Wrong wherever it says something, of 6 of 180 networks: delta = .05 allows 9.
+    "seldom_wrong": ({}, lambda error, m, seed: 0.2 * error if seed < 3 and m < 2000 else 1.0),
 }  # fmt: skip
 DESERVED = {
     "honest": {"validity": "passes", "tightness": "passes", "training_set_size": "passes",
@@ -73,7 +75,8 @@ DESERVED = {
     "lies": {"validity": "fails"},
     "in_the_mean": {"validity": "passes", "training_set_size": "passes"},
     "below_the_mean": {"validity": "fails"},
-    "vacuous": {"validity": "undecided", "tightness": "undecided", "training_set_size": "undecided"},
+    "vacuous": {"validity": "passes", "tightness": "fails", "training_set_size": "undecided"},
+    "seldom_wrong": {"validity": "undecided", "tightness": "fails"},
     "pooled": {"validity": "undecided", "tightness": "undecided", "training_set_size": "undecided"},
 }  # fmt: skip
 

@@ -1,6 +1,8 @@
 """Planted bounds get the verdicts that they deserve, trial by trial."""
 
+import dataclasses
 import functools
+import json
 import math
 
 import numpy as np
@@ -9,8 +11,8 @@ from scipy import stats
 
 from experiments.report_card import card
 from experiments.report_card.claims import Networks, references
-from experiments.report_card.trials import TRIALS, growth
-from experiments.report_card.trials.trial import t_test
+from experiments.report_card.trials import TRIALS, growth, uniform_convergence
+from experiments.report_card.trials.trial import Finding, t_test
 from tests.experiments.report_card import planted
 
 GROWTH = (
@@ -234,6 +236,60 @@ def test_t_test_is_students():
     assert t_test(values) == pytest.approx(theirs)
     assert t_test([1.0, 1.0, 1.0]) == 0 and t_test([-1.0, -1.0]) == 1
     assert t_test([0.0, 0.0]) == 0.5
+    assert t_test([1.0]) == t_test([-1.0]) == 1  # one value says nothing
+
+
+def test_what_is_rejected_both_ways_is_not_decided():
+    both = Finding(0.5, "", passing=1e-6, failing=1e-6)
+    assert card.verdicts({"a": both}) == {"a": "undecided"}
+
+
+def test_seeds_with_an_error_of_0_tell_no_growth():
+    """What stands for its logarithm is above it, so the error would seem to fall less than it does."""
+    of = suite()
+    (line,) = [one for one in growth.lines(of, "m") if one.name == "base"]
+    axis = growth.Axis("m", "m")
+    own = planted.claims(of, of["m"] ** -0.5)
+    without = dataclasses.replace(
+        own, risk=np.where((of["seed"] == 1) & (of["m"] == 4096), 0.0, own.risk)
+    )
+    found, whole = (
+        growth.along(without, of, line, axis),
+        growth.along(own, of, line, axis),
+    )
+    assert len(whole.error) == 4
+    np.testing.assert_array_equal(found.error, np.delete(whole.error, 1))
+    few = dataclasses.replace(own, risk=np.where(of["m"] == 4096, 0.0, own.risk))
+    assert growth.along(few, of, line, axis) is None
+
+
+def test_a_small_slope_that_turns_does_not_pass_fragility():
+    of = suite()
+    way = np.where(of["learning_rate"] == 0.2, -0.02, 0.02)
+    value = of["m"] ** way
+    found, finding = verdict("fragility", planted.claims(of, value))
+    assert (
+        finding.score > 0.5 and "sign turns with learning_rate=0.2" in finding.sentence
+    )
+    assert found == "fails"
+
+
+def test_what_two_sided_bounds_must_be_is_said_of_all_points_at_once():
+    """The largest of limits that hold point by point is none."""
+    for name, (limit, m) in uniform_convergence.forced().items():
+        path = uniform_convergence.GALLERY / uniform_convergence.EXAMPLES[name]
+        points = json.loads(path.read_text())["points"]
+        (point,) = [p for p in points if p["m"] == m]
+        assert limit == point["joint_eps_unif_alg_lower_bound"]
+    assert "linear" in uniform_convergence.forced()
+
+
+def test_the_answer_counts_the_networks_that_it_looks_at():
+    of = suite()
+    looked_at = int(TRIALS["training_set_size"].networks(of).sum())
+    rows = {"own": card.of_bound(planted.claims(of, of["m"] ** -0.5), of)}
+    assert 0 < looked_at < of.usable.sum()
+    assert card._sizes(rows, of).endswith(f"on {looked_at} networks.")
 
 
 def test_reference_rows_get_what_they_deserve():
