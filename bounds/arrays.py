@@ -153,6 +153,8 @@ def sample_of(inputs: np.ndarray, labels: np.ndarray, classes: int) -> Sample:
 def _numbers(name, array, rank):
     """An array as float32, of a rank and finite."""
     array = np.asarray(array)
+    if not array.size:
+        raise ValueError(f"{name}: empty, of shape {array.shape}")
     if array.ndim != rank or array.dtype.kind not in "fiub":
         raise ValueError(
             f"{name}: {array.dtype} of shape {array.shape}; NumPy's whole numbers or floats, of rank "

@@ -17,6 +17,7 @@ from experiments.lab.measuring import Arrays
 from experiments.lab.reading import data_files, given
 from experiments.lab.reading.notes import say
 from experiments.lab.refusals import Refusal
+from experiments.lab.seeding import Purpose, host_generator, key_for
 from experiments.problems import PROBLEMS, Examples, own_data
 from nets.sample import Sample, pad_sample
 from nets.training import logits_of
@@ -39,13 +40,21 @@ class GivenNetwork(own_data.Labelled):
 
     about = "The labelled examples of a given network."
 
-    def __init__(self, config: Any, normalise: tuple[float, ...] | None = None):
+    def __init__(
+        self,
+        config: Any,
+        normalise: tuple[float, ...] | None = None,
+        *,
+        draws_points: bool = True,
+    ):
         """Reads what settings name.
 
         Args:
           config: the settings.
           normalise: constants of the inputs of this problem, and so of a surrogate; None: those
             of the network's inputs.
+          draws_points: whether points that are some of the held-out examples are drawn of them; a
+            file may be in an order, by class say. If not they are the first, as they once were.
 
         Raises:
           Refusal: it cannot be read, or does not go together.
@@ -67,8 +76,8 @@ class GivenNetwork(own_data.Labelled):
         labelled, own_test = plain.of(stored.name, config.train_indices)
         super().__init__(labelled, test, config.seed)
         self.size, self.features = labelled.inputs.shape
-        points, own_points, count = _points(
-            config, (taken, plain), (test, own_test), self.features
+        points, own_points, chosen = _points(
+            config, (taken, plain), (test, own_test), self.features, draws_points
         )
         self.points = _unlabelled(points)
         self.own_points = None if is_same else _unlabelled(own_points)
@@ -77,10 +86,11 @@ class GivenNetwork(own_data.Labelled):
         line = own_data.not_seen(what, train, points)
         self.taken = (f"{line}.",) if line else ()
         self.with_labels = None
-        if count:
-            self.with_labels = Examples(points, test.labels[:count])
-            rest = Examples(test.inputs[count:], test.labels[count:])
-            self._test = rest if len(rest.labels) else None
+        if chosen is not None:
+            self.with_labels = Examples(points, test.labels[chosen])
+            others = np.setdiff1d(np.arange(len(test.labels)), chosen)
+            rest = Examples(test.inputs[others], test.labels[others])
+            self._test = rest if len(others) else None
         self.image = data_files.image_of(given.unprepared(source))
         logits = jax.eval_shape(
             lambda x: logits_of(self.network.model, self.network.params, x), train[:1]
@@ -151,8 +161,9 @@ def _only(config):
     return stored
 
 
-def _points(config, sources, tests, features):
-    """The unlabelled points for the network and for a surrogate; how many are held-out examples."""
+def _points(config, sources, tests, features, are_drawn):
+    """The unlabelled points for the network and for a surrogate; which of the held-out examples
+    they are, sorted, or None: they are of a file."""
     flag = f"--unlabelled={config.unlabelled}"
     if config.unlabelled.isdecimal() and not Path(config.unlabelled).exists():
         count = int(config.unlabelled)
@@ -166,14 +177,18 @@ def _points(config, sources, tests, features):
                 f"{flag}: the data have {there} held-out examples; give 1 to {there}, or a file "
                 "with `x`"
             )
-        return *(test.inputs[:count] for test in tests), count
+        chosen = np.arange(count)
+        if are_drawn:
+            random = host_generator(key_for(config.seed, Purpose.POINTS))
+            chosen = np.sort(random.choice(there, count, replace=False))
+        return *(test.inputs[chosen] for test in tests), chosen
     found = data_files.unlabelled(config.unlabelled, given.unprepared(sources[0]))
     if found.shape[1] != features:
         raise Refusal(
             f"{flag}: `x` has {found.shape[1]} features, the data have {features}; give points of "
             "the same kind"
         )
-    return *(_prepared(found, source) for source in sources), 0
+    return *(_prepared(found, source) for source in sources), None
 
 
 def _prepared(points, source):
@@ -240,5 +255,5 @@ def beside(row: Mapping[str, Any], delta: float) -> list[str]:
         return []
     return [
         f"Beside it: the same {row['unlabelled']} points with their labels, as a hold-out set, "
-        f"certify {report.at_most(row['with_labels'])} with confidence {1 - delta:g}."
+        f"certify {report.at_most(row['with_labels'])} with confidence {report.confidence(delta)}."
     ]

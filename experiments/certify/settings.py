@@ -52,8 +52,8 @@ class Own(GivenNetworks, own_data.Settings, BoundSettings):
     unlabelled: str | None = setting(
         None, "points without labels, of the distribution that the certificate is to speak of, "
         "which neither the given network nor anything that is trained here has seen: a file with "
-        "an array `x` [u, D] (or [u, H, W]); or a number: so many of the held-out examples, the "
-        "first, without their labels"
+        "an array `x` [u, D] (or [u, H, W]); or a number: so many of the held-out examples, "
+        "drawn by --seed, without their labels"
     )  # fmt: skip
     quote: tuple[str, ...] | None = setting(
         None, "whose certificate the answer quotes, fixed beforehand: the first of these "

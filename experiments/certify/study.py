@@ -83,7 +83,8 @@ def check_bounds(config: Settings) -> None:
             f"--bounds: none speaks of what --route={config.route} trains; add one of "
             f"{', '.join(fitting)}"
         )
-    certificates.check_quote(config.quote or (), config.bounds)
+    speaking = [name for name in config.bounds if route.speaks(name)]
+    certificates.check_quote(config.quote or (), speaking)
 
 
 def same_data(course: Course, run: Run, trained: Trained) -> Arrays:

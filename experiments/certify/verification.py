@@ -41,7 +41,7 @@ def verified(typed: Mapping[str, Any]) -> tuple[str, bool]:
     settings_tried = "1 setting" if one.tried == 1 else f"{one.tried} settings"
     return (
         f"{path}: verified: {kind.speaks_of} errs on at most {report.at_most(min(one.value, 1.0))} of new "
-        f"examples drawn like these, with confidence {1 - one.delta:g} ({one.bound}; "
+        f"examples drawn like these, with confidence {report.confidence(one.delta)} ({one.bound}; "
         f"{kind.counted(one)}, {settings_tried} tried and paid for)"
         + (f"; taken as said: {taken}" if taken else "")
     ), True

@@ -37,8 +37,9 @@ def summary(of: Study, tables: Mapping[str, Rows]) -> dict[str, Any]:
 
 
 def check_folder(of: Study, out: Path) -> None:
-    """As `certificates.check_order`."""
+    """As `certificates.check_order` and `certificates.check_quoted`."""
     certificates.check_order(of.config.quote, out)
+    certificates.check_quoted(of.config.quote, of.config.bounds, out)
 
 
 def overview(found: Mapping[str, Any]) -> list[Any]:

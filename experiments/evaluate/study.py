@@ -14,11 +14,14 @@ from experiments.evaluate.settings import BUDGET, Settings
 from experiments.lab import budgets, certificates, network_rows, parts
 from experiments.lab.measure_network import MeasureNetwork, test_samples
 from experiments.lab.measuring import Subject
+from experiments.lab.networks import source_of
 from experiments.lab.once import OncePerObject
 from experiments.lab.program import Study
-from experiments.lab.reading import frameworks, given
+from experiments.lab.reading import data_files, frameworks, given
+from experiments.lab.reading.notes import say
 from experiments.problems import Examples
 from nets.importing.jaxpr import Read
+from nets.sample import BLOCK
 
 _MOST_SHOWN = 5  # networks whose layers are printed
 
@@ -36,6 +39,17 @@ class EvaluateStudy(Study):
     read: Mapping[str, Read]
 
 
+def _say_if_sorted(config, data):
+    """Of a file in the order of its classes: some measures look at its first examples alone."""
+    labels = data.train.labels if isinstance(data, data_files.Arrays) else ()
+    if len(labels) > BLOCK and labels[0] < labels[-1] and (np.diff(labels) >= 0).all():
+        say(
+            f"{source_of(config)}: its examples are sorted by class; measures that look at the first of them "
+            "(davies_bouldin, hidden_margin, mixup_error, and what --budget cuts short) see few classes: "
+            "shuffle the file"
+        )
+
+
 def make(config: Settings) -> EvaluateStudy:
     """The study that settings ask for.
 
@@ -46,6 +60,7 @@ def make(config: Settings) -> EvaluateStudy:
     stored = given.read(config)
     if given.has_data(config):
         source = given.source_of(config)
+        _say_if_sorted(config, given.unprepared(source))
         taken: dict[Any, given.Source] = {}  # by the shape that networks take
 
         def put_together(one: Any) -> given.Pair:

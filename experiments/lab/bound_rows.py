@@ -295,7 +295,8 @@ def _likeness(arrays):
     kinds = [int(arrays[f"architecture/{n}"]) for n in ("convolutions", "biases")]
     # What one of them lacks none of them would have.
     there = frozenset(n for n in arrays if n.partition("/")[0] in bounds.GROUPS)
-    return layers, *kinds, there, tuple(sorted(missing_of(arrays).items()))
+    shapes = tuple(sorted((n, arrays[n].shape) for n in there if arrays[n].ndim > 1))
+    return layers, *kinds, there, shapes, tuple(sorted(missing_of(arrays).items()))
 
 
 def _rows_of_alike(config, measured, rules, broken, delta, longest, at_once):

@@ -4,13 +4,13 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bounds import BOUNDS
+from bounds import BOUNDS, requires
 from bounds.numerics import intervals
 from bounds.spec import CERTIFIED, COUNTED, STATUSES, UNDER_ASSUMPTION
 from experiments.lab import report
 from experiments.lab.bound_rows import DECLARED, REFUTED
 from experiments.lab.figures import Row, paint_rows
-from experiments.lab.formats import read_json
+from experiments.lab.formats import read_json, read_table
 from experiments.lab.refusals import Refusal
 
 _MOST_REFUTED = 5  # sentences
@@ -111,12 +111,58 @@ def check_order(asked: Sequence[str], out: Path) -> None:
     if not path.exists():
         return
     before = tuple(read_json(path).get("quoted_from", asked))
+    if asked and not before and _has_certificates(Path(out)):
+        raise Refusal(
+            f"--out={out}: quotes no certificate, and its tables have some; who has seen them cannot choose "
+            "one afterwards: use a new --out"
+        )
     if tuple(asked[: len(before)]) != before:
         raise Refusal(
             f"--out={out}: is to quote the first that can be had of {', '.join(before[:8])}; who "
             "has seen its tables cannot choose another one afterwards: leave --quote and the order of "
             f"--bounds as they were (--quote={','.join(before)}), or use a new --out"
         )
+
+
+def _has_certificates(out):
+    path = out / "bounds.csv"
+    rows = read_table(path) if path.exists() else []
+    return any(
+        r["bound"] in BOUNDS and promises(r["bound"]) and r["value"] for r in rows
+    )
+
+
+def check_quoted(asked: Sequence[str], evaluated: Sequence[str], out: Path) -> None:
+    """Raises a `Refusal` where another certificate would be quoted than a folder quotes.
+
+    Its tables were seen. So what it quotes stays among the bounds, and none that goes before it in the
+    order of quoting comes in.
+
+    Args:
+      asked: names of bounds, in the order of quoting.
+      evaluated: the bounds that are to be evaluated.
+      out: a run folder; nothing is said of one whose tables were not made yet.
+    """
+    path = Path(out) / "summary.json"
+    if not path.exists():
+        return
+    before = read_json(path)
+    there = {row["bound"] for row in before.get("bounds", ())}
+    for network, row in before.get("quotes", {}).items():
+        if row is None:
+            continue
+        name = row["bound"]
+        first = [n for n in asked[: asked.index(name)] if name in asked]
+        new = [n for n in first if n in evaluated and n not in there]
+        if name not in evaluated or new:
+            what = f"come in before it ({new[0]})" if new else "be left out"
+            raise Refusal(
+                f"--bounds: --out={out} quotes {name} of {network}, and its tables were seen: no bound may "
+                f"{what}; use a new --out"
+                if new
+                else f"--bounds: --out={out} quotes {name} of {network}, and its tables were seen: it may not "
+                f"{what}; add it, or use a new --out"
+            )
 
 
 def is_non_vacuous(row: Mapping[str, Any], classes: int) -> bool:
@@ -164,7 +210,9 @@ def quotable(
     """The row whose certificate may be quoted: of the first bound asked for that can be had.
 
     Which it is depends on what could be measured, never on a value: the least of several,
-    chosen afterwards, would not hold with probability 1 - delta.
+    chosen afterwards, would not hold with probability 1 - delta. What held-out examples refute is passed
+    over, and so is what rests on the same initial weights or the same learned things: that may be what is
+    wrong with it.
 
     Args:
       rows: of one network.
@@ -173,12 +221,17 @@ def quotable(
     known = {
         row["bound"]: row
         for row in rows
-        if row.get("value") is not None
-        and row["value"] == row["value"]
-        and not is_refuted(row)
+        if row.get("value") is not None and row["value"] == row["value"]
     }
-    found = [known[name] for name in asked if name in known and promises(name)]
-    return found[0] if found else None
+    doubted: set[str] = set()
+    for name in asked:
+        if name in known and promises(name):
+            rests_on = {"init", "learned"} & set(requires([name]))
+            if is_refuted(known[name]):
+                doubted |= rests_on
+            elif not doubted & rests_on:
+                return known[name]
+    return None
 
 
 def sentence(
@@ -205,7 +258,7 @@ def sentence(
     value = report.at_most(min(row["value"], 1.0))  # no error is above 1
     line = (
         f"{name}: {NETWORKS[spec.speaks_of]} errs on at most {value} of new examples drawn "
-        f"like these, with confidence {1 - delta:g} ({row['bound']}, fixed beforehand"
+        f"like these, with confidence {report.confidence(delta)} ({row['bound']}, fixed beforehand"
     )
     line += f"; assumes that {spec.assumption})" if spec.assumption else ")"
     if not is_non_vacuous(row, classes):

@@ -324,6 +324,16 @@ def signed(found: Mapping[str, Any], digits: int = 2) -> str:
     return f"{text} [{found['low']:+.{digits}f}, {found['high']:+.{digits}f}]"
 
 
+def confidence(delta: float) -> str:
+    """1 - delta as text that is not above it: no confidence is 1."""
+    text = f"{1 - delta:g}"
+    return (
+        text
+        if float(text) <= 1 - delta + 1e-12 and float(text) < 1
+        else f"1 - {delta:g}"
+    )
+
+
 def interval(low: float | None, high: float | None, digits: int = 2) -> str:
     """`[low, high]`, or what is missing."""
     return "one seed" if low is None else f"[{low:.{digits}f}, {high:.{digits}f}]"

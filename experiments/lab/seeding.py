@@ -26,6 +26,7 @@ class Purpose(enum.IntEnum):
     WATCH = 5
     TWO_SAMPLE = 6
     COUPLED = 7
+    POINTS = 8
 
 
 def key_for(seed: int, purpose: Purpose, *numbers) -> jax.Array:

@@ -40,6 +40,7 @@ BAD = {
     "holdout (20, 4) with labels": {"holdout": (X + 1, Y[:5])},
     "holdout: labels, one an output": {"holdout": (X + 1, Y + 9)},
     "weights: none": {"weights": []},
+    "weights: empty, of shape (4, 0)": {"weights": [W[0][:, :0], W[1][:0]]},
     "loss='hinge': one of sigmoid, softmax, squared, linear": {"loss": "hinge"},
     "holdout: bytes are divided by 255": {"holdout": (np.ones((20, 4), np.uint8), Y)},
     "holdout has 3 inputs, not 4": {"holdout": (X[:, :3], Y)},

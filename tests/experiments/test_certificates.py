@@ -2,10 +2,11 @@
 
 import pytest
 
-from experiments.lab import certificates, report
-from experiments.lab.formats import write_json
+from experiments.lab import bound_rows, certificates, report
+from experiments.lab.formats import write_json, write_table
 from experiments.lab.refusals import Refusal
 
+ASKED = ("holdout_cp", "zhou_2019_code", "occam_float32", "bartlett_1998_vc")
 ROWS = [
     {"bound": "train_error", "value": 0.0},
     {"bound": "occam_float32", "value": 0.4},
@@ -15,6 +16,58 @@ ROWS = [
     {"bound": "bartlett_1998_vc", "value": float("nan")},
     {"bound": "bartlett_2017", "value": 0.01},
 ]
+
+
+@pytest.mark.parametrize(
+    ("delta", "says"),
+    [(0.05, "0.95"), (0.035, "0.965"), (0.0035, "0.9965"), (1e-7, "1 - 1e-07"), (1 / 3, "1 - 0.333333")],
+)  # fmt: skip
+def test_no_confidence_is_1(delta, says):
+    assert report.confidence(delta) == says
+
+
+def test_what_was_seen_is_not_chosen_afterwards(tmp_path):
+    """Neither by leaving out what is quoted, nor by what goes before it, nor where nothing was."""
+    rows = [
+        {"network": "net", "bound": n, "value": v}
+        for n, v in (("zhou_2019_code", 0.3), ("occam_float32", 0.9))
+    ]
+    found = {
+        "quoted_from": [*ASKED],
+        "quotes": {"net": rows[0], "other": None},
+        "bounds": rows,
+    }
+    write_json(tmp_path / "summary.json", found)
+    both = ("zhou_2019_code", "occam_float32")
+    certificates.check_quoted(ASKED, both, tmp_path)
+    certificates.check_quoted(
+        ASKED, (*both, "bartlett_1998_vc"), tmp_path
+    )  # comes behind
+    with pytest.raises(Refusal, match=r"zhou_2019_code of net.*may not be left out"):
+        certificates.check_quoted(ASKED, ("occam_float32",), tmp_path)
+    with pytest.raises(Refusal, match=r"no bound may come in before it \(holdout_cp\)"):
+        certificates.check_quoted(ASKED, ("holdout_cp", *both), tmp_path)
+    write_json(tmp_path / "summary.json", {"quoted_from": []})
+    certificates.check_order(
+        ("zhou_2019_code",), tmp_path
+    )  # its tables had no certificate
+    write_table(tmp_path / "bounds.csv", ["bound", "value"], rows)
+    with pytest.raises(
+        Refusal, match="quotes no certificate, and its tables have some"
+    ):
+        certificates.check_order(("zhou_2019_code",), tmp_path)
+
+
+def test_what_rests_on_what_a_refuted_one_rests_on_is_not_quoted():
+    """A prior that has seen the examples, say: a looser bound around it need not be refuted, too."""
+    order = ("maurer_2004_kl_posterior", "mcallester_1999_posterior", "occam_float32")
+    rows = [{"bound": name, "value": 0.9, "status": "certified"} for name in order]
+    assert certificates.quotable(rows, order)["bound"] == order[0]
+    rows[0]["status"] = f"{bound_rows.REFUTED}: it errs"
+    assert certificates.quotable(rows, order)["bound"] == "occam_float32"
+    assert certificates.quotable(rows, order[:2]) is None
+    rows[0]["value"] = None  # then it cannot be had, and the next is
+    assert certificates.quotable(rows, order)["bound"] == order[1]
 
 
 def test_what_is_quoted_is_fixed_beforehand_and_not_the_least():

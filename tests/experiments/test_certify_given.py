@@ -1,5 +1,6 @@
 """`certify` of a network that was given: by a surrogate, and by its compressed form."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -13,6 +14,7 @@ from experiments.lab import formats
 from experiments.lab.calls import settings_of
 from experiments.lab.reading import idx
 from experiments.lab.refusals import Refusal
+from experiments.lab.seeding import Purpose, host_generator, key_for
 from tests.conftest import MNIST_SAMPLE
 from tests.experiments import published, tiny
 from tests.experiments.test_verify import _claim, _move, forged
@@ -87,6 +89,12 @@ def folder(place, tmp_path_factory):
         return tiny.run(config(place), out, PROGRAM).path
 
 
+def drawn_points():
+    """Which of the 600 held-out images are the points of a call that names their number."""
+    random = host_generator(key_for(0, Purpose.POINTS))
+    return np.sort(random.choice(600, U, replace=False))
+
+
 def limit(k, size, failure):
     return float(stats.beta.ppf(1 - failure, k + 1, size - k))
 
@@ -111,7 +119,8 @@ def test_the_certificate_is_what_counting_by_hand_gives(place, folder):
     held = np.setdiff1d(np.arange(2400), seen)
     assert len(seen) == len(set(seen)) == len(held) == 1200
     wrong = int(np.sum(classes_of(*layers, x[held]) != y[held]))
-    differ = int(np.sum(classes_of(*layers, test[:U]) != given[:U]))
+    points, rest = drawn_points(), np.setdiff1d(np.arange(600), drawn_points())
+    differ = int(np.sum(classes_of(*layers, test[points]) != given[points]))
     assert 0 < wrong < 600 and 0 < differ < U
     share = DELTA / 2 / 2  # --tried, and the two halves
     expected = limit(wrong, 1200, share) + limit(differ, U, share)
@@ -121,11 +130,11 @@ def test_the_certificate_is_what_counting_by_hand_gives(place, folder):
     assert float(own["empirical"]) == pytest.approx(wrong / 1200 + differ / U)
     # The other held-out images tell its own error, and so does the bound that holds them out.
     errors = given != test_labels
-    assert float(row["test_error"]) == pytest.approx(np.mean(errors[U:]))
-    plain = limit(int(errors[U:].sum()), 600 - U, DELTA / 2)
+    assert float(row["test_error"]) == pytest.approx(np.mean(errors[rest]))
+    plain = limit(int(errors[rest].sum()), 600 - U, DELTA / 2)
     assert float(by_bound["holdout_cp"]["value"]) == pytest.approx(plain, rel=1e-6)
     # What the same data would have given with labels.
-    same = limit(int(errors[:U].sum()), U, DELTA)
+    same = limit(int(errors[points].sum()), U, DELTA)
     assert float(row["with_labels"]) == pytest.approx(same, rel=1e-6)
     others = limit(wrong, 1200, DELTA / 2)
     assert float(row["holdout_of_same_data"]) == pytest.approx(others, rel=1e-6)
@@ -206,10 +215,43 @@ def test_images_are_laid_out_as_each_network_takes_them(tmp_path):
     )
     turned = own.reshape(4, 32, 32, 3).transpose(0, 3, 1, 2).reshape(4, -1)
     np.testing.assert_array_equal(as_taken, turned)
-    value = (published.pixel(40, 2, 5, 1) / 255 - 0.5) / 0.25
-    assert own.reshape(4, 32, 32, 3)[0, 2, 5, 1] == pytest.approx(value, abs=1e-6)
+    pixels = [(published.pixel(40 + n, 2, 5, 1) / 255 - 0.5) / 0.25 for n in range(10)]
+    for shown in own.reshape(4, 32, 32, 3)[:, 2, 5, 1]:
+        assert min(abs(shown - pixel) for pixel in pixels) < 1e-6
     np.testing.assert_array_equal(found.draw(0, 40).labels.shape, 40)
     assert found.image == (32, 32, 3) and len(found.test().labels) == 6
+
+
+def test_a_number_of_points_is_drawn_whatever_the_order_of_the_file(tmp_path):
+    """Held-out examples that are sorted by class, of which the first would be one class alone."""
+    x, y, test, labels = digits()
+    order = np.argsort(labels, kind="stable")
+    np.savez(tmp_path / "net.npz", w0=np.eye(784, 10, dtype=np.float32))
+    np.savez(tmp_path / "set.npz", x=x, y=y, x_test=test[order], y_test=labels[order])
+    typed = {
+        "route": "surrogate", "weights": str(tmp_path / "net.npz"), "unlabelled": "200",
+        "data": str(tmp_path / "set.npz"), "layout": "in_out",
+    }  # fmt: skip
+    config = settings_of(PROGRAM, None, typed=typed)
+    found, rest = GivenNetwork(config), GivenNetwork(config).test()
+    assert len(np.unique(labels[order][:40])) == 1
+    counts = np.bincount(found.with_labels.labels, minlength=10)
+    whole = np.bincount(labels, minlength=10)
+    # Each class is hypergeometric; five deviations.
+    share = 200 / len(labels)
+    spread = np.sqrt(whole * share * (1 - share))
+    assert (np.abs(counts - whole * share) < 5 * spread).all()
+    np.testing.assert_array_equal(
+        counts + np.bincount(rest.labels, minlength=10), whole
+    )
+    both = np.concatenate([found.points.inputs[:200], rest.inputs])
+    np.testing.assert_allclose(
+        np.sort(both.sum(1)), np.sort(test.astype(np.float32).sum(1) / 255), rtol=1e-4
+    )
+    other = GivenNetwork(dataclasses.replace(config, seed=1)).with_labels
+    assert not np.array_equal(other.inputs, found.with_labels.inputs)
+    first = GivenNetwork(config, draws_points=False).with_labels
+    np.testing.assert_array_equal(first.labels, labels[order][:200])
 
 
 def files(place, tmp_path):

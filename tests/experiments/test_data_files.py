@@ -4,13 +4,14 @@ import io
 import os
 import pickle
 import struct
+import time
 import zipfile
 
 import numpy as np
 import pytest
 import safetensors.numpy
 
-from experiments.lab.reading import data_files, idx, memory
+from experiments.lab.reading import array_files, data_files, idx, memory
 from experiments.lab.refusals import Refusal
 from experiments.problems import Examples
 
@@ -374,3 +375,36 @@ def test_a_name_that_is_no_text_is_said_all_the_same(tmp_path, capfdbinary):
 def test_the_available_memory_is_a_number_of_this_machine():
     """Between a mebibyte and a pebibyte: no unit is mistaken."""
     assert 2**20 < memory.available() < 2**50
+
+
+def test_images_of_two_layouts_do_not_go_together(tmp_path):
+    """Channels first beside channels last: as many numbers, and other images."""
+    rng, y = np.random.default_rng(0), np.arange(30) % 3
+    last, first = rng.random((30, 4, 4, 3)), rng.random((30, 3, 4, 4))
+    path = saved(tmp_path, x=last, y=y, x_test=first, y_test=y)
+    refused(data_files.Arrays.read, path, "(3, 4, 4)", "(4, 4, 3)", "one layout")
+    flat = rng.random((30, 48))  # may be anything's
+    source = data_files.Arrays.read(
+        str(saved(tmp_path, x=last, y=y, x_test=flat, y_test=y))
+    )
+    np.savez(tmp_path / "points.npz", x=first)
+    refused(
+        lambda path: data_files.unlabelled(path, source), tmp_path / "points.npz", "one layout"
+    )  # fmt: skip
+    np.savez(tmp_path / "points.npz", x=rng.random((30, 4, 4, 3)))
+    assert data_files.unlabelled(str(tmp_path / "points.npz"), source).shape == (30, 48)
+
+
+def test_very_many_arrays_take_a_time_that_grows_with_their_number(tmp_path):
+    """Not with its square: that were ten times as much."""
+
+    def seconds(count):
+        path = tmp_path / f"{count}.npz"
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in range(count):
+                archive.writestr(f"a{name}.npy", npy())
+        began = time.perf_counter()
+        array_files.read(path)
+        return time.perf_counter() - began
+
+    assert seconds(5000) < 4 * sum(seconds(500) for _ in range(10))

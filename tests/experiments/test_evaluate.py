@@ -539,3 +539,44 @@ def test_networks_of_parts_of_a_data_set_have_their_own(tmp_path, mnist_sample):
         assert_alike(values(alone), found, name)
     a, b = (found[name, "cross_entropy"]["value"] for name in ("a", "b"))
     assert a != b
+
+
+@pytest.mark.parametrize("is_sorted", [True, False])
+def test_a_file_that_is_sorted_by_class_is_said(tmp_path, capsys, is_sorted):
+    """Some measures look at its first examples alone."""
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(3), 100)
+    y = y if is_sorted else rng.permutation(y)
+    np.savez(tmp_path / "set.npz", x=rng.standard_normal((300, 4)), y=y)
+    np.savez(tmp_path / "net.npz", w0=rng.standard_normal((4, 3)))
+    typed = {
+        "weights": str(tmp_path / "net.npz"), "data": str(tmp_path / "set.npz"),
+        "layout": "in_out", "bounds": ("params",),
+    }  # fmt: skip
+    evaluate.PROGRAM.study(settings_of(evaluate.PROGRAM, None, typed=typed))
+    assert ("are sorted by class" in capsys.readouterr().out) == is_sorted
+
+
+def test_networks_of_other_outputs_are_evaluated_beside_each_other(tmp_path):
+    """With initial weights, of which a group has an array of as many rows as there are outputs."""
+    rng = np.random.default_rng(1)
+    np.savez(tmp_path / "set.npz", x=rng.standard_normal((80, 4)), y=np.arange(80) % 3)
+    for name in ("net", "init"):
+        for outputs in (3, 5):
+            arrays = {
+                "w0": rng.standard_normal((4, 6)),
+                "w1": rng.standard_normal((6, outputs)),
+            }
+            np.savez(tmp_path / f"{name}{outputs}.npz", **arrays)
+    folder = run(
+        tmp_path / "out", data=str(tmp_path / "set.npz"), bounds=("fro_dist", "params"),
+        weights=f"{tmp_path}/net3.npz,{tmp_path}/net5.npz",
+        init=f"{tmp_path}/init3.npz,{tmp_path}/init5.npz",
+    )  # fmt: skip
+    found = values(folder)
+    for outputs in (3, 5):
+        assert float(found[f"net{outputs}", "fro_dist"]["value"]) > 0
+        parameters = 4 * 6 + 6 * outputs
+        assert float(found[f"net{outputs}", "params"]["value"]) == pytest.approx(
+            np.sqrt(parameters / 80)
+        )

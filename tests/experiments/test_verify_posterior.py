@@ -94,7 +94,10 @@ def test_each_bound_is_recounted_and_no_less_is_taken(made, tmp_path, name):
     claims = claims_of(path)
     assert f"{claims['wrong']} errors among 2000 predictions of 200 examples" in line
     assert "drawn afresh for every prediction errs on at most" in line and name in line
-    taken = "its prior was learned on the other 200 examples; how many predictions are counted was"
+    taken = (
+        "its prior was learned on the other 200 examples; the deviation of its prior was fixed "
+        "beforehand; how many predictions are counted was"
+    )
     assert f"taken as said: {taken} fixed before any was made" in line
     change = _claim(value=claims["value"] - 1e-6)
     less = forged(path, tmp_path / "a.safetensors", change)

@@ -55,10 +55,13 @@ class Certificate(certificate_file.OfProblem):
 
     def taken(self) -> list[str]:
         """What a recount takes as it is said."""
-        if not self.has_trained_prior():
-            return []
-        others = self.size - self.certified_size
-        return [f"its prior was learned on the other {others} examples"]
+        found = []
+        if self.has_trained_prior():
+            others = self.size - self.certified_size
+            found.append(f"its prior was learned on the other {others} examples")
+        if not self.has_learned_prior:
+            found.append("the deviation of its prior was fixed beforehand")
+        return found
 
 
 def claims(config: Any, model: Any, params: chex.ArrayTree) -> dict[str, Any]:

@@ -151,4 +151,7 @@ class PickedNetwork(KindOfNetwork):
         if certificate.start_share:
             before = certificate.size - certificate.certified_size
             of += f" and the {before} examples that it started from"
-        return [f"it is what training makes of {of} alone, which was not done again"]
+        return [
+            f"it is what training makes of {of} alone, which was not done again",
+            f"its budget, {certificate.budget} picks, was fixed before the examples were seen",
+        ]

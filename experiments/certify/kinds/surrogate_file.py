@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -67,7 +68,7 @@ class Claimed:
         one = self.certificate
         return (
             f"{self.kind.called} that errs on at most {report.at_most(min(one.value, 1.0))} with "
-            f"confidence {1 - one.delta:g} ({one.bound}; {self.kind.counted(one)})"
+            f"confidence {report.confidence(one.delta)} ({one.bound}; {self.kind.counted(one)})"
         )
 
 
@@ -170,6 +171,11 @@ def check_goes_with(config: Any, surrogate: Surrogate) -> None:
         raise Refusal(
             f"{flag}: was certified on examples of {its}, and this call is {own}; give a surrogate of "
             "the same examples"
+        )
+    numbers = surrogate.normalise
+    if not all(isinstance(x, int | float) and math.isfinite(x) for x in numbers):
+        raise Refusal(
+            f"{flag}: its inputs are said to be normalised by what are no numbers; get the file again"
         )
     if others := surrogate.other_settings(settings.to_json(config)):
         raise Refusal(

@@ -139,7 +139,7 @@ def _of_zip(path):
 
 
 def _check_members(members):
-    names = [member.filename for member in members]
+    names, seen = [member.filename for member in members], set()
     if any(name.endswith(".pkl") for name in names):
         raise Flaw(PICKLED)
     for member in members:
@@ -147,8 +147,9 @@ def _check_members(members):
         _check_name(member.filename)
         if not member.filename.endswith(".npy"):
             raise Flaw(f"a zip file of something else, such as {name}")
-        if names.count(member.filename) > 1:
+        if member.filename in seen:
             raise Flaw(f"{name} is in it twice")
+        seen.add(member.filename)
         if member.flag_bits & 1:
             raise Flaw(f"{name} is encrypted")
         if member.compress_type not in _COMPRESSIONS:

@@ -327,6 +327,12 @@ def unlabelled(path: str, source: Arrays | Pool) -> np.ndarray:
     arrays = _read(path, flag, "x")
     if "x" not in arrays:
         raise Refusal(f"{flag}: has no `x`; there are {_listed(arrays)}")
+    shapes = arrays["x"].shape[1:], getattr(source, "shape", ())
+    if not _is_one_layout(*shapes):
+        raise Refusal(
+            f"{flag}: `x` has points of shape {shapes[0]}, the data examples of {shapes[1]}; give both in "
+            "one layout"
+        )
     dtype, own = arrays["x"].dtype, getattr(source, "dtype", "")
     if own and (own == "uint8") != (dtype == np.uint8):
         raise Refusal(
@@ -346,12 +352,23 @@ def _go_together(flag, names, arrays, train, test):
             f"{flag}: `{x_test}` has {test.inputs.shape[1]} features, `{x}` "
             f"{train.inputs.shape[1]}; give examples of one kind"
         )
+    if not _is_one_layout(arrays[x].shape[1:], arrays[x_test].shape[1:]):
+        raise Refusal(
+            f"{flag}: `{x_test}` has examples of shape {arrays[x_test].shape[1:]}, `{x}` of "
+            f"{arrays[x].shape[1:]}; give both in one layout"
+        )
     if (arrays[x].dtype == np.uint8) != (arrays[x_test].dtype == np.uint8):
         raise Refusal(
             f"{flag}: `{x}` is of type {arrays[x].dtype} and `{x_test}` {arrays[x_test].dtype}; "
             "bytes are divided by 255, others are not: give both in one type"
         )
     _held_out(f"{flag}: `{x_test}`", train, test)
+
+
+def _is_one_layout(one, other):
+    """Whether examples of two shapes are laid out alike; a vector may be anything's."""
+    one, other = (shape[:-1] if shape[-1:] == (1,) else shape for shape in (one, other))
+    return min(len(one), len(other)) < 2 or one == other
 
 
 def _held_out(where, train, test):
