@@ -11,7 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from bounds import checks, registry
-from bounds.evaluate import Reasons, evaluate, measure, needs, requires
+from bounds.evaluate import (
+    Reasons,
+    check,
+    evaluate,
+    measure,
+    median_margins,
+    needs,
+    requires,
+)
 from bounds.measures import independence
 from bounds.network import Network
 from bounds.spec import BoundValue, Convention
@@ -218,15 +226,7 @@ def values(
     if isinstance(names, str):
         raise ValueError(f"names={names!r}: must be a list of names; say [{names!r}]")
     names = tuple(registry.BOUNDS) if names is None else tuple(names)
-    unknown = [name for name in names if name not in registry.BOUNDS]
-    if unknown:
-        raise ValueError(
-            f"no bound is called {unknown[0]!r}; bounds.BOUNDS has their names"
-        )
-    if not 0 < delta < 1:
-        raise ValueError(f"delta={delta}: must be in (0, 1)")
-    if margin is not None and not margin > 0:
-        raise ValueError(f"margin={margin}: must be > 0")
+    check(names, delta, margin)
     resting = [
         n
         for n in names
@@ -247,15 +247,22 @@ def values(
     if "independence" in measured and not init_is_independent:
         reason = independence.doubt(measured["independence"])
         found |= dict.fromkeys(resting, reason) if reason else {}
-    return {name: _of_one_run(name, value) for name, value in found.items()}
+    why = "its value is not a number"
+    if margin is None and "margins" in measured:
+        median = float(median_margins(stacked["margins"])[0])
+        if not median > 0:
+            why = f"the median training margin, {median:.3g}, is not positive; give a margin"
+    return {name: _of_one_run(name, value, why) for name, value in found.items()}
 
 
-def _of_one_run(name, value):
+def _of_one_run(name, value, why):
     if isinstance(value, str):
         return value
     value = jax.tree.map(lambda leaf: float(leaf[0]), value)
     if math.isnan(value.value):
-        return registry.BOUNDS[name].undefined or "its value is not a number"
+        takes_margin = "margin" in registry.BOUNDS[name].keywords
+        why = why if takes_margin else "its value is not a number"
+        return registry.BOUNDS[name].undefined or why
     return value
 
 

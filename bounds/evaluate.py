@@ -207,7 +207,10 @@ def evaluate(
 
     Raises:
       ImpossibleCertificate: a certified bound says what no bound can.
+      ValueError: a name, `delta` or `margin` that cannot be, or groups without a run axis.
     """
+    check(names, delta, margin)
+    _check_axes(measured, margin)
     options = {"margin": None, "delta": None, "convention": convention}
     reasons, calls = {}, []
     for name in names:
@@ -237,6 +240,34 @@ def evaluate(
         _assert_possible(name, registry.BOUNDS[name], value, delta)
     found = reasons | values
     return {name: found[name] for name in names}
+
+
+def check(names: Sequence[str], delta: float, margin: Any) -> None:
+    """Raises a `ValueError` for a name, a failure probability or a margin that cannot be."""
+    unknown = [name for name in names if name not in registry.BOUNDS]
+    if unknown:
+        raise ValueError(
+            f"no bound is called {unknown[0]!r}; bounds.BOUNDS has their names"
+        )
+    if not 0 < delta < 1:
+        raise ValueError(f"delta={delta}: must be in (0, 1)")
+    if margin is not None and not np.all(np.asarray(margin) > 0):
+        raise ValueError(f"margin={margin}: must be > 0")
+
+
+def _check_axes(measured, margin):
+    """That all have one run axis."""
+    runs = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(measured)}
+    if len(runs) > 1 or () in runs:
+        raise ValueError(
+            "measured: every array needs the same leading axis, that of the runs; there are "
+            f"{sorted(runs)}"
+        )
+    if margin is not None and np.shape(margin) not in ((), *runs):
+        raise ValueError(
+            f"margin: of shape {np.shape(margin)}, and the runs of {next(iter(runs), ())}; give one "
+            "number, or one a run"
+        )
 
 
 def median_margins(margins: Any) -> np.ndarray:

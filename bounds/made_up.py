@@ -67,6 +67,10 @@ LEARNED: tuple[Callable[[Network], Learned], ...] = (
 )
 
 
+class NotHad(ValueError):
+    """A group is not to be had of a made-up network, as its measure says by `bounds.Unavailable`."""
+
+
 def _of_learned(one, name):
     """A group of the first kind of network that has it, or None."""
     for learned in LEARNED:
@@ -81,7 +85,8 @@ def groups_for(one: Network, names: Sequence[str]) -> list[Any]:
     of a network made from something learned (`LEARNED`).
 
     Raises:
-      ValueError: one cannot be measured, or is not what its measure declares.
+      NotHad: one cannot be measured.
+      ValueError: one is not what its measure declares.
     """
     found, missing = measure(one, names)
     for name in [n for n in names if n in missing]:
@@ -94,7 +99,7 @@ def groups_for(one: Network, names: Sequence[str]) -> list[Any]:
         else:
             found[name] = _of_learned(one, name)
             if found[name] is None:
-                raise ValueError(f"{name}: {missing[name]}")
+                raise NotHad(f"{name}: {missing[name]}")
     for name in names:
         kind = registry.GROUPS[name]
         if not isinstance(found[name], kind):

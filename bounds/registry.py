@@ -3,6 +3,7 @@
 To add a bound: a function and an entry in the `BOUNDS` of its family, and an oracle test.
 """
 
+import dataclasses
 import importlib
 import pkgutil
 import re
@@ -93,7 +94,7 @@ def remove(bounds: Mapping[str, BoundSpec], old: Sequence[Measure] = ()) -> None
 
 
 def _trace(name, spec):
-    from bounds.made_up import groups_for, network
+    from bounds.made_up import NotHad, groups_for, network
 
     options = {"margin": 1.0, "delta": 0.05, "convention": Convention()}
 
@@ -108,6 +109,12 @@ def _trace(name, spec):
 
     try:
         found = jax.eval_shape(trial, network(spec.weight_matrices or 2), 1.0, 0.05)
+    except NotHad:  # of that network; of another it may be
+        return
+    except jax.errors.ConcretizationTypeError as error:
+        raise ValueError(
+            f"{name}: decides by a number that is traced (if, and, bool, float); use jnp.where"
+        ) from error
     except Exception as error:
         line = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(f"{name}: {line[0]}") from error
@@ -124,5 +131,13 @@ def _modules(package):
         yield importlib.import_module(found.name)
 
 
+def _declared(bounds):
+    """Ours, of which those that do not say so are not two-sided."""
+    return {
+        name: dataclasses.replace(spec, two_sided=bool(spec.two_sided))
+        for name, spec in bounds.items()
+    }
+
+
 for _module in (*_modules(measures), *_modules(families)):
-    _enter(getattr(_module, "BOUNDS", {}), getattr(_module, "MEASURES", ()))
+    _enter(_declared(getattr(_module, "BOUNDS", {})), getattr(_module, "MEASURES", ()))

@@ -121,7 +121,8 @@ class BoundSpec:
         its weights drawn once, and then as they are; or 'algorithm', the error on average over
         what the algorithm may return.
       two_sided: whether the proof bounds |R_D - R_S| over a class, so that the failure of
-        uniform convergence (Nagarajan & Kolter 2019) reaches it.
+        uniform convergence (Nagarajan & Kolter 2019) reaches it; None: not said, and the report card
+        does not judge it by that.
       bind: parameter of `fn` -> the group that stands for it, where their names differ.
       defined_on: 'chain', layers with a ReLU between any two; 'graph', any network whose learned
         numbers are all in its layers (sums, pools and activations of any kind among them); or
@@ -144,7 +145,7 @@ class BoundSpec:
     paper: str
     status: str
     speaks_of: str = "trained"
-    two_sided: bool = False
+    two_sided: bool | None = None
     bind: Mapping[str, str] = dataclasses.field(default_factory=dict)
     defined_on: str = CHAIN
     weight_matrices: int | None = None

@@ -229,6 +229,13 @@ def _all(summary, found, note, draw):
     return draw("all_bounds", caption, paint_panels, panels, 1, 7.5)
 
 
+def _of_size(by_size, quantity, size):
+    """What a variant says of a quantity at a size; without noise both errors are one."""
+    if quantity == "test_error_noisy" and quantity not in by_size:
+        quantity = "test_error"
+    return by_size.get(quantity, {}).get(str(size))
+
+
 def _epochs(summary, places, size):
     """Variant -> how many epochs its networks of a size had; on the way well before the end alone."""
     found = {}
@@ -254,7 +261,7 @@ def _along(summary: Mapping[str, Any], draw: Drawing):
         curves = []
         for quantity in plain:
             cells = {
-                v: found["by_size"].get(quantity, {}).get(str(size))
+                v: _of_size(found["by_size"], quantity, size)
                 for v, found in summary["variants"].items()
             }
             if vary.END in order:

@@ -63,7 +63,23 @@ def _answer(summary):
             line += (
                 f" {len(some)} {what} and are left out: {', '.join(some[:8])}{more}."
             )
-    return [*sentences, *summary["refuted"], line]
+    return [*sentences, *summary["refuted"], line, *_missing(summary)]
+
+
+def _missing(summary):
+    """A sentence on the bounds that were asked for and have no number, if there are any."""
+    found = summary.get("missing")  # an older folder does not say
+    if not found:
+        return []
+    parts = [f"{name} ({reason})" for name, reason in list(found.items())[:3]]
+    more = f" and {len(found) - 3} more (bounds.csv)" if len(found) > 3 else ""
+    line = f"{len(found)} of {len(summary['bounds'])} bounds are not available: {', '.join(parts)}{more}."
+    if any(reason.endswith("was not measured") for reason in found.values()):
+        line += (
+            " What was not measured needs weights, and they were not kept: a new --out with these --bounds "
+            "has it."
+        )
+    return [line]
 
 
 def _lacking(found):
@@ -116,8 +132,8 @@ def _along_answer(summary):
     rows = {n: rows[n] for n in names if n in rows and rows[n]["change"] is not None}
     if own not in rows:
         return []
-    first, last = rows[own]["from"], rows[own]["to"]
-    same = {n: r for n, r in rows.items() if (r["from"], r["to"]) == (first, last)}
+    first, last = _ends(found, rows[own])
+    same = {n: r for n, r in rows.items() if _ends(found, r) == (first, last)}
     parts = [
         f"{shown_name(n)} {report.number(r['first'])} to {report.number(r['last'])}"
         + (f" (exponent {_change(r, 2)})" if found["is_power"] else "")
@@ -129,6 +145,12 @@ def _along_answer(summary):
     lost = [v for v in found["places"] if str(size) not in there[v]]
     less = f" (of {', '.join(lost)} no run reached the margin)" if lost else ""
     return [f"From {first} to {last}, at m={size}{less}: {'; '.join(parts)}."]
+
+
+def _ends(found, row):
+    """The variants whose values a row has; those of an older folder are the first and the last."""
+    first, *_, last = found["places"]
+    return row.get("from", first), row.get("to", last)
 
 
 def _change(row, digits=3):
@@ -209,14 +231,14 @@ def _along_table(found):
 
     first, *_, last = found["places"]
 
-    def end(row, value, variant, column):
-        text = report.number(row[value])
-        return text if row[variant] == column else f"{text} ({row[variant]})"
+    def end(row, value, place):
+        text, name = report.number(row[value]), _ends(found, row)[place]
+        return text if name == (first, last)[place] else f"{text} ({name})"
 
     rows = [
         [
-            f"m={r['m']}", shown_name(r["quantity"]), end(r, "first", "from", first),
-            end(r, "last", "to", last), _change(r), _change(errors.get(r["m"])),
+            f"m={r['m']}", shown_name(r["quantity"]), end(r, "first", 0),
+            end(r, "last", 1), _change(r), _change(errors.get(r["m"])),
         ]
         for r in found["rows"]
     ]  # fmt: skip

@@ -14,7 +14,7 @@ import numpy as np
 import bounds
 from experiments.bounds_vs_samples.study import SizeStudy
 from experiments.lab import certificates, vary
-from experiments.lab.bound_rows import OWN, takes_margin
+from experiments.lab.bound_rows import NOT_AVAILABLE, OWN, takes_margin
 from experiments.lab.compact_rows import grouped, where
 from experiments.lab.statistics import (
     curvature_over_size,
@@ -112,7 +112,10 @@ def _direction(slope):
 
 
 def verdict(
-    slope: Mapping[str, Any], difference: Mapping[str, Any], zeros: int = 0
+    slope: Mapping[str, Any],
+    difference: Mapping[str, Any],
+    zeros: int = 0,
+    error: Mapping[str, Any] | None = None,
 ) -> str:
     """What a bound does beside the error: from its growth, and the difference of both.
 
@@ -121,6 +124,7 @@ def verdict(
     Args:
       slope: the bound's `low` and `high`.
       difference: those of how much more it grows than the error.
+      error: the error's `low` and `high`; None: it falls.
       zeros: errors of 0. What stands for them on a logarithmic axis is above them, so that the error
         falls faster than it seems, nobody knows by how much.
     """
@@ -137,6 +141,8 @@ def verdict(
         return "falls faster than the error"
     if rises:
         return "rises with m (the error's growth is not decided)"
+    if error is not None and not _direction(error).startswith("falls"):
+        return "not decided (nor is the error's growth)"
     return "goes as the error does, as far as seen"
 
 
@@ -156,14 +162,14 @@ def _of_variant(of: SizeStudy, variant: str, rows) -> dict[str, Any]:
         sizes[name] = means_by_size(known[name])
     # A bound speaks of examples drawn as the training set's were, wrong labels included.
     spoken_of = next((e for e in reversed(ERRORS) if e in slopes), None)
-    zeros = {}
+    zeros, errors = {}, {}
     for name in names:
         if "/" in name and spoken_of:
             # Beside a bound that some networks lack stands the error of those that have it.
             cells = {(size, seed) for size, seed, _ in known[name]}
             beside = [p for p in known[spoken_of] if p[:2] in cells]
             error = slope_over_size(beside, 1 / n_test)
-            zeros[name] = error.zeros_replaced
+            zeros[name], errors[name] = error.zeros_replaced, dataclasses.asdict(error)
             difference = paired_difference(slopes[name], error)
             growth[name] = {
                 "difference": difference,
@@ -172,7 +178,9 @@ def _of_variant(of: SizeStudy, variant: str, rows) -> dict[str, Any]:
     shown = {name: dataclasses.asdict(slope) for name, slope in slopes.items()}
     verdicts = {n: _direction(shown[n]) for n in names if n in ERRORS}
     for name, found in growth.items():
-        verdicts[name] = verdict(shown[name], found["difference"], zeros[name])
+        verdicts[name] = verdict(
+            shown[name], found["difference"], zeros[name], errors[name]
+        )
     return {
         "by_size": sizes, "slopes": shown, "growth": growth, "verdicts": verdicts,
         "spoken_of": spoken_of,
@@ -211,6 +219,7 @@ def make(
         "margin": of.config.margin,
         "seeds": of.config.seeds,
         "bounds": list(of.config.bounds),
+        "missing": _missing(rows["bounds"]),
         "runs": {
             "total": len(whole),
             "used": len(whole) - len(stopped),
@@ -221,6 +230,16 @@ def make(
         "along": along(of, by_variant) if len(of.configs) > 1 else None,
         "refuted": certificates.refuted(rows["bounds"], "run"),
     }
+
+
+def _missing(rows):
+    """Bound -> why it has no number of any network."""
+    reasons: dict[str, str | None] = {}
+    for row in rows:
+        status, name = str(row.get("status") or ""), row["bound"]
+        reason = status.removeprefix(NOT_AVAILABLE) if NOT_AVAILABLE in status else None
+        reasons[name] = reason if reasons.get(name, reason) is not None else None
+    return {name: reason for name, reason in reasons.items() if reason}
 
 
 def along(of: SizeStudy, by_variant: Mapping[str, Any]) -> dict[str, Any]:

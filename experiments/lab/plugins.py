@@ -121,7 +121,12 @@ def _entered(path, where, source, own):
     if not any(found.values()):
         raise Refusal(
             f"{where}: has no dict BOUNDS of name -> bounds.BoundSpec (nor "
-            f"{' or '.join(kinds[1:])})"
+            f"{' or '.join(kinds[1:])}"
+            + (
+                "; MEASURES alone are asked for by no bound)"
+                if hasattr(module, "MEASURES")
+                else ")"
+            )
         )
     registries = {"PROBLEMS": PROBLEMS, "NETWORKS": networks.NETWORKS}
     registries |= {name: kind.registry for name, kind in MORE.items()}
@@ -280,6 +285,10 @@ def _imported(path, where, source, own) -> Any:
     try:
         # Those bytes, not a compiled file beside it.
         exec(compile(source, path, "exec"), module.__dict__)
+    except SystemExit as error:
+        raise Refusal(
+            f"{where}: ends the program (exit code {error.code}) where it is to be imported; leave that out"
+        ) from error
     except Exception as error:
         raise Refusal(f"{where}: {_in_one_line(error, path, own)}") from error
     return module

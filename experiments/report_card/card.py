@@ -145,7 +145,7 @@ def answer(found: Mapping[str, Any], networks: Networks) -> list[str]:
         if b["status"] != REFERENCE and b["family"] != BEYOND
     }
     beyond = {n: b for n, b in found.items() if b["family"] == BEYOND}
-    sentences = [_explains(bounds), _certificates(bounds), _sizes(bounds, networks)]
+    sentences = [_explains(bounds), *_certificates(bounds), _sizes(bounds, networks)]
     return sentences + ([_beyond(beyond)] if beyond else [])
 
 
@@ -185,6 +185,8 @@ def _some(names: Sequence[str], most: int = 4) -> str:
 
 def _certificates(bounds):
     certified = {n: b for n, b in bounds.items() if b["status"] in CERTIFICATES}
+    if not certified:
+        return []
     tight = [n for n, b in certified.items() if b["trials"]["tightness"]["verdict"] == PASSES]  # fmt: skip
     tight = [n for n in tight if not bounds[n]["uses_holdout"]]
     broken = [n for n, b in certified.items() if b["trials"]["validity"]["verdict"] == FAILS]  # fmt: skip
@@ -193,7 +195,7 @@ def _certificates(bounds):
         f"{_some(broken) if broken else 'none'} is violated more often than it may be, and {len(tight)} "
         f"{'is' if len(tight) == 1 else 'are'} non-vacuous on most networks without held-out examples"
     )
-    return f"{text} ({_some(tight)})." if tight else f"{text}."
+    return [f"{text} ({_some(tight)})." if tight else f"{text}."]
 
 
 def _sizes(bounds, networks):
@@ -231,9 +233,13 @@ def _beyond(claims):
 
     return (
         f"Of {len(claims)} claims beyond uniform convergence, made of networks of their own at the "
-        f"cost that stands beside them, {named(paced)} fall at the error's pace; of the "
-        f"{len(certified)} certified ones of which each seed has its own {named(tight)} "
-        f"{'are' if len(tight) > 1 else 'is'} non-vacuous on most."
+        f"cost that stands beside them, {named(paced)} fall at the error's pace"
+        + (
+            f"; of the {len(certified)} certified ones of which each seed has its own {named(tight)} "
+            f"{'are' if len(tight) > 1 else 'is'} non-vacuous on most."
+            if certified
+            else "."
+        )
     )
 
 

@@ -77,7 +77,7 @@ class Claims:
       name: of the bound.
       status: what it promises; 'reference' for rows that are there to compare with.
       speaks_of: whose error it bounds.
-      two_sided: whether the failure of uniform convergence reaches it.
+      two_sided: whether the failure of uniform convergence reaches it; None: its file does not say.
       family: the file it is in.
       paper: where it is from.
       about: the first line of its docstring.
@@ -102,7 +102,7 @@ class Claims:
     quantity: np.ndarray
     risk: np.ndarray
     speaks_of: str = "trained"
-    two_sided: bool = False
+    two_sided: bool | None = False
     ordinal: bool = False
     family: str = ""
     paper: str = ""

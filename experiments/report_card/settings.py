@@ -28,7 +28,7 @@ class Settings(BoundSettings):
         "with the package, '' for none; by default 'kept' with the standard and full suites"
     )  # fmt: skip
     compare: str | None = setting(
-        None, "run folder of another card: what has changed since is shown", measuring=True
+        None, "run folder of another card: what has changed since is shown in the terminal and in changes.csv", measuring=True
     )  # fmt: skip
     retrain: bool = setting(
         False, "train the suite again, into the folder `networks` of --out, and measure what the "

@@ -201,3 +201,22 @@ def test_of_many_runs_each_has_its_own_bound():
         assert excess.shape == (runs,)
         one = excess[0] * gammas[0] * np.sqrt(sizes[0])  # falls as 1 / (margin sqrt(m))
         np.testing.assert_allclose(excess, one / (gammas * np.sqrt(sizes)), RTOL)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"names": ["nope"]}, "no bound is called 'nope'"),
+        ({"delta": 2.0}, "delta=2.0: must be in"),
+        ({"margin": -1.0}, "margin=-1.0: must be > 0"),
+        ({"margin": np.ones(3)}, r"margin: of shape \(3,\), and the runs of \(1,\)"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_refused(changes, says):
+    groups, _ = measured(network(depth=1), GROUPS)
+    stacked = jax.tree.map(lambda leaf: np.asarray(leaf)[None], groups)
+    given = {"names": ["bartlett_2017"], "margin": 1.0} | changes
+    with pytest.raises(ValueError, match=says):
+        bounds.evaluate(stacked, **given)
+    with pytest.raises(ValueError, match="needs the same leading axis"):
+        bounds.evaluate(groups, ["bartlett_2017"], margin=1.0)

@@ -288,6 +288,29 @@ def test_what_means_two_things_is_refused_and_nothing_is_entered(entries, new, s
     assert [dict(found) for found in ours] == before
 
 
+def test_a_measure_that_speaks_of_some_networks_only_is_entered():
+    """The one that is made up for the trial need not be among them."""
+
+    def only_of_784(network, wanted):
+        raise bounds.Unavailable("speaks of 784 pixels only")
+
+    measure = bounds.Measure.one("mine", Mine, lambda network: only_of_784(network, ()))
+    bounds.registry.add({"some_2026": spec(of_mine)}, [measure])
+    try:
+        assert "some_2026" in bounds.BOUNDS
+    finally:
+        bounds.registry.remove({"some_2026": None}, [measure])
+
+
+def test_a_decision_by_a_traced_number_is_told_what_to_use():
+    def decides(task, *, margin):
+        """A bound."""
+        return value(task) if margin > 0 else None
+
+    with pytest.raises(ValueError, match=r"use jnp\.where"):
+        bounds.registry.add({"mine_2026": spec(decides)})
+
+
 def test_what_is_added_is_measured_and_removed():
     entries, new = {"a": spec(of_mine)}, (measure_of(Mine(2.0), ("init",)),)
     registry.add(entries, new)

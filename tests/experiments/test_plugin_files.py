@@ -71,6 +71,8 @@ BAD_PLUGINS = {
     "needs a docstring": PLUGIN.replace('"""R_S', 'x = """R_S'),
     "margin is an option": PLUGIN.replace("*, margin", "margin"),
     "several of bounds.Measure": PLUGIN + "MEASURES = (1,)\n",
+    "MEASURES alone are asked for by no bound": "MEASURES = (1,)\n",
+    "ends the program (exit code 3)": "import sys\nsys.exit(3)\n",
     "its value has shape [2]": PLUGIN.replace(
         "jnp.sum(jnp.log(layers.fan_out))", "jnp.log(layers.fan_out)"
     ),

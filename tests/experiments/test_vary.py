@@ -166,6 +166,12 @@ def test_the_verdict_rests_on_the_paired_difference(slope, difference, says):
     assert summary.verdict(ends(slope), ends(difference)) == says
     # What stands for errors of 0 is above them: only a rise is a rise beside whatever they are.
     if difference[0] is not None:
+        if says.startswith(
+            "goes as"
+        ):  # of an error whose growth is not decided nothing is told
+            undecided = {"error": ends((-0.4, 0.3))}
+            found = summary.verdict(ends(slope), ends(difference), **undecided)
+            assert found == "not decided (nor is the error's growth)"
         rises = says.startswith("rises")
         says = "rises with m" if rises else "not decided (errors of 0)"
         assert summary.verdict(ends(slope), ends(difference), zeros=1) == says
@@ -298,3 +304,23 @@ def test_networks_are_measured_on_the_way(tmp_path):
     ):
         with pytest.raises(Refusal, match=word):
             run(dataclasses.replace(small, **changes), tmp_path / "b")
+
+
+def test_bounds_that_are_not_available_are_named_with_their_reason(tmp_path, capsys):
+    """Also where they are asked for afterwards, and no weights were kept to measure."""
+    config = dataclasses.replace(
+        TINY,
+        sizes=(32,),
+        seeds=1,
+        draws=1,
+        save_weights=False,
+        bounds=("bartlett_2017",),
+    )
+    folder = run(config, tmp_path / "a").path
+    assert json.loads((folder / "summary.json").read_text())["missing"] == {}
+    names = ("bartlett_2017", "holdout_cp", "path_norm")
+    run(dataclasses.replace(config, bounds=names), tmp_path / "a", redraw=True)
+    text = (folder / "report.md").read_text()
+    assert "2 of 3 bounds are not available: holdout" in text
+    assert "path\\_norm (" in text or "path_norm (" in text
+    assert "weights, and they were not kept: a new --out" in text

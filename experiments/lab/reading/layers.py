@@ -113,7 +113,10 @@ def layers_of(
     found, others = _found(arrays)
     if not found and not chosen:
         holds = f"there are {listed(arrays)}" if arrays else "it is empty"
-        raise Refusal(f"{where}: no weight matrices in it ({holds}); give another file")
+        raise Refusal(
+            f"{where}: no weight matrices in it ({holds}); give another file, or say which are the layers, by "
+            "--layers=NAME,NAME,... and --layout=in_out|out_in"
+        )
     betrayed = _betrayed(where, arrays)
     if betrayed and not ours:
         raise betrayed

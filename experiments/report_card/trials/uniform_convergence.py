@@ -28,6 +28,7 @@ from experiments.report_card.trials.trial import (
     Finding,
     Trial,
     no_claim,
+    undecided,
 )
 
 GALLERY = Path(__file__).parents[2] / "gallery"
@@ -58,6 +59,10 @@ def judge(claims: Claims, networks: Networks) -> Finding:
     del networks
     if claims.status in (HEURISTIC, ESTIMATE, REFERENCE):
         return no_claim(f"It is {claims.status}: it bounds nothing.")
+    if claims.two_sided is None:
+        return undecided(
+            "Whether its proof is two-sided is not said: BoundSpec(..., two_sided=True or False)."
+        )
     if not claims.two_sided:
         return Finding(
             1.0, "Its proof bounds no two-sided deviation over a class: the failure of uniform "

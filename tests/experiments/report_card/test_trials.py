@@ -164,6 +164,8 @@ def test_two_sided_bounds_fail_of_necessity():
     found, finding = verdict("uniform_convergence", planted.claims(of, 1, two_sided=True))  # fmt: skip
     assert found == "fails" and finding.score < 0.01
     assert verdict("uniform_convergence", planted.claims(of, 1))[0] == "passes"
+    unsaid = planted.claims(of, 1, two_sided=None)
+    assert verdict("uniform_convergence", unsaid)[0] == "undecided"
     heuristic = planted.claims(of, 1, "heuristic", two_sided=True)
     assert verdict("uniform_convergence", heuristic)[0] == "makes no claim"
 
