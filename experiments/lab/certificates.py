@@ -152,16 +152,14 @@ def check_quoted(asked: Sequence[str], evaluated: Sequence[str], out: Path) -> N
         if row is None:
             continue
         name = row["bound"]
-        first = [n for n in asked[: asked.index(name)] if name in asked]
-        new = [n for n in first if n in evaluated and n not in there]
-        if name not in evaluated or new:
-            what = f"come in before it ({new[0]})" if new else "be left out"
+        head = f"--bounds: --out={out} quotes {name} of {network}, and its tables were seen"
+        if name not in evaluated:
+            raise Refusal(f"{head}: it may not be left out; add it, or use a new --out")
+        before_it = asked[: asked.index(name)]
+        new = [n for n in before_it if n in evaluated and n not in there]
+        if new:
             raise Refusal(
-                f"--bounds: --out={out} quotes {name} of {network}, and its tables were seen: no bound may "
-                f"{what}; use a new --out"
-                if new
-                else f"--bounds: --out={out} quotes {name} of {network}, and its tables were seen: it may not "
-                f"{what}; add it, or use a new --out"
+                f"{head}: no bound may come in before it ({new[0]}); use a new --out"
             )
 
 

@@ -180,6 +180,16 @@ def refuse_one(out: Path) -> None:
         )
 
 
+def missing(out: Path) -> list[str]:
+    """The shares of a whole that have no folder yet, as `i/n`, where others of as many have."""
+    return [
+        str(Shard(index, count))
+        for count, own in _shards_at(out).items()
+        for index in range(1, count + 1)
+        if index not in own
+    ]
+
+
 def folders_of(out: Path) -> list[Path]:
     """The folders of all shares of a whole, of whatever number."""
     return [path for own in _shards_at(out).values() for path in own.values()]

@@ -33,7 +33,11 @@ def lines(out: str) -> list[str]:
         raise
     except Refusal as error:
         if own := shards.folders_of(Path(out)):
-            return [line for path in own for line in lines(str(path))]
+            found = [line for path in own for line in lines(str(path))]
+            lacking = shards.missing(Path(out))
+            if lacking:
+                found.append(f"{out}: not begun: shard {', '.join(lacking)}")
+            return found
         raise Refusal(f"{out}: no run folder; name one") from error
     folder, head = RunFolder(out), f"{out}: {stored['program']}"
     if folder.is_finished:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 
+import jax
 import pytest
 
 from experiments.lab import hosts
@@ -191,6 +192,18 @@ def test_a_share_that_cannot_be_looked_at_is_not_done(tmp_path, monkeypatch):
 )  # fmt: skip
 def test_processes_of_a_machine_share_its_gpus_out(said, there, own):
     assert hosts.own_gpus(said, there) == own
+
+
+def test_only_its_own_gpus_are_a_process_s(monkeypatch, capsys):
+    told = []
+    monkeypatch.setattr(jax.config, "update", lambda *what: told.append(what))
+    monkeypatch.setattr(hosts, "own_gpus", lambda said, there: None)
+    hosts.take_own_gpus()
+    assert not told and not capsys.readouterr().err
+    monkeypatch.setattr(hosts, "own_gpus", lambda said, there: [1, 3])
+    hosts.take_own_gpus()
+    assert told == [("jax_cuda_visible_devices", "1,3")]
+    assert "this one takes [1, 3]" in capsys.readouterr().err
 
 
 def test_what_does_not_say_who_is_who_is_refused(monkeypatch):

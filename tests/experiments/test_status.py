@@ -84,8 +84,9 @@ def test_a_lock_is_seen_where_nothing_may_be_written():
 def test_shards_are_named_where_the_whole_is_not_there_yet(tmp_path, capsys):
     out = tmp_path / "whole"
     with RunFolder.create(Shard(2, 3).folder(out), "bounds_vs_samples", TINY, None):
-        (line,) = lines(str(out))
+        line, lacking = lines(str(out))
     assert line == f"{out}.shard2of3: bounds_vs_samples, begun"
+    assert lacking == f"{out}: not begun: shard 1/3, 3/3"
     with pytest.raises(SystemExit) as ended:
         main([str(tmp_path / "nowhere"), str(out), str(tmp_path / "elsewhere")])
     said = capsys.readouterr()
