@@ -295,6 +295,23 @@ class Tick:
     states: Callable[[], dict[Hashable, dict]]
 
 
+def _placed(per_device, lane, one, local):
+    """The lanes of a device, with a state and a sample in one of them if that is one of its own."""
+    place = lane - jax.lax.axis_index(AXIS) * per_device
+    is_here = (place >= 0) & (place < per_device)
+    place = jnp.clip(place, 0, per_device - 1)
+    return jax.tree.map(
+        lambda kept, new: kept.at[place].set(jnp.where(is_here, new, kept[place])),
+        local,
+        one,
+    )
+
+
+def _taken(place, local):
+    """What is in the lane at a place of each device."""
+    return jax.tree.map(lambda leaf: leaf[place][None], local)
+
+
 class _Lanes:
     """The states and samples of all lanes, on their devices, and which job is in which."""
 
@@ -309,22 +326,10 @@ class _Lanes:
             )
 
         self.states, self.samples = jax.jit(zeros, out_shardings=layout.sharding)()
-        self._place = _sharded(layout, self._place_on_device, 2, donate=(2,))
-        self._take = _sharded(layout, self._take_on_device, 1)
-
-    def _place_on_device(self, lane, one, local):
-        per_device = self.layout.lanes_per_device
-        place = lane - jax.lax.axis_index(AXIS) * per_device
-        is_here = (place >= 0) & (place < per_device)
-        place = jnp.clip(place, 0, per_device - 1)
-        return jax.tree.map(
-            lambda kept, new: kept.at[place].set(jnp.where(is_here, new, kept[place])),
-            local,
-            one,
-        )
-
-    def _take_on_device(self, place, local):
-        return jax.tree.map(lambda leaf: leaf[place][None], local)
+        # Not methods: programs of theirs would keep these arrays until the collector comes by.
+        place = functools.partial(_placed, layout.lanes_per_device)
+        self._place = _sharded(layout, place, 2, donate=(2,))
+        self._take = _sharded(layout, _taken, 1)
 
     def free(self):
         """Those without a job; each device's first before the second of one."""

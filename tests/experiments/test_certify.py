@@ -424,7 +424,7 @@ def test_the_predictions_that_are_counted_are_as_many_as_is_said(tmp_path, draws
     line, holds = verification.verified(typed)
     was_fixed = "how many predictions are counted was fixed before any was made"
     assert holds and (was_fixed in line) == (draws is not None)
-    said = "predictions was fixed before any was made"
+    said = "all examples equally often, was fixed before any was made"
     assert (said in (found / "report.html").read_text()) == (draws is not None)
 
 
@@ -435,7 +435,7 @@ def test_it_is_said_where_other_than_the_usual_count_of_predictions_was_fixed(fo
     usual = PROGRAM.resolved(config("perez_ortiz", draws=None))
     assert usual.draws == 150_000 and route.taken(usual) == []
     (line,) = route.taken(PROGRAM.resolved(config("perez_ortiz")))
-    assert f"{DRAWS} predictions was fixed before any was made" in line
+    assert f"at least {DRAWS} predictions, all examples equally often, was" in line
     assert line in (folder / "report.md").read_text()
     for draws, says in ((150_000, False), (DRAWS, True), (149_999, True)):
         taken = kind.taken(dataclasses.replace(one, draws=draws))

@@ -277,8 +277,8 @@ class Posterior(Route):
         fixed = []
         if config.draws != Settings.draws:
             fixed = [
-                f"That errors are counted on {config.draws} predictions, or as many more as count all examples "
-                "equally often, was fixed before any was made."
+                f"That errors are counted on at least {config.draws} predictions, all examples equally often, "
+                "was fixed before any was made."
             ]
         if not config.prior:
             return fixed
