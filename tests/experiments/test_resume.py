@@ -20,7 +20,7 @@ from tests.experiments.tiny import TINY, content, finish, program, read, run
 
 def killed(out, when, *flags):
     """Starts the program and kills it as soon as `when()` holds."""
-    process = program(f"--out={out}", "--checkpoint_seconds=0.2", *flags)
+    process = program(f"--out={out}", "--checkpoint_seconds=0", *flags)
     deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline and not when():
         time.sleep(0.01)
