@@ -130,7 +130,7 @@ def make(results: Results, draw: Drawing) -> list[Any]:
         note += " Dashed: the paper's poster, 5 hidden layers of 1024."
     vacuous = {"vacuous: 1 - 1/C": 1 - 1 / summary["classes"]}
     figures = []
-    if summary["along"]:
+    if summary["along"] and summary["along"]["rows"]:
         figures.append(_along(summary, draw))
     figures.append(
         draw(

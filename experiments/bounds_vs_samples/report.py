@@ -16,7 +16,7 @@ _MOST_ROWS = 40  # of bounds that the terminal shows
 def overview(summary: Mapping[str, Any]) -> list[Any]:
     """The answer, and the tables of growth and of values."""
     blocks = [report.Answer(_answer(summary))]
-    if summary["along"]:
+    if summary["along"] and summary["along"]["rows"]:
         blocks.append(_along_table(summary["along"]))
     for variant, found in summary["variants"].items():
         blocks += [_growth_table(variant, found), _sizes_table(variant, found)]
@@ -123,8 +123,13 @@ def _of_bounds(verdicts, names):
 def _along_answer(summary):
     """How the error and the bounds change along the sweep, at the largest m."""
     found = summary["along"]
-    if not found or not found["rows"]:
+    if not found:
         return []
+    if not found["rows"]:
+        return [
+            f"Nothing can be told along {found['axis']}: fewer than two of {', '.join(found['places'])} "
+            "have runs that reached the margin."
+        ]
     size = max(row["m"] for row in found["rows"])
     own = found["spoken_of"]
     names = [own, *(at(n, "target") for n in plain_bounds(summary["bounds"]))]

@@ -5,6 +5,7 @@ Variants are told apart throughout; where nothing varies there is one, ''.
 
 import collections
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -114,8 +115,7 @@ def _direction(slope):
 def verdict(
     slope: Mapping[str, Any],
     difference: Mapping[str, Any],
-    zeros: int = 0,
-    error: Mapping[str, Any] | None = None,
+    error: Mapping[str, Any],
 ) -> str:
     """What a bound does beside the error: from its growth, and the difference of both.
 
@@ -124,14 +124,13 @@ def verdict(
     Args:
       slope: the bound's `low` and `high`.
       difference: those of how much more it grows than the error.
-      error: the error's `low` and `high`; None: it falls.
-      zeros: errors of 0. What stands for them on a logarithmic axis is above them, so that the error
-        falls faster than it seems, nobody knows by how much.
+      error: the error's `low` and `high`, and `zeros_replaced`: what stands for errors of 0 on a logarithmic
+        axis is above them, so that the error falls faster than it seems, nobody knows by how much.
     """
     if difference["low"] is None:
         return UNDECIDED
     rises = _direction(slope).startswith("rises")
-    if zeros:
+    if error["zeros_replaced"]:
         return "rises with m" if rises else _NO_ERRORS
     if difference["low"] == difference["high"]:
         return _ALIKE
@@ -141,7 +140,7 @@ def verdict(
         return "falls faster than the error"
     if rises:
         return "rises with m (the error's growth is not decided)"
-    if error is not None and not _direction(error).startswith("falls"):
+    if not _direction(error).startswith("falls"):
         return "not decided (nor is the error's growth)"
     return "goes as the error does, as far as seen"
 
@@ -162,25 +161,24 @@ def _of_variant(of: SizeStudy, variant: str, rows) -> dict[str, Any]:
         sizes[name] = means_by_size(known[name])
     # A bound speaks of examples drawn as the training set's were, wrong labels included.
     spoken_of = next((e for e in reversed(ERRORS) if e in slopes), None)
-    zeros, errors = {}, {}
+
+    @functools.cache
+    def error_of(cells):
+        """Beside a bound that some networks lack stands the error of those that have it."""
+        beside = [point for point in known[spoken_of] if point[:2] in cells]
+        return slope_over_size(beside, 1 / n_test)
+
+    shown = {name: dataclasses.asdict(slope) for name, slope in slopes.items()}
+    verdicts = {n: _direction(shown[n]) for n in names if n in ERRORS}
     for name in names:
         if "/" in name and spoken_of:
-            # Beside a bound that some networks lack stands the error of those that have it.
-            cells = {(size, seed) for size, seed, _ in known[name]}
-            beside = [p for p in known[spoken_of] if p[:2] in cells]
-            error = slope_over_size(beside, 1 / n_test)
-            zeros[name], errors[name] = error.zeros_replaced, dataclasses.asdict(error)
+            error = error_of(frozenset(point[:2] for point in known[name]))
             difference = paired_difference(slopes[name], error)
             growth[name] = {
                 "difference": difference,
                 "curvature": curvature_over_size(known[name]),
             }
-    shown = {name: dataclasses.asdict(slope) for name, slope in slopes.items()}
-    verdicts = {n: _direction(shown[n]) for n in names if n in ERRORS}
-    for name, found in growth.items():
-        verdicts[name] = verdict(
-            shown[name], found["difference"], zeros[name], errors[name]
-        )
+            verdicts[name] = verdict(shown[name], difference, dataclasses.asdict(error))
     return {
         "by_size": sizes, "slopes": shown, "growth": growth, "verdicts": verdicts,
         "spoken_of": spoken_of,

@@ -124,6 +124,11 @@ class Claims:
         """Where it says a number of a network whose error is known, `[N]`."""
         return ~np.isnan(self.quantity) & ~np.isnan(self.risk)
 
+    @functools.cached_property
+    def says(self) -> np.ndarray:
+        """Where it claims a value, of 1 and more too, of a network whose error is known, `[N]`."""
+        return ~np.isnan(self.value) & ~np.isnan(self.risk)
+
     @property
     def reason(self) -> str:
         """Why it is not available, most often."""

@@ -163,18 +163,31 @@ def test_the_verdict_rests_on_the_paired_difference(slope, difference, says):
     def ends(pair):
         return {"low": pair[0], "high": pair[1]}
 
-    assert summary.verdict(ends(slope), ends(difference)) == says
+    falls = ends((-0.5, -0.4)) | {"zeros_replaced": 0}
+    assert summary.verdict(ends(slope), ends(difference), falls) == says
     # What stands for errors of 0 is above them: only a rise is a rise beside whatever they are.
     if difference[0] is not None:
         if says.startswith(
             "goes as"
         ):  # of an error whose growth is not decided nothing is told
-            undecided = {"error": ends((-0.4, 0.3))}
-            found = summary.verdict(ends(slope), ends(difference), **undecided)
+            undecided = ends((-0.4, 0.3)) | {"zeros_replaced": 0}
+            found = summary.verdict(ends(slope), ends(difference), undecided)
             assert found == "not decided (nor is the error's growth)"
         rises = says.startswith("rises")
         says = "rises with m" if rises else "not decided (errors of 0)"
-        assert summary.verdict(ends(slope), ends(difference), zeros=1) == says
+        zeros = falls | {"zeros_replaced": 1}
+        assert summary.verdict(ends(slope), ends(difference), zeros) == says
+
+
+@pytest.mark.drawn
+def test_a_sweep_of_which_one_end_alone_reached_the_margin_is_shown(tmp_path):
+    """The other trains for one epoch, to a margin that is out of reach."""
+    folder, found = swept(
+        tmp_path, "margin=1,1000", sizes=(32,), seeds=1, max_epochs=30
+    )
+    assert found["along"]["rows"] == [] and found["runs"]["used"] == 1
+    text = (folder.path / "report.md").read_text()
+    assert "Nothing can be told along margin: fewer than two of margin=1" in text
 
 
 def changed(places, points, x=None, resolution=None):

@@ -226,7 +226,8 @@ class Surrogate(Route):
             return [
                 f"Its parts: the surrogate is {row['surrogate']}, and this network disagrees with it on "
                 f"at most {report.at_most(row['disagreement_at_most'])} (on {row['disagreement']:.4f} of "
-                f"{row['unlabelled']}), with confidence {row['disagreement_confidence']:.6g}.",
+                f"{row['unlabelled']}), with confidence "
+                f"{report.confidence(1 - row['disagreement_confidence'])}.",
                 *given.beside(row, delta),
             ]
         return [

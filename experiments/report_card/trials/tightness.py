@@ -60,7 +60,7 @@ def judge(claims: Claims, networks: Networks) -> trial.Finding:
         return trial.no_claim(
             f"It is {claims.status}: its size is not that of an error."
         )
-    known = ~np.isnan(claims.value) & ~np.isnan(claims.risk)  # 1 and more, too
+    known = claims.says
     rows = networks.once("tightness", _balanced)
     if not known[rows].any():
         return trial.not_available(claims)

@@ -61,8 +61,7 @@ def judge(claims: Claims, networks: Networks) -> trial.Finding:
         return trial.no_claim(
             "It is made from the held-out examples by which the error is told."
         )
-    says = ~np.isnan(claims.value) & ~np.isnan(claims.risk)  # 1 and more, too
-    rows = np.flatnonzero(networks.usable & says)
+    rows = np.flatnonzero(networks.usable & claims.says)
     if not len(rows):
         return trial.not_available(claims)
     if claims.in_expectation:
