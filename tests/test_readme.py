@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import bounds
-from experiments.lab import calls, command_line, plugins, settings
+from experiments.lab import calls, plugins, program_flags, settings
 from nets.mlp import Layers
 from tests.experiments.test_command_line import PROGRAMS
 
@@ -76,7 +76,7 @@ def test_rooms_say_what_is_in_them():
 
 
 def flags_of(asked):
-    found = {"plugin", *settings.names(command_line.Call)}
+    found = {"plugin", *settings.names(program_flags.Call)}
     for problem in [None, *calls.problems_of(asked)]:
         found |= set(settings.names(calls.kind_of(asked, problem)))
     return found

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import json
 import shutil
@@ -17,6 +16,7 @@ from typing import Any
 from experiments.lab import (
     hosts,
     interrupts,
+    lacking,
     plugins,
     report,
     run_folder,
@@ -27,7 +27,7 @@ from experiments.lab.compact_rows import names_of
 from experiments.lab.figures import Drawing, prepare
 from experiments.lab.formats import read_json, write_json, write_table
 from experiments.lab.later import at_once, later
-from experiments.lab.program import Program, Results, Study
+from experiments.lab.program import Program, Results
 from experiments.lab.refusals import Refusal, say
 from experiments.lab.run_folder import RunFolder
 from experiments.lab.shards import Shard
@@ -99,7 +99,7 @@ def run(
         if resume or redraw:
             _reopen(program, study, folder, plugin, redraw)
         shards.join(folder, parts)
-        if shard and resume and _to_do(study, folder, redraw):
+        if shard and resume and lacking.to_do(study, folder, redraw):
             shards.begin_again(folder)
         if not folder.is_finished:
             study = program.prepared(study, folder, layout, checkpoint_seconds)
@@ -198,12 +198,12 @@ def foresee(
             "be made. Nothing was written.",
         ])])  # fmt: skip
         return
-    is_whole = folder.is_finished and not redraw and not _gone(study, folder)
-    to_do = _to_do(study, folder, redraw, set(damaged))
+    is_whole = folder.is_finished and not redraw and not lacking.gone(study, folder)
+    to_do = lacking.to_do(study, folder, redraw, set(damaged))
     foreseen = foresight.Foreseen(
         study.stages, study.subjects, jobs.Trained(folder, study.stages), folder,
         needs=to_do.needs if to_do and not is_whole else None, again=to_do.again, is_whole=is_whole,
-        kept=frozenset(_kept(study)), damaged=frozenset(damaged),
+        kept=frozenset(lacking.kept_runs(study)), damaged=frozenset(damaged),
         begun=frozenset(checkpoints.names(folder.checkpoints)),
     )  # fmt: skip
     report.show(foreseen.blocks())
@@ -260,30 +260,13 @@ def _with_contents(study):
     return dataclasses.replace(study, subjects=subjects)
 
 
-def _is_there(study, folder):
-    return all(folder.measured_path(s.name).exists() for s in study.subjects)
-
-
-def _has_weights(study, folder):
-    """Whether all can be measured again without training."""
-    trained = jobs.Trained(folder, study.stages)
-    return all(trained.has(r) for s in study.stages if s.is_kept for r in s.runs)
-
-
-def _kept(study):
-    """The runs whose weights are kept."""
-    if not getattr(study.config, "save_weights", False):
-        return []
-    return [r for stage in study.stages if stage.is_kept for r in stage.runs]
-
-
 def _size_of_weights(study, out):
     """One line on how large the weights will be that are kept, or ''.
 
     Raises:
       Refusal: there is no room for them.
     """
-    kept, trained = _kept(study), jobs.Trained(RunFolder(out), study.stages)
+    kept, trained = lacking.kept_runs(study), jobs.Trained(RunFolder(out), study.stages)
     if not kept:
         return ""
     size = sum(trained.size_of(r) for r in kept)
@@ -302,7 +285,7 @@ def _size_of_weights(study, out):
 def _check_reopened(study, folder, plugin, redraw):
     """Raises a `Refusal` where a folder is not finished (`redraw`), or is another plugin's."""
     out = folder.path
-    if redraw and not _is_there(study, folder):
+    if redraw and not lacking.is_measured(study, folder):
         raise Refusal(f"--out={out}: not finished; use --resume")
     plugins.check_version(
         f"--out={out}", plugin, run_folder.stored(out), redraw=redraw,
@@ -311,35 +294,28 @@ def _check_reopened(study, folder, plugin, redraw):
     )  # fmt: skip
 
 
-def _gone(study, folder):
-    """What a finished folder has lost."""
-    lost = [
-        name
-        for name in folder.lost()
-        # Who removes all weights wants the room, not hours of training.
-        if folder.weights.is_dir() or not name.startswith("weights/")
-    ]
-    return lost or ([] if _is_there(study, folder) else ["some of measured/"])
-
-
 def _reopen(program, study, folder, plugin, redraw):
     """Makes sure that a folder can be gone on with; marks it as unfinished if it has to be.
 
     Raises:
       Refusal: it is damaged, not finished (`redraw`), or made with another plugin.
     """
-    out, config, is_measured = folder.path, study.config, _is_there(study, folder)
+    out, config, is_measured = (
+        folder.path,
+        study.config,
+        lacking.is_measured(study, folder),
+    )
     _check_reopened(study, folder, plugin, redraw)
     folder.remove_leftovers()
     if redraw or folder.is_finished:
         folder.refuse_damaged(derived=not redraw)
     else:
         folder.remove_damaged()
-    gone = _gone(study, folder) if folder.is_finished and not redraw else []
+    gone = lacking.gone(study, folder) if folder.is_finished and not redraw else []
     if gone:
         say(f"--out={out}: {gone[0]} is gone ({len(gone)} in all); it is made again")
         redraw = True
-    if redraw and is_measured and not _has_weights(study, folder):
+    if redraw and is_measured and not lacking.has_weights(study, folder):
         measuring.check(folder, study.subjects)  # refused before anything is changed
     if redraw:
         folder.reopen(program.name, config, study.fingerprint, plugin.sha256)
@@ -352,65 +328,6 @@ def _reopen(program, study, folder, plugin, redraw):
         folder.record_versions()
 
 
-@dataclasses.dataclass(frozen=True)
-class _ToDo:
-    """What a folder lacks.
-
-    Attributes:
-      again: whether all is measured again.
-      subjects: those that are to be measured.
-      runs: those whose weights are to be kept, and are not there.
-      study: the study.
-    """
-
-    again: bool
-    subjects: tuple[measuring.Subject, ...]
-    runs: tuple[jobs.Run, ...]
-    study: Study
-
-    def __bool__(self) -> bool:
-        return bool(self.subjects or self.runs)
-
-    @functools.cached_property
-    def _groups(self):
-        lacking = {subject.run for subject in self.subjects} | set(self.runs)
-        return {None if run is None else self.study.group_of(run) for run in lacking}
-
-    def needs(self, run: jobs.Run) -> bool:
-        """Whether a run is trained, if its weights are gone: what is lacking may rest on it.
-
-        That is what is said of the runs of its group, and what is said of none.
-        """
-        return None in self._groups or self.study.group_of(run) in self._groups
-
-
-def _to_do(study, folder, redraw, damaged=()):
-    """What a folder lacks; files that are `damaged` it has not."""
-    trained = jobs.Trained(folder, study.stages)
-    if redraw and _has_weights(study, folder):
-        return _ToDo(True, study.subjects, (), study)
-
-    def is_there(subject):
-        path = folder.measured_path(subject.name)
-        if path in damaged:
-            return False
-        # What is only drawn again was looked at before: weights that are gone are not learned anew.
-        return path.exists() if redraw else subject.is_measured(folder)
-
-    lacking = tuple(s for s in study.subjects if not is_there(s))
-    unkept = _unkept(study, folder, trained)
-    return _ToDo(False, lacking, tuple(r for r in unkept if not trained.has(r)), study)
-
-
-def _unkept(study, folder, trained):
-    """The runs whose weights are still to be put where they are kept."""
-    return [
-        r
-        for r in _kept(study)
-        if not trained.keeps(r) and (trained.has(r) or folder.weights.is_dir())
-    ]
-
-
 def _train_and_measure(study, folder, redraw, layout, shown, checkpoint_seconds):
     """Brings a folder to where only tables are missing."""
     trained = jobs.Trained(folder, study.stages)
@@ -418,14 +335,14 @@ def _train_and_measure(study, folder, redraw, layout, shown, checkpoint_seconds)
     for stage in study.stages:
         for r in stage.runs if stage.is_kept else ():
             trained.keep_examples(r)
-    to_do = _to_do(study, folder, redraw)
+    to_do = lacking.to_do(study, folder, redraw)
     if to_do:
         prepare()
         training.train(
             study.stages, trained, folder, layout, shown, checkpoint_seconds, to_do.needs
         )  # fmt: skip
         measuring.measure(study.subjects, trained, folder, layout, shown, to_do.again)
-    for r in _kept(study):
+    for r in lacking.kept_runs(study):
         if not trained.keeps(r) and trained.has(r):
             trained.keep_weights(r)
 

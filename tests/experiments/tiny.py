@@ -19,7 +19,7 @@ import jax
 import pytest
 
 from experiments.bounds_vs_samples import PROGRAM
-from experiments.lab import calls, command_line, figures, formats
+from experiments.lab import calls, figures, formats, program_flags
 from experiments.lab import running as lab
 from nets.runs import make_layout
 
@@ -146,5 +146,5 @@ def finish(process):
 
 def flags_of_call(**typed):
     """The flags of a call as if they had been parsed: its defaults, and what was typed."""
-    values = {f.name: f.default for f in dataclasses.fields(command_line.Call)}
+    values = {f.name: f.default for f in dataclasses.fields(program_flags.Call)}
     return types.SimpleNamespace(**values | typed)
