@@ -73,6 +73,7 @@ def test_a_limit_without_the_one_is_caught():
     assert missed(values, 0, hard_case(split.disagreement) / 4, 0.2) > 4 * DELTA
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("divided", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_choosing_among_surrogates_costs_its_share(divided):
     """J surrogates that disagree with h independently; the best looking one is taken."""
@@ -137,6 +138,7 @@ def test_shares_add_up():
         assert count * split.disagreement == pytest.approx(0.015)
 
 
+@pytest.mark.slow
 def test_labels_of_disagreements_help_and_cover():
     rng, runs, size, risk_s = np.random.default_rng(2), 2000, 200, 0.05
     worse, better, split = 0.02, 0.06, surrogates.shares(DELTA)

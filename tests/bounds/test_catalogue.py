@@ -173,6 +173,7 @@ def test_two_layers(case):
     assert close(found, value)
 
 
+@pytest.mark.slow
 @for_any_case
 @hypothesis.given(cases())
 def test_perturbation(case):

@@ -385,6 +385,7 @@ def of_code(bits, errors, risks, delta=DELTA):
     return found.value, found.risk
 
 
+@pytest.mark.slow
 def test_codes_of_digits_hold_and_faults_are_caught(digits):
     """Of c bits are the first 2^c classifiers; the faults are bytes for bits, a start that was
     trained on the very examples, and the code in which the best classifier has one bit."""

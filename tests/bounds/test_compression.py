@@ -119,9 +119,16 @@ def in_subspace(net):
 @pytest.mark.parametrize(
     ("model", "measure", "parts"),
     [
-        (MLP(10, 1, 3, True), way_from_init, from_init),
+        pytest.param(
+            MLP(10, 1, 3, True), way_from_init, from_init, marks=pytest.mark.slow
+        ),
         (MLP(10, 1, 3, True), code_from_origin, from_origin),
-        (subspace.SubspaceNetwork(MLP(20, 1, 3, True), 4), in_subspace, from_subspace),
+        pytest.param(
+            subspace.SubspaceNetwork(MLP(20, 1, 3, True), 4),
+            in_subspace,
+            from_subspace,
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["from init", "from the origin", "in a subspace"],
 )

@@ -179,6 +179,7 @@ def test_both_ways_of_convolving_agree_with_plain_loops(name, image, strides):
             np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_in_float32_the_intervals_hold():
     for scale in (1.0, 1e-30, 1e30):
         kernel = (kernel_of(3, 3, 3, 2) * scale).astype(np.float32)
@@ -253,6 +254,7 @@ def test_a_lower_end_is_a_ratio_whatever_vector_is_found(monkeypatch):
     assert 0 < lower < 0.9 * norm and norm <= upper
 
 
+@pytest.mark.slow
 def test_mapped_over_a_stack_as_one_by_one():
     stack = np.stack([kernel_of(3, 3, 2, 2, seed) for seed in range(3)])
     with jax.enable_x64(True):

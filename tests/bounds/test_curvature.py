@@ -52,6 +52,7 @@ def assert_is_of(hessian, ours):
     assert ours.trace == pytest.approx(np.trace(hessian), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_all_examples_are_curved_but_the_padding():
     """More than the 1024 that sharpness looks at; the last ones differ from the first."""
     case = random_case(3, [3, 4, 2], m=1100)
@@ -234,6 +235,7 @@ def test_the_chain_of_a_convolutional_network_is_the_network(image):
     assert values[graph.nodes[-1].inputs[0]].shape[1:] == (height, width, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("image", [(5, 4, 2), (4, 4, 1)])
 def test_curvature_of_a_convolutional_network_is_that_of_its_hessian(image):
     """jax.hessian in float64, by the module itself."""

@@ -145,6 +145,7 @@ def test_a_difference_in_dependence_only_gets_no_claim():
     assert answer.eps_unif_alg.bound is None
 
 
+@pytest.mark.slow
 def test_too_few_draws_get_no_claim_and_hear_how_many_they_need():
     answer = ask(signal_and_noise, sum_of_examples, negate_noise, **options(runs=1))
     assert answer.eps_unif_alg.bound is None and answer.eps_unif_alg.runs_needed == 2

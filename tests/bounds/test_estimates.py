@@ -58,6 +58,7 @@ def dense(biases):
     return case, found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("biases", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_products_of_six_matrices_are_the_svd_s(biases):
     case, found = dense(biases)
@@ -219,6 +220,7 @@ def test_no_certified_value_looks_at_an_estimate_and_nothing_else_at_an_end():
     } <= looked_at["spectral"]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_what_looked_at_the_first_examples_says_how_many():
     groups = ("task", "margins", "from_init", "jacobians", "hidden_margins", "clusters",
               "mixup", "evidence", "gibbs", "ascent")  # fmt: skip

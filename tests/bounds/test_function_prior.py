@@ -237,6 +237,7 @@ def test_what_cannot_be_has_no_probability(rng):
         assert log_orthant(other, [1, 1, 1, -1], known) == pytest.approx(kept)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("biases", [False, True])
 def test_evidence_of_a_network(classes, biases):

@@ -217,6 +217,7 @@ def test_long_inner_products_are_cut_where_that_is_needed(monkeypatch):
     assert cut[1] - cut[0] < (whole[1] - whole[0]) / 5
 
 
+@pytest.mark.slow
 def test_where_the_rounding_is_too_coarse_the_frobenius_norm_serves_or_nothing():
     a = gaussian(40, 40)
     # Each operation may be wrong by a seventeenth: no sum of forty is known at all.

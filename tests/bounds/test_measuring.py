@@ -271,6 +271,7 @@ def test_a_convolutional_network_is_measured_as_the_matrices_it_is(biases, other
         assert np.all(ratio < 1.6), (name, ratio)
 
 
+@pytest.mark.slow
 def test_the_two_readings_of_a_convolution():
     network, _ = convolutional_case(biases=True)
     found, _ = measured(network, ("kernels", "circular", "circular_from_init"))

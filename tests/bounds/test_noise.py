@@ -276,6 +276,7 @@ def test_a_learned_posterior_is_measured_as_it_is():
     assert_same_mean(found.errors[0], found.draws, mean, 0.5 / math.sqrt(draws))
 
 
+@pytest.mark.slow
 def test_every_image_of_a_convolutional_posterior_has_a_draw_of_its_own():
     """The same image again and again: its errors are independent, as what is certified takes them
     to be. Were a draw shared by the 128 of a block, their mean would vary 128 times as much."""

@@ -133,6 +133,7 @@ def table(name, size, delta, picked=None):
     return values(name, of, np.maximum(kept - of, 0), size, delta)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delta", [0.05, 0.3])
 def test_coverage_near_its_edge(delta):
     """A scheme made to err as much as it may: the first crossing of order statistics.
@@ -155,6 +156,7 @@ def test_coverage_near_its_edge(delta):
     assert np.mean(violated(plain)) > 0.3
 
 
+@pytest.mark.slow
 def test_coverage_of_the_smallest_interval():
     """Of positive points, [a, b] within (0.3, 0.8): k <= 2, no errors, and its risk is known."""
     rng, size, delta = np.random.default_rng(1), 20, 0.05
@@ -170,6 +172,7 @@ def test_coverage_of_the_smallest_interval():
     assert refuted(risks, plain, delta)
 
 
+@pytest.mark.slow
 def test_the_best_of_many_rounds_or_budgets_is_not_paid_for():
     """Coins learned by rote: each round's network is new, and each has the risk 1/2."""
     rng, size, rounds, delta = np.random.default_rng(2), 100, 400, 0.3

@@ -176,6 +176,7 @@ def violated(ratios, rng, runs=2000):
     return np.minimum(np.exp(ratios)[wrong].mean(axis=1), 1.0)
 
 
+@pytest.mark.slow
 def test_the_worst_of_posteriors_violates_them_as_often_as_delta_and_no_more():
     k = np.arange(SIZE + 1)
     tails = stats.binom.logcdf(k, SIZE, RISK)

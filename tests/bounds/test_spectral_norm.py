@@ -152,6 +152,7 @@ def test_the_allowance_is_needed_and_is_there():
         assert oracles.spectral(a) * (1 - 1e-15) <= upper
 
 
+@pytest.mark.slow
 def test_subnormal_entries_may_be_read_as_zeros_and_are_covered():
     a = np.full((30, 30), 1e-40, np.float32)
     lower, upper = enclosure(a)

@@ -230,6 +230,7 @@ def test_both_limits_of_a_surrogate_hold_at_once(split):
         assert not refuted(np.sum(found < np.mean(h != TRUTH)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("united", "runs"),
     # 12 limits of each take long; of twice delta 500 would see 7 deviations.

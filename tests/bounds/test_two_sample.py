@@ -61,6 +61,7 @@ def test_p_values_are_as_rare_as_they_say(rng):
     assert np.mean(np.array(found) <= 0.2) >= 0.1  # and not useless
 
 
+@pytest.mark.slow
 def test_the_radial_flip_passes(rng):
     found = [
         two_sample.compare(*spheres(rng, 300), *radial_flip(*spheres(rng, 300), RADII))

@@ -98,6 +98,7 @@ def test_the_claim_holds_as_often_as_stated(law, runs, delta):
     assert wrong / trials <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / trials)
 
 
+@pytest.mark.slow
 def test_the_claim_holds_as_often_as_stated_with_a_shared_test_set():
     rng = np.random.default_rng(1)
     runs, n, delta, trials, wrong = 12, 300, 0.25, 2000, 0

@@ -93,9 +93,17 @@ def test_certificates_are_rounded_up_in_the_table():
     ("typed", "says"),
     [
         ([], "--out is missing"),
-        (["--out=a", "--problems=mnist,x"], "--problems=x: must be some of mnist"),
-        (["--out=/nowhere/a", "--norun"], "no preset has been run there"),
-        (["b"], "b: not a flag"),
+        pytest.param(
+            ["--out=a", "--problems=mnist,x"],
+            "--problems=x: must be some of mnist",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ["--out=/nowhere/a", "--norun"],
+            "no preset has been run there",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(["b"], "b: not a flag", marks=pytest.mark.slow),
     ],
 )
 def test_what_cannot_be_is_one_line(typed, says):
@@ -121,6 +129,7 @@ def test_rows_of_earlier_calls_stand_where_there_are_no_new_ones(tmp_path):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("typed", "says"),
     [

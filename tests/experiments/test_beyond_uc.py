@@ -408,6 +408,7 @@ def test_a_constant_classifier_is_reported_as_one(cell):
     assert q["disagreement"] == 0 and 0.5 < q["with_labels"] < q["bound"] < 0.75
 
 
+@pytest.mark.slow
 def test_the_expected_gap_is_the_expected_rise_at_the_replaced_example():
     """Over 60 training sets, a learner whose gap is neither 0 nor 1/2: the identity holds."""
 
@@ -828,6 +829,7 @@ def test_an_sprime_that_is_none_is_refused_before_training(monkeypatch):
         study.make(settings("hypersphere", **SPHERES | {"dim": 10, "seed": 7}))
 
 
+@pytest.mark.slow
 def test_an_sprime_of_another_law_says_nothing_of_uniform_convergence(
     tmp_path, monkeypatch
 ):

@@ -344,6 +344,7 @@ def test_through_the_command_line(folder, tmp_path):
     assert content(out) == content(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.drawn
 def test_negative_margins_are_left_out_of_slopes_not_fatal(tmp_path):
     config = dataclasses.replace(
@@ -384,6 +385,7 @@ def test_one_program_trains_all_sizes(tmp_path, monkeypatch):
     assert len(compiled) == 1
 
 
+@pytest.mark.slow
 def test_slopes_of_a_certified_bound_are_of_its_complexity(tmp_path):
     """Its value stops near 1, and its excess there would fall with m whatever is learned."""
     name = "golowich_2018_frobenius_certified"

@@ -102,6 +102,7 @@ def test_a_posterior_is_a_file_that_verify_recounts(folder):
     assert "its prior was learned on the other 300 examples" in line
 
 
+@pytest.mark.slow
 @pytest.mark.drawn
 def test_a_run_that_diverged_has_no_number(tmp_path):
     out = tmp_path / "a"
@@ -157,6 +158,7 @@ def test_a_second_call_shows_and_a_redraw_bounds_again(folder, capsys):
     run(config("perez_ortiz"), folder, redraw=True)
 
 
+@pytest.mark.slow
 def test_a_prior_of_another_run_gives_the_same_certificate(folder, tmp_path):
     """As the one that is trained in the same call, to the byte: the same images, steps and draws."""
     own = folder / "weights" / "prior_seed0.safetensors"
@@ -324,6 +326,7 @@ def test_noisy_labels_are_those_that_are_certified(tmp_path):
         assert float(row["value"]) > 0.5, row["bound"]
 
 
+@pytest.mark.slow
 def test_a_posterior_that_is_trained_on_all_is_certified_on_what_the_prior_left(
     tmp_path, folder
 ):
@@ -362,7 +365,9 @@ def test_an_objective_of_fewer_examples_is_the_bound_of_these():
     assert float(value(objective, 600)) < float(value(objective, 300))
 
 
-@pytest.mark.parametrize("has_prior", [False, True])
+@pytest.mark.parametrize(
+    "has_prior", [False, pytest.param(True, marks=pytest.mark.slow)]
+)
 def test_a_network_that_is_quantised_in_training(tmp_path, has_prior):
     """Of few bits; from a prior it is certified on what this has not seen."""
     changes = {"code_prior_share": 0.5, "code_prior_epochs": 8} if has_prior else {}

@@ -175,6 +175,7 @@ def compressed(place, tmp_path_factory):
     return out, printed
 
 
+@pytest.mark.slow
 def test_its_compressed_form_from_the_shell(compressed):
     """Points from a file: all held-out images tell its own error, and nothing has labels."""
     out, printed = compressed
@@ -306,6 +307,7 @@ def test_what_cannot_be_certified_is_one_line(place, tmp_path):
         assert said in message and "\n" not in message, (changes, message)
 
 
+@pytest.mark.slow
 def test_what_is_taken_for_granted_is_said(place, tmp_path, capsys):
     """More outputs than labels; points of which a few were trained on, in the report too."""
     x, _, test, _ = digits()
@@ -363,6 +365,7 @@ def test_both_certificates_are_recounted_from_their_files(place, folder, compres
     assert "taken as said: the network has not seen the points" in line
 
 
+@pytest.mark.slow
 def test_a_code_from_the_initial_weights_needs_them(place, tmp_path):
     """And is another network onto others."""
     with np.load(place / "net.npz") as net:

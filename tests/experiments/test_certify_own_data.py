@@ -68,6 +68,7 @@ def places(folder, name):
     return formats.read_arrays(folder / "samples" / f"{name}.npz")["indices"]
 
 
+@pytest.mark.slow
 def test_data_that_are_a_problem_give_the_certificate_of_that_problem(tmp_path):
     """The same images by --data and by --problem: the same draws, networks, errors and bounds."""
     folders = [
@@ -363,6 +364,7 @@ def test_settings_of_own_data_go_with_own_data_alone(place, bad):
     assert found.sha256 != plain.sha256
 
 
+@pytest.mark.slow
 def test_a_normalised_certificate_is_recounted_from_raw_data(place, tmp_path):
     """How inputs were normalised is in its file; certified ones alone may be stored either way."""
     numbers = (0.25, 0.5)

@@ -41,6 +41,7 @@ def test_help_shows_every_flag_once_in_groups(asked):
     assert 4 <= len(first) <= 6 and any("--out" in line for line in first)
 
 
+@pytest.mark.slow
 def test_help_is_folded_in_a_terminal_and_only_there():
     command = [sys.executable, "-m", "experiments.evaluate", "--help"]
     whole = subprocess.run(
@@ -86,7 +87,10 @@ def test_help_imports_nothing_heavy():
 
 @pytest.mark.parametrize(
     ("sent", "code", "word"),
-    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+    [
+        (signal.SIGINT, 130, "interrupted"),
+        pytest.param(signal.SIGTERM, 143, "terminated", marks=pytest.mark.slow),
+    ],
 )
 def test_stopped_in_one_line_that_says_how_to_go_on(tmp_path, sent, code, word):
     out = tmp_path / "a"

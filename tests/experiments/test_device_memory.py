@@ -27,6 +27,7 @@ def out_of_memory(*_, **__):
     )
 
 
+@pytest.mark.slow
 def test_a_run_that_no_device_holds_is_refused_by_its_sizes(tmp_path):
     with pytest.raises(Refusal) as refused:
         run(SMALL, tmp_path / "a", layout=with_memory(9000))
@@ -68,6 +69,7 @@ def test_a_device_that_runs_out_while_measuring_can_be_left(tmp_path, monkeypatc
     assert len(content(tmp_path / "a")["results"]) == 2
 
 
+@pytest.mark.slow
 def test_where_lanes_that_should_fit_do_not_fewer_measure(tmp_path, monkeypatch):
     """Others may use a device's memory, too: half as many are tried, down to one."""
     whole, tried = tmp_path / "whole", []

@@ -231,6 +231,7 @@ def test_networks_of_a_run_folder_need_no_more_than_their_names(tmp_path):
     assert "second draw" not in found[theirs[0]["run"], "neyshabur_2018"]["status"]
 
 
+@pytest.mark.slow
 def test_what_was_trained_on_noisy_labels_is_held_against_noisy_labels(
     tmp_path, capsys
 ):
@@ -273,6 +274,7 @@ def test_what_is_not_defined_of_a_network_says_why(files, tmp_path):
     assert found["zero", "log_norm"]["value"] == "-inf"
 
 
+@pytest.mark.slow
 def test_a_profile_needs_no_budget(files, tmp_path):
     place, _ = files
     where = {"weights": f"{place}/ours.safetensors", "data": f"{place}/data.npz"}
@@ -284,6 +286,7 @@ def test_a_profile_needs_no_budget(files, tmp_path):
 NOISE = ("gradient_noise_final",)
 
 
+@pytest.mark.slow
 def test_gradient_noise_is_of_the_loss_that_is_named(files, tmp_path):
     place, case = files
     files = {"weights": f"{place}/ours.safetensors", "data": f"{place}/data.npz"}
@@ -522,6 +525,7 @@ def test_networks_of_one_training_set_hold_it_once(files, tmp_path, monkeypatch)
         assert_alike(values(alone), found, name)
 
 
+@pytest.mark.slow
 def test_networks_of_parts_of_a_data_set_have_their_own(tmp_path, mnist_sample):
     rng = np.random.default_rng(0)
     (tmp_path / "chosen").mkdir()
@@ -557,6 +561,7 @@ def test_a_file_that_is_sorted_by_class_is_said(tmp_path, capsys, is_sorted):
     assert ("are sorted by class" in capsys.readouterr().out) == is_sorted
 
 
+@pytest.mark.slow
 def test_networks_of_other_outputs_are_evaluated_beside_each_other(tmp_path):
     """With initial weights, of which a group has an array of as many rows as there are outputs."""
     rng = np.random.default_rng(1)

@@ -131,6 +131,7 @@ BOUNDS = {{"mine": BoundSpec(mine, "mine", "heuristic")}}
 '''
 
 
+@pytest.mark.slow
 def test_a_plugin_that_has_changed_measures_again_where_weights_are_kept(
     tmp_path, entered
 ):

@@ -165,6 +165,7 @@ def test_labels_are_uniform_and_independent_of_their_place(many):
     assert stats.chi2_contingency(pairs).pvalue > 1e-3
 
 
+@pytest.mark.slow
 def test_quantiles_of_every_class_are_the_packages(many):
     """Their own examples, drawn by their own code: two-sample tests, one a class and place.
 

@@ -254,6 +254,7 @@ def test_what_is_no_image_is_not_convolved_or_moved(changes):
         ROUTES["pick_to_learn"].course(found, problem)
 
 
+@pytest.mark.slow
 def test_after_a_start_it_picks_of_the_other_images_alone(tmp_path):
     """The start has seen none that is certified by, and its own hold-out bound stands beside.
 

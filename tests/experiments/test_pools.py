@@ -139,6 +139,7 @@ class Interruption(Exception):
     """Stands for a kill between two ticks."""
 
 
+@pytest.mark.slow
 def test_runs_that_were_half_way_go_on_from_there_with_another_pool(
     mnist, tmp_path, monkeypatch
 ):
@@ -192,6 +193,7 @@ def test_as_many_lanes_as_were_asked_for_do_not_stream(mnist, tmp_path, monkeypa
     assert len(tried) == 3 and isinstance(tried[-1], HostPool)
 
 
+@pytest.mark.slow
 def test_copies_in_fewer_lanes_are_tried_before_the_machine_s_memory(
     mnist, tmp_path, capsys
 ):

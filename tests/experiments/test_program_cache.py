@@ -55,6 +55,7 @@ def test_the_second_process_compiles_nothing(tmp_path):
     assert again == result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["a file", "off", "elsewhere"])
 def test_a_folder_that_cannot_be_written_or_is_not_wanted(how, tmp_path):
     home, variables = tmp_path / "home", {}

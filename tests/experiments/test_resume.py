@@ -220,6 +220,7 @@ def test_uc_failure_is_interrupted_and_goes_on(tmp_path, monkeypatch, vary):
     assert not (tmp_path / "broken" / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_what_first_epochs_learned_is_on_disk_and_resumed(
     tmp_path, interrupted_after, monkeypatch
 ):

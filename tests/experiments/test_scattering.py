@@ -191,6 +191,7 @@ def test_a_problem_has_the_features_of_its_images(mnist_sample):
     assert problem.test().inputs.shape == (600, 1297)
 
 
+@pytest.mark.slow
 def test_a_certificate_on_features_is_recounted_where_their_last_digits_are_others(
     tmp_path, mnist_sample, monkeypatch
 ):

@@ -120,6 +120,7 @@ def two(tmp_path):
     return config, tmp_path / "out"
 
 
+@pytest.mark.slow
 def test_a_shard_s_folder_is_not_that_of_a_whole(two):
     """Gone on with as one it would train all runs of the study."""
     config, out = two

@@ -297,6 +297,7 @@ def test_verdicts():
         assert summary_of.verdict(entry | changes) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("problem", "changes"),
     [
@@ -338,6 +339,7 @@ def test_a_run_is_the_same_in_any_company(folders, tmp_path, problem):
     }
 
 
+@pytest.mark.slow
 def test_a_sweep_says_how_the_error_on_s_prime_goes(tmp_path):
     """Of one sweep, in its order and in others: they are of the same runs."""
     config = tiny(
@@ -372,6 +374,7 @@ def test_a_users_own_problem_in_the_readme():
     assert answer.same_distribution.p_value > 0.001
 
 
+@pytest.mark.slow
 def test_sets_smaller_than_what_is_watched_are_trained_beside_larger_ones(tmp_path):
     """One lane after the other: all of its samples are of one shape."""
     config = tiny("hypersphere", sizes=(100, 200), watch=512, seeds=1, max_epochs=3)

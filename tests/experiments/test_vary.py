@@ -273,6 +273,7 @@ def test_a_bound_that_some_networks_lack_is_held_against_the_error_of_the_others
     assert found["slopes"]["bartlett_2017/target"]["left_out"] == 2
 
 
+@pytest.mark.slow
 def test_networks_are_measured_on_the_way(tmp_path):
     """At an epoch they are those of the whole training up to there, whose end stays what it is."""
     small = dataclasses.replace(

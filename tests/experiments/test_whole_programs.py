@@ -286,6 +286,7 @@ def test_from_the_shell_the_second_command_traces_nothing(evaluate):
     assert tables[0] == tables[1]
 
 
+@pytest.mark.slow
 def test_a_user_s_measure_may_look_at_anything(evaluate, tmp_path):
     """So its program is not kept, whether its file has changed or not."""
     (tmp_path / "mine.py").write_text(PLUGIN)

@@ -183,6 +183,7 @@ def test_calls_change_nothing_in_a_run_that_plain_steps_began(begun, plainly):
     jax.tree.map(np.testing.assert_array_equal, state.params, once.params)
 
 
+@pytest.mark.slow
 def test_lanes_that_take_each_step_together_end_where_one_alone_does():
     samples = [pad_sample(*data(m, m), 64) for m in (43, 64, 17)]
     p = wide(model=Layers((1200, 1200, 3)), margin=1e9, max_epochs=2)

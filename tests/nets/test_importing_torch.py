@@ -208,6 +208,7 @@ def test_every_operator_is_pytorchs(functions):
     assert not wrong
 
 
+@pytest.mark.slow
 @settings(max_examples=4, deadline=None, derandomize=True)
 @given(st.data())
 def test_random_stacks_of_layers_are_pytorchs(data):

@@ -239,6 +239,7 @@ def easy(count=96):
     return (3 * np.eye(CLASSES, FEATURES)[labels] + noise).astype(np.float32), labels
 
 
+@pytest.mark.slow
 def test_a_run_ends_when_it_is_over_whatever_the_data(plan):
     inputs, labels = easy()
     random = np.random.default_rng(5).permutation(labels)

@@ -104,6 +104,7 @@ def test_a_lane_whose_records_are_full_is_not_awaited(monkeypatch):
     assert counted([(64, 0), (20, 0)], 2, epochs) == 32 * epochs
 
 
+@pytest.mark.slow
 def test_lanes_become_fewer_and_runs_end_alike(monkeypatch):
     """As where they are as many as fit: idle ones cost more than compiling from the first call on."""
     p = plan(shuffle=True, batch_size=2, margin=0.5, threshold=0.15, max_epochs=300)

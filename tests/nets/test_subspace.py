@@ -100,6 +100,7 @@ def test_the_materialized_network_is_the_same(rng, biases, rank):
         np.testing.assert_allclose(w, by_hand, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("biases", [False, True])
 @pytest.mark.parametrize("kind", [CNN, StridedCNN])
 def test_convolutions_learn_in_a_subspace_of_their_kernels(rng, biases, kind):

@@ -114,6 +114,7 @@ def test_a_folder_counts_once(spheres, tmp_path, made):
         refused(out, "--networks=", "each counts once", table=made, networks=both)
 
 
+@pytest.mark.slow
 def test_what_no_trial_knows_makes_a_line_of_its_own(tmp_path, made):
     folder = small.spheres(tmp_path / "swept", vary="radii=1:2,1:3", sizes=(16, 32))
     (one,) = folders.read([str(folder)])

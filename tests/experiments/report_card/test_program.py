@@ -273,6 +273,7 @@ def test_a_table_that_was_cut_short_is_the_same_in_the_end(made, tmp_path, monke
         assert (out / name).read_bytes() == (made / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_networks_of_several_depths_and_what_some_of_them_lack(tmp_path, monkeypatch):
     bounds = ("neyshabur_2018", "zhou_2019_code")
     folder = small.make(tmp_path / "table", monkeypatch, small.TWO, bounds)
