@@ -187,12 +187,17 @@ def markdown(blocks: Sequence[Any], folder: Path = Path()) -> str:
     return "\n\n".join(_markdown(block, folder) for block in blocks) + "\n"
 
 
+def html_of(blocks: Sequence[Any]) -> str:
+    """Blocks as HTML, to stand in the body of a page."""
+    return "\n".join(map(_html, blocks))
+
+
 def write(folder: Path, title: str, blocks: Sequence[Any]) -> None:
     """Writes `report.md` and, last of all, `report.html` into a folder."""
     blocks = [Heading(title, 1), *blocks]
     with whole(Path(folder) / "report.md") as aside:
         aside.write_text(markdown(blocks, folder), encoding="utf-8", errors=_ERRORS)
-    body = "\n".join(_html(b) for b in blocks)
+    body = html_of(blocks)
     with whole(Path(folder) / "report.html") as aside:
         aside.write_text(
             '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta '

@@ -12,11 +12,12 @@ _CERTIFICATES = (CERTIFIED, UNDER_ASSUMPTION)
 _MOST = 10  # bounds in the table of those that pass the most trials
 
 
-def markdown(card: Mapping[str, Any]) -> str:
-    """Answer, certified bounds, those that pass the most trials, then all, folded.
+def markdown(card: Mapping[str, Any], changes: Sequence[Any] = ()) -> str:
+    """Answer, changes, certified bounds, those that pass the most trials, then all, folded.
 
     Args:
       card: what `card.json` holds.
+      changes: blocks of a report: what differs from another card.
     """
     ordered = signs.best_first(card)
     certified = [n for n in ordered if card["bounds"][n]["status"] in _CERTIFICATES]
@@ -24,6 +25,7 @@ def markdown(card: Mapping[str, Any]) -> str:
     shown = report.markdown(
         [
             report.Answer(card["answer"]),
+            *changes,
             report.Text(f"A cell: {legend}; and the trial's score."),
             report.Heading("Certified bounds"),
             _table(card, certified),

@@ -10,6 +10,7 @@ never markup; and a content security policy lets no other script run and nothing
 """
 
 import base64
+import dataclasses
 import hashlib
 import html
 import json
@@ -160,6 +161,15 @@ def _filters(card: Mapping[str, Any]) -> str:
     )
 
 
+def _change(block: Any) -> str:
+    """A block on what has changed; a table, which may be long, is folded."""
+    if not isinstance(block, report.Table):
+        return _clean(report.html_of([block]))
+    table = report.html_of([dataclasses.replace(block, title="")])
+    summary = f"<summary>{_escape(block.title)}</summary>"
+    return f"<details>{summary}{_clean(table)}</details>"
+
+
 def _made(made: Mapping[str, Any]) -> str:
     known = {
         "networks": "networks", "table_sha256": "table (SHA-256)", "commit": "commit",
@@ -173,12 +183,13 @@ def _made(made: Mapping[str, Any]) -> str:
     return f"<footer><p>Made from {'; '.join(parts)}.</p>{note}</footer>"
 
 
-def page(card: Mapping[str, Any], title: str) -> str:
+def page(card: Mapping[str, Any], title: str, changes: Sequence[Any] = ()) -> str:
     """The card as one self-contained HTML text.
 
     Args:
       card: what `card.json` holds (version 1). Numbers that are not finite are shown as gaps.
       title: of the page, plain text.
+      changes: blocks of a report: what differs from another card.
     """
     script = "".join(map(_asset, ("page.js", "figure.js", "panel.js")))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -196,6 +207,7 @@ def page(card: Mapping[str, Any], title: str) -> str:
             f"<title>{_escape(title)}</title>",
             f"<style>{report.STYLE}{_colours()}\n{_asset('page.css')}</style></head><body>",
             f'<h1>{_escape(title)}</h1><div class="answer">{answer}</div>',
+            *map(_change, changes),
             "<p>A cell is one bound in one trial: the sign is the verdict, the number the "
             "trial's score; open it to see what was found.</p>",
             _legend(card),

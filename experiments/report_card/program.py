@@ -247,16 +247,7 @@ class ReportCard(Program):
                 title="bounds and measures by trial",
             ),
         ]  # fmt: skip
-        if found["compared_with"]:
-            rows = found["changes"]
-            blocks.append(
-                report.Table(
-                    ("bound", "trial", "before", "now"),
-                    [tuple(row.values()) for row in rows],
-                    title=f"{len(rows)} changes since {found['compared_with']}",
-                )
-            )
-        return blocks
+        return [*blocks, *_changes(found)]
 
     def report(self, results: Results, draw: Drawing) -> list[Any]:
         """The matrix as a picture."""
@@ -265,17 +256,34 @@ class ReportCard(Program):
 
     def publish(self, folder: Path, results: Results, blocks: Sequence[Any]) -> None:
         """card.json, the Markdown and, last, the page, which says that all is there."""
-        found = results.study.card
+        found, changes = results.study.card, _changes(results.summary)
         if not results.tables["changes"]:  # of an earlier card
             (folder / "changes.csv").unlink(missing_ok=True)
         texts = {
             "card.json": json.dumps(found, allow_nan=False) + "\n",
-            "report.md": markdown.markdown(found),
-            "report.html": page.page(found, self.title),
+            "report.md": markdown.markdown(found, changes),
+            "report.html": page.page(found, self.title, changes),
         }
         for name, text in texts.items():
             with whole(folder / name) as aside:
                 aside.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def _changes(found):
+    """What differs from another card, as a table; none where there is no other, or nothing differs."""
+    rows, other = found["changes"], found["compared_with"]
+    if not other:
+        return []
+    if not rows:
+        return [report.Text(f"Nothing has changed since {other}.")]
+    count = "1 change" if len(rows) == 1 else f"{len(rows)} changes"
+    columns = "bound", "trial", "before", "now"
+    return [
+        report.Table(
+            columns, [tuple(row[c] for c in columns) for row in rows],
+            title=f"{count} since {other}", words=columns,
+        )
+    ]  # fmt: skip
 
 
 def _named(config):

@@ -191,7 +191,11 @@ def test_two_cards_are_compared(made, carded, tmp_path, capsys):
     assert [(r["bound"], r["before"], r["now"]) for r in rows] == [
         (small.BOUNDS[3], "", "there")
     ]
-    assert f"1 changes since {other}" in capsys.readouterr().out
+    assert f"1 change since {other}" in capsys.readouterr().out
+    for name in ("report.html", "report.md"):
+        text = (out / name).read_text()
+        assert text.index("1 change since") < text.index("A cell")
+        assert "there" in text.partition("1 change since")[2].partition("A cell")[0]
     bare = tmp_path / "bare"
     bare.mkdir()
     (bare / "card.json").write_text(json.dumps(read(other) | {"suite": "standard"}))
@@ -201,8 +205,11 @@ def test_two_cards_are_compared(made, carded, tmp_path, capsys):
     seeded = small.card(tmp_path / "s", made, typed={"seed": 1, "compare": str(carded)})
     moved = {row["bound"] for row in tiny.read(seeded, "changes")}
     assert "reference_random" in moved <= {"reference_random", "reference_oracle"}
-    small.card(out, made, redraw=True)
+    small.card(out, made, redraw=True, typed={"compare": str(carded)})
     assert not (out / "changes.csv").exists()
+    assert "Nothing has changed since" in (out / "report.html").read_text()
+    small.card(out, made, redraw=True)
+    assert "since" not in (out / "report.md").read_text().partition("A cell")[0]
     small.card(out, made, resume=True)
 
 
