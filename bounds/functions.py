@@ -61,7 +61,8 @@ def from_apply(
     """
 
     def started(found):
-        start = jaxpr.read(apply, init, found.graph.shape)
+        proof = _proof_of(_inputs("inputs", inputs))
+        start = jaxpr.read(apply, init, found.graph.shape, proof)
         if not start.is_alike(found):
             raise ValueError("init: it makes another network than params does")
         return start.params
@@ -76,7 +77,7 @@ def _network(apply, params, inputs, labels, started, holdout, loss):
     if loss not in (None, *LOSSES):
         raise ValueError(f"loss={loss!r}: one of {', '.join(LOSSES)}")
     x = _inputs("inputs", inputs)
-    found = jaxpr.read(apply, params, x.shape[1:], x[:_PROOF] if len(x) > 1 else None)
+    found = jaxpr.read(apply, params, x.shape[1:], _proof_of(x))
     for note in found.notes:
         warnings.warn(note, stacklevel=3)
     classes = jax.eval_shape(found.graph.apply, {"params": found.params}, x[:1]).shape[
@@ -136,9 +137,7 @@ def folded(network: Network) -> Network:
         def apply(variables, inputs):
             return model.apply({"params": variables}, inputs)
 
-        return jaxpr.read(
-            apply, params, x.shape[1:], x[:_PROOF] if len(x) > 1 else None
-        )
+        return jaxpr.read(apply, params, x.shape[1:], _proof_of(x))
 
     found, others = read(network.params), {}
     for kind in kinds:
@@ -214,7 +213,13 @@ def from_torch(
     return _imported(found.name, found, inputs, labels, start, "init", holdout, loss)
 
 
-def start_of(start: Any, found: Any, read: jaxpr.Read, name: str) -> dict[str, Any]:
+def start_of(
+    start: Any,
+    found: Any,
+    read: jaxpr.Read,
+    name: str,
+    proof: np.ndarray | None = None,
+) -> dict[str, Any]:
     """The initial parameters of a network, from what another `Imported` says they are.
 
     It is read by itself: where that gives the same graph, layers go together by their places in it,
@@ -226,17 +231,20 @@ def start_of(start: Any, found: Any, read: jaxpr.Read, name: str) -> dict[str, A
       found: the trained one.
       read: what that was read as.
       name: of the first, as a refusal begins.
+      proof: examples on which it is tried, as of `jaxpr.read`.
 
     Raises:
       ValueError: it is another network.
     """
     try:
-        own = jaxpr.read(start.apply, start.params, start.input_shape)
+        own = jaxpr.read(start.apply, start.params, start.input_shape, proof)
         own = dataclasses.replace(own, params=_with_biases(own.params, read.params))
     except ValueError:  # its values alone may be to blame
         own = None
     if own is None or not own.is_alike(read):
-        own = jaxpr.read(found.apply, paired(start, found, name), found.input_shape)
+        own = jaxpr.read(
+            found.apply, paired(start, found, name), found.input_shape, proof
+        )
     if not own.is_alike(read):
         raise ValueError(
             f"{name}: another network; give the same network before its training"
@@ -279,7 +287,8 @@ def paired(start: Any, found: Any, name: str) -> dict[str, np.ndarray]:
 
 def _imported(name, found, inputs, labels, start, its_name, holdout, loss):
     def started(read):
-        return start_of(start, found, read, its_name)
+        proof = _proof_of(_inputs("inputs", inputs))
+        return start_of(start, found, read, its_name, proof)
 
     try:
         return _network(
@@ -308,9 +317,20 @@ def _flat(x):
     return x.reshape(len(x), -1)
 
 
+def _proof_of(x):
+    """Examples on which what was read is tried: its own, as some functions are of no others."""
+    return x[:_PROOF] if len(x) > 1 else None
+
+
 def _inputs(name, given):
-    """Inputs as float32, finite."""
-    given = np.asarray(given)
+    """Inputs as float32, finite; also a PyTorch tensor, wherever it lies and whatever it is part of."""
+    if hasattr(given, "detach"):
+        given = given.detach().cpu()
+        given = given.float() if "bfloat16" in str(given.dtype) else given
+    try:
+        given = np.asarray(given)
+    except ValueError as error:  # rows of several lengths
+        raise ValueError(f"{name}: {str(error).splitlines()[0]}") from None
     if given.ndim < 2 or not len(given) or given.dtype.kind not in "fiub":
         raise ValueError(
             f"{name}: {given.dtype} of shape {given.shape}; numbers, one row an example, are needed"

@@ -146,11 +146,21 @@ def _prove(found, final, apply, params, shape, proof):
         is_right = own.shape == its.shape and _agree(own, its)
         alone = None if is_right else both(proof[:1])
     except (TypeError, ValueError, NotImplementedError, AssertionError) as error:
+        if "same dtypes" in str(error) and "float16" in str(error):  # bfloat16, too
+            raise NotReadable(
+                "it computes in half precision, of which bounds do not speak: give it with float32 weights "
+                "and dtype=float32"
+            ) from error
         raise NotReadable(
             f"something in it cannot be run as it was read: {_first_line(error)}"
         ) from error
     if is_right:
         return
+    if not np.isfinite(its).all():
+        raise NotReadable(
+            f"its own logits are not all finite on {len(proof)} examples: is a parameter not finite, or a "
+            "logarithm or a root taken of negative inputs?"
+        )
     if alone[0].shape == alone[1].shape and not _agree(*alone):
         raise NotReadable(
             "what was read gives other logits than the function: something in it was not "

@@ -10,7 +10,7 @@ import dataclasses
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -64,6 +64,7 @@ def read(module: "torch.nn.Module", example: np.ndarray) -> Imported:
     """
     import torch
 
+    module = _plain(torch, module)
     name = type(module).__name__
     example = np.asarray(example)
     if example.ndim < 2 or not len(example):
@@ -82,10 +83,63 @@ def read(module: "torch.nn.Module", example: np.ndarray) -> Imported:
         found = network.imported(name, is_open)
         is_exact = _is_in_float32(torch, module, program)
         tolerance = PROOF if is_exact else _HALF
-        _compare(torch, module, found, tolerance, _ANOTHER if is_open else _FIXED_BATCH)
+        _compare(
+            torch,
+            module,
+            found,
+            example,
+            tolerance,
+            _ANOTHER if is_open else _FIXED_BATCH,
+        )
     except _Refused as error:
         raise ValueError(f"{name}: {error}") from None
     return found
+
+
+def _plain(torch, module):
+    """A module without what runs it (`torch.compile`, `DataParallel`).
+
+    Raises:
+      ValueError: it is none, or its weights are no numbers.
+    """
+    runners = torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel
+    while True:
+        inner = getattr(module, "_orig_mod", None)
+        inner = module.module if isinstance(module, runners) else inner
+        if inner is None:
+            break
+        module = inner
+    if not isinstance(module, torch.nn.Module):
+        what, advice = type(module).__name__, "give the torch.nn.Module itself"
+        if isinstance(module, Mapping):
+            advice = (
+                "give the module with these weights loaded: module.load_state_dict(...)"
+            )
+        elif isinstance(module, type):
+            what, advice = f"the class {module.__name__}", "give one that was trained"
+        elif isinstance(module, torch.export.ExportedProgram):
+            advice = "give the module that it was exported from"
+        raise ValueError(f"{what}: is no module; {advice}")
+    name = type(module).__name__
+    try:
+        with _inference_mode(module):
+            pass
+    except NotImplementedError:
+        raise ValueError(
+            f"{name}: cannot be switched to inference mode; give the module that it was exported from"
+        ) from None
+    for path, parameter in module.named_parameters():
+        if isinstance(parameter, torch.nn.parameter.UninitializedParameter):
+            continue  # export says what to do
+        if parameter.is_meta:
+            raise ValueError(
+                f"{name}: {path} is on the device meta, which holds no numbers; load its weights"
+            )
+        if not bool(torch.isfinite(parameter).all()):
+            raise ValueError(
+                f"{name}: {path} is not all finite: did its training diverge?"
+            )
+    return module
 
 
 def _is_in_float32(torch, module, program):
@@ -97,7 +151,7 @@ def _is_in_float32(torch, module, program):
     return on_cpu and not halves & (kinds | {p.dtype for p in own})
 
 
-def _compare(torch, module, found, tolerance, reason):
+def _compare(torch, module, found, example, tolerance, reason):
     """The module's own logits, also of another number of examples than it was traced with.
 
     A number for the batch in its code is in the trace; and a trace is not what is run.
@@ -105,17 +159,39 @@ def _compare(torch, module, found, tolerance, reason):
     Raises:
       _Refused: they are others, for `reason`.
     """
-    parameters = [*module.parameters(), torch.zeros(())]
     for count in (1, 3):
         x = np.random.default_rng(count).normal(size=(count, *found.input_shape))
-        with _inference_mode(module), torch.no_grad():
-            wanted = module(torch.from_numpy(x).to(parameters[0])).float().cpu().numpy()
+        wanted = _logits_of(torch, module, x.astype(np.float32))
+        if not np.isfinite(
+            wanted
+        ).all():  # of logarithms, say: then of inputs that it was given
+            x = np.resize(example, x.shape)
+            wanted = _logits_of(torch, module, x.astype(np.float32))
+            if not np.isfinite(wanted).all():
+                raise _Refused("its own logits are not all finite on the inputs given")
         given = np.asarray(found.apply(found.params, x.astype(np.float32)), np.float32)
         if given.shape != wanted.shape:
             raise _Refused(reason)
         allowed = tolerance * max(np.abs(wanted).max(initial=0.0), 1e-30)
         if not np.abs(given - wanted).max(initial=0.0) <= allowed:
             raise _Refused(reason)
+
+
+def _logits_of(torch, module, x):
+    """What the module gives of inputs, where its weights lie.
+
+    Raises:
+      _Refused: it is no tensor.
+    """
+    like = next(module.parameters(), torch.zeros(()))
+    with _inference_mode(module), torch.no_grad():
+        wanted = module(torch.from_numpy(x).to(like))
+    if not isinstance(wanted, torch.Tensor):
+        raise _Refused(
+            f"gives a {type(wanted).__name__}, and logits alone are needed: wrap it in a module that "
+            "returns these"
+        )
+    return wanted.float().cpu().numpy()
 
 
 class _Refused(ValueError):
@@ -162,7 +238,8 @@ def _exported(torch, module, example, name):
         for overload in overloads.overloads():
             table.pop(getattr(overloads, overload), None)
     failure = None
-    for shapes in (({0: batch},), None):
+    # Of a forward(*inputs) the shapes of its inputs are one argument.
+    for shapes in (({0: batch},), (({0: batch},),), None):
         try:
             with warnings.catch_warnings(), _unlogged():
                 warnings.simplefilter("ignore")  # of its own workings

@@ -395,3 +395,87 @@ def test_a_literal_batch_that_fits_any_shape_is_found_by_its_values():
 def test_an_example_is_a_batch(example):
     with pytest.raises(ValueError, match=r"inputs \[examples, \.\.\.\] are needed"):
         reader.read(nn.Linear(4, 3), example)
+
+
+def exported_module():
+    return torch.export.export(
+        nn.Linear(4, 3), (torch.zeros(2, 4),), strict=False
+    ).module()
+
+
+def not_finite():
+    module = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3))
+    module[1].weight.data[0, 0] = float("nan")
+    return module
+
+
+NO_MODULE = {
+    "state": (lambda: nn.Linear(4, 3).state_dict(), "OrderedDict: is no module; give the module with"),
+    "class": (lambda: nn.Linear, "the class Linear: is no module; give one that was trained"),
+    "function": (lambda: lambda x: x, "function: is no module; give the torch.nn.Module itself"),
+    "program": (
+        lambda: torch.export.export(nn.Linear(4, 3), (torch.zeros(2, 4),), strict=False),
+        "ExportedProgram: is no module; give the module that it was exported from",
+    ),
+    "exported": (exported_module, "cannot be switched to inference mode"),
+    "meta": (lambda: nn.Linear(4, 3, device="meta"), "Linear: weight is on the device meta"),
+    "nan": (not_finite, "Sequential: 1.weight is not all finite"),
+    "dict": (
+        lambda: Function(lambda self, x: {"logits": self.linear(x)}, linear=nn.Linear(4, 3)), "gives a dict, and logits alone",
+    ),
+    "tuple": (lambda: Function(lambda self, x: (self.linear(x),), linear=nn.Linear(4, 3)), "gives a tuple, and logits alone"),
+    "no number": (
+        lambda: Function(lambda self, x: self.linear(x) / 0 * 0, linear=nn.Linear(4, 3)), "not all finite on the inputs given",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", NO_MODULE)
+def test_what_is_no_trained_module_is_refused_in_one_line(what):
+    make, says = NO_MODULE[what]
+    with pytest.raises(ValueError) as caught:
+        reader.read(make(), np.zeros((2, 4), np.float32))
+    assert says in str(caught.value) and "\n" not in str(caught.value), caught.value
+
+
+class OfAll(nn.Module):
+    """Of as many inputs as there are."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(4, 3)
+
+    def forward(self, *inputs):
+        return self.linear(inputs[0])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of PyTorch's own modules
+@pytest.mark.parametrize(
+    "run", [lambda module: torch.compile(module, backend="eager"), nn.DataParallel]
+)
+def test_what_runs_a_module_is_no_part_of_it(run):
+    module = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3))
+    x = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    found = reader.read(run(module), x)
+    assert found.name == "Sequential"
+    np.testing.assert_allclose(
+        found.apply(found.params, x), module(torch.from_numpy(x)).detach(), rtol=1e-5
+    )
+
+
+def test_a_forward_of_any_number_of_inputs_is_read():
+    x = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    module = OfAll()
+    found = reader.read(module, x)
+    np.testing.assert_allclose(
+        found.apply(found.params, x), module(torch.from_numpy(x)).detach(), rtol=1e-5
+    )
+
+
+def test_a_function_of_positive_inputs_is_tried_on_those_given():
+    module = Function(lambda self, x: self.linear(torch.log(x)), linear=nn.Linear(4, 3))
+    x = np.random.default_rng(0).uniform(0.1, 1, size=(3, 4)).astype(np.float32)
+    found = reader.read(module, x)
+    np.testing.assert_allclose(
+        found.apply(found.params, x), module(torch.from_numpy(x)).detach(), rtol=1e-4
+    )
