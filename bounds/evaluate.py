@@ -43,7 +43,14 @@ def measure(
 
     Returns:
       `(measured, missing)`: name -> group, and name -> why it cannot be had.
+
+    Raises:
+      ValueError: the network is normalised; what is learned in its normalisations is in no layer.
     """
+    if getattr(network.model, "is_normalised", False):
+        raise ValueError(
+            "network: has normalisations beside its layers; fold them into these first: bounds.folded(network)"
+        )
     measured, missing, wanted = {}, {}, {}
     for name in dict.fromkeys(groups):
         one = registry.MEASURES[name]

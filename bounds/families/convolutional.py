@@ -194,7 +194,7 @@ def long_2020_certified(
         return empirical, value - empirical
 
     exact = log_centres(
-        arithmetic.log(arithmetic.median_margin(margins)),
+        arithmetic.log_median_margin(margins),
         *map(arithmetic.log, (folded.spectral, folded_from_init.spectral)),
         arithmetic.log(inputs.norm_max),
     )

@@ -18,10 +18,12 @@ def hessian_top_eigenvalue(curvature: Curvature) -> BoundValue:
 
 
 def hessian_trace(curvature: Curvature) -> BoundValue:
-    """tr H = (1/m) sum_i sum_c p_c(x_i) ||grad l(x_i, c)||^2, l(x, c) = -ln p_c(x), exact.
+    """(1/m) sum_i sum_c p_c(x_i) ||grad l(x_i, c)||^2, l(x, c) = -ln p_c(x): tr H of a ReLU network.
 
-    The whole trace of a ReLU network's Hessian is that of its Gauss-Newton part, for outputs are
-    linear in any one weight almost everywhere; that part is the Fisher information (Martens 2020).
+    That is the trace of the Gauss-Newton part of H, the Fisher information (Martens 2020). It is all of tr H
+    where outputs are linear in any one weight almost everywhere: where nonlinearities are piecewise linear
+    (ReLUs, leaky ones, largest values) and no layer is used twice. Of other networks (tanh, GELU, shared
+    layers) the rest, the mean of (p - y) tr hess f, is left out, and may be as large.
     """
     return as_it_is(curvature.trace)
 

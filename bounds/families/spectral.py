@@ -70,7 +70,7 @@ def neyshabur_2018(
       d sqrt(h) prod s sqrt(1 + 1) = 2 * 6 * sqrt 2, over sqrt m: excess 8.49.
     """
     matrices = layers.fan_out.shape[0]
-    d = matrices if convention.depth_factor == "matrices" else matrices - 1
+    d = matrices if convention.depth_factor == "matrices" else max(matrices - 1, 1)
     h = jnp.max(layers.fan_out[:-1], initial=1)
     log_sum = log_spread(margins, layers, reference.frobenius, margin, 2)
     log_numerator = (
@@ -173,9 +173,9 @@ def bartlett_2017_with_logs(
         task, margins, layers, reference, margin=margin, convention=convention
     )
     widest = jnp.maximum(jnp.max(layers.fan_in), jnp.max(layers.fan_out))
-    logs = arithmetic.log(arithmetic.log(task.size)) + arithmetic.log(
-        arithmetic.log(widest)
-    )
+    # ln(m) of one example is 0, which is no constant.
+    log_size = jnp.maximum(arithmetic.log(task.size), 1.0)
+    logs = arithmetic.log(log_size) + arithmetic.log(arithmetic.log(widest))
     log_excess = plain.log_complexity + logs
     excess = jnp.exp(log_excess)
     return BoundValue(plain.empirical + excess, plain.empirical, excess, log_excess)

@@ -33,7 +33,7 @@ class Curvature:
       top_eigenvalue: `[]`, its largest eigenvalue, approached from below.
       top_eigenvalue_residual: `[]`, an eigenvalue of H is at most this far from it; never less
         than `ROUNDING` of it.
-      trace: `[]`.
+      trace: `[]`, of its Gauss-Newton part: of a ReLU network the whole (`trace`).
       steps: `[]`, of Lanczos.
     """
 
@@ -104,12 +104,13 @@ def largest_log_weight(network: Network) -> jax.Array:
 
 
 def trace(network: Network) -> jax.Array:
-    """tr H = (1/m) sum_i sum_c p_ic ||grad l(x_i, c)||_2^2, c over all classes, `[]`.
+    """(1/m) sum_i sum_c p_ic ||grad l(x_i, c)||_2^2, c over all classes, `[]`: tr H of a ReLU network.
 
     l(x, c) = -ln p_c(x). H is J'(diag p - p p') J, averaged over examples (Gauss-Newton; J the
     Jacobian of the logits f), plus sum_c (p_c - y_c) hess f_c. The first is the second moment of
     the gradient under labels drawn from p (Fisher; Martens 2020, arXiv 1412.1193). The second has
-    no trace: each f_c is linear in any one weight of a ReLU network almost everywhere.
+    no trace where each f_c is linear in any one weight almost everywhere: of a network with piecewise linear
+    nonlinearities that uses no layer twice. Of others it is left out.
 
     The gradient of l(x, c) is (1 - p_c) grad ln((1 - p_c)/p_c). Its length is found without the
     factor, and the logarithms of p_c and 1 - p_c as such, so that nothing cancels.

@@ -22,7 +22,7 @@ F_t a sum, since g of the larger of two suprema is at most the sum of both:
     there are K. A ReLU just before it, that nothing else reads, makes it the largest of K values and 0, and
     costs nothing; it is another function than the largest alone;
   - 1 where values of any sign bypass the level. Values >= 0 (behind a ReLU) are their own ReLUs, and so
-    is the constant 1.
+    is the constant 1; but not where a leaky ReLU is divided by a slope above 1: there it is added.
 
 See `bounds.families.path_norms.gonon_2024_certified` for what follows.
 """
@@ -76,6 +76,9 @@ def factors(graph: Graph) -> list[tuple[float, int]]:
             if not is_positive[i]:
                 bypassed_by_signs.update(range(level[i] + 1, at + 1))
         function = _function(node)
+        if node.kind == "leaky" and abs(node.op) > 1:
+            # What is positive, and the constant, is its own ReLU, but not its own function divided by the slope.
+            bypassed_by_signs.add(at + 1)
         if function and function[0] == "max" and node.kind == "window":
             before = node.inputs[0]
             readers = sum(one.inputs.count(before) for one in graph.nodes)

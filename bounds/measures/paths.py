@@ -7,7 +7,7 @@ from flax import struct
 from bounds import arithmetic
 from bounds.measures.levels import log_path
 from bounds.network import Measure, Network, Unavailable
-from bounds.numerics.linear_maps import as_folded, plain_params
+from bounds.numerics.linear_maps import Unrolled, as_folded, plain_params
 from nets.graph import graph_of
 
 
@@ -64,24 +64,39 @@ def _graph(network):
     return graph
 
 
+def _columns_of_images(last):
+    """Of a last layer that is a convolution: its l1 norm, l2 norms of columns, outputs counted."""
+    count = last.shape[1] - (last.bias is not None)  # without the constant's column
+    norms = jnp.sqrt(last.column_sums(2)[:count])
+    return jnp.sum(last.column_sums(1)[:count]), norms, 1 if count == 2 else count
+
+
 def peeling(network: Network) -> Peeling:
     """Products of layer norms and the path norm, of W with its biases: a `Peeling`.
 
-    With two classes the last layer is the difference of its two columns.
+    With two classes the last layer is the difference of its two columns; of a convolution the norms of
+    both are summed up, which that of their difference does not exceed.
     """
     *hidden, last = as_folded(network.model, network.params)
-    matrix = last.entries
-    if matrix.shape[1] == 2:
-        matrix = matrix[:, 1:] - matrix[:, :1]
+    if isinstance(last, Unrolled):
+        last_l1, columns, outputs = _columns_of_images(last)
+    else:
+        matrix = last.entries
+        if matrix.shape[1] == 2:
+            matrix = matrix[:, 1:] - matrix[:, :1]
+        last_l1 = jnp.sum(jnp.abs(matrix))
+        columns, outputs = (
+            jnp.sqrt(jnp.sum(jnp.square(matrix), axis=0)),
+            matrix.shape[1],
+        )
     log = arithmetic.log
     frobenius = [log(jnp.sum(a.column_sums(2))) / 2 for a in hidden]
     incoming = [log(jnp.max(a.column_sums(1))) for a in hidden]
-    columns = jnp.sqrt(jnp.sum(jnp.square(matrix), axis=0))
     return Peeling(
         log_frobenius=sum(frobenius, log(jnp.sum(columns))),
-        log_l1=sum(incoming, log(jnp.sum(jnp.abs(matrix)))),
+        log_l1=sum(incoming, log(last_l1)),
         log_path=log_path(_graph(network), plain_params(network.params))[0],
-        outputs=jnp.asarray(matrix.shape[1]),
+        outputs=jnp.asarray(outputs),
         matrices=jnp.asarray(len(hidden) + 1),
     )
 
