@@ -143,7 +143,8 @@ def form_for(size: int, mu: float, failure: float, expected: float) -> Form:
     i, j, k = np.unravel_index(np.argmin(values), values.shape)
     joint = joint[i, 0, 0]
     return Form(
-        factor=float(np.exp(-joint * u[i, j, k] - joint**2 / 2)),
+        # Of a large mu no float holds it; the limit is 1 there, as with any other.
+        factor=float(np.exp(np.clip(-joint * u[i, j, k] - joint**2 / 2, -700, 700))),
         width=float(width[i, 0, 0]),
         reserve=float(x[j, 0]),
         margin=float(w[k]),

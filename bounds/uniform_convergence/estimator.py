@@ -11,7 +11,9 @@ probability 2 delta, so some S with G(S) >= v has h_S among the learned hypothes
 among the sets. What follows turns R independent draws into such a v, with a confidence.
 """
 
+import bisect
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -49,18 +51,17 @@ def _tail(successes, n, p):
 
 def _rank(runs, probability, failure):
     """The least j with Pr[Bin(runs, probability) >= j] <= failure, or None."""
-    for j in range(1, runs + 1):
-        if _tail(j, runs, probability) <= failure * (1 + ROUNDING):
-            return j
-    return None
+    allowed = failure * (1 + ROUNDING)
+    j = bisect.bisect_left(
+        range(1, runs + 1), True, key=lambda j: _tail(j, runs, probability) <= allowed
+    )
+    return None if j == runs else j + 1
 
 
 def _runs_needed(probability, failure):
     """The least R with probability^R <= failure: all draws must then show it."""
-    runs = max(1, int(np.log(failure) / np.log(probability)) - 1)
-    while _rank(runs, probability, failure) is None:
-        runs += 1
-    return runs
+    allowed = np.log(failure) + np.log1p(ROUNDING)
+    return max(1, math.ceil(allowed / np.log(probability)))
 
 
 def risk_limits(

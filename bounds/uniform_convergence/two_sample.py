@@ -31,8 +31,8 @@ class TwoSample:
       energy: permutation test on the energy distance within classes (Szekely & Rizzo).
       coordinates: exact Kolmogorov-Smirnov on every coordinate and the norm, within
         classes (Bonferroni).
-      errors: of equal errors of a hypothesis on fresh examples and on S' of others, which
-        it does not depend on (`equal_errors`); None where there was none.
+      errors: of equal errors of hypotheses on fresh examples, which they do not depend on, and
+        on S' of others (`equal_errors`) or of the same (`equal_errors_in_pairs`); None where there was none.
     """
 
     labels: float
@@ -107,6 +107,27 @@ def equal_errors(errors: np.ndarray, others: np.ndarray, n: int) -> float:
         _stats().fisher_exact([[a, b], [n - a, n - b]]).pvalue
         for a, b in zip(errors, others, strict=True)
     ]
+    return float(min(1.0, len(p_values) * min(p_values)))
+
+
+def equal_errors_in_pairs(wrong: np.ndarray, turned: np.ndarray) -> float:
+    """Whether hypotheses err as often on S' of fresh examples as on these themselves.
+
+    Of a map that keeps the law, an example that only its turned one is told right is as
+    probable as the reverse; the pairs are independent (McNemar's exact test).
+
+    Args:
+      wrong, turned: `[R, N]`, whether each of R hypotheses, which do not depend on the examples,
+        errs on each of them, and on what S' makes of it.
+
+    Returns:
+      The smallest of R exact p-values times R.
+    """
+    p_values = []
+    for before, after in zip(np.asarray(wrong), np.asarray(turned), strict=True):
+        lost, won = int(np.sum(~before & after)), int(np.sum(before & ~after))
+        n = lost + won
+        p_values.append(_stats().binomtest(lost, n).pvalue if n else 1.0)
     return float(min(1.0, len(p_values) * min(p_values)))
 
 

@@ -115,8 +115,16 @@ class Cell:
         train = self.train
         return Examples(*self.problem.sprime(train.inputs, train.labels))
 
+    @property
+    def turned(self) -> Examples | None:
+        """S' of the test points, where the problem has it: errors as on these, if S' is as S."""
+        if self.problem.sprime is None:
+            return None
+        test = self.test
+        return Examples(*self.problem.sprime(test.inputs, test.labels))
+
     def points(self, name: str) -> Examples:
-        """A set of points by its name: train, ghost, test or sprime."""
+        """A set of points by its name: train, ghost, test, sprime or turned."""
         return getattr(self, name)
 
     def generator(self, *numbers: int) -> np.random.Generator:

@@ -16,8 +16,9 @@ CLAIM = (
     "probability at least 1 - delta over everything random; 'certified under assumption': if "
     "what is named holds, which the column beside it tests; 'estimate': what a few runs show, and "
     "no promise. Values are means over training sets, intervals are over these, the test points "
-    "held fixed (stored examples come from one pool). 'below' counts training sets whose claim lies below the error found, which "
-    "for a certified one happens with probability delta at most; what holds in expectation "
+    "held fixed (stored examples come from one pool). 'below' counts training sets whose claim lies below the error found on the "
+    "test points. Below the error itself a certified one lies with probability delta at most; the test points, which all training sets "
+    "share, add their own deviation, so that of a tight claim twice as many may lie below what is found. What holds in expectation "
     "may lie below it for every other training set. Each claim holds by itself, not together "
     "with all others."
 )
@@ -302,9 +303,9 @@ def details(results: Results, draw: Drawing) -> list[Any]:
         )
         blocks.append(
             report.Text(
-                "S' is distributed as S by a theorem on the problem; two-sample tests on training "
-                f"sets that no run sees could refute it, not prove it: p = {p_values} (below "
-                "0.001 what S' says is withdrawn)."
+                "That S' is distributed as S is what the problem's author has shown. Two-sample tests on training "
+                "sets that no run sees, and of the networks' errors on test points and S' of these, could refute it, not "
+                f"prove it: p = {p_values} (below 0.001 what S' says is withdrawn)."
             )
         )
     if any("growth" in c for c in found["claims"]):

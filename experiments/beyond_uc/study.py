@@ -106,7 +106,7 @@ def _all_looks(cell, tools):
     fresh = ("ghost",) if draws_of(tools, cell.config) > 1 else ()
     looks = [Look(cells.base(cell), sets=("train", *fresh, "test"))]
     if cell.problem.sprime is not None:
-        looks.append(Look(cells.base(cell), sets=("sprime",)))
+        looks.append(Look(cells.base(cell), sets=("sprime", "turned")))
     for tool in tools.values():
         looks += tool.looks(cell)
     by_name = {}
@@ -206,7 +206,8 @@ def make(config: Any) -> BeyondStudy:
     @functools.lru_cache(maxsize=4)
     def padded(cell, name):
         found = cell.points(name)
-        return pad_sample(found.inputs, found.labels, 0 if name == "test" else points)
+        own = 0 if name in ("test", "turned") else points
+        return pad_sample(found.inputs, found.labels, own)
 
     def subject(cell: Cell, look: Look) -> Subject:
         run, base = _run(cell, look.training), _run(cell, cells.base(cell))

@@ -1,5 +1,6 @@
 """The tables of `beyond_uc`, from what was looked at."""
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -110,12 +111,26 @@ def _errors(cell, seen):
     return row
 
 
-def _same_distribution(of):
-    """Two-sample tests of S' against S, on training sets that no run sees: a row a size."""
+def _same_distribution(of, measured):
+    """Two-sample tests of S' against S: a row a size.
+
+    Of examples of training sets that no run sees, and of what the networks on S say of test points
+    and of S' of these.
+    """
+    from bounds.uniform_convergence import two_sample  # SciPy is slow to import
+
+    pairs = {}
+    for cell, seen in _seen(of, measured) if of.problem.sprime is not None else ():
+        own = seen[BASE]["test/wrong"], seen[f"{BASE}_on_sprime"]["turned/wrong"]
+        pairs.setdefault(cell.size, []).append(np.array(own, bool))
     rows, key = [], key_for(of.config.seed, Purpose.TWO_SAMPLE)
     for size in sorted(of.config.sizes) if of.problem.sprime is not None else ():
         model = of.cells[0].plan.model
-        tests = sprime.compared(of.problem, model, size, host_generator(key))
+        before, after = np.swapaxes(np.array(pairs[size]), 0, 1)
+        tests = dataclasses.replace(
+            sprime.compared(of.problem, model, size, host_generator(key)),
+            errors=two_sample.equal_errors_in_pairs(before, after),
+        )
         rows.append(
             {"m": size, "all": tests.p_value, "is_suspicious": tests.is_suspicious}
             | vars(tests)
@@ -160,7 +175,7 @@ def make(of: BeyondStudy, measured: Sequence[Arrays]) -> dict[str, Rows]:
     """name -> rows: same_distribution, p-values of S' a size; claims, one a claim and size; per_seed, the same a seed; quantities, all
     that the tools computed; errors of the networks trained on S; runs."""
     tables: dict[str, list[Mapping]] = {
-        "same_distribution": _same_distribution(of),
+        "same_distribution": _same_distribution(of, measured),
         "claims": [], "per_seed": [], "quantities": [], "errors": [], "runs": [],
     }  # fmt: skip
     least = _least_bounds(of, measured)

@@ -1,7 +1,7 @@
 """`--vary=NAME=VALUE,VALUE,...`: one setting swept, all else as it is; `--measure_at`: epochs."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from experiments.lab.refusals import Refusal
@@ -42,7 +42,9 @@ def swept(vary: str | None) -> str:
 
 
 def variants(
-    config: Any, of_problem: Callable[[Any, str], Any] | None = None
+    config: Any,
+    of_problem: Callable[[Any, str], Any] | None = None,
+    without: Collection[str] = (),
 ) -> dict[str, Any]:
     """The settings that `--vary` or `--measure_at` span: variant, e.g. "width=100", -> settings.
 
@@ -54,6 +56,7 @@ def variants(
       config: the settings of a call.
       of_problem: (settings, name) -> the same settings for another problem, where problems
         may be swept.
+      without: settings of problems that mean nothing to the program.
 
     Raises:
       Refusal: `--vary` is not understood, names what the problem has not, or spans a value
@@ -69,7 +72,11 @@ def variants(
         return {"": config}
     name, _, text = config.vary.partition("=")
     fields = {f.name: f for f in dataclasses.fields(config)}
-    usable = [n for n in variable(type(config)) if getattr(config, n) is not None]
+    usable = [
+        n
+        for n in variable(type(config))
+        if getattr(config, n) is not None and n not in without
+    ]
     if name not in usable or not text:
         several = [n for n in usable if element_type(fields[n].type)]
         raise Refusal(

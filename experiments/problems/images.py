@@ -400,8 +400,8 @@ class FashionMnist(Images):
     # At the paper's learning rate networks of m = 8192 diverge.
     presets = {
         "bounds_vs_samples": {"paper": _PAPER | {"learning_rate": 0.01}},
-        # Nothing was tried on these images, and nothing run.
         "beyond_uc": BEYOND | {
+            # Nothing was tried on these images, and nothing run.
             "private_features": _PRIVATE | {
                 "first_image": 0, "sizes": (60000,), "expected_error": 0.15,
             },

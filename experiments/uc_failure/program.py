@@ -26,7 +26,7 @@ class UcFailure(InModules):
 
     def variants(self, config: Settings) -> Mapping[str, Settings]:
         """What `--vary` spans."""
-        return vary.variants(config)
+        return vary.variants(config, without=self.without)
 
 
 PROGRAM = UcFailure()

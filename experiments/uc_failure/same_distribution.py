@@ -1,19 +1,42 @@
-"""Two-sample tests of S' against S, on training sets that no run sees."""
+"""Two-sample tests of S' against S: on training sets that no run sees, and of what runs say of it."""
 
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from experiments.lab.measuring import Arrays
 from experiments.lab.seeding import Purpose, host_generator, key_for
 from experiments.problems import sprime
-from experiments.uc_failure.study import FailureStudy, model_of
+from experiments.uc_failure.study import TURNED, FailureStudy, model_of
 
 
-def rows(of: FailureStudy) -> list[dict[str, Any]]:
-    """p-values of examples of S and, of other draws, of S': one row a point."""
+def rows(of: FailureStudy, measured: Sequence[Arrays]) -> list[dict[str, Any]]:
+    """p-values, one row a point.
+
+    Of examples of S and, of other draws, of S'; and of the errors of the networks of the point
+    on fresh examples and on S' of these.
+
+    Args:
+      of: the study.
+      measured: of its runs, in their order.
+    """
+    from bounds.uniform_convergence import two_sample  # SciPy is slow to import
+
+    wrong: dict[tuple[str, int], list[np.ndarray]] = {}
+    for run, a in zip(of.runs, measured, strict=True):
+        pair = [a[f"{name}/margins"] <= 0 for name in ("test", TURNED)]
+        wrong.setdefault((run.variant, run.size), []).append(np.array(pair))
     key, found = key_for(of.config.seed, Purpose.TWO_SAMPLE), []
     for variant, problem in of.problems.items():
         model = model_of(of.configs[variant], problem)
         for size in sorted(of.config.sizes):
-            tests = sprime.compared(problem, model, size, host_generator(key))
+            before, after = np.swapaxes(np.array(wrong[variant, size]), 0, 1)
+            tests = dataclasses.replace(
+                sprime.compared(problem, model, size, host_generator(key)),
+                errors=two_sample.equal_errors_in_pairs(before, after),
+            )
             found.append(
                 {"variant": variant, "m": size}
                 | vars(tests)

@@ -28,6 +28,7 @@ from nets.mlp import MLP
 from nets.sample import Sample, fold_blocks, pad_sample
 
 SETS = ("train", "sprime", "test")
+TURNED = "test_sprime"  # S' of the fresh examples: errors as on these, if S' is as S
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,14 +143,14 @@ def _widened(tree):
 
 @dataclasses.dataclass(frozen=True)
 class _Examine:
-    """The `measure` of a subject: `examine` on S, S' and fresh examples."""
+    """The `measure` of a subject: `examine` on S, S', fresh examples and S' of these."""
 
     problem: Problem
     model: Any
 
-    def __call__(self, test, arguments):
+    def __call__(self, tests, arguments):
         params, train, of_map = arguments
-        samples = dict(zip(SETS, (train, of_map, test), strict=True))
+        samples = dict(zip((*SETS, TURNED), (train, of_map, *tests), strict=True))
         found = {}
         for name, sample in samples.items():
             margins, norms = examine(self.problem, self.model, params, sample)
@@ -232,15 +233,22 @@ def make(config: Settings) -> FailureStudy:
             found = params, *sets
             return _widened(found) if problem.float64 else found
 
-        def shared() -> Sample:
+        def shared() -> tuple[Sample, Sample]:
             test = problem.test(size)
-            sample = pad_sample(test.inputs, test.labels, 0)
-            return _widened(sample) if problem.float64 else sample
+            samples = tuple(
+                pad_sample(s.inputs, s.labels, 0)
+                for s in (test, sprime_of(problem, test))
+            )
+            return _widened(samples) if problem.float64 else samples
 
         def finish(arguments: Any, arrays: Arrays, trained: Trained) -> Arrays:
+            fresh = len(test_of(run).labels)
             counts = {
-                "train": run.size, "sprime": run.size, "test": len(test_of(run).labels),
-            }  # fmt: skip
+                "train": run.size,
+                "sprime": run.size,
+                "test": fresh,
+                TURNED: fresh,
+            }
             arrays = {n: a[: counts[n.split("/")[0]]] for n, a in arrays.items()}
             margins = {name: arrays[f"{name}/margins"] for name in SETS}
             params = arguments[0]

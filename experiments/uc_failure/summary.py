@@ -79,7 +79,8 @@ def point(
         "largest_gap": _largest_gap(rows),
         **chosen,
         "sprime_p_values": {
-            name: tests[name] for name in ("labels", "energy", "coordinates", "all")
+            name: tests[name]
+            for name in ("labels", "energy", "coordinates", "errors", "all")
         },
         "fresh_against_prediction": _against_prediction(problem, size, rows),
     }
@@ -92,15 +93,23 @@ def _test_size(problem, size):
 
 
 def _against_prediction(problem, size, rows):
-    """The pooled test error on fresh points beside the risk that theory predicts."""
+    """The mean test error on fresh points beside the risk that theory predicts.
+
+    Runs differ, and the points, which all share, are a draw: each has half of the failure.
+    """
     predicted, n = problem.expected(size).get("risk"), _test_size(problem, size)
     if predicted is None or problem.test_is_everything:
         return None
-    counted, total = sum(round(r["test_error"] * n) for r in rows), n * len(rows)
-    low, high = intervals.interval(counted, total)
+    errors = [r["test_error"] for r in rows]
+    mean, half = float(np.mean(errors)), 0.0
+    if len(set(errors)) > 1:
+        half = t_interval(errors, 0.975)[1] - mean
+    # A point's share of errors over runs is spread no more than one run's error is.
+    low, high = intervals.chernoff_interval(mean, n, 0.975)
+    low, high = max(0.0, low - half), min(1.0, high + half)
     return {
-        "predicted": predicted, "found": counted / total, "low": low, "high": high,
-        "n": total, "inside": low <= predicted <= high,
+        "predicted": predicted, "found": mean, "low": low, "high": high,
+        "n": n, "inside": low <= predicted <= high,
     }  # fmt: skip
 
 
@@ -155,6 +164,7 @@ def trend(of: FailureStudy, rows: Rows) -> list[dict[str, Any]]:
         low, high = t_interval(list(difference))
         decided = low is not None and (high < 0 or low > 0)
         if len(set(difference)) == 1:  # the interval is no interval; a sign test
+            low = high = None
             decided = difference[0] != 0 and 2.0 ** (1 - config.seeds) <= 0.05
         direction = "not decided" if difference.any() else "constant"
         if decided:

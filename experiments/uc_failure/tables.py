@@ -22,7 +22,7 @@ COLUMNS = {
     "epochs": (*network_rows.EPOCHS, "test_error", "sprime_error"),
     "theory": ("run", "m", "seed", "variant", "quantity", "observed", "predicted"),
     "same_distribution": (
-        "variant", "m", "labels", "energy", "coordinates", "all", "is_suspicious",
+        "variant", "m", "labels", "energy", "coordinates", "errors", "all", "is_suspicious",
     ),
 }  # fmt: skip
 
@@ -82,4 +82,4 @@ def make(of: FailureStudy, measured: Sequence[Arrays]) -> dict[str, Rows]:
         for name, rows in problem.tables(a, run.size, config.delta).items():
             own = tables.setdefault(name, CompactRows())
             own.extend(identity | row for row in rows)
-    return tables | {"same_distribution": same_distribution.rows(of)}
+    return tables | {"same_distribution": same_distribution.rows(of, measured)}

@@ -168,6 +168,13 @@ def test_over_mu_both_grow():
     assert (np.diff(rows, axis=0) > 0).all() and (rows[:, 1] > rows[:, 0]).all()
 
 
+@pytest.mark.parametrize("mu", [40.0, 50.0, 100.0])
+@pytest.mark.parametrize("size", [8, 8192])
+def test_a_large_mu_says_nothing(mu, size):
+    form = private_run.form_for(size, mu, 0.05, 0.2)
+    assert private_run.limit(0.0, size, mu, 0.05, form) == 1
+
+
 def test_impossible_arguments_are_refused():
     form = private_run.form_for(100, 0.1, 0.05, 0.1)
     nan = float("nan")

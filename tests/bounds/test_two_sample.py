@@ -1,5 +1,7 @@
 """Two-sample tests: right when nothing is wrong, and when something is."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -161,3 +163,22 @@ def test_rounding_is_no_difference(rng):
 def test_too_few_examples_are_refused(rng):
     with pytest.raises(ValueError, match="two of each"):
         two_sample.compare(np.ones((1, 2)), np.ones(1), np.ones((5, 2)), np.ones(5))
+
+
+def test_errors_in_pairs_are_mcnemars(rng):
+    """Against the binomial sum written out; a fair hypothesis is rarely told unfair."""
+    wrong, turned = rng.random((3, 50)) < 0.3, rng.random((3, 50)) < 0.5
+    expected = []
+    for a, b in zip(wrong, turned, strict=True):
+        lost, won = int(sum(~a & b)), int(sum(a & ~b))
+        n, k = lost + won, max(lost, won)
+        tail = sum(math.comb(n, i) for i in range(k, n + 1)) / 2**n
+        expected.append(min(1.0, 2 * tail))
+    found = two_sample.equal_errors_in_pairs(wrong, turned)
+    assert found == pytest.approx(min(1.0, 3 * min(expected)))
+    assert two_sample.equal_errors_in_pairs(wrong, wrong) == 1
+    fair = [
+        two_sample.equal_errors_in_pairs(*(rng.random((2, 2, 200)) < 0.2))
+        for _ in range(400)
+    ]
+    assert np.mean(np.array(fair) <= 0.05) <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / 400)

@@ -1,9 +1,13 @@
 """Lower bounds on eps_unif-alg: the published table, exact limits, and their coverage."""
 
+import math
+
 import numpy as np
 import pytest
+from scipy import stats
 
 from bounds.numerics import intervals
+from bounds.uniform_convergence import estimator
 from bounds.uniform_convergence.estimator import (
     generalization_upper_bound,
     risk_limits,
@@ -137,6 +141,30 @@ def test_the_runs_that_are_needed_are_enough_and_no_more(confidence, delta, n_te
             claim = bound([1.0] * runs, [0.0] * runs, n_test, **chosen)
             assert (claim.bound is not None) == (runs == needed)
             assert claim.runs_needed == needed
+
+
+def test_the_order_is_that_of_a_plain_search():
+    rng = np.random.default_rng(3)
+    for _ in range(300):
+        runs, p, failure = (
+            rng.integers(1, 60),
+            rng.uniform(0.01, 0.99),
+            rng.uniform(0.001, 0.3),
+        )
+        tails = [stats.binom.sf(j - 1, runs, p) for j in range(1, runs + 1)]
+        first = next((j for j, t in enumerate(tails, 1) if t <= failure), None)
+        assert estimator._rank(int(runs), p, failure) == first
+
+
+def test_extreme_levels_are_answered_at_once():
+    """A search run by run would take millions of steps."""
+    claim = uniform_convergence_lower_bound([1.0], [0.0], None, delta=0.49999999)
+    assert claim.bound is None
+    assert claim.runs_needed == pytest.approx(
+        math.log(0.05) / math.log(0.99999998), rel=1e-6
+    )
+    claim = generalization_upper_bound([1.0], [0.0], None, delta=1e-6)
+    assert claim.bound is None and claim.runs_needed > 1e6
 
 
 @pytest.mark.parametrize(

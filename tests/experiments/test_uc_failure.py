@@ -13,7 +13,7 @@ from bounds.uniform_convergence.estimator import uniform_convergence_lower_bound
 from experiments.lab.calls import problems_of
 from experiments.lab.formats import read_arrays
 from experiments.lab.refusals import Refusal
-from experiments.problems import linear, slices
+from experiments.problems import Examples, linear, slices
 from experiments.uc_failure import PROGRAM, study, tables
 from experiments.uc_failure import summary as summary_of
 from nets.runs import make_layout
@@ -134,7 +134,7 @@ def test_the_test_error_of_the_linear_example_is_the_predicted_one(tmp_path):
     for point, expected in zip(found["points"], (0.243, 0.159, 0.0385), strict=True):
         fresh = point["fresh_against_prediction"]
         assert fresh["predicted"] == pytest.approx(expected, abs=1.5e-3)
-        assert fresh["inside"] and fresh["n"] == 12000, fresh
+        assert fresh["inside"] and fresh["n"] == 2000, fresh
         assert point["risk"]["mean"] == pytest.approx(expected, abs=0.01)
         assert (
             point["train_error"]["mean"] == 0 and point["sprime_error"]["mean"] > 0.99
@@ -256,6 +256,34 @@ def test_claims_are_withdrawn_where_s_prime_is_not_distributed_as_s(folders):
     assert bad["eps_unif_alg_lower_bound"] is None
     assert "not distributed" in bad["eps_unif_alg_reason"]
     assert summary_of.verdict(bad) == "no claim"
+
+
+def test_a_map_that_tells_wrong_labels_is_seen_by_the_networks(monkeypatch, tmp_path):
+    """Of points in a cube, y = 1[x_0 x_1 > 0], and S' = (x, 1 - y): in each class the inputs of S' look as
+    those of S to tests of examples alone; a network that has learned the problem errs on all of them."""
+
+    def wrong(self, inputs, labels):
+        return inputs, 1 - labels
+
+    def points(problem, count, *numbers):
+        rng = np.random.default_rng(numbers)
+        x = rng.uniform(-1, 1, (count, problem.features)).astype(np.float32)
+        return Examples(x, (x[:, 0] * x[:, 1] > 0).astype(np.int32))
+
+    kind = problems_of(PROGRAM)["hypersphere"]
+    monkeypatch.setattr(kind, "sprime", wrong)
+    monkeypatch.setattr(
+        kind, "draw", lambda self, seed, size, draw=0: points(self, size, 1, seed)
+    )
+    monkeypatch.setattr(kind, "test", lambda self, size=None: points(self, 1000, 2))
+    config = tiny("hypersphere", dim=14, sizes=(1024,), seeds=2, width=64, margin=1.0, max_epochs=40,
+                  batch_size=8, learning_rate=0.1)  # fmt: skip
+    run(config, tmp_path / "a")
+    (point,) = summary(tmp_path / "a")["points"]
+    p_values = point["sprime_p_values"]
+    assert point["test_error"]["mean"] < 0.2 and point["sprime_error"]["mean"] > 0.8
+    assert min(p_values[name] for name in ("labels", "energy", "coordinates")) > 0.001
+    assert p_values["errors"] < 1e-10 and point["eps_unif_alg_lower_bound"] is None
 
 
 def test_the_best_of_many_points_is_claimed_jointly(folders):

@@ -67,6 +67,8 @@ BAD = [
     ("linear", {"confidence": 1e-300}, "--confidence=1e-300", "[1e-6"),
     ("hypersphere", {"dim": 1}, "--dim=1", "at least 2"),
     ("linear", {"vary": "threshold=0.1,0.10"}, "0.10 twice", "once"),
+    # S' and fresh labels have no noise, so that nothing would follow.
+    ("hypersphere", {"vary": "label_noise=0,0.3"}, "--vary=label_noise", "width"),
     ("linear", {"vary": "seeds=1,2"}, "--vary=seeds=1,2", "dim"),
     ("linear", {"vary": "width=1,2"}, "--vary=width=1,2", "dim"),
     ("linear", {"vary": "dim=1,x"}, "'x'", "--dim"),
@@ -156,8 +158,9 @@ def test_a_map_that_mixes_larger_sets_only_is_refused_where_it_does(monkeypatch)
 
     monkeypatch.setattr(PROBLEMS["hypersphere"], "sprime", sprime)
     of = study.make(tiny("hypersphere", sizes=(8, 32), batch_size=4))
+    margins = {f"{name}/margins": np.ones(4) for name in ("test", study.TURNED)}
     with pytest.raises(Refusal, match="each example by itself"):
-        same_distribution.rows(of)
+        same_distribution.rows(of, [margins] * len(of.runs))
 
 
 @pytest.mark.filterwarnings("error")

@@ -101,7 +101,8 @@ class Disagreement(Tool):
                 ESTIMATE, speaks_of="algorithm", paper="Jiang et al. 2022, Theorem 4.1",
                 assumption="the ensemble is class-aggregated calibrated",
                 check=f"{regime}_cace",
-                check_about="class-aggregated calibration error, of labelled points",
+                check_about="class-aggregated calibration error, of labelled points; of a few models it is "
+                "above 0 even where the assumption holds",
                 costs=Costs(
                     trainings=more, labelled=more * size if "data" in parts else 0,
                     unlabelled=points,

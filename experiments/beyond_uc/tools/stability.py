@@ -168,21 +168,29 @@ class Stability(Tool):
                     before["ghost/loss"].mean() - before["train/loss"].mean()
                 ),
             }  # fmt: skip
-        found["pointwise_form"] = stability_bounds.pointwise_bound(
-            train, zero_one.pointwise, cell.size, cell.config.delta
-        )
         return found
 
     def pooled(self, size: int, cells: Sequence[Quantities], config: Any) -> Quantities:
-        """What theorems on uniform stability say at the largest change that was seen."""
+        """What theorems say at the mean pointwise change, an expectation, and at the largest that was seen."""
         from bounds.beyond_uc import stability_bounds  # imports SciPy
 
+        def mean_of(quantity):
+            values = [cell[quantity] for cell in cells]
+            return None if None in values else float(np.mean(values))
+
+        b, train_error = map(mean_of, ("pointwise_hypothesis_stability", "train_error"))
+        found = {"pointwise_form": None}
+        if None not in (b, train_error):
+            # Concave in b: the mean of the forms of single training sets would be too small.
+            found["pointwise_form"] = stability_bounds.pointwise_bound(
+                train_error, b, size, config.delta
+            )
         if size < 2 or any(cell["ramp_change_at_least"] is None for cell in cells):
-            return {}
+            return found
         least = max(cell["ramp_change_at_least"] for cell in cells)
         train = float(np.mean([cell["ramp_train_loss"] for cell in cells]))
         gap = stability_bounds.feldman_vondrak_order(least, size, config.delta)
-        return {
+        return found | {
             "bousquet_elisseeff_at_least": stability_bounds.uniform_bound(
                 train, least, size, config.delta
             ),
@@ -264,7 +272,7 @@ class Stability(Tool):
             Claim(
                 "pointwise_hypothesis_stability", "pointwise_form", "test_error",
                 "Training error plus sqrt((1 + 12 m b) / (2 m delta)), b the pointwise "
-                "hypothesis stability as it was ESTIMATED: no certificate, which would need b "
+                "hypothesis stability as it was ESTIMATED over all training sets: no certificate, which would need b "
                 "for the distribution, and uniform stability cannot be certified from samples.",
                 ESTIMATE, "train_error", paper="Bousquet & Elisseeff 2002, Theorem 11",
                 assumption="b is what was seen, and the order of S does not matter, as to SGD it does", check="pointwise_hypothesis_stability",
