@@ -420,7 +420,7 @@ class _Network:
         self.names: dict[str, str] = {}  # values that are a parameter -> its name
         self.known: dict[str, np.ndarray] = {}
         found: dict[str, np.ndarray] = {}
-        is_wide = False
+        is_wide, whole = False, []
         for value, target in targets.items():
             if value not in read:
                 continue
@@ -434,9 +434,16 @@ class _Network:
                 found[first[target]] = array
             else:
                 self.known[value] = array
+                if not is_lifted and target in program.state_dict and array.size > 1:
+                    whole.append(target)
         self.params = {name: found[name] for name in tensors if name in found}
         if is_wide:
             self.notes.append("its numbers are float64 and are run as float32")
+        if whole:
+            self.notes.append(
+                f"{', '.join(whole)}: of whole numbers, taken as chosen before the data were seen; no bound "
+                "counts them"
+            )
         unused = [
             name
             for name in program.state_dict

@@ -438,6 +438,30 @@ def test_what_is_no_trained_module_is_refused_in_one_line(what):
     assert says in str(caught.value) and "\n" not in str(caught.value), caught.value
 
 
+class Chosen(nn.Module):
+    """Of some of its inputs: which ones is a buffer."""
+
+    def __init__(self, places):
+        super().__init__()
+        self.register_buffer("places", torch.tensor(places))
+        self.linear = nn.Linear(len(places), 3)
+
+    def forward(self, x):
+        return self.linear(x[:, self.places])
+
+
+def test_whole_numbers_that_are_kept_with_the_weights_are_named():
+    """Were they chosen on the training data, a count of parameters would leave them out."""
+    x = np.random.default_rng(0).normal(size=(3, 8)).astype(np.float32)
+    (note,) = reader.read(Chosen([5, 1, 2]).eval(), x).notes
+    assert (
+        note.startswith("places: of whole numbers") and "no bound counts them" in note
+    )
+    assert not reader.read(
+        nn.Sequential(nn.Linear(8, 4), nn.BatchNorm1d(4)).eval(), x
+    ).notes
+
+
 class OfAll(nn.Module):
     """Of as many inputs as there are."""
 
