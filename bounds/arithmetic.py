@@ -68,12 +68,6 @@ def median_margin(margins: Any) -> jax.Array:
     return margins.sorted[(margins.size - 1) // 2]
 
 
-def log_median_margin(margins: Any) -> jax.Array:
-    """ln of the median training margin `[]`; NaN where it is not positive: nothing grows with it then."""
-    median = median_margin(margins)
-    return jnp.where(median > 0, log(median), jnp.nan)
-
-
 def ramp(margins: Any, gamma: jax.Array) -> jax.Array:
     """The mean ramp loss `[]` at margin gamma: 1 below 0, 0 from gamma on, linear between."""
     gamma = jnp.maximum(gamma, jnp.finfo(jnp.result_type(gamma, float)).tiny)
@@ -143,7 +137,8 @@ def over_all_margins(
         deviation = 3 * jnp.sqrt((jnp.log(2 / delta) - log_cell) / (2 * m))
         return ramp(margins, gamma), complexity + deviation
 
-    log_complexity = log_a + log_c - log_median_margin(margins) - jnp.log(m)
+    median = median_margin(margins)
+    log_complexity = log_a + log_c - log(median) - jnp.log(m)
     return least(bound_of, (gamma, k), log_complexity)
 
 

@@ -194,12 +194,15 @@ def long_2020_certified(
         return empirical, value - empirical
 
     exact = log_centres(
-        arithmetic.log_median_margin(margins),
+        arithmetic.log(arithmetic.median_margin(margins)),
         *map(arithmetic.log, (folded.spectral, folded_from_init.spectral)),
         arithmetic.log(inputs.norm_max),
     )
     # Of sqrt(ln(N) / (2 m)), which Pinsker's inequality makes of it.
     log_complexity = (arithmetic.log(exact) - jnp.log(2 * m)) / 2
+    # At a median margin of 0 or less it is infinite, as that of other bounds, and no second logarithm.
+    is_positive = arithmetic.median_margin(margins) > 0
+    log_complexity = jnp.where(is_positive, log_complexity, -arithmetic.log(0.0))
     return arithmetic.least(bound_of, _margin_cells(margins), log_complexity)
 
 

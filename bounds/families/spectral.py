@@ -159,7 +159,7 @@ def bartlett_2017_with_logs(
     margin: jax.Array,
     convention: Convention = Convention(),
 ) -> BoundValue:
-    """`bartlett_2017` times ln(m) ln(W_max), the logarithms that the plotted form drops.
+    """`bartlett_2017` times max(ln m, 1) ln(W_max), the logarithms that the plotted form drops.
 
     W_max is the largest number of units of a layer, the inputs being one. Up to constants.
 

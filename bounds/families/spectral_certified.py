@@ -111,7 +111,7 @@ def of_covering(
         return arithmetic.ramp(margins, gamma), 2 * rho + deviation
 
     exact = log_bartlett(arithmetic.log(folded.spectral), log_b)
-    median = arithmetic.log_median_margin(margins)
+    median = arithmetic.log(arithmetic.median_margin(margins))
     log_complexity = jnp.log(24 / m) + log_rest + exact - median
     return arithmetic.least(bound_of, arithmetic.margin_cells(margins), log_complexity)
 
@@ -176,7 +176,7 @@ def bartlett_2017_lemma_a8(
         return margins.error(gamma), jnp.where(gamma <= m, excess, jnp.inf)
 
     exact = log_rest + log_bartlett(jnp.log(1 / depth + folded.spectral), log_b)
-    log_complexity = exact - arithmetic.log_median_margin(margins)
+    log_complexity = exact - arithmetic.log(arithmetic.median_margin(margins))
     return arithmetic.least(bound_of, arithmetic.margin_cells(margins), log_complexity)
 
 
@@ -223,7 +223,7 @@ def neyshabur_2018_certified(
 
     log_kl = log_rest + log_norms(folded.spectral)
     log_kl += 2 * arithmetic.log(inputs.norm_max)
-    log_kl -= 2 * arithmetic.log_median_margin(margins)
+    log_kl -= 2 * arithmetic.log(arithmetic.median_margin(margins))
     log_complexity = jnp.log(4.0) + (log_kl - jnp.log(jnp.maximum(m - 1, 1))) / 2
     return arithmetic.least(bound_of, arithmetic.margin_cells(margins), log_complexity)
 
@@ -273,7 +273,7 @@ def neyshabur_2018_kl_certified(
         value = arithmetic.kl_inverse(empirical, total / m) + jnp.log(2 / delta) / m
         return empirical, value - empirical
 
-    median = arithmetic.log_median_margin(margins)
+    median = arithmetic.log(arithmetic.median_margin(margins))
     exact = arithmetic.log(folded.spectral)
     # Of sqrt(KL / (2 m)), which Pinsker's inequality makes of it.
     kl_over_m = log_kl(median, exact, arithmetic.log(inputs.norm_max)) - jnp.log(m)

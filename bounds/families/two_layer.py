@@ -104,7 +104,7 @@ def neyshabur_2019_constants(
             complexity + 3 * jnp.sqrt(5 * h + logs)
         ) / jnp.sqrt(m)
 
-    median = arithmetic.log_median_margin(margins)
+    median = arithmetic.log(arithmetic.median_margin(margins))
     log_complexity = log_r - median - jnp.log(m) / 2
     return arithmetic.least(bound_of, arithmetic.margin_cells(margins), log_complexity)
 

@@ -84,7 +84,7 @@ def test_what_is_normalised_has_to_be_folded_first():
 
 
 @pytest.mark.parametrize("is_right", [True, False])
-def test_a_complexity_at_the_median_margin_is_none_where_that_is_negative(is_right):
+def test_a_complexity_at_the_median_margin_is_infinite_where_that_is_negative(is_right):
     """`long_2020_certified` took a second logarithm, and said 5.41 whatever the network."""
     rng = np.random.default_rng(0)
     w = rng.normal(size=(3, 2)).astype(np.float32)
@@ -102,7 +102,8 @@ def test_a_complexity_at_the_median_margin_is_none_where_that_is_negative(is_rig
         "neyshabur_2018_certified",
     )
     for name, value in bounds.values(network, names).items():
-        assert math.isfinite(float(value.log_complexity)) == is_right, name
+        is_finite = float(value.log_complexity) < 600  # 1e6 stands for infinity
+        assert is_finite == is_right, name
         assert float(value.value) > 0
 
 

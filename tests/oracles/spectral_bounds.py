@@ -42,11 +42,12 @@ def rounded_up(value, base, ratio_log2):
 
 
 def bartlett_2017_with_logs(weights, initial, b, gamma, m):
-    """The plotted excess times ln(m) ln(largest dimension)."""
+    """The plotted excess times max(ln m, 1) ln(largest dimension)."""
     plotted = excess_bartlett_2017(
         weights, differences(weights, initial), b, gamma, m, transposed=False
     )
-    return plotted * math.log(m) * math.log(max(max(w.shape) for w in weights))
+    widest = max(max(w.shape) for w in weights)
+    return plotted * max(math.log(m), 1) * math.log(widest)
 
 
 def neyshabur_2018_layer_widths(weights, initial, b, gamma, m):
