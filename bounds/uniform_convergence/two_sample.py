@@ -110,24 +110,23 @@ def equal_errors(errors: np.ndarray, others: np.ndarray, n: int) -> float:
     return float(min(1.0, len(p_values) * min(p_values)))
 
 
-def equal_errors_in_pairs(wrong: np.ndarray, turned: np.ndarray) -> float:
+def equal_errors_in_pairs(lost: np.ndarray, won: np.ndarray) -> float:
     """Whether hypotheses err as often on S' of fresh examples as on these themselves.
 
-    Of a map that keeps the law, an example that only its turned one is told right is as
-    probable as the reverse; the pairs are independent (McNemar's exact test).
+    If S' keeps the law, a hypothesis is right on an example and wrong on what S' makes of it as often as
+    the reverse. The pairs are independent (McNemar's exact test).
 
     Args:
-      wrong, turned: `[R, N]`, whether each of R hypotheses, which do not depend on the examples,
-        errs on each of them, and on what S' makes of it.
+      lost, won: `[R]`, of each of R hypotheses, which do not depend on the examples: on how many
+        it is right and on their turned ones wrong, and the reverse.
 
     Returns:
       The smallest of R exact p-values times R.
     """
-    p_values = []
-    for before, after in zip(np.asarray(wrong), np.asarray(turned), strict=True):
-        lost, won = int(np.sum(~before & after)), int(np.sum(before & ~after))
-        n = lost + won
-        p_values.append(_stats().binomtest(lost, n).pvalue if n else 1.0)
+    p_values = [
+        _stats().binomtest(int(k), int(k + n)).pvalue if k + n else 1.0
+        for k, n in zip(lost, won, strict=True)
+    ]
     return float(min(1.0, len(p_values) * min(p_values)))
 
 

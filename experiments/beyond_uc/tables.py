@@ -121,15 +121,16 @@ def _same_distribution(of, measured):
 
     pairs = {}
     for cell, seen in _seen(of, measured) if of.problem.sprime is not None else ():
-        own = seen[BASE]["test/wrong"], seen[f"{BASE}_on_sprime"]["turned/wrong"]
-        pairs.setdefault(cell.size, []).append(np.array(own, bool))
+        before = seen[BASE]["test/wrong"].astype(bool)
+        after = seen[f"{BASE}_on_sprime"]["turned/wrong"].astype(bool)
+        counts = int(np.sum(~before & after)), int(np.sum(before & ~after))
+        pairs.setdefault(cell.size, []).append(counts)
     rows, key = [], key_for(of.config.seed, Purpose.TWO_SAMPLE)
     for size in sorted(of.config.sizes) if of.problem.sprime is not None else ():
         model = of.cells[0].plan.model
-        before, after = np.swapaxes(np.array(pairs[size]), 0, 1)
         tests = dataclasses.replace(
             sprime.compared(of.problem, model, size, host_generator(key)),
-            errors=two_sample.equal_errors_in_pairs(before, after),
+            errors=two_sample.equal_errors_in_pairs(*zip(*pairs[size], strict=True)),
         )
         rows.append(
             {"m": size, "all": tests.p_value, "is_suspicious": tests.is_suspicious}

@@ -24,18 +24,20 @@ def rows(of: FailureStudy, measured: Sequence[Arrays]) -> list[dict[str, Any]]:
     """
     from bounds.uniform_convergence import two_sample  # SciPy is slow to import
 
-    wrong: dict[tuple[str, int], list[np.ndarray]] = {}
+    pairs: dict[tuple[str, int], list[tuple[int, int]]] = {}
     for run, a in zip(of.runs, measured, strict=True):
-        pair = [a[f"{name}/margins"] <= 0 for name in ("test", TURNED)]
-        wrong.setdefault((run.variant, run.size), []).append(np.array(pair))
+        before, after = (a[f"{name}/margins"] <= 0 for name in ("test", TURNED))
+        counts = int(np.sum(~before & after)), int(np.sum(before & ~after))
+        pairs.setdefault((run.variant, run.size), []).append(counts)
     key, found = key_for(of.config.seed, Purpose.TWO_SAMPLE), []
     for variant, problem in of.problems.items():
         model = model_of(of.configs[variant], problem)
         for size in sorted(of.config.sizes):
-            before, after = np.swapaxes(np.array(wrong[variant, size]), 0, 1)
             tests = dataclasses.replace(
                 sprime.compared(problem, model, size, host_generator(key)),
-                errors=two_sample.equal_errors_in_pairs(before, after),
+                errors=two_sample.equal_errors_in_pairs(
+                    *zip(*pairs[variant, size], strict=True)
+                ),
             )
             found.append(
                 {"variant": variant, "m": size}

@@ -167,18 +167,18 @@ def test_too_few_examples_are_refused(rng):
 
 def test_errors_in_pairs_are_mcnemars(rng):
     """Against the binomial sum written out; a fair hypothesis is rarely told unfair."""
-    wrong, turned = rng.random((3, 50)) < 0.3, rng.random((3, 50)) < 0.5
+    lost, won = np.array([12, 3, 0]), np.array([4, 9, 0])
     expected = []
-    for a, b in zip(wrong, turned, strict=True):
-        lost, won = int(sum(~a & b)), int(sum(a & ~b))
-        n, k = lost + won, max(lost, won)
+    for a, b in zip(lost, won, strict=True):
+        n, k = int(a + b), int(max(a, b))
         tail = sum(math.comb(n, i) for i in range(k, n + 1)) / 2**n
         expected.append(min(1.0, 2 * tail))
-    found = two_sample.equal_errors_in_pairs(wrong, turned)
+    found = two_sample.equal_errors_in_pairs(lost, won)
     assert found == pytest.approx(min(1.0, 3 * min(expected)))
-    assert two_sample.equal_errors_in_pairs(wrong, wrong) == 1
-    fair = [
-        two_sample.equal_errors_in_pairs(*(rng.random((2, 2, 200)) < 0.2))
-        for _ in range(400)
-    ]
+    assert two_sample.equal_errors_in_pairs([0, 0], [0, 0]) == 1
+    fair = []
+    for _ in range(400):
+        before, after = rng.random((2, 2, 200)) < 0.2  # of two hypotheses
+        counts = np.sum(~before & after, axis=1), np.sum(before & ~after, axis=1)
+        fair.append(two_sample.equal_errors_in_pairs(*counts))
     assert np.mean(np.array(fair) <= 0.05) <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / 400)
