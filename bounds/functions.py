@@ -60,8 +60,7 @@ def from_apply(
         why.
     """
 
-    def started(found):
-        proof = _proof_of(_inputs("inputs", inputs))
+    def started(found, proof):
         start = jaxpr.read(apply, init, found.graph.shape, proof)
         if not start.is_alike(found):
             raise ValueError("init: it makes another network than params does")
@@ -110,7 +109,7 @@ def _network(apply, params, inputs, labels, started, holdout, loss):
         model=found.graph,
         params=found.params,
         sample=_sample("inputs", x, labels, classes),
-        init=None if started is None else started(found),
+        init=None if started is None else started(found, _proof_of(x)),
         holdout=held_out,
         loss=loss,
     )
@@ -286,8 +285,7 @@ def paired(start: Any, found: Any, name: str) -> dict[str, np.ndarray]:
 
 
 def _imported(name, found, inputs, labels, start, its_name, holdout, loss):
-    def started(read):
-        proof = _proof_of(_inputs("inputs", inputs))
+    def started(read, proof):
         return start_of(start, found, read, its_name, proof)
 
     try:
