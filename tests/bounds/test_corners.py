@@ -150,11 +150,5 @@ def test_logarithms_of_one_example_are_not_0():
         np.zeros(1, int),
         init=[np.zeros((3, 2), np.float32)],
     )
-    assert (
-        float(
-            bounds.values(network, ["bartlett_2017_with_logs"])[
-                "bartlett_2017_with_logs"
-            ].excess
-        )
-        > 0
-    )
+    name = "bartlett_2017_with_logs"
+    assert float(bounds.values(network, [name])[name].excess) > 0
