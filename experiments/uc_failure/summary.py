@@ -104,9 +104,9 @@ def _against_prediction(problem, size, rows):
     mean, half = float(np.mean(errors)), 0.0
     if len(set(errors)) > 1:
         half = t_interval(errors, 0.975)[1] - mean
-    # A point's share of errors over runs is spread no more than one run's error is.
-    low, high = intervals.chernoff_interval(mean, n, 0.975)
-    low, high = max(0.0, low - half), min(1.0, high + half)
+    # Of a point the share of runs that err on it is a number in [0, 1]; points are independent.
+    low = intervals.chernoff_interval(max(0.0, mean - half), n, 0.975)[0]
+    high = intervals.chernoff_interval(min(1.0, mean + half), n, 0.975)[1]
     return {
         "predicted": predicted, "found": mean, "low": low, "high": high,
         "n": n, "inside": low <= predicted <= high,
