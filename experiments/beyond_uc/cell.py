@@ -110,18 +110,17 @@ class Cell:
     @property
     def sprime(self) -> Examples | None:
         """S' of S, where the problem has it."""
-        if self.problem.sprime is None:
-            return None
-        train = self.train
-        return Examples(*self.problem.sprime(train.inputs, train.labels))
+        return self._sprime_of(self.train)
 
     @property
     def turned(self) -> Examples | None:
         """S' of the test points, where the problem has it: errors as on these, if S' is as S."""
+        return self._sprime_of(self.test)
+
+    def _sprime_of(self, examples):
         if self.problem.sprime is None:
             return None
-        test = self.test
-        return Examples(*self.problem.sprime(test.inputs, test.labels))
+        return Examples(*self.problem.sprime(examples.inputs, examples.labels))
 
     def points(self, name: str) -> Examples:
         """A set of points by its name: train, ghost, test, sprime or turned."""

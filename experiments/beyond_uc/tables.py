@@ -1,6 +1,5 @@
 """The tables of `beyond_uc`, from what was looked at."""
 
-import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -117,21 +116,17 @@ def _same_distribution(of, measured):
     Of examples of training sets that no run sees, and of what the networks on S say of test points
     and of S' of these.
     """
-    from bounds.uniform_convergence import two_sample  # SciPy is slow to import
-
     pairs = {}
     for cell, seen in _seen(of, measured) if of.problem.sprime is not None else ():
         before = seen[BASE]["test/wrong"].astype(bool)
         after = seen[f"{BASE}_on_sprime"]["turned/wrong"].astype(bool)
-        counts = int(np.sum(~before & after)), int(np.sum(before & ~after))
+        counts = sprime.lost_and_won(before, after)
         pairs.setdefault(cell.size, []).append(counts)
     rows, key = [], key_for(of.config.seed, Purpose.TWO_SAMPLE)
     for size in sorted(of.config.sizes) if of.problem.sprime is not None else ():
         model = of.cells[0].plan.model
-        tests = dataclasses.replace(
-            sprime.compared(of.problem, model, size, host_generator(key)),
-            errors=two_sample.equal_errors_in_pairs(*zip(*pairs[size], strict=True)),
-        )
+        rng = host_generator(key)
+        tests = sprime.compared(of.problem, model, size, rng, pairs[size])
         rows.append(
             {"m": size, "all": tests.p_value, "is_suspicious": tests.is_suspicious}
             | vars(tests)

@@ -1,6 +1,8 @@
 """Whether a problem's S' is what it must be: such a training set, made example by example, of
 the law of S as far as tests can tell."""
 
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -55,7 +57,22 @@ def _kind(array):
     return f"{array.dtype.name.rstrip('0123456789')}{list(array.shape)}"
 
 
-def compared(problem: Problem, model: Any, size: int, rng: np.random.Generator) -> Any:
+def lost_and_won(wrong: np.ndarray, turned: np.ndarray) -> tuple[int, int]:
+    """On how many points a network is right and on S' of them wrong, and the reverse.
+
+    Args:
+      wrong, turned: `[N]` bool, whether it errs on each point, and on what S' makes of it.
+    """
+    return int(np.sum(~wrong & turned)), int(np.sum(wrong & ~turned))
+
+
+def compared(
+    problem: Problem,
+    model: Any,
+    size: int,
+    rng: np.random.Generator,
+    pairs: Sequence[tuple[int, int]],
+) -> Any:
     """The `TwoSample` of one problem at one training-set size.
 
     Args:
@@ -63,6 +80,7 @@ def compared(problem: Problem, model: Any, size: int, rng: np.random.Generator) 
       model: what learns it.
       size: m.
       rng: which coordinates are looked at.
+      pairs: `lost_and_won` of networks trained at this size, on test points.
 
     Raises:
       Refusal: the map makes no such set, or not example by example.
@@ -76,9 +94,11 @@ def compared(problem: Problem, model: Any, size: int, rng: np.random.Generator) 
     check(problem, size)
     features = getattr(model, "features", None) or (problem.features,)
     chosen = rng.permutation(sum(features))[:COORDINATES]
-    return two_sample.compare_sets(
+    of_examples = two_sample.compare_sets(
         draw, problem.sprime, lambda inputs: _views(problem, inputs, chosen), size
     )
+    errors = two_sample.equal_errors_in_pairs(*zip(*pairs, strict=True))
+    return dataclasses.replace(of_examples, errors=errors)
 
 
 def _views(problem, inputs, chosen):
