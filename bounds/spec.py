@@ -120,9 +120,11 @@ class BoundSpec:
         weights drawn afresh for every prediction; 'compressed', rounded and coded; 'drawn',
         its weights drawn once, and then as they are; or 'algorithm', the error on average over
         what the algorithm may return.
-      two_sided: whether the proof bounds |R_D - R_S| over a class, so that the failure of
-        uniform convergence (Nagarajan & Kolter 2019) reaches it; None: not said, and the report card
-        does not judge it by that.
+      two_sided: whether its complexity bounds the deviation of R_S from R_D both ways, over all that may be
+        returned: by the proof as it is, or by the same one with the other tail (of a binomial, of an
+        exponential moment). The failure of uniform convergence (Nagarajan & Kolter 2019) reaches such a
+        bound where the network that it speaks of errs on S'. None: not said, and the report card does
+        not judge it by that.
       bind: parameter of `fn` -> the group that stands for it, where their names differ.
       defined_on: 'chain', layers with a ReLU between any two; 'graph', any network whose learned
         numbers are all in its layers (sums, pools and activations of any kind among them); or

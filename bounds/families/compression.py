@@ -64,23 +64,23 @@ def zhou_2019(task: Task, code: Code, *, delta: jax.Array) -> BoundValue:
 _ZHOU_2019 = "Zhou, Veitch, Austern, Adams, Orbanz 2019, arXiv 1804.05862; Lotfi et al. 2022, arXiv 2211.13609"
 BOUNDS = {
     "zhou_2019_code": BoundSpec(
-        zhou_2019, _ZHOU_2019, CERTIFIED, "compressed", defined_on=GRAPH,
+        zhou_2019, _ZHOU_2019, CERTIFIED, "compressed", True, defined_on=GRAPH,
         also=("compression",),
     ),
     "zhou_2019_code_from_origin": BoundSpec(
-        zhou_2019, _ZHOU_2019, CERTIFIED, "compressed", bind={"code": "code_from_origin"},
+        zhou_2019, _ZHOU_2019, CERTIFIED, "compressed", True, bind={"code": "code_from_origin"},
         defined_on=GRAPH,
     ),
     "arora_2018_code": BoundSpec(
         zhou_2019,
         f"Arora, Ge, Neyshabur, Zhang 2018, arXiv 1802.05296, Algorithm 1; {_ZHOU_2019}",
-        CERTIFIED, "compressed", bind={"code": "code_projected"}, fully_connected=True,
+        CERTIFIED, "compressed", True, bind={"code": "code_projected"}, fully_connected=True,
         without_biases=True,
     ),
     "lotfi_2022_subspace": BoundSpec(
-        zhou_2019, _ZHOU_2019, CERTIFIED, "compressed", bind={"code": "code_subspace"},
+        zhou_2019, _ZHOU_2019, CERTIFIED, "compressed", True, bind={"code": "code_subspace"},
     ),
     "lotfi_2022_quantised": BoundSpec(
-        zhou_2019, _ZHOU_2019, CERTIFIED, "compressed", bind={"code": "code_quantised"},
+        zhou_2019, _ZHOU_2019, CERTIFIED, "compressed", True, bind={"code": "code_quantised"},
     ),
 }  # fmt: skip

@@ -75,7 +75,7 @@ def nagarajan_kolter_2019(
 BOUNDS = {
     "arora_2018": BoundSpec(
         arora_2018, "Arora, Ge, Neyshabur, Zhang 2018, arXiv 1802.05296, Thm 4.1",
-        UP_TO_CONSTANTS, "compressed", fully_connected=True, without_biases=True,
+        UP_TO_CONSTANTS, "compressed", True, fully_connected=True, without_biases=True,
         also=("arora18",),
     ),
     "nagarajan_kolter_2019": BoundSpec(

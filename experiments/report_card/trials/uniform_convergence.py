@@ -5,11 +5,14 @@ eps_unif-alg, and Nagarajan & Kolter (2019) give examples where this is near 1 w
 near 0. `uc_failure` measures a lower limit of it on them: what every two-sided bound, however
 clever, must be there, with confidence 95%.
 
-  score = 1 - that lower limit on the linear example for a two-sided bound; 1 for others.
+  score = 1 - that lower limit on the linear example for a two-sided bound of the trained network; 1
+  for one whose proof is not two-sided.
 
-  verdict: a two-sided bound fails, of necessity; one whose proof is not two-sided passes, which
-  says that this argument does not reach it, and no more. A heuristic makes no claim, nor does an
-  estimate.
+  verdict: a two-sided bound of the trained network fails, of necessity; one whose proof is not
+  two-sided passes, which says that this argument does not reach it, and no more. A two-sided bound
+  of a network that is made from the trained one (stochastic, compressed) is undecided: it must be as
+  large where that network errs on S', too, which noise or rounding may prevent. A heuristic makes no
+  claim, nor does an estimate.
 """
 
 import functools
@@ -68,6 +71,11 @@ def judge(claims: Claims, networks: Networks) -> Finding:
             1.0, "Its proof bounds no two-sided deviation over a class: the failure of uniform "
             "convergence does not reach it.", verdict=PASSES,
         )  # fmt: skip
+    if claims.speaks_of != "trained":
+        return undecided(
+            f"Its proof is two-sided, but of the {claims.speaks_of} network: whether that errs on S' as the "
+            "trained one does is not measured."
+        )
     limits = forced()
     least = limits["linear"][0]
     numbers = {

@@ -164,6 +164,9 @@ def test_two_sided_bounds_fail_of_necessity():
     found, finding = verdict("uniform_convergence", planted.claims(of, 1, two_sided=True))  # fmt: skip
     assert found == "fails" and finding.score < 0.01
     assert verdict("uniform_convergence", planted.claims(of, 1))[0] == "passes"
+    for made in ("stochastic", "compressed"):  # it may have lost what S' is made of
+        one = planted.claims(of, 1, two_sided=True, speaks_of=made)
+        assert verdict("uniform_convergence", one)[0] == "undecided"
     unsaid = planted.claims(of, 1, two_sided=None)
     assert verdict("uniform_convergence", unsaid)[0] == "undecided"
     heuristic = planted.claims(of, 1, "heuristic", two_sided=True)
