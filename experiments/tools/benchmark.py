@@ -26,7 +26,8 @@ Every row times our program and a baseline one after the other on the same machi
 
 Times are the best of several; ratios above 1 mean that ours is faster. Where the least time that ours
 could take is known, from its operations and bytes and rates measured in the same run
-(`tools.floors`), the share of ours that it is stands beside it.
+(`tools.floors`), the share of ours that it is stands beside it; and the share that its products and
+factorisations take by themselves, in their own shapes, which do not reach the rate of a large product.
 """
 
 import dataclasses
@@ -109,6 +110,7 @@ class Row:
       unit: of what.
       floor: the least seconds that ours could take, where that is known.
       limit: what that is the time of.
+      alone: seconds of its products and factorisations by themselves.
     """
 
     what: str
@@ -117,14 +119,17 @@ class Row:
     unit: str
     floor: float | None = None
     limit: str = ""
+    alone: float | None = None
 
     def cells(self) -> list[str]:
         """Of a table: milliseconds, ratios and shares."""
         times = f"{1e3 * self.ours:.3g}", f"{1e3 * self.theirs:.3g}"
-        share = "" if self.floor is None else f"{self.floor / self.ours:.0%}"
-        return [
-            self.what, *times, self.unit, f"{self.theirs / self.ours:.1f}", share, self.limit,
-        ]  # fmt: skip
+        floor, alone = (
+            "" if least is None else f"{least / self.ours:.0%}"
+            for least in (self.floor, self.alone)
+        )
+        ratio = f"{self.theirs / self.ours:.1f}"
+        return [self.what, *times, self.unit, ratio, floor, self.limit, alone]
 
 
 @functools.cache
@@ -154,7 +159,10 @@ def step_rows(seconds: float) -> Iterator[Row]:
         )
         loop()
         theirs = best(loop, seconds)
-        yield Row(f"steps: {what}", ours, theirs / (m // batch), "step", *floor)
+        alone = None
+        if batch > 1:
+            alone = floors.alone(floors.step(width, DEPTH, batch), layout, 1.0)
+        yield Row(f"steps: {what}", ours, theirs / (m // batch), "step", *floor, alone)
 
 
 def job_rows(seconds: float) -> Iterator[Row]:
@@ -203,10 +211,10 @@ def library_rows(seconds: float) -> Iterator[Row]:
             call()
             ours = best(call, seconds) / count
             # What 28 measures rest on, all of them rest on, too.
-            floor = floors.of_measures((FEATURES, *widths, CLASSES), 4096, _rates())
+            work = floors.measures((FEATURES, *widths, CLASSES), 4096)
             yield Row(
-                f"library: {what}, {count} x {shape}", ours, theirs, "network", floor,
-                "operations",
+                f"library: {what}, {count} x {shape}", ours, theirs, "network",
+                floors.at_rates(work, _rates()), "operations", floors.alone(work, layout, 1.0),
             )  # fmt: skip
 
 
@@ -285,8 +293,11 @@ def enclosure_rows(seconds: float) -> Iterator[Row]:
         with threadpoolctl.threadpool_limits(os.cpu_count(), "blas"):
             theirs = best(lambda w=wide: np.linalg.svd(w, compute_uv=False), seconds)
         what = f"enclosures: 8 matrices 1024 x 1024, SVD in {precision.__name__}"
-        floor = floors.of_enclosures([(1024, 1024)] * 8, _rates())
-        yield Row(what, ours, theirs, "all", floor, "operations")
+        work = floors.enclosures([(1024, 1024)] * 8)
+        yield Row(
+            what, ours, theirs, "all", floors.at_rates(work, _rates()), "operations",
+            floors.alone(work, layout, 1.0),
+        )  # fmt: skip
 
 
 def network_example_rows(seconds: float) -> Iterator[Row]:
@@ -403,6 +414,7 @@ def main(_: Sequence[str]) -> None:
     ]
     columns = (
         "what", "ours, ms", "baseline, ms", "per", "ratio", "floor / ours", "floor is of",
+        "its products alone / ours",
     )  # fmt: skip
     report.show([report.Table(columns, table, f"{len(jax.devices())} x {kind}")])
 
