@@ -216,8 +216,8 @@ def values(
     Returns:
       name -> `BoundValue` of numbers, or a string: the reason why it is not available, or
       that its value is not a number. What a bound promises (`status`), of which network it
-      speaks (`speaks_of`), whether the failure of uniform convergence reaches it
-      (`two_sided`) and what it assumes (`assumption`): see `BOUNDS[name]` and
+      speaks (`speaks_of`), whether the failure of uniform convergence reaches it where that
+      network errs on S' (`two_sided`) and what it assumes (`assumption`): see `BOUNDS[name]` and
       `help(bounds.BoundSpec)`.
 
     Raises:

@@ -3,7 +3,6 @@
 To add a bound: a function and an entry in the `BOUNDS` of its family, and an oracle test.
 """
 
-import dataclasses
 import importlib
 import pkgutil
 import re
@@ -131,13 +130,5 @@ def _modules(package):
         yield importlib.import_module(found.name)
 
 
-def _declared(bounds):
-    """Ours, of which those that do not say so are not two-sided."""
-    return {
-        name: dataclasses.replace(spec, two_sided=bool(spec.two_sided))
-        for name, spec in bounds.items()
-    }
-
-
 for _module in (*_modules(measures), *_modules(families)):
-    _enter(_declared(getattr(_module, "BOUNDS", {})), getattr(_module, "MEASURES", ()))
+    _enter(getattr(_module, "BOUNDS", {}), getattr(_module, "MEASURES", ()))

@@ -45,7 +45,8 @@ class BoundValue:
       empirical: `[]`, the part that was counted on the training set.
       excess: `[]`, what is added to it: the paper's plotted term.
       log_complexity: `[]`, natural logarithm of the excess before it can saturate or
-        overflow: keeps slopes and ranks alive. Of a certified bound on a network of `MADE`,
+        overflow: keeps slopes and ranks alive. Of kl^-1(R_S, c) that is sqrt(c/2), by Pinsker's
+        inequality. Of a certified bound on a network of `MADE`,
         the logarithm of its complexity over m (KL + ..., c ln 2 + ...).
       risk: `[]`, the held-out error of the network that the bound speaks of, where it is
         not the trained one; None where it is, not a number where it is not known.

@@ -359,7 +359,7 @@ def test_what_is_said_of_the_report_card_is_what_it_says(page):
         r"of the (\d+) (?:bounds )?with a two-sided proof (\d+) fail": (len(size), failing),
         r"None of the (\d+) that look": (len(blind),),
         r"Of (\d+) bounds and measures that look": (len(blind),),
-        r"All (\d+) bounds that rest on": (failing,),
+        r"All (\d+) bounds with a two-sided proof that": (failing,),
         r"hold-out bound[^.]{0,30} passes (\d+) of (\d+)": (
             _verdicts(rows["holdout_cp"]).count("passes"), trials,
         ),

@@ -80,7 +80,8 @@ def occam_float32(
     nats = 32 * jnp.log(2.0) * jnp.sum(architecture.parameters) + jnp.log(1 / delta)
     empirical = margins.error(0.0)
     value = arithmetic.kl_inverse(empirical, nats / m)
-    return BoundValue(value, empirical, value - empirical, jnp.log(nats / m))
+    pinsker = jnp.log(nats / (2 * m)) / 2
+    return BoundValue(value, empirical, value - empirical, pinsker)
 
 
 def train_error(margins: Margins) -> BoundValue:
@@ -107,7 +108,7 @@ BOUNDS = {
         train_error, "Vapnik & Chervonenkis 1971: the empirical risk", HEURISTIC,
         defined_on=FUNCTION,
     ),
-    "holdout_cp": BoundSpec(holdout_cp, "Clopper & Pearson 1934", CERTIFIED, defined_on=FUNCTION),
+    "holdout_cp": BoundSpec(holdout_cp, "Clopper & Pearson 1934", CERTIFIED, two_sided=False, defined_on=FUNCTION),
     "bartlett_1998_vc": BoundSpec(
         bartlett_1998_vc, "Bartlett, Maiorov, Meir 1998; Telgarsky's lecture notes, Thm 17.4",
         CERTIFIED, two_sided=True, fully_connected=True, also=("vc_piecewise",),

@@ -90,8 +90,8 @@ def littlestone_1986(picks: Picks, *, delta: jax.Array) -> BoundValue:
     nats = tails.log_choices(picked + others, picked)
     nats = nats + jnp.log(picked + 1) + jnp.log(picked + 2) - jnp.log(delta)
     value = tails.upper(wrong, others, -nats)
-    complexity = nats / jnp.maximum(others, 1.0)
-    return BoundValue(value, share, value - share, arithmetic.log(complexity))
+    pinsker = arithmetic.log(nats / jnp.maximum(2 * others, 1.0)) / 2
+    return BoundValue(value, share, value - share, pinsker)
 
 
 def paccagnan_2023(picks: Picks, *, delta: jax.Array) -> BoundValue:
@@ -120,11 +120,11 @@ BOUNDS = {
     "littlestone_1986_sample_compression": BoundSpec(
         littlestone_1986,
         "Littlestone & Warmuth 1986; Langford 2005, JMLR 6, Thm 5.2",
-        CERTIFIED, defined_on=FUNCTION,
+        CERTIFIED, two_sided=False, defined_on=FUNCTION,
     ),
     "paccagnan_2023_pick_to_learn": BoundSpec(
         paccagnan_2023,
         "Paccagnan, Campi, Garatti 2023, NeurIPS; Campi & Garatti 2023, JMLR 24",
-        CERTIFIED, defined_on=FUNCTION,
+        CERTIFIED, two_sided=False, defined_on=FUNCTION,
     ),
 }  # fmt: skip

@@ -125,9 +125,11 @@ def bazinet_2026_code(
 _BAZINET_2026 = (
     "Bazinet, Zantedeschi, Germain 2026, arXiv 2602.23128, by the triangle inequality"
 )
+# Whether uniform convergence fails them hangs on what certifies the surrogate, and on whether that errs on
+# S': of a certificate of any kind, and of codes, it is not said.
 BOUNDS = {
     "bazinet_2026_surrogate": BoundSpec(
-        bazinet_2026_surrogate, _BAZINET_2026, CERTIFIED, defined_on=FUNCTION,
+        bazinet_2026_surrogate, _BAZINET_2026, CERTIFIED, two_sided=False, defined_on=FUNCTION,
     ),
     "bazinet_2026_certified_surrogate": BoundSpec(
         bazinet_2026_certified_surrogate, _BAZINET_2026, CERTIFIED, defined_on=FUNCTION,

@@ -192,7 +192,7 @@ def _certificates(bounds):
     broken = [n for n, b in certified.items() if b["trials"]["validity"]["verdict"] == FAILS]  # fmt: skip
     text = (
         f"Of {len(certified)} certificates "
-        f"{_some(broken) if broken else 'none'} is violated more often than it may be, and {len(tight)} "
+        f"{_some(broken) if broken else 'none'} is shown to be violated more often than it may be, and {len(tight)} "
         f"{'is' if len(tight) == 1 else 'are'} non-vacuous on most networks without held-out examples"
     )
     return [f"{text} ({_some(tight)})." if tight else f"{text}."]
@@ -200,17 +200,17 @@ def _certificates(bounds):
 
 def _sizes(bounds, networks):
     verdicts = [b["trials"]["training_set_size"]["verdict"] for b in bounds.values()]
-    norms = {
+    two_sided = {
         n: b for n, b in bounds.items()
         if b["two_sided"] and b["trials"]["training_set_size"]["verdict"] in (PASSES, FAILS)
     }  # fmt: skip
-    wrong = [n for n, b in norms.items() if b["trials"]["training_set_size"]["verdict"] == FAILS]  # fmt: skip
+    wrong = [n for n, b in two_sided.items() if b["trials"]["training_set_size"]["verdict"] == FAILS]  # fmt: skip
     text = (
         f"With the training set {verdicts.count(PASSES)} fall at the error's pace (half to twice) and "
         f"{verdicts.count(FAILS)} do not"
     )
-    if norms:
-        text += f"; of the {len(norms)} that rest on uniform convergence {len(wrong)} do not"
+    if two_sided:
+        text += f"; of the {len(two_sided)} with a two-sided proof {len(wrong)} do not"
     looked_at = TRIALS["training_set_size"].networks(networks)
     return f"{text}, on {int(looked_at.sum())} networks."
 

@@ -77,7 +77,10 @@ class Claims:
       name: of the bound.
       status: what it promises; 'reference' for rows that are there to compare with.
       speaks_of: whose error it bounds.
-      two_sided: whether the failure of uniform convergence reaches it; None: its file does not say.
+      two_sided: whether its complexity bounds the deviation both ways (`BoundSpec.two_sided`); None: its
+        file does not say.
+      takes_margin: whether it is a bound in a margin loss.
+      weight_matrices: the only number of them that it speaks of, if there is one.
       family: the file it is in.
       paper: where it is from.
       about: the first line of its docstring.
@@ -103,6 +106,8 @@ class Claims:
     risk: np.ndarray
     speaks_of: str = "trained"
     two_sided: bool | None = False
+    takes_margin: bool = False
+    weight_matrices: int | None = None
     ordinal: bool = False
     family: str = ""
     paper: str = ""
@@ -128,6 +133,10 @@ class Claims:
     def says(self) -> np.ndarray:
         """Where it claims a value, of 1 and more too, of a network whose error is known, `[N]`."""
         return ~np.isnan(self.value) & ~np.isnan(self.risk)
+
+    def errors(self, networks: Networks) -> np.ndarray:
+        """Of the network that it speaks of; of the trained one where that is not known: `[N]`."""
+        return np.where(np.isnan(self.risk), networks["noisy_test_error"], self.risk)
 
     @property
     def reason(self) -> str:
@@ -232,6 +241,8 @@ def _claims(name, rows, trained_risk, delta):
         risk=trained_risk if spec.speaks_of == "trained" else column("risk"),
         speaks_of=spec.speaks_of,
         two_sided=spec.two_sided,
+        takes_margin="margin" in spec.keywords,
+        weight_matrices=spec.weight_matrices,
         ordinal=spec.ordinal,
         family=family(name),
         paper=spec.paper,

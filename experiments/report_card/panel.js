@@ -37,7 +37,8 @@ function ofBound(name, bound) {
     ["status", bound.status],
     ["family", bound.family],
     ["speaks of", SPEAKS_OF.get(bound.speaks_of) ?? bound.speaks_of],
-    ["two-sided", bound.two_sided ? "yes: the proof bounds |R_D - R_S| over a class" : "no"],
+    ["two-sided", bound.two_sided === null ? "not said"
+      : bound.two_sided ? "yes: its complexity bounds R_D - R_S both ways over a class" : "no"],
   ];
   if (bound.costs) facts.push(["costs", bound.costs]);
   if (bound.formula) facts.push(["formula", make("code", bound.formula)]);

@@ -1,6 +1,8 @@
 """What papers promise of their bounds beyond the formula: symmetries and directions."""
 
 import dataclasses
+import math
+import types
 
 import hypothesis
 import jax
@@ -8,6 +10,9 @@ import numpy as np
 import pytest
 
 import bounds
+from bounds.families import counting, sample_compression
+from bounds.measures.examples import Margins
+from bounds.measures.picks import Picks
 from bounds.spec import CERTIFIED, UNDER_ASSUMPTION, UP_TO_CONSTANTS
 from tests.bounds.cases import (
     PADDED,
@@ -158,3 +163,22 @@ def test_the_path_norm_is_below_the_product_and_certificates_keep_that_order():
             for n in ("l1_path", "l1")
         )
         assert path <= product + 1e-9
+
+
+def test_what_kl_forms_of_the_trained_network_grow_by_is_what_pinsker_adds():
+    """kl^-1(r, c) <= r + sqrt(c/2), and as near as that where r is 1/2 and c is small."""
+    one_weight = types.SimpleNamespace(parameters=np.array([1]))
+    for errors, m in ((1, 9), (500, 1000), (50_000, 100_000), (0, 10**6)):
+        signs = np.where(np.arange(m) < errors, -1.0, 1.0)
+        with jax.enable_x64(True):
+            task = types.SimpleNamespace(size=np.float64(m))
+            margins = Margins(sorted=signs, size=np.int32(m))
+            found = counting.occam_float32(task, margins, one_weight, delta=0.05)
+            numbers = [np.float64(n) for n in (0, errors, m, 0)]
+            delta = np.float64(0.05)
+            picked = sample_compression.littlestone_1986(Picks(*numbers), delta=delta)
+        for one in jax.device_get((found, picked)):
+            excess = math.exp(one.log_complexity)
+            assert one.value <= one.empirical + excess + 1e-12
+            if 2 * errors == m and m > 10**4:
+                assert one.excess == pytest.approx(excess, rel=0.01)

@@ -156,6 +156,30 @@ class TestEveryBound:
             call(name)(*stacked)
 
 
+def test_bounds_that_are_proved_alike_hold_alike():
+    """Of one function of other groups, measures apart: of one network, and both ways or one."""
+    of_function = {}
+    for name, spec in bounds.BOUNDS.items():
+        if spec.status != types.HEURISTIC:
+            own = of_function.setdefault(spec.fn, {})
+            own.setdefault((spec.speaks_of, spec.two_sided), []).append(name)
+    assert [own for own in of_function.values() if len(own) > 1] == []
+
+
+def test_what_bounds_an_error_says_whether_both_ways():
+    """But for surrogates whose certificate is another bound's."""
+    silent = {
+        name
+        for name, spec in bounds.BOUNDS.items()
+        if spec.status != types.HEURISTIC and spec.two_sided is None
+    }
+    assert silent == {
+        "bazinet_2026_certified_surrogate",
+        "bazinet_2026_code",
+        "bazinet_2026_code_from_origin",
+    }
+
+
 def test_one_measuring_serves_all_bounds():
     needs = bounds.needs(list(bounds.BOUNDS))
     assert len(needs) == len(set(needs))

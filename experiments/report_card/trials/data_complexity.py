@@ -2,7 +2,8 @@
 
 Data sets (MNIST, Fashion-MNIST, MNIST with redrawn labels, spheres) are compared two by two, at
 every m and for every seed, where networks were trained on both by the same recipe of optimizer,
-width and depth. A pair counts where the 95% intervals of the two errors over seeds do not overlap.
+width and depth. A pair counts where the 95% intervals of the two errors over seeds do not overlap: the
+errors of the networks that the bound speaks of, be they trained, stochastic or compressed.
 
   score = the share of pairs in which the data set of larger error is given the larger value;
   values within 1e-9 of each other count half. The interval is the t-interval over seeds.
@@ -34,12 +35,13 @@ class Pair:
     harder: tuple[str, dict[int, int]]
 
 
-def pairs(networks: Networks) -> list[Pair]:
-    """The pairs of data sets whose errors differ."""
-    return networks.once("data_complexity", _pairs)
+def pairs(networks: Networks, errors: np.ndarray) -> list[Pair]:
+    """The pairs of data sets whose errors `[N]` differ."""
+    key = "data_complexity", errors.tobytes()
+    return networks.once(key, lambda of: _pairs(of, errors))
 
 
-def _pairs(networks):
+def _pairs(networks, errors):
     groups: dict[tuple, dict[str, dict[int, int]]] = {}
     for row in np.flatnonzero(networks.usable):
         place = (*(networks[n][row] for n in SAME), networks["source"][row])
@@ -56,7 +58,7 @@ def _pairs(networks):
         if len(problems) < 2:
             continue
         for one, other in itertools.combinations(of_data.items(), 2):
-            pair = _pair(int(place[0]), one, other, networks)
+            pair = _pair(int(place[0]), one, other, errors)
             if pair:
                 found.append(pair)
     sets = {name for pair in found for name in (pair.easier[0], pair.harder[0])}
@@ -69,13 +71,13 @@ def _pairs(networks):
     return [p for p in found if {p.easier[0], p.harder[0]} <= kept]
 
 
-def _pair(m, one, other, networks):
+def _pair(m, one, other, errors):
     seeds = set(one[1]) & set(other[1])
     if len(seeds) < trial.LEAST_SEEDS:
         return None
 
     def ends(of_seed):
-        return t_interval([networks["noisy_test_error"][of_seed[s]] for s in seeds])
+        return t_interval([errors[of_seed[s]] for s in seeds])
 
     low, high = ends(one[1])
     other_low, other_high = ends(other[1])
@@ -89,7 +91,7 @@ def _pair(m, one, other, networks):
 def networks_of(networks: Networks) -> np.ndarray:
     """Those of the pairs, `[N]`."""
     found = np.zeros(len(networks), bool)
-    for pair in pairs(networks):
+    for pair in pairs(networks, networks["noisy_test_error"]):
         for side in (pair.easier, pair.harder):
             found[list(side[1].values())] = True
     return found
@@ -97,7 +99,7 @@ def networks_of(networks: Networks) -> np.ndarray:
 
 def judge(claims: Claims, networks: Networks) -> trial.Finding:
     """A `Finding`."""
-    every = pairs(networks)
+    every = pairs(networks, claims.errors(networks))
     if not every:
         return trial.undecided(
             "There are no two data sets of one m and recipe to compare."

@@ -3,10 +3,10 @@
 Zhang & Louis (2025, arXiv 2510.18934). Recipes differ in one change of training: twice the
 learning rate, momentum or Adam in place of SGD, another batch size or margin target. A recipe is
 compared with the base, seed by seed, if at every m that both have their mean test errors are
-within a quarter of each other and the 95% intervals over seeds overlap. Of the logarithm of a
-measure, b is the slope in ln m and X the length of the axis. Its range over m is |b| X for the
-base, or the range of the error's logarithm where that is larger: a measure may move as far as
-the error does.
+within a quarter of each other and the 95% intervals over seeds overlap: the errors of the networks
+that the bound speaks of. Of the logarithm of a measure, b is the slope in ln m and X the length of the
+axis. Its range over m is |b| X for the base, or the range of the error's logarithm where that is
+larger: a measure may move as far as the error does.
 
   shift = the largest of |b' - b| X and |mean over m of ln measure' - ln measure|, b' the other
   recipe's slope: how far the recipe moves the measure.
@@ -51,12 +51,13 @@ class Pair:
     other: dict[int, np.ndarray]
 
 
-def pairs(networks: Networks) -> list[Pair]:
-    """Recipes whose test errors agree with the base's within their intervals."""
-    return networks.once("fragility", _pairs)
+def pairs(networks: Networks, errors: np.ndarray) -> list[Pair]:
+    """Recipes whose errors `[N]` agree with the base's within their intervals."""
+    key = "fragility", errors.tobytes()
+    return networks.once(key, lambda of: _pairs(of, errors))
 
 
-def _pairs(networks):
+def _pairs(networks, errors):
     others = [n for n in suite.AXES if n not in TRAINING]
     groups: dict[tuple, dict[tuple, dict[int, dict[int, int]]]] = {}
     for row in np.flatnonzero(networks.usable):
@@ -80,7 +81,7 @@ def _pairs(networks):
             continue
         for recipe, other in recipes.items():
             pair = _pair(base, recipes[base], recipe, other)
-            if recipe != base and pair and _agrees(pair, networks):
+            if recipe != base and pair and _agrees(pair, errors):
                 found.append(pair)
     return found
 
@@ -115,15 +116,12 @@ def _pair(base, of_base, recipe, of_other):
     )  # fmt: skip
 
 
-def _agrees(pair, networks):
+def _agrees(pair, errors):
     """Whether the intervals of the errors overlap at every size."""
     for place in range(len(pair.sizes)):
         ends = []
         for side in (pair.base, pair.other):
-            errors = [
-                networks["noisy_test_error"][rows[place]] for rows in side.values()
-            ]
-            ends.append(t_interval(errors))
+            ends.append(t_interval([errors[rows[place]] for rows in side.values()]))
         (low, high), (other_low, other_high) = ends
         middle, other = (low + high) / 2, (other_low + other_high) / 2
         if low > other_high or other_low > high:
@@ -208,7 +206,7 @@ def _moved(claims, networks, pair):
 def networks_of(networks: Networks) -> np.ndarray:
     """Those of the pairs, `[N]`."""
     found = np.zeros(len(networks), bool)
-    for pair in pairs(networks):
+    for pair in pairs(networks, networks["noisy_test_error"]):
         for rows in (*pair.base.values(), *pair.other.values()):
             found[rows] = True
     return found
@@ -218,7 +216,7 @@ def judge(claims: Claims, networks: Networks) -> trial.Finding:
     """A `Finding`."""
     if claims.ordinal:
         return trial.ONLY_AN_ORDER
-    every = pairs(networks)
+    every = pairs(networks, claims.errors(networks))
     if not every:
         return trial.undecided(
             "There are no two recipes of training whose errors agree, with as many sizes."

@@ -9,7 +9,8 @@ mutual information, beside what an oracle scores that sees the error through ano
   score = (1 + Psi) / 2: 1 if all pairs are in order, 1/2 for a constant or a random number. The
   interval is the t-interval of Psi over seeds.
 
-  verdict: beside the Psi of the oracle, the error as another test set shows it. It passes if Psi
+  verdict: beside the Psi of the oracle, the error of the network that the bound speaks of as another
+  test set shows it. It passes if Psi
   is above half of the oracle's, by a t-test over seeds, and orders more than half of the pairs in
   every environment; it fails if Psi is below half of the oracle's. It cannot pass where it is not
   available for a tenth of the block.
@@ -53,7 +54,7 @@ def judge(claims: Claims, networks: Networks) -> trial.Finding:
     if len(np.unique(networks["seed"][rows])) < trial.LEAST_SEEDS or len(rows) < len(block) / 2:  # fmt: skip
         return trial.not_available(claims)
     settings = axes(networks, rows)
-    # They fit their training set: the error is the gap.
+    # Trained networks fit their training set: their error is the gap.
     measure, gap, seeds = claims.quantity[rows], claims.risk[rows], networks["seed"][rows]  # fmt: skip
     size = int(np.median(networks["test_size"][rows]))
     tau = criteria.kendall_tau(measure, gap)
@@ -72,7 +73,10 @@ def judge(claims: Claims, networks: Networks) -> trial.Finding:
         )
     information = criteria.conditional_mutual_information(measure, gap, settings)
     robust = criteria.robust_sign_error(measure, gap, settings, seeds, size)
-    oracle, reach = networks.once("ranking", _oracle)
+    errors = claims.errors(networks)
+    oracle, reach = networks.once(
+        ("ranking", errors.tobytes()), lambda of: _oracle(of, errors)
+    )
     is_whole = len(rows) >= 0.9 * len(block)
     is_robust = robust["kept"] and robust["worst"] < HALF and is_whole
     low, high = t_interval(of_seeds)
@@ -111,12 +115,12 @@ def judge(claims: Claims, networks: Networks) -> trial.Finding:
 ORACLES = 10  # test sets that the oracle's Psi is the mean over
 
 
-def _oracle(networks):
+def _oracle(networks, errors):
     """Conditional mutual information and Psi of an oracle that sees another test set."""
     rows = np.flatnonzero(networks_of(networks))
     random = np.random.default_rng(0)
     size = networks["test_size"][rows]
-    gap, settings = networks["noisy_test_error"][rows], axes(networks, rows)
+    gap, settings = errors[rows], axes(networks, rows)
     information = criteria.cmi_noise_oracle(gap, settings, int(np.median(size)), random)
     psi = [
         criteria.granulated_tau(

@@ -56,7 +56,7 @@ def test_card_json_has_the_keys_that_are_documented(carded):
     assert list(card["trials"]) == list(TRIALS) and len(TRIALS) == 13
     for bound in card["bounds"].values():
         assert {"status", "speaks_of", "two_sided", "trials"} <= set(bound)
-        assert isinstance(bound["two_sided"], bool)
+        assert bound["two_sided"] in (True, False, None)
         assert list(bound["trials"]) == list(TRIALS)
         for cell in bound["trials"].values():
             assert cell["verdict"] in VERDICTS
