@@ -2,13 +2,16 @@
 
 eps_unif-alg(m, delta) is the least v for which some set A of training sets, missed with
 probability <= delta, has |R_D(h) - R_S(h)| <= v for all S in A and all h learned from sets
-in A (Nagarajan & Kolter 2019, Definition 3.3). Any two-sided uniform convergence bound, any
-hypothesis class and any refinement of it included, is at least that large.
+in A (Nagarajan & Kolter 2019, Definition 3.3). R is the 0-1 error: any two-sided uniform
+convergence bound on it, any hypothesis class and any refinement of it included, is at least that
+large. (In a margin loss l >= the 0-1 loss, l_S(h) and the bound are together at least
+(l_S(h) + l_{S'}(h)) / 2, which is half of the error on S' or more.)
 
 If S' = T(S) is distributed as S, and G(S) = |R_{S'}(h_S) - R_D(h_S)|, then
 Pr[G >= v] > 2 delta implies eps_unif-alg(m, delta) >= v: S and S' both lie in A but for
 probability 2 delta, so some S with G(S) >= v has h_S among the learned hypotheses and S'
-among the sets. What follows turns R independent draws into such a v, with a confidence.
+among the sets. What follows turns R independent draws into such a v, with a confidence. (Where
+learning has a key of its own, S is the pair of training set and key, and T leaves the key alone.)
 """
 
 import bisect

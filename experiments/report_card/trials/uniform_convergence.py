@@ -13,7 +13,8 @@ and deviation together are at least half of the limit, at any margin.
   verdict: a two-sided bound of the trained network fails, of necessity; one whose proof is not
   two-sided passes, which says that this argument does not reach it, and no more. A two-sided bound
   of a network that is made from the trained one (stochastic, compressed) is undecided: it must be as
-  large where that network errs on S', too, which noise or rounding may prevent. So is one of another
+  large where that network errs on S', too, which noise or rounding may prevent. (Gaussian posteriors on
+  the linear example err there until their own error is large: `experiments/problems`.) So is one of another
   number of layers than the example has, and one that may fail more often (delta) than the limit is of.
   A heuristic makes no claim, nor does an estimate.
 """
