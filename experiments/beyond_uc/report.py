@@ -65,7 +65,7 @@ def answer(found: Mapping[str, Any]) -> report.Answer:
     if least:
         p = max(least, key=lambda p: (p["eps_unif_alg_lower_bound"], p["m"]))
         errors += (
-            ", where every two-sided uniform convergence bound on the gap is at least "
+            ", where every two-sided uniform convergence bound on the 0-1 error is at least "
             f"{report.at_least(p['eps_unif_alg_lower_bound'])} at m = {p['m']} (confidence "
             f"{p['confidence']:g}, for all m together)"
         )
