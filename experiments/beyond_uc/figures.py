@@ -15,7 +15,7 @@ def make(summary: Mapping[str, Any], draw: Drawing) -> list[Any]:
     """What uniform convergence must say, and what each tool says, over m."""
     first = (
         "Top left: the test error of the network on S, its error on S', and the least value "
-        "that any two-sided uniform convergence bound can have (bars). "
+        "that any two-sided uniform convergence bound on the 0-1 error can have (bars). "
         if any("sprime_error" in p for p in summary["points"])
         else ""
     )
@@ -26,7 +26,7 @@ def make(summary: Mapping[str, Any], draw: Drawing) -> list[Any]:
         "at 1; dotted: vacuous, 1 - 1/C."
     )
     glance = (
-        "Test error, what every two-sided uniform convergence bound must be at least (bars), "
+        "Test error, what every two-sided uniform convergence bound on it must be at least (bars), "
         "and one claim a tool: its first that is not vacuous at the largest m. Filled marks: "
         "certified, also under an assumption; hollow: all else. The test error is that of the "
         "networks on S; privacy and ratt speak of others, whose errors are in the next figure."

@@ -50,7 +50,8 @@ def make(results: Results, draw: Drawing) -> list[Any]:
         draw(
             "errors",
             f"Errors on S', on fresh examples and on S. {note} Bars: the least value that any "
-            "two-sided uniform convergence bound can have, where the runs support a claim.",
+            "two-sided uniform convergence bound on the 0-1 error can have, where the runs support a claim, each "
+            "with its confidence by itself.",
             _paint_errors, entries, *_axis(of, entries),
         )
     ]  # fmt: skip

@@ -58,7 +58,7 @@ def answer(summary: Mapping[str, Any]) -> list[str]:
         test, risk = best["test_error"]["mean"], best["risk"]
         lines = [
             f"With confidence {best['confidence']:g}{everywhere}: at {where(best)}, every "
-            "two-sided uniform convergence bound is at least "
+            "two-sided uniform convergence bound on the 0-1 error is at least "
             f"{report.at_least(best['joint_eps_unif_alg_lower_bound'])} "
             f"(delta = {best['delta']:g}).",
             f"There the error is {best['sprime_error']['mean']:.3f} on S', "

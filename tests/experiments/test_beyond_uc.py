@@ -521,7 +521,7 @@ def test_falls_is_said_of_what_falls():
 def test_one_size_has_one_error(linear):
     text = (linear[1] / "report.md").read_text()
     assert "On linear the test error is" in text and "goes from" not in text
-    assert "uniform convergence bound on the gap is at least" in text
+    assert "uniform convergence bound on the 0-1 error is at least" in text
 
 
 def test_what_lies_below_the_error_is_named(spheres):
