@@ -19,6 +19,7 @@ from experiments.lab.bound_settings import BoundSettings
 from experiments.lab.compact_rows import Chosen, CompactRows
 from experiments.lab.measuring import Arrays, missing_of
 from experiments.lab.refusals import Refusal
+from nets.sample import BLOCK
 
 COLUMNS = (
     "bound",
@@ -212,7 +213,8 @@ class _Refuting:
 
     Of n held-out examples k are errors. Were the error at most the certificate's value v, so
     many would be seen with probability at most Pr[Bin(n, v) >= k]; of an error averaged over
-    draws of the weights with at most exp(-n kl(k/n, v)). It is refuted where this is below
+    draws of the weights with at most exp(-n kl(k/n, v)), n the draws where examples share them
+    (`independent`). It is refuted where this is below
     `REFUTED_AT` / (certificates compared): so often a valid one is accused, if any.
     """
 
@@ -240,7 +242,7 @@ class _Refuting:
             else:
                 continue
             self._compared += 1
-            how_likely = chance(error, n, value, is_counted)
+            how_likely = chance(error, independent(spec, arrays, n), value, is_counted)
             if how_likely < REFUTED_AT:  # or it is refuted by no number of them
                 self._suspects.append((at, row, error, n, how_likely))
 
@@ -269,12 +271,25 @@ def _held_out(arrays):
     return None
 
 
-def chance(error: float, n: int, value: float, is_counted: bool) -> float:
+def independent(spec: bounds.BoundSpec, arrays: Arrays, n: int) -> float:
+    """Of how many independent variables the error on n held-out examples is a mean, at least.
+
+    n, but where noise is added to any network but a chain of dense layers: a block of examples has one draw
+    of the weights there (`bounds.measures.noisy`), and weighs BLOCK / n at most.
+    """
+    groups = {"gibbs", "gibbs_layers"} & set(spec.groups)
+    is_dense = (
+        arrays["architecture/is_chain"] and not arrays["architecture/convolutions"]
+    )
+    return float(n) if is_dense or not groups else max(n / BLOCK, 1.0)
+
+
+def chance(error: float, n: float, value: float, is_counted: bool) -> float:
     """How likely so large an error on held-out examples is at most, if the risk is `value`.
 
     Args:
       error: the share of wrong ones, or its mean over draws of the weights.
-      n: held-out examples.
+      n: held-out examples, or as many `independent` variables.
       value: what is claimed.
       is_counted: whether it is one network's error: exact binomial; else Chernoff.
     """
@@ -283,7 +298,7 @@ def chance(error: float, n: int, value: float, is_counted: bool) -> float:
     if value <= 0:
         return 0.0
     if is_counted:
-        return float(intervals.at_least(round(error * n), n, value))
+        return float(intervals.at_least(round(error * n), round(n), value))
     kl = error * math.log(error / value)
     kl += (1 - error) * math.log((1 - error) / (1 - value)) if error < 1 else 0.0
     return math.exp(-n * kl)

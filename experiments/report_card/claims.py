@@ -92,6 +92,8 @@ class Claims:
       delta: the failure probability that it was evaluated at.
       risk: the held-out error of the network it speaks of, on labels drawn as the training
         labels.
+      independent: of how many independent variables each error is a mean (`bound_rows.independent`); None:
+        of the held-out examples.
       uses_holdout: whether it looks at held-out examples; such a bound explains nothing.
       standard_error: of the value, where it is an estimate; else 0.
       reasons: why it is not available, '' where it is.
@@ -112,6 +114,7 @@ class Claims:
     family: str = ""
     paper: str = ""
     about: str = ""
+    independent: np.ndarray | None = None
     uses_holdout: bool = False
     delta: float = 0.05
     standard_error: np.ndarray | None = None
@@ -213,12 +216,20 @@ def of_table(
     for row in every:
         by_name[row["bound"]].append(row)
     return {
-        name: _claims(name, rows, trained_risk, config.delta)
+        name: _claims(
+            name, rows, trained_risk, _independent(name, table, measured), config.delta
+        )
         for name, rows in by_name.items()
     }
 
 
-def _claims(name, rows, trained_risk, delta):
+def _independent(name, table, measured):
+    pairs = zip(table.networks, measured, strict=True)
+    spec = bounds.BOUNDS[name]
+    return np.array([bound_rows.independent(spec, a, n["test_size"]) for n, a in pairs])
+
+
+def _claims(name, rows, trained_risk, independent, delta):
     spec = bounds.BOUNDS[name]
 
     def column(key, otherwise=math.nan):
@@ -244,6 +255,7 @@ def _claims(name, rows, trained_risk, delta):
         takes_margin="margin" in spec.keywords,
         weight_matrices=spec.weight_matrices,
         ordinal=spec.ordinal,
+        independent=independent,
         family=family(name),
         paper=spec.paper,
         about=spec.fn.__doc__.strip().splitlines()[0],

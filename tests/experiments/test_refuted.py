@@ -5,10 +5,12 @@ import math
 import numpy as np
 import pytest
 
+import bounds
 from bounds.numerics import intervals
 from experiments import evaluate
 from experiments.lab import bound_rows, certificates
 from experiments.lab.calls import settings_of
+from nets.sample import BLOCK
 from tests.experiments.tiny import read, run
 
 PLUGIN = '''
@@ -121,3 +123,26 @@ def test_a_refuted_certificate_is_neither_quoted_nor_marked():
     assert certificates.quotable([row], ["holdout_cp"]) is None
     assert not certificates.is_non_vacuous(row, 10)
     assert certificates.shown_status([row]) == "REFUTED"
+
+
+def test_a_draw_that_a_block_of_examples_shares_is_one_of_few():
+    """A valid bound on the error of noisy convolutions: draws of the weights are right or wrong throughout."""
+    rng, n = np.random.default_rng(0), 10_000
+    arrays = {
+        "architecture/is_chain": np.array(1),
+        "architecture/convolutions": np.array(2),
+    }
+    spec = bounds.BOUNDS["maurer_2004_kl"]
+    few = bound_rows.independent(spec, arrays, n)
+    assert few == n / BLOCK
+    blocks = np.repeat(np.arange(math.ceil(n / BLOCK)), BLOCK)[:n]
+    weights = np.bincount(blocks) / n
+    wrong = rng.integers(2, size=(20_000, len(weights)))
+    errors = wrong @ weights
+    accused = [bound_rows.chance(e, few, 0.5, False) < 0.01 for e in errors]
+    assert np.mean(accused) <= 0.01
+    as_examples = [bound_rows.chance(e, n, 0.5, False) < 0.01 for e in errors]
+    assert np.mean(as_examples) > 0.1
+    dense = arrays | {"architecture/convolutions": np.array(0)}
+    for name, own in (("maurer_2004_kl", dense), ("maurer_2004_kl_posterior", arrays)):
+        assert bound_rows.independent(bounds.BOUNDS[name], own, n) == n

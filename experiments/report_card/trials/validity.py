@@ -69,12 +69,12 @@ def violations(claims: Claims, networks: Networks, rows: np.ndarray) -> np.ndarr
       rows: places of the networks that are compared, `[R]`.
     """
     is_counted = claims.speaks_of in COUNTED
+    sizes = networks["test_size"] if claims.independent is None else claims.independent
     found = [
         row
         for row in rows
         if bound_rows.chance(
-            float(claims.risk[row]), int(networks["test_size"][row]),
-            float(claims.value[row]), is_counted,
+            float(claims.risk[row]), float(sizes[row]), float(claims.value[row]), is_counted,
         ) < PROVEN_AT / len(rows)
     ]  # fmt: skip
     return np.array(found, int)
