@@ -123,7 +123,9 @@ def make(results: Results, draw: Drawing) -> list[Any]:
     target, median = ([at(b, rule) for b in plain] for rule in ("target", "median"))
     seeds = summary["seeds"]
     note = (
-        f"Mean over {seeds} seeds, band: 95% t-interval." if seeds > 1 else "One seed."
+        f"Mean over {seeds} seeds, band: 95% t-interval over them (one test set)."
+        if seeds > 1
+        else "One seed."
     )
     note = f"{variant}. {note}" if variant else note
     if is_paper:
@@ -154,7 +156,7 @@ def make(results: Results, draw: Drawing) -> list[Any]:
                 _panel("test error", "fraction of test examples", found, list(ERRORS),
                        is_paper, vacuous),
                 _panel(gamma, "excess over the training error", found, target, is_paper,
-                       vacuous),
+                       {"1 - 1/C": 1 - 1 / summary["classes"]}),
             ],
         )
     )  # fmt: skip
@@ -168,7 +170,7 @@ def make(results: Results, draw: Drawing) -> list[Any]:
                 _panel("median training margin", "margin of the logits", found,
                        ["margin_median"]),
                 _panel("bounds at the median margin", "excess over the training error",
-                       found, median, levels=vacuous),
+                       found, median),
             ],
         )
     )  # fmt: skip

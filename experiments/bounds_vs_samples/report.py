@@ -106,7 +106,8 @@ def _of_bounds(verdicts, names):
         "are not decided": having("not decided"),
     }
     parts = [
-        f"of {len(names)} bounds, at the margin that was trained to, {len(having('rises'))} rise with m"
+        f"of {len(names)} bounds, at the margin that was trained to, each by its own 95% interval, "
+        f"{len(having('rises'))} rise with m"
     ]
     parts += [f"{len(some)} {what}" for what, some in others.items() if some]
     if fitting:

@@ -213,8 +213,9 @@ def details(results: Results, draw: Drawing) -> list[Any]:
             else "A certificate holds with probability 1 - delta over the examples it was computed on "
             "and over the draws of the noise, each for itself, for the network that it speaks "
             "of, if the prior (its share of the examples, its deviation, its training), the subspace "
-            f"or the budget of picks was chosen before the examples were seen, or among {config.tried} tries "
-            "(--tried), which are paid for: a stochastic one draws its weights afresh for "
+            f"or the budget of picks was chosen before the examples were seen, or among {config.tried} settings, seeds "
+            "included, that were listed before any of them was run on these examples (--tried), which are paid "
+            "for: a stochastic one draws its weights afresh for "
             "every prediction, a drawn one drew them once, a compressed one is the decoded network. "
             "Examples that the prior was trained on do not count."
         ),

@@ -101,8 +101,8 @@ class Own(GivenNetworks, own_data.Settings, BoundSettings):
     momentum: float = setting(0.9, "of SGD", below_1, group=TRAINING)
     tried: int = setting(
         16, "how many settings of prior, surrogate, subspace or picks (shares, deviation, shape, budget, "
-        "price, their training) were tried on these images: they should have been chosen before; delta is "
-        "divided by it", at_least_1, group=BOUNDS, measuring=True
+        "price, their training, the seed) are on a list that was made before any was tried on these images; "
+        "delta is divided by it (a setting that was chosen after a count had been seen is not paid for)", at_least_1, group=BOUNDS, measuring=True
     )  # fmt: skip
     verify: str | None = setting(
         None, "recount the certificate in a file weights/<run>_<kind>.safetensors from the file and the data "

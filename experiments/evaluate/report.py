@@ -103,7 +103,8 @@ def _bounds_table(found):
                 key=lambda v: (v != v, v)
             )  # what is not a number last, and shown
             middle = known[len(known) // 2]
-            cells = [report.number(v) for v in (known[0], middle, known[-1])]
+            shown = report.at_most if certificates.promises(name) else report.number
+            cells = [shown(v) for v in (known[0], middle, known[-1])]
         own = [
             certificates.own_error(rows[n], errors[n]) for n in networks if n in rows
         ]
@@ -161,7 +162,8 @@ def _own_errors(found):
         [
             name,
             row["network"],
-            *(report.number(row[n]) for n in ("empirical", "value")),
+            report.number(row["empirical"]),
+            certificates.shown_value(row),
             "unknown" if row["risk"] is None else report.number(row["risk"]),
         ]
         for name, rows in _by_bound(found).items()
@@ -232,6 +234,8 @@ def details(results: Results, draw: Drawing) -> list[Any]:
             "set was drawn from, with probability 1 - delta over the training set, whatever "
             "was chosen after seeing it but the initial weights; each bound for itself (for n "
             "at once take delta / n): which one is quoted must be fixed beforehand (--quote). "
+            "(holdout_cp: on the distribution of the held-out examples, over their draw, if "
+            "neither training nor the choice of the network has seen them.) "
             "Up to constants: the form that papers plot. Heuristic: a measure that is meant to "
             "go along with the error. Logarithms, margins and what was counted on the training "
             "set are in bounds.csv."

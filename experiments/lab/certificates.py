@@ -164,7 +164,7 @@ def check_quoted(asked: Sequence[str], evaluated: Sequence[str], out: Path) -> N
 
 
 def is_non_vacuous(row: Mapping[str, Any], classes: int) -> bool:
-    """Whether a certificate is below the error of guessing, 1 - 1/C."""
+    """Whether a certificate is below the error of guessing one of C classes uniformly, 1 - 1/C."""
     value = row.get("value")
     holds = promises(row["bound"]) and not is_refuted(row)
     return holds and value is not None and value < 1 - 1 / classes
@@ -207,9 +207,9 @@ def quotable(
 ) -> Mapping[str, Any] | None:
     """The row whose certificate may be quoted: of the first bound asked for that can be had.
 
-    Which it is depends on what could be measured, never on a value: the least of several,
+    Which it is depends on what could be measured, never on how small a value is: the least of several,
     chosen afterwards, would not hold with probability 1 - delta. What held-out examples refute is passed
-    over, and so is what rests on the same initial weights or the same learned things: that may be what is
+    over (a valid one with probability `bound_rows.REFUTED_AT` at most, which no delta pays for), and so is what rests on the same initial weights or the same learned things: that may be what is
     wrong with it.
 
     Args:
@@ -254,13 +254,17 @@ def sentence(
         return f"{name}: there is no certificate to quote{because}."
     spec = BOUNDS[row["bound"]]
     value = report.at_most(min(row["value"], 1.0))  # no error is above 1
+    is_held_out = "holdout" in requires([row["bound"]])
+    these = "the held-out ones" if is_held_out else "these"
     line = (
         f"{name}: {NETWORKS[spec.speaks_of]} errs on at most {value} of new examples drawn "
-        f"like these, with confidence {report.confidence(delta)} ({row['bound']}, fixed beforehand"
+        f"like {these}, with confidence {report.confidence(delta)} ({row['bound']}, fixed beforehand"
     )
     line += f"; assumes that {spec.assumption})" if spec.assumption else ")"
+    if is_held_out:
+        line += ", if no choice of the network has seen the held-out examples"
     if not is_non_vacuous(row, classes):
-        line += f": vacuous, guessing errs on {1 - 1 / classes:.3g}"
+        line += f": vacuous, guessing uniformly errs on {1 - 1 / classes:.3g}"
     if DECLARED in str(row.get("status", "")):
         line += f". It holds{row['status'].partition(spec.status)[2]}"
     own = own_error(row, test_error)

@@ -30,8 +30,9 @@ def verdicts(found: Mapping[str, Finding]) -> dict[str, str]:
 
     Every trial that tests has two hypotheses, that the bound does not pass and that it does
     not fail; where both are rejected, nothing is decided. Holm's step-down test of all of them together:
-    with probability `LEVEL` at most is any of its tested verdicts wrong by chance; of a hundred bounds some
-    will be.
+    with probability `LEVEL` at most is any of its tested verdicts wrong by chance (given which lines move: a
+    95% interval of the error says so; over seeds alone, the stored examples and the test set held fixed);
+    of a hundred bounds some will be.
     """
     tested = {}
     for name, one in found.items():

@@ -97,6 +97,9 @@ def test_the_sentence_says_of_which_network_it_speaks(bound, value, says):
     line = certificates.sentence("net", row, 0.035, 10, 0.5)
     assert line.startswith(says) and "confidence 0.965" in line
     assert f"({bound}, fixed beforehand)" in line and "vacuous" not in line
+    is_held_out = bound == "holdout_cp"
+    assert ("drawn like the held-out ones" in line) == is_held_out
+    assert ("if no choice of the network has seen" in line) == is_held_out
     own = "0.5" if bound == "holdout_cp" else "0.125"
     assert line.endswith(f"own error on held-out examples is {own}.")
 
@@ -133,7 +136,7 @@ def test_assumptions_and_vacuous_ones_are_named():
     row = {"bound": "bartlett_2017_lemma_a8", "value": 390.0}
     line = certificates.sentence("net", row, 0.05, 10, None)
     assert "assumes that the lemma's constants are as recalled" in line
-    assert "vacuous, guessing errs on 0.9" in line
+    assert "vacuous, guessing uniformly errs on 0.9" in line
     assert "no certificate" in certificates.sentence("net", None, 0.05, 10, None)
 
 

@@ -12,7 +12,7 @@ mutual information, beside what an oracle scores that sees the error through ano
   verdict: beside the Psi of the oracle, the error of the network that the bound speaks of as another
   test set shows it. It passes if Psi
   is above half of the oracle's, by a t-test over seeds, and orders more than half of the pairs in
-  every environment; it fails if Psi is below half of the oracle's. It cannot pass where it is not
+  every environment, as it is found; it fails if Psi is below half of the oracle's. It cannot pass where it is not
   available for a tenth of the block.
 """
 

@@ -457,3 +457,15 @@ def test_changes_of_training_are_those_that_hardly_move_its_own_network_s_error(
     own = made_of(of, lambda error: np.where(is_moved, 2, 1) * error)
     found = fragility.pairs(of, own.errors(of))
     assert found and not any("adam" in pair.name for pair in found)
+
+
+def test_a_claim_in_expectation_is_one_for_every_size():
+    """What it has to spare at small m makes up for nothing at large m."""
+    of = suite()
+    error, largest = planted.true_error(of), of["m"] == of["m"].max()
+    above = planted.claims(of, error + 0.02, in_expectation=True)
+    assert verdict("validity", above)[0] == "passes"
+    mixed = np.where(largest, 0.5 * error, error + 0.3)
+    own = planted.claims(of, mixed, in_expectation=True)
+    assert np.mean(own.value[of.usable] - own.risk[of.usable]) > 0
+    assert verdict("validity", own)[0] == "fails"
