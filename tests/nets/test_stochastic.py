@@ -194,8 +194,15 @@ def test_a_convolutional_posterior_has_the_moments_of_drawn_networks(kind):
     np.testing.assert_allclose(*scaled, atol=10 * math.sqrt(2 / draws))
 
 
-@pytest.mark.parametrize("name", objectives.OBJECTIVES)
-@pytest.mark.parametrize("learned_prior", [False, True])
+@pytest.mark.parametrize(
+    ("name", "learned_prior"),
+    [
+        *((name, False) for name in objectives.OBJECTIVES),
+        ("quadratic", True),
+        pytest.param("lambda", True, marks=pytest.mark.slow),
+        pytest.param("classic", True, marks=pytest.mark.slow),
+    ],
+)
 def test_the_objective_is_the_bound_of_the_surrogate(name, learned_prior):
     mean, prior = networks()
     params = stochastic.around(
