@@ -124,8 +124,15 @@ def convolutional(plain):
     return stochastic.GaussianNetwork(plain), params, x
 
 
-@pytest.mark.parametrize("kind", [CNN, StridedCNN])
-@pytest.mark.parametrize("is_each", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "is_each"),
+    [
+        (CNN, False),
+        (StridedCNN, True),
+        pytest.param(CNN, True, marks=pytest.mark.slow),
+        pytest.param(StridedCNN, False, marks=pytest.mark.slow),
+    ],
+)
 def test_convolutions_under_noise_are_those_of_drawn_weights(kind, is_each):
     """Image by image, with the weights put together by hand; dense layers are still here."""
     plain = kind((8, 8, 1), 3, 2, 4, True)
