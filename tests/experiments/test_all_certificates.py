@@ -9,7 +9,7 @@ from experiments.lab import formats
 from experiments.problems.images import Mnist
 from experiments.tools import certificates
 from tests.conftest import MNIST_SAMPLE
-from tests.experiments.tiny import ROOT
+from tests.experiments.tiny import ROOT, finish, program
 
 _TINY = {"size": 400, "architecture": "strided_cnn", "width": 2, "depth": 2, "batch_size": 50,
          "epochs": 1, "tried": 1}  # fmt: skip
@@ -107,12 +107,9 @@ def test_certificates_are_rounded_up_in_the_table():
     ],
 )
 def test_what_cannot_be_is_one_line(typed, says):
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.tools.certificates", *typed],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 2 and says in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    code, _, error = finish(program(*typed, name="tools.certificates"))
+    assert code == 2 and says in error
+    assert len(error.splitlines()) == 1
 
 
 def test_rows_of_earlier_calls_stand_where_there_are_no_new_ones(tmp_path):

@@ -163,8 +163,17 @@ def test_a_network_from_onnx_has_the_same_certificate(place, folder, tmp_path):
 
 @pytest.fixture(scope="module")
 def compressed(place, tmp_path_factory):
-    """A folder from the shell, and what it printed: points from a file."""
+    """A folder: points from a file."""
     out = tmp_path_factory.mktemp("runs") / "compressed"
+    points = {"unlabelled": str(place / "points.npz")}
+    with tiny.undrawn():
+        return tiny.run(config(place, **COMPRESSION, **points), out, PROGRAM).path
+
+
+@pytest.mark.slow
+def test_its_compressed_form_from_the_shell(place, tmp_path):
+    """Points from a file: all held-out images tell its own error, and nothing has labels."""
+    out = tmp_path / "out"
     flags = [
         "--route=compression", f"--weights={place / 'net.npz'}", "--activation=relu",
         "--problem=mnist", f"--data_dir={MNIST_SAMPLE}", f"--delta={DELTA}", "--tried=1",
@@ -172,13 +181,6 @@ def compressed(place, tmp_path_factory):
     ]  # fmt: skip
     code, printed, error = tiny.finish(tiny.program(*flags, name="certify"))
     assert code == 0, error
-    return out, printed
-
-
-@pytest.mark.slow
-def test_its_compressed_form_from_the_shell(compressed):
-    """Points from a file: all held-out images tell its own error, and nothing has labels."""
-    out, printed = compressed
     assert f"{U} points, 0 to 1" in printed and "bits an example" in printed
     (row,), rows = read(out, "results"), read(out, "bounds")
     assert row["outcome"] == row.get("with_labels", "") == ""
@@ -337,6 +339,11 @@ def _a_little_less(tensors, claims):
     claims["value"] -= 1e-6
 
 
+def slow(*case):
+    """One that is seen where a case that is always run is seen."""
+    return pytest.param(*case, marks=pytest.mark.slow)
+
+
 def surrogate_file(folder):
     return folder / "weights" / "net_surrogate.safetensors"
 
@@ -356,11 +363,9 @@ def test_both_certificates_are_recounted_from_their_files(place, folder, compres
         f"errs on {wrong} among 1200, and disagrees on {differ} of {U} points" in line
     )
     assert "trained on the other 1200 labelled examples alone; neither network" in line
-    (row,) = read(compressed[0], "results")
+    (row,) = read(compressed, "results")
     points = {"unlabelled": str(place / "points.npz")}
-    line, holds = verification.verified(
-        given(place, code_file(compressed[0]), **points)
-    )
+    line, holds = verification.verified(given(place, code_file(compressed), **points))
     assert holds and f"the network of {row['bits']} bits errs on" in line
     assert "taken as said: the network has not seen the points" in line
 
@@ -395,10 +400,10 @@ def test_a_code_from_the_initial_weights_needs_them(place, tmp_path):
         (_claim(disagreements=1), "the two networks disagree on"),
         (_claim(points=251), "there are 250 points, not 251"),
         (_claim(size=2401), "there are 2400 labelled examples, not 2401"),
-        (_claim(value=0.2), "the bound is"),
+        slow(_claim(value=0.2), "the bound is"),
         (_a_little_less, "the bound is"),
         (_claim(tried=4), "the bound is"),  # of a value that was paid for 2
-        (_claim(delta=0.01), "the bound is"),
+        slow(_claim(delta=0.01), "the bound is"),
         (_move("surrogate/1/bias", np.arange(10) / 2), "it errs on"),
     ],
 )
@@ -447,14 +452,14 @@ def _flip(tensors, claims):
         (_claim(bits=100), "its code has"),
         (_claim(wrong=1), "it errs on"),
         (_claim(disagreements=0), "the two networks disagree on"),
-        (_claim(value=0.2), "the bound is"),
+        slow(_claim(value=0.2), "the bound is"),
         (_a_little_less, "the bound is"),
         (_flip, "its code is none|it errs on|disagree on"),
-        (lambda t, c: t.update(code=t["code"][:9]), "its code is none"),
+        slow(lambda t, c: t.update(code=t["code"][:9]), "its code is none"),
     ],
 )
 def test_a_code_that_was_forged_is_refuted(place, compressed, tmp_path, change, says):
-    path = forged(code_file(compressed[0]), tmp_path / "a.safetensors", change)
+    path = forged(code_file(compressed), tmp_path / "a.safetensors", change)
     points = {"unlabelled": str(place / "points.npz")}
     line, holds = verification.verified(given(place, path, **points))
     assert not holds and any(one in line for one in says.split("|")), line
@@ -474,7 +479,7 @@ def test_a_code_that_is_no_candidate_is_refuted(place, compressed, tmp_path):
         bits = coding.encode(symbols, exponents)
         tensors["code"], claims["bits"] = np.packbits(bits), claims["bits"] + 99
 
-    path = forged(code_file(compressed[0]), tmp_path / "a.safetensors", another)
+    path = forged(code_file(compressed), tmp_path / "a.safetensors", another)
     points = {"unlabelled": str(place / "points.npz")}
     line, holds = verification.verified(given(place, path, **points))
     assert not holds and "its code is none of the 12 candidates" in line
@@ -488,7 +493,7 @@ def test_what_is_not_what_was_certified_on_is_refused(
         np.savez(tmp_path / "moved.npz", w0=net["w0"], w1=net["w1"] * np.float32(1.001))
     np.savez(tmp_path / "others.npz", x=test[U : 2 * U])
     np.savez(tmp_path / "shuffled.npz", x=x[::-1], y=y[::-1])
-    one, code_ = surrogate_file(folder), code_file(compressed[0])
+    one, code_ = surrogate_file(folder), code_file(compressed)
     moved, others = (str(tmp_path / f"{n}.npz") for n in ("moved", "others"))
     points, data = str(place / "points.npz"), str(tmp_path / "shuffled.npz")
     for typed, says in (

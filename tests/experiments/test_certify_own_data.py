@@ -144,6 +144,23 @@ def test_the_report_says_what_the_data_are_and_what_there_is_not(place, folder):
     assert (stored["size"], stored["problem"]) == (M, None)
 
 
+def test_held_out_examples_are_those_of_the_file_and_change_no_draw(place):
+    whole, alone = (
+        study.make(PROGRAM.resolved(config(data=str(place / f"{name}.npz")))).problem
+        for name in ("held", "sorted")
+    )
+    with np.load(place / "held.npz") as data:
+        x, y = data["x_test"].reshape(200, -1), data["y_test"]
+    found = whole.test()
+    np.testing.assert_allclose(found.inputs, x / 255.0, atol=1e-6)
+    np.testing.assert_array_equal(found.labels, y)
+    for seed in (0, 1):
+        one, other = (its.draw(seed, M, 0) for its in (whole, alone))
+        np.testing.assert_array_equal(one.inputs, other.inputs)
+        np.testing.assert_array_equal(one.labels, other.labels)
+
+
+@pytest.mark.slow
 def test_held_out_examples_tell_its_own_error_and_change_nothing_else(
     place, folder, tmp_path
 ):

@@ -1,6 +1,7 @@
 """`certify --surrogate_file`: a given network by a surrogate that has a certificate of its own."""
 
 import dataclasses
+import functools
 import json
 
 import jax
@@ -49,15 +50,22 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Route -> a file of its certificate."""
-    found, out = {}, tmp_path_factory.mktemp("surrogates")
-    for route, own in ROUTES.items():
-        typed = TINY | own | {"route": route}
+    """What makes the folder of a route, once, and gives the file of its certificate: of a seed."""
+    out = tmp_path_factory.mktemp("surrogates")
+
+    @functools.cache
+    def made(route):
+        typed = TINY | ROUTES[route] | {"route": route, "seeds": 2}
         with tiny.undrawn():
             chosen = settings_of(PROGRAM, "mnist", typed=typed)
             tiny.run(chosen, out / route, PROGRAM)
-        (found[route],) = (out / route / "weights").glob("certified_*_*.safetensors")
-    return found
+        return out / route / "weights"
+
+    def file(route, seed=0):
+        (found,) = made(route).glob(f"certified_seed{seed}_*.safetensors")
+        return found
+
+    return file
 
 
 def config(place, file, **typed):
@@ -72,12 +80,15 @@ def config(place, file, **typed):
 
 @pytest.fixture(scope="module")
 def folders(place, files, tmp_path_factory):
+    """What makes the folder of a network that was certified by the file of a route, once."""
     out = tmp_path_factory.mktemp("runs")
-    with tiny.undrawn():
-        return {
-            route: tiny.run(config(place, path), out / route, PROGRAM).path
-            for route, path in files.items()
-        }
+
+    @functools.cache
+    def made(route):
+        with tiny.undrawn():
+            return tiny.run(config(place, files(route)), out / route, PROGRAM).path
+
+    return made
 
 
 def certificate(folder):
@@ -112,10 +123,17 @@ def drawn_classes(tensors, x):
     return np.concatenate(found)
 
 
-@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize(
+    "route",
+    [
+        "single_draw",
+        pytest.param("posterior", marks=pytest.mark.slow),
+        pytest.param("subspace", marks=pytest.mark.slow),
+    ],
+)
 def test_the_certificate_is_what_counting_by_hand_gives(place, files, folders, route):
-    tensors, notes = read(files[route])
-    inner, folder = json.loads(notes["certificate"]), folders[route]
+    tensors, notes = read(files(route))
+    inner, folder = json.loads(notes["certificate"]), folders(route)
     _, _, test, labels = digits()
     with np.load(place / "net.npz") as net:
         own = classes_of(net["w0"], net["w1"], test)
@@ -151,8 +169,8 @@ def test_the_certificate_is_what_counting_by_hand_gives(place, files, folders, r
 
 def test_the_file_of_the_surrogate_is_within(files, folders):
     """Whoever has the new file needs the other no more: it is there, word by word."""
-    inner, notes = read(files["single_draw"])
-    outer, own = read(certificate(folders["single_draw"]))
+    inner, notes = read(files("single_draw"))
+    outer, own = read(certificate(folders("single_draw")))
     assert {f"surrogate/{n}" for n in inner} == set(outer)
     assert all(np.array_equal(outer[f"surrogate/{n}"], a) for n, a in inner.items())
     claims = json.loads(own["certificate"])["of_surrogate"]
@@ -216,14 +234,15 @@ def _disagreement_left_out(tensors, claims):
     ],
 )
 def test_what_was_forged_is_refuted(place, folders, tmp_path, change, says):
-    path = forged(certificate(folders["single_draw"]), tmp_path / "a", change)
+    path = forged(certificate(folders("single_draw")), tmp_path / "a", change)
     line, holds = verification.verified(given(place, path))
     assert not holds and says in line and "\n" not in line, line
 
 
+@pytest.mark.slow
 def test_other_disagreements_with_a_coded_network_are_refuted(place, folders, tmp_path):
     change = _claim(disagreements=0)
-    path = forged(certificate(folders["subspace"]), tmp_path / "a", change)
+    path = forged(certificate(folders("subspace")), tmp_path / "a", change)
     line, holds = verification.verified(given(place, path))
     assert not holds and "the two networks disagree on" in line
 
@@ -232,7 +251,7 @@ def test_a_surrogate_of_other_examples_is_refuted(place, folders):
     """Of noisy labels, or of another problem, whatever its digests say."""
     kind = by_certificate.ByCertificate()
     kinds = [one.Certificate for one in verification.KINDS]
-    one, tensors = certificate_file.read(certificate(folders["single_draw"]), kinds)
+    one, tensors = certificate_file.read(certificate(folders("single_draw")), kinds)
     typed = given(place, "a")
     data = kind.data(typed, one)
     inner = one.of_surrogate
@@ -248,7 +267,7 @@ def test_a_surrogate_of_other_examples_is_refuted(place, folders):
 
 
 def test_what_is_not_its_own_is_refused(place, folders, tmp_path):
-    whole = certificate(folders["single_draw"])
+    whole = certificate(folders("single_draw"))
     for change, says in (
         (_move("surrogate/final/1/bias", 0.2), "tensors of its surrogate were changed"),
         (_inner(bound="holdout_cp"), "its certificate is by holdout_cp"),
@@ -273,7 +292,7 @@ def test_what_is_not_its_own_is_refused(place, folders, tmp_path):
 
 
 def test_what_cannot_be_certified_is_one_line(place, files, folders, tmp_path):
-    drawn, x = files["single_draw"], digits()[0]
+    drawn, x = files("single_draw"), digits()[0]
     np.savez(tmp_path / "seen.npz", x=x[:100])
     np.savez(tmp_path / "data.npz", x=x, y=digits()[1])
     wrong = forged(drawn, tmp_path / "wrong", _claim(wrong=1))
@@ -294,7 +313,7 @@ def test_what_cannot_be_certified_is_one_line(place, files, folders, tmp_path):
         (drawn, {"unlabelled": str(tmp_path / "seen.npz")}, "held-out inputs are training inputs"),
         (tmp_path / "nowhere", {}, "--surrogate_file="),
         (place / "net.npz", {}, "give a file that certify has written"),
-        (certificate(folders["posterior"]), {}, "its certificate is of a given network; name one of"),
+        (certificate(folders("single_draw")), {}, "its certificate is of a given network; name one of"),
         (noisy, {}, "was certified with --label_noise=0.5, on examples that are drawn otherwise"),
         (wrong, {}, "its certificate is refuted: it errs on"),
         (altered, {}, "its certificate was altered, its digest is another"),
@@ -308,9 +327,9 @@ def test_what_cannot_be_certified_is_one_line(place, files, folders, tmp_path):
 
 def test_points_that_the_surrogate_was_trained_on_are_refused(place, files, tmp_path):
     """Also where they are no examples of the given network: of those that the prior had, too."""
-    one = surrogate_file.read(str(files["single_draw"]), _kinds()).certificate
+    one = surrogate_file.read(str(files("single_draw")), _kinds()).certificate
     typed = {"verify": "a", "problem": "mnist", "data_dir": str(MNIST_SAMPLE)}
-    claimed = surrogate_file.read(str(files["single_draw"]), _kinds())
+    claimed = surrogate_file.read(str(files("single_draw")), _kinds())
     whole = surrogate_file.certified_data.read(
         typed, one, lambda config: slice(0, None)
     )
@@ -343,18 +362,26 @@ def test_each_network_takes_inputs_as_it_was_trained_on(place):
     assert GivenNetwork(file).own_points is None
 
 
-def test_a_posterior_is_run_as_it_is_measured(files, place):
-    """Its logits of points in float64, against the measure's program."""
-    one = surrogate_file.read(str(files["posterior"]), _kinds())
-    assert isinstance(one.certificate, posterior.Certificate)
+@pytest.mark.parametrize(
+    "route", ["single_draw", pytest.param("posterior", marks=pytest.mark.slow)]
+)
+def test_a_posterior_is_run_as_it_is_measured(files, place, route):
+    """Its logits of points in float64; the file of a drawn network has its posterior, too."""
+    one = surrogate_file.read(str(files(route)), _kinds())
+    kind, stored = one.kind, one.stored
+    if route == "single_draw":
+        kind = posterior.PosteriorNetwork()
+        stored = posterior.Stored(stored.posterior, one.certificate)
+    else:
+        assert isinstance(one.certificate, posterior.Certificate)
     x = (digits()[2][:200] / 255.0).astype(np.float32)
-    found = one.kind.logits(one.stored, x)
+    found = kind.logits(stored, x)
     expected = drawn_classes(one.tensors, digits()[2][:200])
     assert np.mean(found.argmax(1) == expected) > 0.99
     assert dataclasses.is_dataclass(one) and one.normalise == ()
 
 
 def test_a_folder_goes_on_with_its_own_surrogate_alone(place, files, folders):
-    other = config(place, files["subspace"])
+    other = config(place, files("single_draw", seed=1))
     with pytest.raises(Refusal, match="data"):
-        tiny.run(other, folders["single_draw"], PROGRAM, resume=True)
+        tiny.run(other, folders("single_draw"), PROGRAM, resume=True)

@@ -1,12 +1,15 @@
 """The device check: on a CPU, which is held against itself; and that it can fail."""
 
+import dataclasses
 import json
+import types
 
 import numpy as np
 import pytest
 
 from bounds.numerics.enclosure import Enclosure
 from experiments.tools import floors
+from experiments.tools.device_check import __main__ as command
 from experiments.tools.device_check import agreement, measured
 from experiments.tools.device_check.__main__ import PARTS
 from experiments.tools.device_check.rows import Row, Table
@@ -15,9 +18,29 @@ from nets import runs
 from tests.experiments.tiny import finish, program
 
 
-@pytest.mark.parametrize(
-    "parts", [("fast",), pytest.param(PARTS, marks=pytest.mark.slow)]
-)
+def test_steps_are_timed_and_written_row_by_row(tmp_path, capsys, monkeypatch):
+    """Of one width and batch, as shares of rates that are made up."""
+    path, few = tmp_path / "found.json", dataclasses.replace(SMALL, batches=(64,))
+    typed = {"parts": ["fast"], "small": True, "seconds": 0.05, "out": str(path)}
+    monkeypatch.setattr(command.flags, "FLAGS", types.SimpleNamespace(**typed))
+    monkeypatch.setattr(command.devices, "use_cores", lambda _: None)
+    monkeypatch.setattr(command, "SMALL", few)
+    rates = floors.Rates(copy=1e10, float32=1e11, float64=5e10)
+    monkeypatch.setattr(floors, "rates", lambda *_: rates)
+    assert command.main() == 0
+    rows, out = json.loads(path.read_text())["rows"], capsys.readouterr().out
+    assert all(row["part"] == "fast" and row["what"] in out for row in rows)
+    assert [row["value"] for row in rows[:3]] == [10, 0.1, 0.05]
+    steps = [row for row in rows if row["share"] is not None]
+    ways = ("2 lanes", "2 lanes, held once", "2 lanes, streamed")
+    assert [row["what"] for row in steps] == [
+        f"step, width 16, batch 64, {way}" for way in ways
+    ]
+    assert all(row["holds"] is not False and row["share"] > 0 for row in steps)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parts", [("fast",), PARTS])
 def test_a_slice_of_it_on_a_cpu_holds_and_is_written_row_by_row(tmp_path, parts):
     path = tmp_path / "found.json"
     flags = f"--parts={','.join(parts)}", "--small", "--seconds=0.05", f"--out={path}"

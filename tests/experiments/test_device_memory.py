@@ -12,7 +12,7 @@ from nets import runs
 from nets.runs import make_layout
 from tests.experiments.tiny import TINY, content, run
 
-SMALL = dataclasses.replace(TINY, seeds=1, draws=1, bounds=("bartlett_2017",))
+SMALL = dataclasses.replace(TINY, seeds=1, draws=1, bounds=("params",))
 
 
 def with_memory(memory):

@@ -33,7 +33,7 @@ def given(tmp_path_factory):
 
 def evaluated(place, out, **typed):
     typed = {
-        "weights": f"{place}/net.npz", "data": f"{place}/data.npz", "bounds": ("path_norm",),
+        "weights": f"{place}/net.npz", "data": f"{place}/data.npz", "bounds": ("params",),
         "activation": "relu",
     } | typed  # fmt: skip
     config = settings_of(evaluate.PROGRAM, None, typed=typed)

@@ -195,7 +195,7 @@ def nearest(places, x, y, points):
     return y[places][np.argmin(np.abs(points[:, None] - x[places]), axis=1)]
 
 
-@pytest.mark.parametrize("order", [WORST, FIRST])
+@pytest.mark.parametrize("order", [WORST, pytest.param(FIRST, marks=pytest.mark.slow)])
 def test_coverage_of_picks_of_nearest_neighbours(order):
     """On the line, labels x > 1/2 of which a tenth is flipped, so that errors are left."""
     rng, size, budget, delta = np.random.default_rng(0), 60, 12, 0.3

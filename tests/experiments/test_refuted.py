@@ -57,7 +57,7 @@ def evaluated(place, out, **typed):
 def test_hoeffding_on_a_trained_network_is_refuted(
     memorised, tmp_path, capsys, entered
 ):
-    names = ("mine_hoeffding", "holdout_cp", "golowich_2018_frobenius_certified")
+    names = ("mine_hoeffding", "holdout_cp", "occam_float32")
     out = evaluated(
         memorised, tmp_path / "out", bounds=names, plugin=f"{memorised}/mine.py",
         quote=("mine_hoeffding", "holdout_cp"),

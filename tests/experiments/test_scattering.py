@@ -286,18 +286,22 @@ OWN = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def learned(tmp_path_factory):
-    """All 600 images learned, and 256 of them; the same a second time."""
-    folders, own = [], OWN | {"data_dir": str(Path(__file__).parents[1] / "data/mnist")}
-    config = calls.settings_of(PROGRAM, "mnist", "private_features", own)
+def learn(config, out):
     with pytest.MonkeyPatch.context() as patch, undrawn():
         patch.setattr(study, "uniform_bounds", lambda problem: ())
-        for name in ("first", "again"):
-            folders.append(tmp_path_factory.mktemp("private") / name)
-            calls._MADE.clear()
-            run(PROGRAM.resolved(config), folders[-1], PROGRAM)
-    return PROGRAM.resolved(config), folders
+        calls._MADE.clear()
+        run(config, out, PROGRAM)
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory):
+    """All 600 images learned, and 256 of them: settings and folder."""
+    own = OWN | {"data_dir": str(Path(__file__).parents[1] / "data/mnist")}
+    config = calls.settings_of(PROGRAM, "mnist", "private_features", own)
+    config = PROGRAM.resolved(config)
+    out = tmp_path_factory.mktemp("private") / "first"
+    learn(config, out)
+    return config, out
 
 
 def rows_of(path):
@@ -306,7 +310,7 @@ def rows_of(path):
 
 
 def test_the_claims_are_those_of_the_errors_found(learned):
-    config, (out, _) = learned
+    config, out = learned
     quantities = {
         (r["m"], r["seed"], r["quantity"]): float(r["value"] or "nan")
         for r in rows_of(out / "quantities.csv")
@@ -333,7 +337,7 @@ def test_the_claims_are_those_of_the_errors_found(learned):
 
 
 def test_it_is_said_that_runs_share_their_training_set(learned):
-    _, (out, _) = learned
+    _, out = learned
     claims = {(r["claim"], r["m"]): r for r in rows_of(out / "claims.csv")}
     for name in ("privacy_mu2", "privacy_mu2_removal"):
         assert "examples in common" in claims[name, "600"]["assumption"]
@@ -342,8 +346,11 @@ def test_it_is_said_that_runs_share_their_training_set(learned):
     assert (one["status"], one["assumption"]) == ("certified", "")
 
 
-def test_two_runs_say_the_same_to_the_last_digit(learned):
-    _, (out, again) = learned
+@pytest.mark.slow
+def test_two_runs_say_the_same_to_the_last_digit(learned, tmp_path):
+    config, out = learned
+    again = tmp_path / "again"
+    learn(config, again)
     for name in ("claims.csv", "quantities.csv", "errors.csv"):
         assert (out / name).read_bytes() == (again / name).read_bytes()
 
@@ -363,7 +370,7 @@ def test_no_fresh_example_is_looked_at_where_there_is_none(learned):
 
 
 def test_a_folder_is_not_resumed_with_other_inputs(learned):
-    config, (out, _) = learned
+    config, out = learned
     other = dataclasses.replace(config, inputs="pixels")
     with pytest.raises(Refusal, match="--inputs=pixels here, scattering there"):
         running.run(PROGRAM, other, out, resume=True)

@@ -37,7 +37,19 @@ PLAIN = {  # and what settings call it: architecture, width, depth
 }
 
 
-@pytest.fixture(scope="module", params=PLAIN)
+def others_slow(names, *quick):
+    """Names as parameters: only those that are `quick` are always run."""
+    return [n if n in quick else pytest.param(n, marks=pytest.mark.slow) for n in names]
+
+
+NETWORKS = others_slow(PLAIN, "dense", "averaging")  # which has convolutions, too
+# What is said of a changed file does not depend on its layers.
+dense_alone = pytest.mark.parametrize(
+    "made", others_slow(PLAIN, "dense"), indirect=True
+)
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
 def made(tmp_path_factory, request):
     """bound -> its file, and the data, of a posterior around a network of random weights."""
     folder, rng = tmp_path_factory.mktemp("drawn"), np.random.default_rng(0)
@@ -154,6 +166,7 @@ def _no_number(tensors, claims):
         tensors[f"final/{part}"] = tensors[f"posterior/{part}"]
 
 
+@dense_alone
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -177,6 +190,7 @@ def test_what_was_forged_is_refuted(made, tmp_path, change, says):
     assert not holds and f"{path}: refuted: " in line and says in line
 
 
+@dense_alone
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -194,6 +208,7 @@ def test_what_was_altered_is_refused(made, tmp_path, change, says):
         verified(path, made / "data.npz")
 
 
+@dense_alone
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -311,14 +326,7 @@ def test_other_data_and_other_files_are_refused(made, tmp_path):
         verification.verified({"verify": str(path), "problem": "fashion_mnist"})
 
 
-@pytest.mark.parametrize(
-    "made",
-    [
-        "dense",
-        *(pytest.param(n, marks=pytest.mark.slow) for n in PLAIN if n != "dense"),
-    ],
-    indirect=True,
-)
+@dense_alone
 def test_the_command_has_an_exit_code(made, tmp_path):
     """1 where it is refuted; no folder is asked for. Before its line, what the data are."""
     change = _claim(value=0.2)

@@ -18,7 +18,16 @@ from experiments.lab.refusals import Refusal
 from experiments.problems import Examples
 from nets import stochastic
 from nets.sample import pad_sample
-from tests.experiments.test_verify import PLAIN, _claim, _move, forged, read, verified
+from tests.experiments.test_verify import (
+    NETWORKS,
+    PLAIN,
+    _claim,
+    _move,
+    dense_alone,
+    forged,
+    read,
+    verified,
+)
 
 DELTA, TRIED, M = 0.04, 2, 200
 NAMES = tuple(n for n in ROUTES["posterior"].bounds if n != "holdout_cp")
@@ -33,7 +42,7 @@ class Config:
     seed = 5
 
 
-@pytest.fixture(scope="module", params=PLAIN)
+@pytest.fixture(scope="module", params=NETWORKS)
 def made(tmp_path_factory, request):
     """A file of each bound, and the data; the prior is what the seed draws."""
     folder, rng = tmp_path_factory.mktemp("posterior"), np.random.default_rng(0)
@@ -151,6 +160,7 @@ def _add(name, count):
     return lambda tensors, claims: claims.update({name: claims[name] + count})
 
 
+@dense_alone
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -180,6 +190,7 @@ def test_what_was_forged_is_refuted(made, tmp_path, change, says):
     assert not holds and says in line and "\n" not in line
 
 
+@dense_alone
 @pytest.mark.parametrize(
     ("change", "says"),
     [

@@ -325,7 +325,7 @@ def evaluate(tmp_path, rng):
 
 def test_from_the_shell_the_second_command_traces_nothing(evaluate):
     said, tables = zip(
-        *(evaluate(out, "--bounds=neyshabur_2018_certified") for out in ("one", "two")),
+        *(evaluate(out, "--bounds=params") for out in ("one", "two")),
         strict=True,
     )
     assert "; 0 not even traced)" in said[0] and "; 2 not even traced)" in said[1]

@@ -53,8 +53,8 @@ def test_shapes_and_glorot_limits():
 
 
 def test_without_biases_the_network_is_homogeneous(rng):
-    model, params = initialised(20, 2, 3, False, features=6)
-    x = rng.standard_normal((5, 6)).astype(np.float32)
+    model, params = initialised(7, 3, 3, False, features=5)
+    x = rng.standard_normal((5, 5)).astype(np.float32)
     apply = jax.jit(model.apply)
     logits, scaled = (
         np.asarray(apply({"params": params}, np.float32(c) * x)) for c in (1.0, 2.5)
@@ -63,23 +63,24 @@ def test_without_biases_the_network_is_homogeneous(rng):
 
 
 def test_layers_come_in_order_also_past_the_tenth():
-    _, params = initialised(3, 12, 2, False, features=5)
+    init, x = MLP(3, 12, 2, False).init, np.zeros((1, 5))
+    params = jax.eval_shape(init, jax.random.key(0), x)["params"]
     shapes = [w.shape for w in kernels.weight_matrices(params)]
     assert shapes == [(5, 3)] + [(3, 3)] * 11 + [(3, 2)]
     assert params["Dense_10"]["kernel"] is kernels.weight_matrices(params)[10]
 
 
 def test_flat_arrays_and_back():
-    _, params = initialised(4, 2, 3, True, features=5)
+    _, params = initialised(7, 3, 3, True, features=5)
     arrays = kernels.to_arrays(params)
-    assert set(arrays) == {f"{i}/{n}" for i in range(3) for n in ("kernel", "bias")}
+    assert set(arrays) == {f"{i}/{n}" for i in range(4) for n in ("kernel", "bias")}
     jax.tree.map(
         np.testing.assert_array_equal, kernels.from_arrays(arrays, params), params
     )
 
 
 def test_an_array_of_another_shape_is_refused():
-    _, params = initialised(4, 1, 3, False, features=5)
+    _, params = initialised(7, 1, 3, False, features=5)
     arrays = kernels.to_arrays(params) | {"0/kernel": np.zeros((5, 9))}
     with pytest.raises(ValueError, match="0/kernel"):
         kernels.from_arrays(arrays, params)

@@ -41,15 +41,23 @@ def train(p, stored, where, pool=None, jobs=JOBS):
     return {job: (ends[job], np.concatenate(checks[job])) for job in ends}
 
 
+# Batches of 1: updates are deferred.
+IN_LOOPS, IN_VECTORS = (layout(2, 3), 1), (layout(2, 2, True), 2)
+
+
 @pytest.mark.parametrize(
-    ("lanes", "batch_size"),  # of 1: updates are deferred
-    [(layout(2, 3), 1), (layout(2, 2, True), 2)],
+    ("lanes", "batch_size", "pooled"),
+    [
+        (*IN_LOOPS, HostPool),
+        (*IN_VECTORS, np.asarray),
+        pytest.param(*IN_LOOPS, np.asarray, marks=pytest.mark.slow),
+        pytest.param(*IN_VECTORS, HostPool, marks=pytest.mark.slow),
+    ],
 )
-def test_weights_are_the_same_bit_for_bit(stored, lanes, batch_size):
+def test_weights_are_the_same_bit_for_bit(stored, lanes, batch_size, pooled):
     p = plan(shuffle=batch_size == 2, batch_size=batch_size, margin=0.3, max_epochs=6)
     expected = train(p, stored, lanes)
-    for pool in (stored[0], HostPool(stored[0])):
-        assert_same(train(p, stored, lanes, pool), expected)
+    assert_same(train(p, stored, lanes, pooled(stored[0])), expected)
 
 
 def test_a_device_holds_a_pool_once_and_a_host_pool_not_at_all(stored):

@@ -25,9 +25,12 @@ MODELS = {
 }
 
 
+STEP = 0.25
+
+
 @functools.cache
-def start(name, step=0.5):
-    model = QuantisedNetwork(MODELS[name], step)
+def start(name):
+    model = QuantisedNetwork(MODELS[name], STEP)
     init = jax.jit(model.init)
     return model, init(jax.random.key(0), np.zeros((1, FEATURES)))["params"]
 
@@ -81,13 +84,13 @@ def test_it_is_the_network_of_whole_numbers_times_a_step(name, rng):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_it_starts_where_the_network_does_up_to_half_a_step(name):
-    model, params = start(name, 0.25)
+    model, params = start(name)
     plain = jax.jit(model.of.init)(jax.random.key(0), np.zeros((1, FEATURES)))["params"]
     every = zip(layers(plain), layers(params), layers(by_hand(params)), strict=True)
     for own, layer, rounded in every:
         for n in quantised._learned(own):
             inputs, units = own["kernel"].shape if "kernel" in own else (1, 1)
-            wanted = 0.25 * math.sqrt(2 / (inputs + units))
+            wanted = STEP * math.sqrt(2 / (inputs + units))
             step = 2.0 ** (float(layer[f"exponent_{n}"]) / 4)
             assert abs(math.log2(step / wanted)) <= 1 / 8 + 1e-6
             assert np.abs(rounded[n] - own[n]).max() <= step / 2 + 1e-6
@@ -117,6 +120,9 @@ def test_slopes_pass_the_rounding(name, rng):
             assert n not in own or not np.any(own[n])
 
 
+soft_bits = jax.jit(quantised.soft_bits)
+
+
 def test_soft_bits_are_the_entropy_where_numbers_are_whole(rng):
     _, params = start("whole")
     whole = jax.tree.map(lambda a: np.round(2 * rng.standard_normal(a.shape)), params)
@@ -124,7 +130,7 @@ def test_soft_bits_are_the_entropy_where_numbers_are_whole(rng):
     for u in quantised.arrays(whole):
         _, counts = np.unique(np.clip(u, -8, 8), return_counts=True)
         bits += np.size(u) * stats.entropy(counts / counts.sum(), base=2)
-    assert float(quantised.soft_bits(whole)) == pytest.approx(bits, rel=1e-5)
+    assert float(soft_bits(whole)) == pytest.approx(bits, rel=1e-5)
 
 
 def test_the_slope_of_soft_bits_is_that_of_differences(rng):
@@ -137,7 +143,7 @@ def test_the_slope_of_soft_bits_is_that_of_differences(rng):
 
         def moved(by):
             there = jax.tree.map(lambda a, w: a + by * w, params, way)
-            return jax.jit(quantised.soft_bits)(there)
+            return soft_bits(there)
 
         difference = (moved(1e-7) - moved(-1e-7)) / 2e-7
         along = sum(
@@ -147,7 +153,7 @@ def test_the_slope_of_soft_bits_is_that_of_differences(rng):
     assert float(along) == pytest.approx(float(difference), rel=1e-3)
     # What is rare is dear: moving everything to 0 saves.
     none = jax.tree.map(np.zeros_like, params)
-    assert float(quantised.soft_bits(none)) == 0
+    assert float(soft_bits(none)) == 0
 
 
 def test_the_objective_adds_the_price():
@@ -155,8 +161,11 @@ def test_the_objective_adds_the_price():
     x, y = data(20)
     call = (model, drawn(params), x, y, jnp.asarray(50.0), jax.random.key(0))
     loss = augmentation.KnownLoss()
-    bits = float(quantised.soft_bits(drawn(params)))
-    found = Priced(loss, 3.0)(*call) - loss(*call)
+    bits = float(soft_bits(drawn(params)))
+    priced, plain = (
+        jax.jit(one, static_argnums=0)(*call) for one in (Priced(loss, 3.0), loss)
+    )
+    found = priced - plain
     assert float(found) == pytest.approx(3 * math.log(2) / 50 * bits, rel=1e-4)
 
 
@@ -205,7 +214,7 @@ def test_training_lowers_the_loss_and_leaves_what_is_fixed():
 
 def test_bits_that_cost_are_saved():
     (_, _, free), (_, _, dear) = trained(0.0), trained(2.0)
-    bits = [float(quantised.soft_bits(params)) for params in (free, dear)]
+    bits = [float(soft_bits(params)) for params in (free, dear)]
     assert bits[1] < 0.6 * bits[0]
 
 
@@ -226,8 +235,9 @@ def test_lenet5_has_the_published_shapes():
 )
 def test_convolutions_are_quantised_too(plain, rng):
     model = QuantisedNetwork(SubspaceNetwork(plain, 3), 0.5)
-    init = jax.jit(model.init)
-    params = drawn(init(jax.random.key(1), np.zeros((1, 90)))["params"])
+    like = jax.eval_shape(model.init, jax.random.key(1), np.zeros((1, 90)))["params"]
+    fixed = jax.tree.map(lambda a: rng.normal(0, 0.3, a.shape).astype(np.float32), like)
+    params = drawn(fixed)
     x = rng.standard_normal((3, 90)).astype(np.float32)
     found = jax.jit(model.apply)({"params": params}, x)
     expected = jax.jit(model.of.apply)({"params": by_hand(params)}, x)

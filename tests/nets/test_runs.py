@@ -156,7 +156,7 @@ def test_a_sample_that_fills_no_batch_is_refused(p):
         train(small, [(20, 0)], layout(1))
 
 
-def with_memory(memory, most=64):
+def with_memory(memory, most=48):
     return dataclasses.replace(layout(1, most, vectorized=True), memory=memory)
 
 
@@ -182,12 +182,12 @@ def test_lanes_are_as_many_as_fit_into_memory(p):
     lanes = chosen(room)
     assert 12 <= lanes <= 30
     assert needed(p, 2 * lanes) > room
-    assert chosen(10**12, count=5) == 5
+    assert chosen(10**12, count=24) == 24
     assert chosen(needed(p, 1), count=2) == 1
     with pytest.raises(runs.TooLarge) as refused:
         chosen(needed(p, 1) // 2, count=2)
     assert refused.value.needed > refused.value.memory > 0
-    assert runs.fitting(with_memory(None), 1000, lambda its: its)[0].lanes == 64
+    assert runs.fitting(with_memory(None), 1000, lambda its: its)[0].lanes == 48
 
 
 def test_lanes_that_do_not_even_compile_are_too_many():
@@ -200,7 +200,7 @@ def test_lanes_that_do_not_even_compile_are_too_many():
         return jax.jit(lambda x: x).lower(np.zeros(3)).compile()
 
     its, _ = runs.fitting(with_memory(10**6), 1000, compiled)
-    assert its.lanes_per_device <= 10 and asked[0] == 64
+    assert its.lanes_per_device <= 10 and asked[0] == 48
     assert asked == sorted(asked, reverse=True)
 
     def never(_):

@@ -89,7 +89,7 @@ def counted(jobs, count, epochs):
     return steps
 
 
-@pytest.mark.parametrize("count", [1, 3, 5])
+@pytest.mark.parametrize("count", [1, 3, pytest.param(5, marks=pytest.mark.slow)])
 def test_lanes_wait_for_no_steps_of_others(count):
     """Epochs of 10, 18 and 32 steps end at different times: only the ends of runs are awaited."""
     jobs = sorted(JOBS, reverse=True)

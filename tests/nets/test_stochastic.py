@@ -21,6 +21,7 @@ FEATURES, M = 6, 60
 MODEL = stochastic.GaussianNetwork(MLP(8, 1, 3, True))
 
 
+@functools.cache
 def networks():
     """Parameters of two plain networks: where a posterior is, and its prior's mean."""
     init, x = jax.jit(MLP(8, 1, 3, True).init), np.zeros((1, FEATURES), np.float32)
@@ -103,12 +104,17 @@ def test_pre_activations_have_the_law_of_drawn_weights():
     )  # fmt: skip
 
 
+@functools.cache
+def initial(plain):
+    """Initial parameters of a network of images: of two seeds."""
+    init, one = jax.jit(plain.init), np.zeros((1, 8 * 8), np.float32)
+    return [init(jax.random.key(n), one)["params"] for n in (0, 1)]
+
+
 def convolutional(plain):
     """A posterior of random means and deviations of a convolutional network, and images."""
     x = np.random.default_rng(5).standard_normal((6, 8 * 8)).astype(np.float32)
-    init = jax.jit(plain.init)
-    means = [init(jax.random.key(n), x[:1])["params"] for n in (0, 1)]
-    params = stochastic.around(*means, 0.3, 0.2)
+    params = stochastic.around(*initial(plain), 0.3, 0.2)
     rng = np.random.default_rng(6)
     for layer in params.values():
         for name in ("log_sd_kernel", "log_sd_bias"):
@@ -118,8 +124,15 @@ def convolutional(plain):
     return stochastic.GaussianNetwork(plain), params, x
 
 
-@pytest.mark.parametrize("kind", [CNN, StridedCNN])
-@pytest.mark.parametrize("is_each", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "is_each"),
+    [
+        (CNN, False),
+        (StridedCNN, True),
+        pytest.param(CNN, True, marks=pytest.mark.slow),
+        pytest.param(StridedCNN, False, marks=pytest.mark.slow),
+    ],
+)
 def test_convolutions_under_noise_are_those_of_drawn_weights(kind, is_each):
     """Image by image, with the weights put together by hand; dense layers are still here."""
     plain = kind((8, 8, 1), 3, 2, 4, True)
@@ -151,7 +164,9 @@ def test_convolutions_under_noise_are_those_of_drawn_weights(kind, is_each):
         np.testing.assert_allclose(found[n], wanted[0], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", [CNN, StridedCNN])
+@pytest.mark.parametrize(
+    "kind", [pytest.param(CNN, marks=pytest.mark.slow), StridedCNN]
+)
 def test_a_convolutional_posterior_has_the_moments_of_drawn_networks(kind):
     """Means and covariances of the logits of one image, against draws of all weights."""
     plain, draws = kind((8, 8, 1), 3, 1, 3, True), 4096
@@ -186,8 +201,15 @@ def test_a_convolutional_posterior_has_the_moments_of_drawn_networks(kind):
     np.testing.assert_allclose(*scaled, atol=10 * math.sqrt(2 / draws))
 
 
-@pytest.mark.parametrize("name", objectives.OBJECTIVES)
-@pytest.mark.parametrize("learned_prior", [False, True])
+@pytest.mark.parametrize(
+    ("name", "learned_prior"),
+    [
+        *((name, False) for name in objectives.OBJECTIVES),
+        ("quadratic", True),
+        pytest.param("lambda", True, marks=pytest.mark.slow),
+        pytest.param("classic", True, marks=pytest.mark.slow),
+    ],
+)
 def test_the_objective_is_the_bound_of_the_surrogate(name, learned_prior):
     mean, prior = networks()
     params = stochastic.around(
@@ -276,7 +298,9 @@ def test_the_learning_rate_falls_along_a_cosine():
              decay_steps=3, max_epochs=4)  # fmt: skip
     inputs, labels = data()
 
-    def loss(params):
+    @jax.jit
+    @jax.grad
+    def slope(params):
         log_p = jax.nn.log_softmax(p.model.apply({"params": params}, inputs))
         return -jnp.mean(log_p[jnp.arange(M), labels])
 
@@ -284,7 +308,7 @@ def test_the_learning_rate_falls_along_a_cosine():
     for step in range(3):
         rate = 0.01 * (1 + math.cos(math.pi * step / 3)) / 2
         expected = jax.tree.map(
-            lambda w, g, rate=rate: w - rate * g, expected, jax.grad(loss)(expected)
+            lambda w, g, rate=rate: w - rate * g, expected, slope(expected)
         )
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6),
@@ -300,13 +324,15 @@ def test_momentum_is_sgd_with_momentum_by_hand():
     after = train(p, mean)
     inputs, labels = data()
 
-    def loss(params):
+    @jax.jit
+    @jax.grad
+    def slope(params):
         log_p = jax.nn.log_softmax(p.model.apply({"params": params}, inputs))
         return -jnp.mean(log_p[jnp.arange(M), labels])
 
-    first = jax.grad(loss)(mean)
+    first = slope(mean)
     half = jax.tree.map(lambda w, g: w - 0.01 * g, mean, first)
-    second = jax.grad(loss)(half)
+    second = slope(half)
     expected = jax.tree.map(
         lambda w, g, h: w - 0.01 * (0.9 * g + h), half, first, second
     )

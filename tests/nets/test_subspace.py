@@ -76,8 +76,17 @@ def test_what_is_fixed_is_a_function_of_the_key():
     assert all(np.all(a[n] != b[n]) for a, b in pairs for n in FIXED)
 
 
-@pytest.mark.parametrize("biases", [False, True])
-@pytest.mark.parametrize("rank", [1, 5, 100])
+@pytest.mark.parametrize(
+    ("rank", "biases"),
+    [
+        (1, False),
+        (5, True),
+        (100, False),
+        pytest.param(1, True, marks=pytest.mark.slow),
+        pytest.param(5, False, marks=pytest.mark.slow),
+        pytest.param(100, True, marks=pytest.mark.slow),
+    ],
+)
 def test_the_materialized_network_is_the_same(rng, biases, rank):
     model = SubspaceNetwork(MLP(12, 2, 3, biases), rank)
     params = initial(model)

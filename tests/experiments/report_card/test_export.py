@@ -93,7 +93,13 @@ def test_the_command(made, tmp_path):
     code, said, err = tiny.finish(tiny.program(*given, name="report_card.export"))
     assert (code, said, err) == (0, f"{to}: 9 networks\n", "")
     assert to.read_text().startswith("network,m,seed,problem,width,")
-    calls = {"exists": given, "flag 'x'": ("--x=1",)}
+
+
+@pytest.mark.slow
+def test_the_command_refuses_in_one_line(made, tmp_path):
+    to = tmp_path / "networks.csv"
+    to.write_text("")
+    calls = {"exists": (f"--table={made}", f"--to={to}"), "flag 'x'": ("--x=1",)}
     began = {w: tiny.program(*f, name="report_card.export") for w, f in calls.items()}
     for words, process in began.items():
         code, said, err = tiny.finish(process)

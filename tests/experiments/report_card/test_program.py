@@ -239,6 +239,7 @@ def test_what_is_no_card_is_not_compared_with(made, carded, tmp_path):
     refused(out, "card.json", "damaged", table=made, compare=str(same))
 
 
+@pytest.mark.slow
 def test_a_table_is_made_of_the_same_bytes_again(made, tmp_path, monkeypatch):
     other = small.make(tmp_path / "other", monkeypatch)
     assert (other / "table.npz").read_bytes() == (made / "table.npz").read_bytes()

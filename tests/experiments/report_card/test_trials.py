@@ -16,6 +16,7 @@ from experiments.report_card.trials import (
     TRIALS,
     fragility,
     growth,
+    tightness,
     uniform_convergence,
     validity,
 )
@@ -25,6 +26,22 @@ from tests.experiments.report_card import planted
 GROWTH = (
     "training_set_size", "width", "depth", "label_noise", "batch_and_rate", "margin_target",
 )  # fmt: skip
+
+
+@pytest.fixture(autouse=True, scope="module")
+def held_out_once():
+    """The hold-out bounds of the same counts are those of every claim: they are computed once."""
+    holdout, known = tightness._holdout, {}
+
+    def once(wrong, size, delta):
+        key = wrong.tobytes(), size.tobytes(), delta
+        if key not in known:
+            known[key] = holdout(wrong, size, delta)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tightness, "_holdout", once)
+        yield
 
 
 @functools.cache
