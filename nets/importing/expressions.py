@@ -184,14 +184,37 @@ def _around_x(expression):
     return set().union(*(_around_x(one) for one in expression[2:]))
 
 
-def _with_x(expression, scaled):
-    """The expression with x in the place of another."""
+def _with_x(expression, scaled, instead=X):
+    """The expression with x, or something else, in the place of another."""
     if expression == scaled:
-        return X
-    if expression[0] in ("x", "constant"):
+        return instead
+    if expression[0] in ("x", "old", "constant"):
         return expression
-    arguments = (_with_x(one, scaled) for one in expression[2:])
+    arguments = (_with_x(one, scaled, instead) for one in expression[2:])
     return (*expression[:2], *arguments)
+
+
+def composed(expression: Expression) -> tuple[Expression, Expression] | None:
+    """`(g, f)`: it is f(g(x)), g the largest part of it that every x is in; None if there is none."""
+    parts = sorted(_parts(expression) - {expression}, key=size, reverse=True)
+    for inner in parts:
+        outer = _with_x(_with_x(expression, X, ("old",)), _with_x(inner, X, ("old",)))
+        if ("old",) not in _leaves(outer):
+            return inner, outer
+    return None
+
+
+def _parts(expression):
+    """All expressions in it that are computed."""
+    if expression[0] in ("x", "constant"):
+        return set()
+    return {expression}.union(*(_parts(one) for one in expression[2:]))
+
+
+def _leaves(expression):
+    if expression[0] in ("x", "old", "constant"):
+        return {expression}
+    return set().union(*(_leaves(one) for one in expression[2:]))
 
 
 _NAMED = {

@@ -19,7 +19,7 @@ from nets.operations import MAX, SUM, Activation, Layout, Opaque, Window
 from nets.operators import Convolution, Dense
 
 _X = ("x",)
-_MOST_STEPS = 40  # of one expression; a longer one is a node of its own
+_MOST_STEPS = 40  # of one expression; of a longer one a part becomes a node
 _INLINED = {
     "pjit": "jaxpr", "jit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr",
     "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr",
@@ -411,7 +411,15 @@ class Reader:
                 ]
                 found = expressions.simple((name, static, *arguments))
                 if expressions.size(found) > _MOST_STEPS:
-                    return self._entrywise(equation, [self._as_node(v) for v in given])
+                    inner_and_outer = expressions.composed(found)
+                    if inner_and_outer is None:
+                        nodes = [self._as_node(v) for v in given]
+                        return self._entrywise(equation, nodes)
+                    inner, outer = inner_and_outer
+                    node = self._entries(dataclasses.replace(data[0], expression=inner))
+                    return dataclasses.replace(
+                        data[0], node=node, expression=outer, dtype=dtype
+                    )
                 return dataclasses.replace(data[0], expression=found, dtype=dtype)
         if len(data) == 1 and len(given) == 2:
             return self._with_known(name, given, dtype)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nets.importing import expressions, jaxpr
@@ -527,6 +527,7 @@ LAYERS = st.sampled_from(
 
 
 @settings(max_examples=15, deadline=None)
+@example(["leaky", "gelu", "leaky"], 0)  # longer than one formula may be
 @given(st.lists(LAYERS, min_size=1, max_size=6), st.integers(0, 1000))
 def test_random_compositions_are_read_as_they_run(names, seed):
     """`read` itself compares logits on a batch; here also with other inputs."""
@@ -605,6 +606,18 @@ def test_random_compositions_are_read_as_they_run(names, seed):
         atol=1e-4 * np.abs(expected).max(),
     )
     assert "opaque" not in kinds(found)
+
+
+def test_a_long_formula_is_one_of_another():
+    x = ("x",)
+    inner = ("tanh", (), ("mul", (), ("constant", 2.0), x))
+    outer = ("select_n", (), ("ge", (), x, ("constant", 0.0)), ("neg", (), x), x)
+    whole = expressions._with_x(
+        expressions._with_x(outer, x, ("old",)), ("old",), inner
+    )
+    assert expressions.composed(whole) == (inner, outer)
+    assert expressions.composed(("add", (), x, inner)) is None
+    assert expressions.composed(inner) == (inner[2], ("tanh", (), x))
 
 
 def test_expressions_are_simplified():
