@@ -7,14 +7,14 @@ import json
 import numpy as np
 import pytest
 
-from experiments.beyond_uc import PROGRAM
-from experiments.lab import calls, running
+from experiments.beyond_uc import PROGRAM, study
+from experiments.lab import calls
 from experiments.lab.refusals import Refusal
 from experiments.report_card import beyond, card
 from experiments.report_card.claims import BEYOND
 from experiments.report_card.suite import AXES, BASE
 from tests.experiments.report_card import small
-from tests.experiments.tiny import finish, program, undrawn
+from tests.experiments.tiny import finish, program, run, undrawn
 
 SIZES, SEEDS, N = (128, 512, 2048), 60, 10_000
 
@@ -191,8 +191,10 @@ def folder(tmp_path_factory):
     }  # fmt: skip
     out = tmp_path_factory.mktemp("beyond") / "spheres"
     config = PROGRAM.resolved(calls.settings_of(PROGRAM, "hypersphere", typed=typed))
-    with undrawn():
-        running.run(PROGRAM, config, out)
+    # Two-sided bounds beside the tools are no part of what is read.
+    with pytest.MonkeyPatch.context() as patch, undrawn():
+        patch.setattr(study, "uniform_bounds", lambda problem: ("occam_float32",))
+        run(config, out, PROGRAM)
     return out
 
 
