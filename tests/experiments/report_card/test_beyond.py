@@ -82,9 +82,15 @@ DESERVED = {
 
 
 @pytest.fixture(scope="module")
-def judged():
+def carded_alone():
+    """The card of the planted claims."""
     claims, networks = beyond.rows([record()])
-    return {name: card.of_bound(own, networks) for name, own in claims.items()}
+    return card.make(claims, networks, {"suite": "quick"})
+
+
+@pytest.fixture(scope="module")
+def judged(carded_alone):
+    return carded_alone["bounds"]
 
 
 @pytest.mark.parametrize("name", DESERVED)
@@ -144,10 +150,8 @@ def test_folders_are_lines_of_their_own():
     assert not np.isnan(claims["honest (b)"].value[~first]).any()
 
 
-def test_the_answer_speaks_of_them_apart(judged):
-    claims, networks = beyond.rows([record()])
-    made = {"suite": "quick"}
-    (*_, last) = card.make(claims, networks, made)["answer"]
+def test_the_answer_speaks_of_them_apart(carded_alone, judged):
+    (*_, last) = carded_alone["answer"]
     paced = [
         n
         for n, b in judged.items()
