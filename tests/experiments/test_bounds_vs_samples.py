@@ -26,6 +26,7 @@ from tests.experiments.tiny import (
     program,
     read,
     run,
+    undrawn,
 )
 
 # Where bounds are not the subject: they take longer to compile than a run to train.
@@ -34,8 +35,10 @@ FEW = ("bartlett_2017", "neyshabur_2018")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
+    """Its figures are rendered where the same is run through the command line."""
     out = tmp_path_factory.mktemp("runs") / "tiny"
-    run(TINY, out)
+    with undrawn():
+        run(TINY, out)
     return out
 
 
@@ -177,7 +180,7 @@ def test_a_run_is_the_same_whatever_runs_beside_it(folder, tmp_path):
 
 def test_runs_and_measures_are_the_same_in_as_many_lanes_as_fit(folder, tmp_path):
     own = make_layout(jax.devices()[:1], 64, vectorized=True)
-    small = dataclasses.replace(TINY, sizes=(32,))
+    small = dataclasses.replace(TINY, sizes=(32,), bounds=FEW)
     out = tmp_path / "out"
     run(small, out, layout=dataclasses.replace(own, memory=2**24))
     names = {row["run"] for row in read(out, "results")}
@@ -251,7 +254,9 @@ def test_redraw_measures_the_saved_weights_again(folder, tmp_path):
 
 
 def test_redraw_without_weights_uses_what_was_measured(tmp_path):
-    config = dataclasses.replace(TINY, save_weights=False, sizes=(32,), seeds=1)
+    config = dataclasses.replace(
+        TINY, save_weights=False, sizes=(32,), seeds=1, bounds=FEW
+    )
     run(config, tmp_path / "a")
     assert not (tmp_path / "a" / "weights").exists()
     before = content(tmp_path / "a")
@@ -342,6 +347,8 @@ def test_through_the_command_line(folder, tmp_path):
     assert errors == ""  # no progress, no warnings where there is no terminal
     assert "8 of 8 runs" in printed and "neyshabur_2018_between_draws" in printed
     assert content(out) == content(folder)
+    for path in (out / "figures").iterdir():
+        assert path.stat().st_size > 10_000
 
 
 @pytest.mark.slow
