@@ -481,9 +481,9 @@ def test_ratt_counts_one_classifier_everywhere(cell):
     """Ties are wrong for every label elsewhere; here the prediction decides."""
     tool = TOOLS["ratt"]
     seen = seen_by(constant, cell, tool)
-    for run in seen.values():
+    for look in seen.values():
         for name in ("train", "ghost", "test"):
-            run.arrays[f"{name}/wrong"] = np.ones(len(run[f"{name}/wrong"]), bool)
+            look.arrays[f"{name}/wrong"] = np.ones(len(run[f"{name}/wrong"]), bool)
     q = tool.quantities(cell, seen)
     assert q["train_error"] == np.mean(cell.train.labels != 0)
     assert q["test_error"] == np.mean(cell.test.labels != 0)
