@@ -26,7 +26,6 @@ from tests.experiments.tiny import (
     program,
     read,
     run,
-    undrawn,
 )
 
 # Where bounds are not the subject: they take longer to compile than a run to train.
@@ -35,10 +34,8 @@ FEW = ("bartlett_2017", "neyshabur_2018")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Its figures are rendered where the same is run through the command line."""
     out = tmp_path_factory.mktemp("runs") / "tiny"
-    with undrawn():
-        run(TINY, out)
+    run(TINY, out)
     return out
 
 
@@ -338,6 +335,7 @@ def test_real_digits_with_each_loss(tmp_path, mnist_sample):
         assert len(set(indices)) == 400
 
 
+@pytest.mark.slow
 def test_through_the_command_line(folder, tmp_path):
     out = tmp_path / "cli"
     code, printed, errors = finish(

@@ -25,7 +25,16 @@ ENDLESS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("asked", PROGRAMS, ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "asked",
+    [
+        p
+        if p in (BOUNDS_VS_SAMPLES, EVALUATE)
+        else pytest.param(p, marks=pytest.mark.slow)
+        for p in PROGRAMS
+    ],
+    ids=lambda p: p.name,
+)
 def test_help_shows_every_flag_once_in_groups(asked):
     code, printed, errors = finish(program("--help", name=asked.name))
     assert code == 0 and not errors

@@ -116,6 +116,7 @@ def test_runs_of_several_pools_are_copied(mnist):
     ]
 
 
+@pytest.mark.slow
 def test_what_a_device_does_not_hold_is_read_from_the_machine(
     mnist, tmp_path, capsys, monkeypatch
 ):

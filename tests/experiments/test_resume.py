@@ -122,7 +122,9 @@ def test_killed_while_it_is_drawn_again(tmp_path, monkeypatch):
     assert {b["bound"] for b in read(tmp_path / "a", "bounds")} == {"bartlett_2017"}
 
 
-@pytest.mark.parametrize("gone", ["measured", "all"])
+@pytest.mark.parametrize(
+    "gone", ["measured", pytest.param("all", marks=pytest.mark.slow)]
+)
 def test_what_is_measured_is_not_trained_again_for_another_that_is_not(
     tmp_path, monkeypatch, gone
 ):

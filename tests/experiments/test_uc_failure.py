@@ -352,9 +352,8 @@ def test_whether_a_varied_margin_was_reached(tmp_path):
     assert [r["converged"] for r in rows] == ["true", "false"]
 
 
-@pytest.mark.parametrize(
-    "problem", ["linear", pytest.param("hypersphere", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("problem", ["linear", "hypersphere"])
 def test_a_run_is_the_same_in_any_company(folders, tmp_path, problem):
     """Alone, on one device, or beside others."""
     config = tiny(problem, sizes=CHANGES[problem]["sizes"][:1], seeds=1)
