@@ -52,7 +52,9 @@ def test_killed_and_resumed_as_if_nothing_had_happened(tmp_path, shuffle, kills)
     flags = ["--problem=hypersphere"]
     flags += [f"--{n}={settings.shown(v)}" for n, v in typed.items()]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    run(config, whole)
+    # The last to resume has as many devices as the whole, of whose programs it makes use.
+    layout = make_layout(jax.devices()[:kills])
+    run(config, whole, layout=layout)
 
     trained = broken / "checkpoints" / "trained"
     unfinished = broken / "checkpoints" / "unfinished"
@@ -84,7 +86,7 @@ def test_killed_and_resumed_as_if_nothing_had_happened(tmp_path, shuffle, kills)
         killed(broken, lambda: number() > last, "--resume", "--devices=1")
         assert half_way() == second  # the one that waits is not forgotten
 
-    run(config, broken, resume=True, layout=make_layout(jax.devices()[:kills]))
+    run(config, broken, resume=True, layout=layout)
     assert content(broken) == content(whole)
     assert not (broken / "checkpoints").exists()
 

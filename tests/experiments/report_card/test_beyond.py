@@ -253,10 +253,10 @@ def test_a_claim_with_the_name_of_a_bound_is_refused_before_anything_is_written(
     assert not (tmp_path / "card").exists()
 
 
-def test_what_is_no_folder_of_tools_is_refused(made, spheres, folder, tmp_path):
+def test_what_is_no_folder_of_tools_is_refused(made, folder, tmp_path):
     for given, word in (
         ((str(tmp_path / "none"),), "there is no run folder"),
-        ((str(spheres),), "is of bounds_vs_samples"),
+        ((str(made),), "is of report_card.make_table"),
         ((str(folder), str(folder)), "two are called"),
     ):
         with pytest.raises(Refusal, match=word) as refusal:
