@@ -177,7 +177,7 @@ def test_a_run_is_the_same_whatever_runs_beside_it(folder, tmp_path):
 
 def test_runs_and_measures_are_the_same_in_as_many_lanes_as_fit(folder, tmp_path):
     own = make_layout(jax.devices()[:1], 64, vectorized=True)
-    small = dataclasses.replace(TINY, sizes=(32,))
+    small = dataclasses.replace(TINY, sizes=(32,), bounds=FEW)
     out = tmp_path / "out"
     run(small, out, layout=dataclasses.replace(own, memory=2**24))
     names = {row["run"] for row in read(out, "results")}
@@ -251,7 +251,9 @@ def test_redraw_measures_the_saved_weights_again(folder, tmp_path):
 
 
 def test_redraw_without_weights_uses_what_was_measured(tmp_path):
-    config = dataclasses.replace(TINY, save_weights=False, sizes=(32,), seeds=1)
+    config = dataclasses.replace(
+        TINY, save_weights=False, sizes=(32,), seeds=1, bounds=FEW
+    )
     run(config, tmp_path / "a")
     assert not (tmp_path / "a" / "weights").exists()
     before = content(tmp_path / "a")
@@ -333,6 +335,7 @@ def test_real_digits_with_each_loss(tmp_path, mnist_sample):
         assert len(set(indices)) == 400
 
 
+@pytest.mark.slow
 def test_through_the_command_line(folder, tmp_path):
     out = tmp_path / "cli"
     code, printed, errors = finish(
@@ -342,6 +345,8 @@ def test_through_the_command_line(folder, tmp_path):
     assert errors == ""  # no progress, no warnings where there is no terminal
     assert "8 of 8 runs" in printed and "neyshabur_2018_between_draws" in printed
     assert content(out) == content(folder)
+    for path in (out / "figures").iterdir():
+        assert path.stat().st_size > 10_000
 
 
 @pytest.mark.slow

@@ -25,7 +25,16 @@ ENDLESS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("asked", PROGRAMS, ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "asked",
+    [
+        p
+        if p in (BOUNDS_VS_SAMPLES, EVALUATE)
+        else pytest.param(p, marks=pytest.mark.slow)
+        for p in PROGRAMS
+    ],
+    ids=lambda p: p.name,
+)
 def test_help_shows_every_flag_once_in_groups(asked):
     code, printed, errors = finish(program("--help", name=asked.name))
     assert code == 0 and not errors
@@ -110,9 +119,16 @@ def test_stopped_in_one_line_that_says_how_to_go_on(tmp_path, sent, code, word):
     assert list((out / "checkpoints" / "unfinished").glob("[0-9]*"))
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("after", [0.7, 1.6])
-def test_stopped_while_it_starts_it_ends_at_once(tmp_path, sent, after):
+@pytest.mark.parametrize(
+    ("after", "sent"),
+    [
+        (0.7, signal.SIGINT),
+        (1.6, signal.SIGTERM),
+        pytest.param(0.7, signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(1.6, signal.SIGINT, marks=pytest.mark.slow),
+    ],
+)
+def test_stopped_while_it_starts_it_ends_at_once(tmp_path, after, sent):
     """In one line, or silently as Python does before anything of ours runs; never in a crash."""
     out = tmp_path / "a"
     process = subprocess.Popen(

@@ -14,6 +14,7 @@ from experiments.lab import bound_rows, formats
 from experiments.lab.compact_rows import CompactRows, grouped, names_of, where
 from tests.experiments.tiny import TINY, run, undrawn
 
+FEW = dataclasses.replace(TINY, bounds=("bartlett_2017", "neyshabur_2018"))
 CELLS = (
     lambda rng: float(rng.standard_normal()),
     lambda rng: int(rng.integers(-5, 5)),
@@ -106,30 +107,34 @@ class Repeated(Sequence):
 def measured(tmp_path_factory):
     """Of the runs of a study of two sizes, in the order of its tables."""
     out = tmp_path_factory.mktemp("runs") / "tiny"
-    of = study.make(TINY, {"": TINY})
+    of = study.make(FEW, {"": FEW})
     with undrawn():
-        folder = run(TINY, out)
+        folder = run(FEW, out)
     return [formats.read_arrays(folder.measured_path(r.name)) for r in of.runs]
 
 
 def made(measured, seeds):
-    """Tables and summary of as many seeds, and the most bytes while they are made."""
-    config = dataclasses.replace(TINY, seeds=seeds, draws=2)
+    """Tables and summary of as many seeds."""
+    config = dataclasses.replace(FEW, seeds=seeds, draws=2)
     of = study.make(config, {"": config})
-    many = Repeated(measured, len(of.runs))
+    found = tables.make(of, Repeated(measured, len(of.runs)))
+    summary.make(of, found)
+    return found
+
+
+def weighed(measured, seeds):
+    """The same, and the most bytes while they are made."""
     gc.collect()
     tracemalloc.start()
     try:
-        found = tables.make(of, many)
-        summary.make(of, found)
-        return found, tracemalloc.get_traced_memory()[1]
+        return made(measured, seeds), tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
 
 
 def test_tables_take_memory_for_rows_and_not_for_measurements(measured):
     made(measured, 17)  # compiles
-    (few, least), (many, most) = made(measured, 32), made(measured, 64)
+    (few, least), (many, most) = weighed(measured, 32), weighed(measured, 64)
     further = len(many["results"]) - len(few["results"])
     each = (most - least) / further
     arrays = sum(a.nbytes for one in measured for a in one.values()) / len(measured)
@@ -141,7 +146,7 @@ def test_tables_take_memory_for_rows_and_not_for_measurements(measured):
 
 
 def test_bounds_are_the_same_however_many_are_evaluated_at_once(measured, monkeypatch):
-    of = study.make(TINY, {"": TINY})
+    of = study.make(FEW, {"": FEW})
     whole = tables.make(of, measured)
     for at_once in (3, 1):
         monkeypatch.setattr(bound_rows, "AT_ONCE", at_once)

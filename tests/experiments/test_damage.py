@@ -25,7 +25,7 @@ from experiments.lab import running as lab
 from experiments.lab.calls import settings_of
 from experiments.lab.reading import array_files
 from experiments.lab.refusals import Refusal
-from tests.experiments.tiny import TINY, content, run
+from tests.experiments.tiny import TINY, content, run, undrawn
 
 CONFIG = dataclasses.replace(
     TINY, sizes=(32,), seeds=1, draws=1, bounds=("bartlett_2017",)
@@ -72,7 +72,8 @@ def files(folder):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     out = tmp_path_factory.mktemp("damage") / "finished"
-    run(CONFIG, out)
+    with undrawn():
+        run(CONFIG, out)
     return out
 
 

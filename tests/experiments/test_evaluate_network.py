@@ -179,6 +179,7 @@ def test_a_budget_reduces_measures_and_leaves_certificates_out(
     assert float(its["value"]) == float(rows["mixup_error"]["value"])
 
 
+@pytest.mark.slow
 def test_no_budget_loses_no_bound(tmp_path, capsys, more, monkeypatch):
     """What does not fit says so; all else is there, and so is the table."""
     monkeypatch.setattr(budgets, "LIGHT", 0)

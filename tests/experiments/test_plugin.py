@@ -90,7 +90,7 @@ def trained(mine, tmp_path_factory):
         "bounds_vs_samples", mine, out, "--problem=stripes", "--stored=200",
         "--network=narrowing", "--width=8", "--depth=2", "--sizes=32,64", "--seeds=2",
         "--draws=1", "--margin=0.5", "--threshold=0.2", "--learning_rate=0.3",
-        "--bounds=neyshabur_2018", "--save_weights",
+        "--bounds=train_error", "--save_weights",
     )  # fmt: skip
     return out
 

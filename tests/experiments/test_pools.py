@@ -15,15 +15,16 @@ from experiments.problems import PROBLEMS, images
 from nets import runs
 from nets.pool import HostPool
 from nets.runs import make_layout
-from tests.experiments.tiny import content, run
+from tests.conftest import MNIST_SAMPLE
+from tests.experiments.tiny import content, run, undrawn
 
 
-@pytest.fixture
-def mnist(mnist_sample):
+@pytest.fixture(scope="module")
+def mnist():
     """Four runs on 100 and 200 of 2400 digits."""
     return dataclasses.replace(
         calls.settings_of(PROGRAM, "mnist", "paper"), draw_rule="without_replacement",
-        data_dir=str(mnist_sample), width=8, depth=1, sizes=(100, 200), seeds=2, draws=1,
+        data_dir=str(MNIST_SAMPLE), width=8, depth=1, sizes=(100, 200), seeds=2, draws=1,
         batch_size=4, margin=1.0, max_epochs=8, bounds=("bartlett_2017",), save_weights=True,
     )  # fmt: skip
 
@@ -34,25 +35,29 @@ def lanes(count, memory=None):
     return dataclasses.replace(its, memory=memory)
 
 
-def trained(config, out, monkeypatch, kind):
+def trained(config, out, kind):
     """Tables and weights of runs that are trained with one kind of pool."""
 
     def only(given, *_):
         inputs = given[0].pool().inputs
         yield {"own": None, "device": inputs, "host": HostPool(inputs)}[kind]
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, undrawn():
         patch.setattr(pools, "choices", only)
         run(config, out, layout=lanes(4))
     files = sorted((out / "weights").glob("*.safetensors"))
     return content(out), {path.name: formats.read_tensors(path) for path in files}
 
 
+@pytest.fixture(scope="module")
+def expected(mnist, tmp_path_factory):
+    """Of runs each of which holds its own training set."""
+    return trained(mnist, tmp_path_factory.mktemp("pools") / "own", "own")
+
+
 @pytest.mark.parametrize("kind", ["device", "host"])
-def test_where_examples_lie_changes_no_bit(kind, mnist, tmp_path, monkeypatch):
-    expected, found = (
-        trained(mnist, tmp_path / k, monkeypatch, k) for k in ("own", kind)
-    )
+def test_where_examples_lie_changes_no_bit(kind, mnist, expected, tmp_path):
+    found = trained(mnist, tmp_path / kind, kind)
     assert found[0] == expected[0]
     assert found[1].keys() == expected[1].keys() and len(found[1]) == 4
     for name, arrays in found[1].items():
@@ -111,6 +116,7 @@ def test_runs_of_several_pools_are_copied(mnist):
     ]
 
 
+@pytest.mark.slow
 def test_what_a_device_does_not_hold_is_read_from_the_machine(
     mnist, tmp_path, capsys, monkeypatch
 ):

@@ -14,6 +14,7 @@ from experiments.lab import calls, checkpoints, settings
 from experiments.lab import running as lab
 from experiments.lab.jobs import Trained
 from experiments.lab.progress import Progress
+from nets.runs import make_layout
 from tests.experiments import tiny_failure
 from tests.experiments.tiny import TINY, content, finish, program, read, run
 
@@ -28,10 +29,17 @@ def killed(out, when, *flags):
     finish(process)
 
 
-@pytest.mark.parametrize("shuffle", [pytest.param(False, marks=pytest.mark.slow), True])
-def test_killed_twice_and_resumed_as_if_nothing_had_happened(tmp_path, shuffle):
+@pytest.mark.parametrize(
+    ("shuffle", "kills"),
+    [
+        (True, 1),
+        pytest.param(True, 2, marks=pytest.mark.slow),
+        pytest.param(False, 2, marks=pytest.mark.slow),
+    ],
+)
+def test_killed_and_resumed_as_if_nothing_had_happened(tmp_path, shuffle, kills):
     """Killed when some runs are finished and two half-way; resumed on one device, where
-    one of the two has to wait; killed again; resumed on two.
+    one of the two has to wait; if it is killed there again, resumed on two.
 
     What is not killed runs here: a process of its own costs seconds, and adds nothing.
     """
@@ -44,7 +52,9 @@ def test_killed_twice_and_resumed_as_if_nothing_had_happened(tmp_path, shuffle):
     flags = ["--problem=hypersphere"]
     flags += [f"--{n}={settings.shown(v)}" for n, v in typed.items()]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    run(config, whole)
+    # The last to resume has as many devices as the whole, of whose programs it makes use.
+    layout = make_layout(jax.devices()[:kills])
+    run(config, whole, layout=layout)
 
     trained = broken / "checkpoints" / "trained"
     unfinished = broken / "checkpoints" / "unfinished"
@@ -71,11 +81,12 @@ def test_killed_twice_and_resumed_as_if_nothing_had_happened(tmp_path, shuffle):
     assert {p.stem for p in trained.glob("*")} == {p.stem for p in first}
     assert half_way() == second and not (broken / "results.csv").exists()
 
-    last = number()
-    killed(broken, lambda: number() > last, "--resume", "--devices=1")
-    assert half_way() == second  # the one that waits is not forgotten
+    if kills == 2:
+        last = number()
+        killed(broken, lambda: number() > last, "--resume", "--devices=1")
+        assert half_way() == second  # the one that waits is not forgotten
 
-    run(config, broken, resume=True)
+    run(config, broken, resume=True, layout=layout)
     assert content(broken) == content(whole)
     assert not (broken / "checkpoints").exists()
 
@@ -97,7 +108,10 @@ def test_killed_while_checkpoints_are_removed(tmp_path, monkeypatch):
 
 def test_killed_while_it_is_drawn_again(tmp_path, monkeypatch):
     """The folder is unfinished then, and is brought to the new settings by --resume."""
-    config = dataclasses.replace(TINY, sizes=(32,), seeds=1, save_weights=False)
+    config = dataclasses.replace(
+        TINY, sizes=(32,), seeds=1, save_weights=False,
+        bounds=("bartlett_2017", "neyshabur_2018"),
+    )  # fmt: skip
     run(config, tmp_path / "a")
     fewer = dataclasses.replace(config, bounds=("bartlett_2017",))
     with monkeypatch.context() as patch:
@@ -110,7 +124,9 @@ def test_killed_while_it_is_drawn_again(tmp_path, monkeypatch):
     assert {b["bound"] for b in read(tmp_path / "a", "bounds")} == {"bartlett_2017"}
 
 
-@pytest.mark.parametrize("gone", ["measured", "all"])
+@pytest.mark.parametrize(
+    "gone", ["measured", pytest.param("all", marks=pytest.mark.slow)]
+)
 def test_what_is_measured_is_not_trained_again_for_another_that_is_not(
     tmp_path, monkeypatch, gone
 ):

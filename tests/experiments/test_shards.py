@@ -25,7 +25,7 @@ PAIRS = dataclasses.replace(
     bounds=("bartlett_2017_between_draws", "gradient_noise_epoch1"),
 )  # fmt: skip
 CASES = {
-    "bounds_vs_samples": (BOUNDS_VS_SAMPLES, lambda: PAIRS, 4),
+    "bounds_vs_samples": (BOUNDS_VS_SAMPLES, lambda: PAIRS, 2),
     "uc_failure": (UC_FAILURE, lambda: tiny_failure.tiny("linear"), 2),
     "certify": (
         CERTIFY,

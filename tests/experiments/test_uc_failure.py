@@ -36,9 +36,8 @@ def folders(tmp_path_factory, request):
     for problem in PROBLEMS:
         found[problem] = tmp_path_factory.mktemp("uc") / problem
         extra = {"data_dir": str(mnist)} if problem == "digits" else {}
-        # Rendered once of a problem of each kind: linear has no slices, hypersphere has.
-        is_drawn = problem in ("linear", "hypersphere")
-        with contextlib.nullcontext() if is_drawn else undrawn():
+        # Rendered of one: it has slices. What the linear example adds is rendered in a slow test.
+        with contextlib.nullcontext() if problem == "hypersphere" else undrawn():
             run(tiny(problem, **extra), found[problem])
     return found
 
@@ -123,6 +122,7 @@ def test_what_is_measured_of_the_linear_example(folders):
 
 
 @pytest.mark.slow
+@pytest.mark.drawn
 def test_the_test_error_of_the_linear_example_is_the_predicted_one(tmp_path):
     """At three D/m; and there train error 0 and error on S' 1, as D >> m ln m."""
     config = tiny(
@@ -352,9 +352,8 @@ def test_whether_a_varied_margin_was_reached(tmp_path):
     assert [r["converged"] for r in rows] == ["true", "false"]
 
 
-@pytest.mark.parametrize(
-    "problem", ["linear", pytest.param("hypersphere", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("problem", ["linear", "hypersphere"])
 def test_a_run_is_the_same_in_any_company(folders, tmp_path, problem):
     """Alone, on one device, or beside others."""
     config = tiny(problem, sizes=CHANGES[problem]["sizes"][:1], seeds=1)

@@ -7,14 +7,14 @@ import json
 import numpy as np
 import pytest
 
-from experiments.beyond_uc import PROGRAM
-from experiments.lab import calls, running
+from experiments.beyond_uc import PROGRAM, study
+from experiments.lab import calls
 from experiments.lab.refusals import Refusal
 from experiments.report_card import beyond, card
 from experiments.report_card.claims import BEYOND
 from experiments.report_card.suite import AXES, BASE
 from tests.experiments.report_card import small
-from tests.experiments.tiny import finish, program, undrawn
+from tests.experiments.tiny import finish, program, run, undrawn
 
 SIZES, SEEDS, N = (128, 512, 2048), 120, 10_000
 
@@ -82,9 +82,15 @@ DESERVED = {
 
 
 @pytest.fixture(scope="module")
-def judged():
+def carded_alone():
+    """The card of the planted claims."""
     claims, networks = beyond.rows([record()])
-    return {name: card.of_bound(own, networks) for name, own in claims.items()}
+    return card.make(claims, networks, {"suite": "quick"})
+
+
+@pytest.fixture(scope="module")
+def judged(carded_alone):
+    return carded_alone["bounds"]
 
 
 @pytest.mark.parametrize("name", DESERVED)
@@ -144,10 +150,8 @@ def test_folders_are_lines_of_their_own():
     assert not np.isnan(claims["honest (b)"].value[~first]).any()
 
 
-def test_the_answer_speaks_of_them_apart(judged):
-    claims, networks = beyond.rows([record()])
-    made = {"suite": "quick"}
-    (*_, last) = card.make(claims, networks, made)["answer"]
+def test_the_answer_speaks_of_them_apart(carded_alone, judged):
+    (*_, last) = carded_alone["answer"]
     paced = [
         n
         for n, b in judged.items()
@@ -191,8 +195,10 @@ def folder(tmp_path_factory):
     }  # fmt: skip
     out = tmp_path_factory.mktemp("beyond") / "spheres"
     config = PROGRAM.resolved(calls.settings_of(PROGRAM, "hypersphere", typed=typed))
-    with undrawn():
-        running.run(PROGRAM, config, out)
+    # Two-sided bounds beside the tools are no part of what is read.
+    with pytest.MonkeyPatch.context() as patch, undrawn():
+        patch.setattr(study, "uniform_bounds", lambda problem: ("occam_float32",))
+        run(config, out, PROGRAM)
     return out
 
 
@@ -247,10 +253,10 @@ def test_a_claim_with_the_name_of_a_bound_is_refused_before_anything_is_written(
     assert not (tmp_path / "card").exists()
 
 
-def test_what_is_no_folder_of_tools_is_refused(made, spheres, folder, tmp_path):
+def test_what_is_no_folder_of_tools_is_refused(made, folder, tmp_path):
     for given, word in (
         ((str(tmp_path / "none"),), "there is no run folder"),
-        ((str(spheres),), "is of bounds_vs_samples"),
+        ((str(made),), "is of report_card.make_table"),
         ((str(folder), str(folder)), "two are called"),
     ):
         with pytest.raises(Refusal, match=word) as refusal:
