@@ -42,7 +42,7 @@ from bounds.numerics import coding
 from experiments.certify import picking
 from experiments.problems import mnist1d
 
-RUNS, SIZE, POINTS, MANY, DELTA = 1000, 40, 240, 5000, 0.1
+RUNS, SIZE, POINTS, MANY, DELTA = 500, 40, 240, 5000, 0.1
 SIZES, POINTS_EACH = np.full(RUNS, SIZE), np.full(RUNS, POINTS)
 TASK = Task(SIZES, np.full(RUNS, 2), np.ones(RUNS))
 

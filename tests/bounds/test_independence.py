@@ -226,11 +226,12 @@ def nudged(weights, by):
 
 def test_trained_weights_given_as_initial_ones_certify_nothing(memorised):
     start, trained, *_ = memorised
-    # Whatever the reason is, the same bounds get it: others than the first of one only.
-    one, near = RESTING[-1:], nudged(trained, 0.01)
+    # Whatever the reason is, the same bounds get it: without held-out examples, which is a program
+    # of its own, of one bound only.
+    one, near = ["neyshabur_2018"], nudged(trained, 0.01)
     for network, names, why in (
         (of(memorised, trained), RESTING, "are the trained ones"),
-        (of(memorised, near), one, "have seen the data"),
+        (of(memorised, near), RESTING, "have seen the data"),
         (of(memorised, near, held_out=False), one, "may have seen the data"),
     ):
         found = bounds.values(network, names)

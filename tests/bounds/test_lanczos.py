@@ -19,8 +19,9 @@ def symmetric(values, seed=0):
 def found_of(a, steps, scale=1.0, **options):
     start = np.random.default_rng(1).standard_normal(len(a)) * scale
     with jax.enable_x64(True):
-        a = jnp.asarray(a)
-        ritz = lanczos.largest(lambda v: a @ v, jnp.asarray(start), steps, **options)
+        ritz = jax.jit(
+            lambda a, start: lanczos.largest(lambda v: a @ v, start, steps, **options)
+        )(jnp.asarray(a), jnp.asarray(start))
         return [np.asarray(part) for part in ritz]
 
 

@@ -89,7 +89,14 @@ def enclosure(a, program=program, **options):
         return float(found.lower), float(found.upper)
 
 
-@pytest.mark.parametrize("name", MATRICES)
+# Shapes of which each is a program of the steps that another one has, too.
+MORE = ("in blocks, tall", "wide", "one column")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow if n in MORE else ()) for n in MATRICES],
+)
 def test_the_interval_holds_the_singular_value_and_is_narrow(name):
     a = MATRICES[name]
     lower, upper = enclosure(a)
@@ -110,7 +117,7 @@ def test_the_estimate_is_the_singular_value(name, method):
     assert lower <= estimate <= upper
 
 
-@pytest.mark.parametrize("width", [1e-2, 1e-4])
+@pytest.mark.parametrize("width", [pytest.param(1e-2, marks=pytest.mark.slow), 1e-4])
 def test_a_wanted_width_is_reached(width):
     lower, upper = enclosure(
         MATRICES["random"], relative_width=width, method="cholesky"

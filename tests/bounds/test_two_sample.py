@@ -117,7 +117,7 @@ def test_kolmogorov_smirnov_is_scipys(rng):
     assert two_sample.coordinate_test(x, y) == pytest.approx(6 * expected)
 
 
-@pytest.mark.parametrize("classes", [2, 10])
+@pytest.mark.parametrize("classes", [pytest.param(2, marks=pytest.mark.slow), 10])
 def test_small_and_many_classes_are_no_difference(rng, classes):
     """As rare as they say also with few examples a class and many coordinates."""
     found = []
