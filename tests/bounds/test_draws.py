@@ -84,6 +84,7 @@ def test_a_fixed_classifier_gets_next_to_nothing():
     assert answer.eps_unif_alg.bound < 0.03
 
 
+@pytest.mark.slow
 def test_thresholds_on_a_line_get_next_to_nothing():
     """Uniform convergence holds: VC dimension 1, m large; S' is mirrored, twice."""
 
@@ -128,6 +129,7 @@ def test_a_map_that_does_not_act_on_each_example_gets_no_claim(sprime):
     assert answer.eps_gen.runs == 2
 
 
+@pytest.mark.slow
 def test_a_difference_in_dependence_only_gets_no_claim():
     """A wrong map that keeps labels, marginals and norms: eps_unif-alg is 0 in truth."""
 

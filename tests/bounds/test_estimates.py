@@ -53,7 +53,7 @@ def spectral_product(found):
 
 def dense(biases, groups):
     """A network of six matrices, trained by nobody, and what is measured of it."""
-    case = random_case(7, [20, 24, 24, 24, 24, 24, 3], biases=biases)
+    case = random_case(7, [24, 24, 24, 24, 24, 24, 3], biases=biases)
     found, missing = measured(case.network(), groups)
     assert not missing
     return case, found
