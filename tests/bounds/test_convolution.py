@@ -169,6 +169,7 @@ def test_a_folded_map_that_is_not_finite_is_not_certified():
         assert (float(found.lower), float(found.upper)) == (0.0, np.inf)
 
 
+@pytest.mark.slow
 def test_the_circle_of_the_image_s_own_size_would_not_do():
     """A kernel whose response peaks between its frequencies."""
     kernel = np.array([1.0, -1.0, 1.0]).reshape(3, 1, 1, 1)

@@ -21,7 +21,7 @@ from bounds.measures.paths import Peeling
 from bounds.spec import CERTIFIED
 from tests.bounds.cases import layer_norms
 
-RUNS, SIZE, DIM, DELTA, LEVEL = 200, 20000, 3, 0.2, 1e-3
+RUNS, SIZE, DIM, DELTA, LEVEL = 100, 20000, 3, 0.2, 1e-3
 
 # The others are above 1 even here, and have their oracle for a guard.
 BELOW_1 = (

@@ -77,7 +77,7 @@ def assert_same_mean(found, count, mean, error, spread=0.25):
     assert abs(found - mean) < 4 * math.sqrt(error**2 + spread / count)
 
 
-@pytest.mark.parametrize("biases", [False, True])
+@pytest.mark.parametrize("biases", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_an_example_has_the_error_of_drawn_networks(biases):
     case = random_case(3, [4, 8, 5, 3], m=30, biases=biases)
     levels = [[0.0] * 3, [0.3] * 3, [0.1, 0.4, 0.8]]

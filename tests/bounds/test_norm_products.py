@@ -43,7 +43,7 @@ NETWORKS = {
     "biases, 3 classes": lambda: network(1, biases=True),
     "biases, 2 classes": two_classes,
     "biases, 2 classes, deep": lambda: two_classes(200, 3, 3),
-    "linear, 2 classes": lambda: two_classes(3000, 4, 0),
+    "linear, 2 classes": lambda: two_classes(1000, 4, 0),
 }
 
 
