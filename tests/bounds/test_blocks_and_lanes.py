@@ -53,6 +53,12 @@ def groups_of(net, names):
         return jax.device_get(program(net))
 
 
+@jax.jit
+def as_received(params, candidate):
+    symbols, exponents = code.quantised(params, candidate)
+    return code.decoded(symbols, exponents)
+
+
 def ties(net, sample):
     """How many examples each candidate of `code_from_origin` leaves to rounding: `[J]`.
 
@@ -63,8 +69,8 @@ def ties(net, sample):
     inputs, labels = np.asarray(sample.inputs, float)[:m], np.asarray(sample.labels)[:m]
     for candidate in code.CANDIDATES:
         with jax.enable_x64(True):
-            symbols, exponents = code.quantised(learned, candidate)
-            params = tree.unflatten(code.decoded(symbols, exponents))
+            received = as_received(learned, np.asarray(candidate, float))
+            params = tree.unflatten(received)
         out, size = inputs, np.abs(inputs)  # size: the same sums, without their signs
         for index, layer in enumerate(layers(params)):
             if index:

@@ -22,8 +22,8 @@ RTOL = 1e-5
 GROUPS = tuple(bounds.needs(PLOTTED))
 
 
-def evaluate(net, name, margin=0.7, convention=Convention()):
-    groups, missing = measured(net, GROUPS)
+def evaluate(net, name, margin=0.7, convention=Convention(), measured_groups=GROUPS):
+    groups, missing = measured(net, measured_groups)
     stacked = jax.tree.map(lambda leaf: np.asarray(leaf)[None], groups)
     value = bounds.evaluate(
         stacked, [name], margin=margin, convention=convention, missing=missing
@@ -89,8 +89,8 @@ def test_neyshabur_2019():
 
 
 def test_empirical_is_the_margin_error_and_value_the_sum():
-    net = network()
-    margins = measured(net, ["margins"])[0]["margins"].sorted[: int(net.sample.size)]
+    net = network(depth=1)
+    margins = measured(net, GROUPS)[0]["margins"].sorted[: int(net.sample.size)]
     for name in PLOTTED[:-1]:
         for gamma in (0.05, 0.7):
             found = evaluate(net, name, gamma)
@@ -147,18 +147,19 @@ def test_excess_scales_as_the_input_does(name):
 
 
 def test_values_far_beyond_one_neither_overflow_nor_clip():
-    net = network(depth=4)
-    far = net.replace(params=jax.tree.map(lambda w: 1e20 * w, net.params))
+    net = network(depth=2)
+    far = net.replace(params=jax.tree.map(lambda w: 1e33 * w, net.params))
     w, _, distances, b, m = quantities(far)
-    found = evaluate(far, "neyshabur_2018")
+    groups = tuple(bounds.needs(["neyshabur_2018"]))
+    found = evaluate(far, "neyshabur_2018", measured_groups=groups)
     expected = oracles.excess_neyshabur_2018(
-        w, distances["from_init"], b, 0.7, m, 5, 12
+        w, distances["from_init"], b, 0.7, m, 3, 12
     )
     assert 1e90 < found.excess == pytest.approx(expected, rel=RTOL)
 
 
 def test_weights_that_have_not_moved_add_nothing():
-    net = network()
+    net = network(depth=1)
     still = evaluate(net.replace(init=net.params), "bartlett_2017")
     assert still.excess == 0 and still.log_complexity == -np.inf
     dead = net.replace(params=jax.tree.map(lambda w: 0 * w, net.params))
@@ -167,14 +168,16 @@ def test_weights_that_have_not_moved_add_nothing():
 
 
 def test_a_bound_of_two_matrices_is_not_available_for_three():
-    groups, _ = measured(network(depth=2), GROUPS)
+    groups, _ = measured(network(depth=2), ("architecture", "task", "margins"))
     stacked = jax.tree.map(lambda leaf: np.asarray(leaf)[None], groups)
     reason = bounds.evaluate(stacked, ["neyshabur_2019"], margin=1.0)["neyshabur_2019"]
     assert isinstance(reason, str) and "2 weight matrices" in reason and "3" in reason
 
 
 def test_what_was_not_measured_is_the_reason():
-    groups, missing = measured(network(init=False), GROUPS)
+    groups, missing = measured(
+        network(depth=1, init=False), tuple(bounds.needs(["bartlett_2017"]))
+    )
     stacked = jax.tree.map(lambda leaf: np.asarray(leaf)[None], groups)
     found = bounds.evaluate(stacked, ["bartlett_2017"], margin=1.0, missing=missing)
     assert "initial" in found["bartlett_2017"]

@@ -156,7 +156,12 @@ def test_the_decoded_network_is_the_one_whose_error_was_counted(model, measure, 
 
 @pytest.mark.parametrize(
     "plain",
-    [MLP(10, 1, 3, True), subspace.SubspaceNetwork(MLP(20, 1, 3, True), 4)],
+    [
+        MLP(10, 1, 3, True),
+        pytest.param(
+            subspace.SubspaceNetwork(MLP(20, 1, 3, True), 4), marks=pytest.mark.slow
+        ),
+    ],
     ids=["whole", "in a subspace"],
 )
 def test_what_was_quantised_in_training_is_coded_as_it_is(plain):

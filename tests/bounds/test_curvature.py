@@ -140,8 +140,13 @@ def test_the_trace_is_not_negative(measured_case):
     assert below.value == 0 and below.log_complexity == -np.inf
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    ("name", "loss"),
+    [
+        *(("biases", loss) for loss in LOSSES),
+        *(pytest.param("two layers", loss, marks=pytest.mark.slow) for loss in LOSSES),
+    ],
+)
 def test_gradient_noise_is_of_the_loss_trained_on(name, loss):
     case = CASES[name]
     given = arrays(case)
@@ -228,8 +233,9 @@ def test_the_chain_of_a_convolutional_network_is_the_network(image):
     graph = graph_of(net.model, net.params)
     assert not graph.no_chain and not graph.no_paths
     expected = net.model.apply({"params": net.params}, net.sample.inputs)
+    run = jax.jit(graph.values, static_argnames="by_patches")
     for by_patches in (False, True):
-        values = graph.values(net.params, net.sample.inputs, by_patches=by_patches)
+        values = run(net.params, net.sample.inputs, by_patches=by_patches)
         np.testing.assert_allclose(values[-1], expected, rtol=1e-5, atol=1e-6)
     height, width = -(-image[0] // 2), -(-image[1] // 2)
     assert values[graph.nodes[-1].inputs[0]].shape[1:] == (height, width, 3)
@@ -295,7 +301,14 @@ def convolved(layers, images):
     return last[0].T @ x.mean(axis=(0, 1)) + last[1][:, None]
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+# Its loss is a fully connected network's, of which all are quick.
+@pytest.mark.parametrize(
+    "loss",
+    [
+        pytest.param(loss, marks=() if loss == "softmax" else pytest.mark.slow)
+        for loss in LOSSES
+    ],
+)
 def test_gradient_noise_of_a_convolutional_network(loss):
     """Logits are linear in one weight, so that a small difference is a slope; in float64."""
     net, step = convolutional(loss=loss), 1e-6

@@ -56,9 +56,10 @@ def test_the_linear_example_is_vacuous():
 
 
 def test_errors_are_those_of_a_plain_loop():
-    found = observe(signal_and_noise, sum_of_examples, negate_noise, **options(runs=3))
+    given = options(runs=3, n_test=200)
+    found = observe(signal_and_noise, sum_of_examples, negate_noise, **given)
     test_key, runs_key, _ = jax.random.split(jax.random.key(0), 3)
-    test_x, test_y = map(np.asarray, signal_and_noise(test_key, 1000))
+    test_x, test_y = map(np.asarray, signal_and_noise(test_key, 200))
     for run in range(3):
         draw_key, _ = jax.random.split(jax.random.fold_in(runs_key, run))
         x, y = map(np.asarray, signal_and_noise(draw_key, 20))
@@ -83,6 +84,7 @@ def test_a_fixed_classifier_gets_next_to_nothing():
     assert answer.eps_unif_alg.bound < 0.03
 
 
+@pytest.mark.slow
 def test_thresholds_on_a_line_get_next_to_nothing():
     """Uniform convergence holds: VC dimension 1, m large; S' is mirrored, twice."""
 
@@ -114,7 +116,10 @@ def test_a_wrong_map_gets_no_claim():
     "sprime",
     [
         lambda x, y: (jnp.repeat(x[::2], 2, axis=0), jnp.repeat(y[::2], 2)),
-        lambda x, y: (x, jnp.where(jnp.arange(len(y)) < 12, y, ~y)),
+        pytest.param(
+            lambda x, y: (x, jnp.where(jnp.arange(len(y)) < 12, y, ~y)),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["each twice", "labels turned from row 12 on"],
 )
@@ -124,6 +129,7 @@ def test_a_map_that_does_not_act_on_each_example_gets_no_claim(sprime):
     assert answer.eps_gen.runs == 2
 
 
+@pytest.mark.slow
 def test_a_difference_in_dependence_only_gets_no_claim():
     """A wrong map that keeps labels, marginals and norms: eps_unif-alg is 0 in truth."""
 
@@ -160,7 +166,11 @@ def parity(key, n):
 
 
 @pytest.mark.parametrize(
-    "sprime", [lambda x, y: (x, ~y), lambda x, y: (x.at[:, 0].multiply(-1), y)]
+    "sprime",
+    [
+        lambda x, y: (x, ~y),
+        pytest.param(lambda x, y: (x.at[:, 0].multiply(-1), y), marks=pytest.mark.slow),
+    ],
 )
 def test_what_only_a_hypothesis_sees_gets_no_claim(sprime):
     def learner(key, x, y):

@@ -77,13 +77,15 @@ def test_fitted_coins_are_never_certified_below_their_risk(which):
         "zeros",
         "equal columns",
         "nothing moved",
+        pytest.param("two layers of zeros", marks=pytest.mark.slow),
         pytest.param("one example", marks=pytest.mark.slow),
     ],
 )
 def test_degenerate_networks_give_numbers(which):
     x, y, v = coins(**({"m": 1} if which == "one example" else {}))
     weights = {
-        "zeros": [np.zeros((len(v), 2)), np.zeros((2, 2))],
+        "zeros": [np.zeros((len(v), 2))],
+        "two layers of zeros": [np.zeros((len(v), 2)), np.zeros((2, 2))],
         "equal columns": [np.stack([v, v], axis=1)],
     }.get(which, [columns(v)])
     initial = weights if which == "nothing moved" else [w + 0.1 for w in weights]

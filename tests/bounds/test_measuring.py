@@ -21,12 +21,15 @@ from tests.bounds.cases import (
 from tests.oracles.convolution import circular, matrix_of, zero_padded
 from tests.oracles.path_norms import path_norm
 
+NORMS_OF_GROUPS = ("layers", "init", "from_origin", "from_init", "from_other")
+# Measured together: one program serves every test of a depth.
+WITH_MARGINS = (*NORMS_OF_GROUPS, "margins", "task")
 
-@pytest.mark.parametrize("depth", [pytest.param(1, marks=pytest.mark.slow), 3])
+
+@pytest.mark.parametrize("depth", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_norms_of_every_group(depth):
     net = network(depth)
-    names = ("layers", "init", "from_origin", "from_init", "from_other")
-    found, missing = measured(net, names)
+    found, missing = measured(net, WITH_MARGINS)
     assert not missing
     w, z, o = (matrices(p) for p in (net.params, net.init, net.other))
     groups = {
@@ -229,17 +232,8 @@ def assert_paths(found, case):
         assert float(getattr(found, name)) == pytest.approx(np.log(total), rel=1e-6)
 
 
-# Norms of several differences of networks are one function of several trees.
-FEW = (
-    "task",
-    "margins",
-    "inputs",
-    "peeling",
-    "paths",
-    "outputs",
-    "from_init",
-    "folded",
-)
+# Norms of several networks and of their differences are one function of several trees.
+FEW = ("task", "margins", "inputs", "peeling", "paths", "outputs", "folded")
 
 
 @pytest.mark.parametrize(
@@ -249,7 +243,7 @@ FEW = (
         *(
             pytest.param(
                 b,
-                ("layers", "init", "folded_init", "folded_from_init"),
+                ("layers", "init", "from_init", "folded_init", "folded_from_init"),
                 marks=pytest.mark.slow,
             )
             for b in (False, True)
@@ -320,8 +314,7 @@ def test_permuting_hidden_units_changes_no_norm_and_no_margin(rng):
     same = net.replace(
         params=permuted(net.params), init=permuted(net.init), other=permuted(net.other)
     )
-    names = ("layers", "init", "from_init", "margins", "task")
-    a, b = measured(net, names)[0], measured(same, names)[0]
+    a, b = measured(net, WITH_MARGINS)[0], measured(same, WITH_MARGINS)[0]
     jax.tree.map(
         lambda x, y: np.testing.assert_allclose(x, y, rtol=2e-4, atol=1e-5), a, b
     )

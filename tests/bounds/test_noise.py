@@ -18,8 +18,7 @@ from nets.cnn import CNN
 from nets.mlp import MLP
 from nets.sample import pad_sample
 from nets.strided import StridedCNN
-from tests import oracles
-from tests.bounds.cases import measured, random_case, trained_case
+from tests.bounds.cases import layer_norms, measured, random_case, trained_case
 from tests.oracles import noise, pac_bayes, sharpness
 
 _compiled = functools.partial(
@@ -78,7 +77,7 @@ def assert_same_mean(found, count, mean, error, spread=0.25):
     assert abs(found - mean) < 4 * math.sqrt(error**2 + spread / count)
 
 
-@pytest.mark.parametrize("biases", [False, True])
+@pytest.mark.parametrize("biases", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_an_example_has_the_error_of_drawn_networks(biases):
     case = random_case(3, [4, 8, 5, 3], m=30, biases=biases)
     levels = [[0.0] * 3, [0.3] * 3, [0.1, 0.4, 0.8]]
@@ -148,10 +147,19 @@ def test_a_convolutional_network_under_no_noise_is_itself():
     assert 0.5 < found[1] < 0.8  # a guess among three
 
 
-@pytest.mark.parametrize("biases", [False, True])
-def test_the_level_borne_is_the_one_that_brute_force_finds(biases):
+LEVELS_OF_NOISE = "task", "noise", "magnitude_noise", "magnitude_ratios"
+
+
+@functools.cache
+def case_of_levels(biases=True):
+    """A network that bears some noise, and its groups, measured once."""
     case = random_case(8, [5, 12, 3], m=80, biases=biases)
-    found, _ = measured(case.network(), ("noise", "magnitude_noise"))
+    return case, measured(case.network(), LEVELS_OF_NOISE)[0]
+
+
+@pytest.mark.parametrize("biases", [pytest.param(False, marks=pytest.mark.slow), True])
+def test_the_level_borne_is_the_one_that_brute_force_finds(biases):
+    case, found = case_of_levels(biases)
     args = case.weights, with_biases(case), case.x, case.y
     clean = noise.error(*args)
     for name, magnitude in (("noise", False), ("magnitude_noise", True)):
@@ -193,7 +201,7 @@ def test_what_bears_all_noise_is_capped():
     case = dataclasses.replace(
         case, y=np.zeros(80, int), biases=[case.biases[0], np.array([1e6, 0.0, 0.0])]
     )
-    found, _ = measured(case.network(), ("noise", "magnitude_noise"))
+    found, _ = measured(case.network(), LEVELS_OF_NOISE)
     assert found["noise"].is_capped and found["noise"].level == 2
     assert found["noise"].drop == 0
 
@@ -262,18 +270,20 @@ def test_a_learned_posterior_is_measured_as_it_is():
     assert found.kl[0] == pytest.approx(kl, rel=1e-9)
     assert found.prices[0] == pytest.approx(2 * math.log(j) + math.log(math.pi**2 / 6))
 
-    wrong, draws = 0, 300
-    for _ in range(draws):
-        drawn = [
-            {n: np.asarray(layer[n], float) + np.exp(np.asarray(layer[f"log_sd_{n}"], float))
-             * rng.standard_normal(layer[n].shape) for n in ("kernel", "bias")}
-            for layer in params.values()
-        ]  # fmt: skip
-        kernels, shifts = ([layer[n] for layer in drawn] for n in ("kernel", "bias"))
-        for one, label in zip(case.x, case.y, strict=True):
-            wrong += oracles.margin(oracles.forward(kernels, shifts, one), label) <= 0
-    mean = wrong / (draws * case.m)
-    assert_same_mean(found.errors[0], found.draws, mean, 0.5 / math.sqrt(draws))
+    def drawn(name, *axes):
+        """Of 4000 networks, layer by layer; `axes` beside the drawn ones'."""
+        every = []
+        for layer in params.values():
+            mean, log_sd = (
+                np.asarray(layer[n], float) for n in (name, f"log_sd_{name}")
+            )
+            noise_of_all = rng.standard_normal((4000, *axes, *mean.shape))
+            every.append(mean + np.exp(log_sd) * noise_of_all)
+        return every
+
+    wrong = noise.wrong_of_drawn(drawn("kernel"), drawn("bias", 1), case.x, case.y)
+    by_draws = noise.mean_and_standard_error(wrong / case.m)
+    assert_same_mean(found.errors[0], found.draws, *by_draws)
 
 
 @pytest.mark.slow
@@ -328,17 +338,13 @@ def test_every_image_of_a_convolutional_posterior_has_a_draw_of_its_own():
 
 
 def test_measures_of_noise_are_their_formulas():
-    case = random_case(1, [4, 7, 3], m=50, biases=True)
-    net = case.network()
-    names = (
-        "noise",
-        "magnitude_noise",
-        "magnitude_ratios",
-        "kernels",
-        "kernels_from_init",
-    )
-    found, _ = measured(net, ("architecture", "task", *names))
-    stacked = jax.tree.map(lambda leaf: np.asarray(leaf)[None], found)
+    case, found = case_of_levels()
+    moved = [w - z for w, z in zip(case.weights, case.initial, strict=True)]
+    norms = {
+        "kernels": layer_norms(case.weights), "kernels_from_init": layer_norms(moved),
+        "architecture": measured(case.network(), ("architecture",))[0]["architecture"],
+    }  # fmt: skip
+    stacked = jax.tree.map(lambda leaf: np.asarray(leaf)[None], found | norms)
     of_noise = [n for n in bounds.BOUNDS if n.startswith("pacbayes_")]
     assert len(of_noise) == 6
     values = bounds.evaluate(stacked, of_noise)
@@ -372,7 +378,13 @@ def test_measures_of_noise_are_their_formulas():
 
 def test_without_the_initial_weights_the_rest_is_there():
     net = random_case(1, [4, 7, 3], m=50, biases=True).network().replace(init=None)
-    names = ("noise", "magnitude_noise", "magnitude_ratios", "gibbs")
-    found, missing = measured(net, names)
+    names, missing = ("noise", "magnitude_noise", "magnitude_ratios", "gibbs"), {}
+
+    def traced(net):
+        found, reasons = bounds.measure(net, names)
+        missing.update(reasons)
+        return found
+
+    found = jax.eval_shape(traced, net)
     assert set(found) == {"noise", "magnitude_noise"}
     assert set(missing) == {"magnitude_ratios", "gibbs"}

@@ -16,22 +16,22 @@ from bounds import made_up, registry
 from bounds import spec as types
 from bounds.network import WITHOUT
 from bounds.registry import GROUPS
-from tests.bounds.cases import by_hand, measured, network, random_case
+from tests.bounds.cases import by_hand, network, random_case
 
 OPTIONS = {"margin": np.float64(0.7), "delta": 0.05, "convention": types.Convention()}
 
 
-QUICK = [g for g in by_hand(random_case(0, [2, 2, 2])) if g != "jacobians"]
+BY_HAND = by_hand(random_case(0, [2, 2, 2]), jacobians=False)
 
 
 @functools.cache
 def shapes():
-    """Those of all groups but the `QUICK` ones, traced only: of measured and of made-up ones."""
-    net, slow = network(depth=1), [g for g in GROUPS if g not in QUICK]
+    """Those of all groups but the ones `BY_HAND`, traced only: of measured and of made-up ones."""
+    net, others = network(depth=1), [g for g in GROUPS if g not in BY_HAND]
     with jax.enable_x64(True):
-        found = jax.eval_shape(lambda net: bounds.measure(net, slow)[0], net)
+        found = jax.eval_shape(lambda net: bounds.measure(net, others)[0], net)
         # What only a learned network has, as it is made up for tracing.
-        lacking = [g for g in slow if g not in found]
+        lacking = [g for g in others if g not in found]
         stand_ins = jax.eval_shape(lambda net: made_up.groups_for(net, lacking), net)
     return found, dict(zip(lacking, stand_ins, strict=True))
 
@@ -40,17 +40,18 @@ def shapes():
 def groups(seed=0):
     """Every group of one network.
 
-    What plain numpy knows is measured; the rest takes long to compile and is made of numbers of
-    its shapes, of which no bound knows better.
+    What plain numpy knows is that of a network; the rest takes long to compile and is made of
+    numbers of its shapes, of which no bound knows better.
     """
-    net, rng = network(depth=1, seed=seed), np.random.default_rng(seed)
+    case, rng = random_case(seed, [5, 12, 3]), np.random.default_rng(seed)
 
     def numbers(leaf):
         values = rng.uniform(0.1, 0.9, leaf.shape)
         return (values if leaf.dtype.kind == "f" else 100 * values).astype(leaf.dtype)
 
     made_of_numbers = (jax.tree.map(numbers, one) for one in shapes())
-    return functools.reduce(operator.or_, made_of_numbers, measured(net, QUICK)[0])
+    known = by_hand(case, jacobians=False)
+    return functools.reduce(operator.or_, made_of_numbers, known)
 
 
 def call(name):
@@ -65,35 +66,48 @@ def arguments(name, seed=0):
     return [groups(seed)[group] for group in bounds.BOUNDS[name].groups]
 
 
-@functools.cache
-def plain():
-    """name -> `BoundValue`, one bound of each function called as it is."""
+def first_names():
+    """One bound of each function."""
     first = {}
     for name, spec in bounds.BOUNDS.items():
         first.setdefault(spec.fn, name)
+    return tuple(first.values())
+
+
+FIRST, EVERY = first_names(), tuple(bounds.BOUNDS)
+
+
+@functools.cache
+def plain():
+    """name -> `BoundValue`, one bound of each function called as it is."""
     with jax.enable_x64(True):
-        return {name: call(name)(*arguments(name)) for name in first.values()}
+        return {name: call(name)(*arguments(name)) for name in FIRST}
 
 
 # Compiling takes longer than computing.
-OPTIONS_OF_XLA = {"xla_backend_optimization_level": 0}
+OPTIONS_OF_XLA = {
+    "xla_backend_optimization_level": 0,
+    "xla_cpu_use_fusion_emitters": False,
+}
 
 
-def every(groups, traces):
-    """name -> `BoundValue` of all bounds; `traces` counts."""
+def every(groups, traces, names):
+    """name -> `BoundValue` of bounds; `traces` counts."""
     found = {}
-    for name, spec in bounds.BOUNDS.items():
+    for name in names:
         traces[name] += 1
-        found[name] = call(name)(*(groups[g] for g in spec.groups))
+        found[name] = call(name)(*(groups[g] for g in bounds.BOUNDS[name].groups))
     return found
 
 
 @functools.cache
-def compiled():
+def compiled(names):
     """(name -> traces, values of both seeds by jit), in one program."""
     traces = collections.Counter()
     with jax.enable_x64(True):
-        jitted = jax.jit(lambda g: every(g, traces), compiler_options=OPTIONS_OF_XLA)
+        jitted = jax.jit(
+            lambda g: every(g, traces, names), compiler_options=OPTIONS_OF_XLA
+        )
         one_by_one = [jax.device_get(jitted(groups(seed))) for seed in (0, 1)]
     return dict(traces), one_by_one
 
@@ -103,7 +117,7 @@ def mapped():
     """Values of both seeds by vmap."""
     with jax.enable_x64(True):
         both = jax.tree.map(lambda *leaves: np.stack(leaves), groups(0), groups(1))
-        program = jax.vmap(lambda g: every(g, collections.Counter()))
+        program = jax.vmap(lambda g: every(g, collections.Counter(), EVERY))
         found = jax.jit(program, compiler_options=OPTIONS_OF_XLA)(both)
         return jax.device_get(found)
 
@@ -129,15 +143,9 @@ class TestEveryBound:
         parameters = inspect.signature(bounds.BOUNDS[name].fn).parameters.values()
         assert all(p.name in OPTIONS for p in parameters if p.kind is p.KEYWORD_ONLY)
 
-    def test_returns_finite_scalars(self, name):
-        value = compiled()[1][0][name]
-        assert isinstance(value, types.BoundValue)
-        assert all(np.shape(leaf) == () for leaf in jax.tree.leaves(value))
-        assert np.isfinite(value.log_complexity)
-
     @pytest.mark.slow
     def test_jit_changes_nothing_and_traces_once(self, name):
-        traces, one_by_one = compiled()
+        traces, one_by_one = compiled(EVERY)
         assert traces[name] == 1
         if name in plain():
             assert_close(one_by_one[0][name], plain()[name])
@@ -145,7 +153,7 @@ class TestEveryBound:
     # `bounds.evaluate` maps over runs: that all bounds can be mapped is seen in the quick tests.
     @pytest.mark.slow
     def test_mapped_as_one_by_one(self, name):
-        _, one_by_one = compiled()
+        _, one_by_one = compiled(EVERY)
         for seed in (0, 1):
             own = jax.tree.map(lambda leaf, seed=seed: leaf[seed], mapped()[name])
             assert_close(own, one_by_one[seed][name])
@@ -178,6 +186,21 @@ def test_what_bounds_an_error_says_whether_both_ways():
         "bazinet_2026_code",
         "bazinet_2026_code_from_origin",
     }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=() if n in FIRST else pytest.mark.slow)
+        for n in bounds.BOUNDS
+    ],
+)
+def test_returns_finite_scalars(name):
+    """Of each function for one bound; for bounds that differ only in groups see the slow tests."""
+    value = compiled(FIRST if name in FIRST else EVERY)[1][0][name]
+    assert isinstance(value, types.BoundValue)
+    assert all(np.shape(leaf) == () for leaf in jax.tree.leaves(value))
+    assert np.isfinite(value.log_complexity)
 
 
 def test_one_measuring_serves_all_bounds():

@@ -42,7 +42,7 @@ def test_the_published_values():
 
 def test_both_are_the_oracle_s():
     rng = np.random.default_rng(0)
-    size = np.array([1, 2, 3, 10, 100, 1000, 3000, 20000])
+    size = np.array([1, 2, 3, 10, 100, 1000, 2000, 5000])
     picked = np.array([0, 1, 2, 4, *rng.integers(0, size[4:] // 2)])
     wrong = np.array([0, 1, 0, 3, *rng.integers(0, size[4:] // 3)])
     for delta in (0.3, 0.05, 1e-6):

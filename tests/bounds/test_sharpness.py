@@ -71,7 +71,9 @@ def in_ball(u, g):
     return u * min(1, RHO / np.linalg.norm(u))
 
 
-@pytest.fixture(scope="module", params=CASES)
+@pytest.fixture(
+    scope="module", params=["biases", pytest.param("deep", marks=pytest.mark.slow)]
+)
 def measured_case(request):
     case = CASES[request.param]
     found, missing = measured(case.network(), GROUPS)

@@ -117,12 +117,12 @@ def test_kolmogorov_smirnov_is_scipys(rng):
     assert two_sample.coordinate_test(x, y) == pytest.approx(6 * expected)
 
 
-@pytest.mark.parametrize("classes", [2, 10])
+@pytest.mark.parametrize("classes", [pytest.param(2, marks=pytest.mark.slow), 10])
 def test_small_and_many_classes_are_no_difference(rng, classes):
     """As rare as they say also with few examples a class and many coordinates."""
     found = []
     for _ in range(60):
-        x, y = (rng.standard_normal((80, 200)) for _ in range(2))
+        x, y = (rng.standard_normal((80, 100)) for _ in range(2))
         a, b = (np.where(rng.random(80) < 0.1, 0, rng.integers(classes, size=80))
                 for _ in range(2))  # fmt: skip
         found.append(two_sample.compare(x, a, y, b))

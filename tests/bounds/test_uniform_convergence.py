@@ -1,5 +1,6 @@
 """Lower bounds on eps_unif-alg: the published table, exact limits, and their coverage."""
 
+import itertools
 import math
 
 import numpy as np
@@ -130,9 +131,18 @@ def test_all_upper_limits_hold_at_once():
     assert 0.005 < wrong <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / trials)
 
 
-@pytest.mark.parametrize("confidence", [0.8, 0.9, 0.95, 0.99])
-@pytest.mark.parametrize("delta", [0.01, 0.025, 0.05, 0.1, 0.25, 0.4])
-@pytest.mark.parametrize("n_test", [None, 100])
+# With test points each number of runs is a program of its own.
+@pytest.mark.parametrize(
+    ("n_test", "delta", "confidence"),
+    [
+        pytest.param(
+            *one, marks=() if one[0] is None or one[2] == 0.95 else pytest.mark.slow
+        )
+        for one in itertools.product(
+            [None, 100], [0.01, 0.025, 0.05, 0.1, 0.25, 0.4], [0.8, 0.9, 0.95, 0.99]
+        )
+    ],
+)
 def test_the_runs_that_are_needed_are_enough_and_no_more(confidence, delta, n_test):
     chosen = {"delta": delta, "confidence": confidence}
     for bound in (uniform_convergence_lower_bound, generalization_upper_bound):
