@@ -5,9 +5,6 @@ of a short job most of what is left. Here a program is found by what it is made 
 of its sources), the versions of the packages, what JAX was told, and the function with all that it carries, its
 arguments' shapes and where they lie. What carries something that is not known by this (a function of a
 user's file, a closure) is compiled as ever. So is what cannot be read.
-
-Commands ask for programs in the same order again and again: which one was asked for after which is noted,
-and where the first is found the next is read beside it, in a thread.
 """
 
 import contextlib
@@ -20,10 +17,8 @@ import os
 import pickle
 import sys
 import tempfile
-import threading
 import types
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +30,6 @@ import experiments
 from experiments.lab.versions import source_digest, sources, versions
 
 _MOST = 32  # programs that a process holds
-_MOST_IN_ORDER = 256  # pairs of programs of which one was asked for after the other
 LIMIT = 2**29  # bytes of a folder; what was not used for longest goes first
 # Whose functions and classes are known by their names: ours by their sources, the others by their versions.
 _OURS = {"nets", "bounds", "experiments"}
@@ -53,9 +47,6 @@ class _Kept:
       code: what every program of this process is made of.
       programs: those that this process has used, by their names.
       found: how many of them were there.
-      next: name -> what an earlier command asked for after it; None: it was not looked at yet.
-      last: the name of the program that was asked for last.
-      ahead: those that are being read before they are asked for, by their names.
     """
 
     folder: Path | None = None
@@ -63,9 +54,6 @@ class _Kept:
     code: str = ""
     programs: dict[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
     found: int = 0
-    next: dict[str, str] | None = None
-    last: str | None = None
-    ahead: dict[str, Future] = dataclasses.field(default_factory=dict)
 
 
 _KEPT = _Kept()
@@ -217,77 +205,18 @@ def _program(function, made_of, args, static, options):
         if key not in _KEPT.programs:
             if source_digest() != _KEPT.source:
                 return None  # what was imported after an edit is not what began
-            path, leaves = _KEPT.folder / key, jax.tree.leaves(args)
-            _read_next(key)
-            coming = _KEPT.ahead.pop(key, None)
-            program = None if coming is None else coming.result()
-            kept = None if program else _exported(path)
-            _KEPT.found += bool(program or kept)
-            if program is None:
-                exported, out_tree = kept or _export(path, function, args, static)
-                program = _compiled(exported, out_tree, leaves, options)
+            path = _KEPT.folder / key
+            kept = _exported(path)
+            _KEPT.found += kept is not None
+            exported, out_tree = kept or _export(path, function, args, static)
+            leaves = jax.tree.leaves(args)
+            program = jax.jit(exported.call).lower(*leaves).compile(options)
             while len(_KEPT.programs) >= _MOST:
                 del _KEPT.programs[next(iter(_KEPT.programs))]
-            _KEPT.programs[key] = program
-            _note_order(key, leaves, options)
+            _KEPT.programs[key] = _OnTrees(program, out_tree)
     except _NotKnown:
         return None
     return _KEPT.programs[key]
-
-
-def _compiled(exported, out_tree, leaves, options):
-    program = jax.jit(exported.call).lower(*leaves).compile(options)
-    return _OnTrees(program, out_tree)
-
-
-_ORDER = "which program was asked for after which"
-
-
-def _order():
-    if _KEPT.next is None:
-        _KEPT.next = remembered(_ORDER)
-    return _KEPT.next
-
-
-def _note_order(key, leaves, options):
-    """That a program was asked for after the last one, if its arguments lie where all do that are put nowhere."""
-    before, _KEPT.last = _KEPT.last, key
-    if before is None or any(getattr(leaf, "committed", False) for leaf in leaves):
-        return
-    said = json.dumps([key, bool(jax.config.jax_enable_x64), options])
-    if _order().get(before) != said:
-        # What was noted last is known for longest: of thousands the others go.
-        kept = list({**_order(), before: said}.items())[-_MOST_IN_ORDER:]
-        _KEPT.next = dict(kept)
-        remember(_ORDER, _KEPT.next)
-
-
-def _read_next(key):
-    """Begins to read the program that was asked for after this one before, if there was one."""
-    said = _order().get(key)
-    if said is None:
-        return
-    following, wide, options = json.loads(said)
-    if following in _KEPT.programs or following in _KEPT.ahead:
-        return
-    path, coming = _KEPT.folder / following, Future()
-
-    def read():
-        program = None
-        try:
-            if kept := _exported(path):
-                with jax.enable_x64(wide):
-                    shapes = [
-                        jax.ShapeDtypeStruct(a.shape, a.dtype) for a in kept[0].in_avals
-                    ]
-                    program = _compiled(*kept, shapes, options)
-        except Exception:  # then it is read, or made, when it is asked for
-            program = None
-        finally:
-            coming.set_result(program)
-
-    _KEPT.ahead[following] = coming
-    threading.Thread(target=read).start()
 
 
 @dataclasses.dataclass(frozen=True)
