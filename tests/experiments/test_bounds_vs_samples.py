@@ -488,10 +488,10 @@ def test_the_answer_says_what_is_not_known_and_why():
         }  # fmt: skip
         return report_module._answer(whole)[0]
 
-    assert answer("rises with m").endswith("of 2 bounds, at the margin that was trained to, 2 rise with m; none falls as the error does.")  # fmt: skip
+    assert answer("rises with m").endswith("each by its own 95% interval, 2 rise with m; none falls as the error does.")  # fmt: skip
     undecided = answer(summary_module.UNDECIDED)
     assert undecided.endswith(
-        "of 2 bounds, at the margin that was trained to, 0 rise with m; 2 are not decided."
+        "each by its own 95% interval, 0 rise with m; 2 are not decided."
     )
     assert "; 2 fall less than the error, if at all; none" in answer("falls less than")
     assert "; 2 cannot be told from the error's fall" in answer("goes as the error")

@@ -169,5 +169,6 @@ class ByCertificate(Kind):
         its = certificate.surrogate()
         lines = its.kind.taken(its.certificate)
         return [f"of the surrogate, {line}" for line in lines] + [
-            "neither network has seen the points"
+            "neither network has seen the points",
+            of_given.ONE_LAW,
         ]

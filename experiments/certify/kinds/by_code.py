@@ -215,7 +215,7 @@ class ByCode(Kind):
 
     def taken(self, certificate: Certificate) -> list[str]:
         """That nothing has seen what it must not have seen."""
-        found = ["the network has not seen the points"]
+        found = ["the network has not seen the points", of_given.ONE_LAW]
         if certificate.init_sha256 is not None:
             found.append("its initial weights were chosen without the examples")
         return found

@@ -131,7 +131,7 @@ class BySurrogate(Kind):
         return [
             f"the surrogate was trained on the other {others} labelled examples alone",
             "neither network has seen the points",
-            "points and labelled examples are draws of one distribution",
+            of_given.ONE_LAW,
         ]
 
 

@@ -23,6 +23,8 @@ from experiments.problems import PROBLEMS
 from nets.sample import BLOCK, Sample
 from nets.training import logits_of
 
+# Limits of the other network's errors and of the disagreements are added: what that takes as said.
+ONE_LAW = "points and labelled examples are draws of one distribution"
 FLAGS = ("problem", "data_dir", "plugin", *OF_GIVEN)
 # Of these, how files are read; the others say where they are, or are of no matter.
 _READING = ("normalise", "image_order", "layout", "layers", "ignore", "activation")
