@@ -20,6 +20,7 @@ from experiments.lab.measure_network import MeasureNetwork
 from experiments.lab.progress import Progress
 from experiments.lab.refusals import Refusal
 from experiments.lab.run_folder import RunFolder
+from nets.packed import Packed
 from nets.runs import (
     Layout,
     Split,
@@ -188,7 +189,7 @@ def measure(
 
 @functools.lru_cache(maxsize=8)
 def _program(measure, layout, wide, definitions, shapes, structure, split, is_little):
-    """What measures all lanes: `((shared, common), own)` -> `(found, reasons)`.
+    """What measures all lanes: `((shared, common), own)` -> `(found, reasons)`, `found` packed.
 
     `common` and `own` are the parts of what is measured. Kept for what is measured next in this
     process by the same code (`definitions`).
@@ -197,7 +198,7 @@ def _program(measure, layout, wide, definitions, shapes, structure, split, is_li
     def traced(in_common, own):
         shared, common = in_common
         found, unavailable = measure(shared, split.join(common, own))
-        return found, Reasons(tuple(unavailable.items()))
+        return Packed.of(found), Reasons(tuple(unavailable.items()))
 
     # What it does is decided by its groups, our code and its arguments alone; a user's measure may
     # look at anything.
@@ -287,7 +288,8 @@ def _measure_sharing(subjects, trained, folder, layout, progress):
         try:
             with jax.enable_x64(one.wide):
                 lanes = jax.device_put(own, layout.sharding)
-                found, reasons = jax.device_get(program(on_all, lanes))
+                packed, reasons = program(on_all, lanes)
+                found = packed.tree()
         except jax.errors.JaxRuntimeError as error:
             is_said = layout.memory is None  # how many lanes there are
             if not is_out_of_memory(error) or is_said or layout.lanes_per_device == 1:

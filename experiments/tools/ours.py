@@ -12,6 +12,7 @@ import bounds
 from experiments.tools.baselines import CLASSES, DEPTH, EPOCHS, FEATURES, data
 from nets import runs, training
 from nets.mlp import MLP, Layers
+from nets.packed import Packed
 from nets.pool import Pool
 from nets.sample import pad_sample
 
@@ -213,7 +214,9 @@ def our_library(
     with jax.enable_x64(True):
         program = runs.map_lanes(
             layout,
-            lambda common, own: bounds.measure(split.join(common, own), groups)[0],
+            lambda common, own: Packed.of(
+                bounds.measure(split.join(common, own), groups)[0]
+            ),
             shared=1,
         )
 
@@ -224,7 +227,7 @@ def our_library(
             for first in range(0, len(networks), layout.lanes):
                 batch = networks[first : first + layout.lanes]
                 lanes = runs.stack([split.parts(n)[1] for n in batch], layout.lanes)
-                batches.append(jax.device_get(program(common, lanes)))
+                batches.append(program(common, lanes).tree())
         every = jax.tree.map(lambda *leaves: np.concatenate(leaves), *batches)
         bounds.evaluate(every, names, margin=1.0)
 
