@@ -235,7 +235,7 @@ def lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     for row in rows:
         by_tried.setdefault(row["tried"], []).append(f"`{row['preset']}`")
     usual = max(by_tried, key=lambda tried: len(by_tried[tried]))
-    paid = f"Each pays for {usual} settings tried" + "".join(
+    paid = f"Each pays for a list of {usual} settings" + "".join(
         f", {' and '.join(dict.fromkeys(names))} for {tried}"
         for tried, names in by_tried.items()
         if tried != usual
