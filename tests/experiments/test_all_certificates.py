@@ -80,7 +80,8 @@ def test_the_note_says_what_is_paid_for():
     rows = [row(tried=16), row(tried=16), row(tried=4, preset="picks")]
     note = certificates.lines(rows)[-1]
     assert (
-        "Each pays for 16 settings tried, `picks` for 4. Times are of training." in note
+        "Each pays for a list of 16 settings, `picks` for 4. Times are of training."
+        in note
     )
 
 
