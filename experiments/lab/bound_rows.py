@@ -277,11 +277,12 @@ def independent(spec: bounds.BoundSpec, arrays: Arrays, n: int) -> float:
     n, but where noise is added to any network but a chain of dense layers: a block of examples has one draw
     of the weights there (`bounds.measures.noisy`), and weighs BLOCK / n at most.
     """
-    groups = {"gibbs", "gibbs_layers"} & set(spec.groups)
+    if not {"gibbs", "gibbs_layers"} & set(spec.groups):
+        return float(n)
     is_dense = (
         arrays["architecture/is_chain"] and not arrays["architecture/convolutions"]
     )
-    return float(n) if is_dense or not groups else max(n / BLOCK, 1.0)
+    return float(n) if is_dense else max(n / BLOCK, 1.0)
 
 
 def chance(error: float, n: float, value: float, is_counted: bool) -> float:
