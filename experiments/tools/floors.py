@@ -51,32 +51,25 @@ def rates(layout: runs.Layout, seconds: float, copied: int, size: int) -> Rates:
     # Vectorised: a loop over lanes would copy each lane out and in.
     each = runs.make_layout(list(layout.mesh.devices.flat), 1, vectorized=True)
 
-    def took(function, wide, shape):
-        """Seconds of one of many in a row, so that starting a program does not count."""
+    def many(array):
+        return jax.lax.fori_loop(0, _IN_A_ROW, lambda _, x: x + 1, array)
 
-        def many(array):
-            return jax.lax.fori_loop(0, _IN_A_ROW, lambda _, x: function(x), array)
-
-        with jax.enable_x64(wide):
-            program = runs.map_lanes(each, many)
-            dtype = jnp.float64 if wide else jnp.float32
-            array = jnp.full((count, *shape), 1 / size, dtype)
-            array = jax.device_put(array, each.sharding)
-            call = functools.partial(program, array)
-            jax.block_until_ready(call())
-            found = best(lambda: jax.block_until_ready(call()), seconds)
-        return found / _IN_A_ROW
-
-    def product(matrix):  # of ones divided by their number, which it leaves as it is
-        return jnp.matmul(matrix, matrix, precision="highest")
-
-    copy = took(lambda x: x + 1, False, (copied,))
-    operations = 2 * count * size**3
+    array = jnp.zeros((count, copied), jnp.float32)
+    copy = _one_of_many(runs.map_lanes(each, many), [array], each, seconds)
+    narrow, wide = (Product(size, size, size, is_wide) for is_wide in (False, True))
     return Rates(
         copy=2 * 4 * count * copied / copy,
-        float32=operations / took(product, False, (size, size)),
-        float64=operations / took(product, True, (size, size)),
+        float32=count * narrow.operations / _took(narrow, layout, seconds),
+        float64=count * wide.operations / _took(wide, layout, seconds),
     )
+
+
+def _one_of_many(program, arrays, layout, seconds):
+    """Seconds of one of many in a row, so that starting a program does not count."""
+    lanes = [jax.device_put(array, layout.sharding) for array in arrays]
+    jax.block_until_ready(program(*lanes))
+    found = best(lambda: jax.block_until_ready(program(*lanes)), seconds)
+    return found / _IN_A_ROW
 
 
 class Product(NamedTuple):
@@ -166,12 +159,8 @@ def _took(one, layout, seconds):
         # As in the engine: a lane after another on every device.
         each = runs.make_layout(list(layout.mesh.devices.flat), 1)
         program = runs.map_lanes(each, many)
-        lanes = [
-            jax.device_put(jnp.stack([a] * each.mesh.size), each.sharding)
-            for a in (left, right)
-        ]
-        jax.block_until_ready(program(*lanes))
-        return best(lambda: jax.block_until_ready(program(*lanes)), seconds) / _IN_A_ROW
+        arrays = [jnp.stack([a] * each.mesh.size) for a in (left, right)]
+        return _one_of_many(program, arrays, each, seconds)
 
 
 def weights_of(width: int, depth: int) -> int:
