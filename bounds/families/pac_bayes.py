@@ -140,7 +140,8 @@ _FORMS = {
     ),
     catoni_2007: ("Catoni 2007, arXiv 0712.0248, Thm 1.2.6", "pb_catoni"),
 }  # fmt: skip
-# All hold the other way, too: Catoni's with -a for a. Every form of one noise for all weights, of one for each layer, of a learned posterior.
+# Every form of one noise for all weights, of one for each layer, of a learned posterior. All hold the
+# other way, too: Catoni's with -a for a.
 BOUNDS = {
     fn.__name__ + suffix: BoundSpec(
         fn, paper, CERTIFIED, "stochastic", True, {"gibbs": f"gibbs{suffix}"}, GRAPH,

@@ -163,6 +163,11 @@ def check_quoted(asked: Sequence[str], evaluated: Sequence[str], out: Path) -> N
             )
 
 
+def uses_holdout(name: str) -> bool:
+    """Whether a bound looks at held-out examples, of which it then speaks."""
+    return "holdout" in requires([name])
+
+
 def is_non_vacuous(row: Mapping[str, Any], classes: int) -> bool:
     """Whether a certificate is below the error of guessing one of C classes uniformly, 1 - 1/C."""
     value = row.get("value")
@@ -209,8 +214,8 @@ def quotable(
 
     Which it is depends on what could be measured, never on how small a value is: the least of several,
     chosen afterwards, would not hold with probability 1 - delta. What held-out examples refute is passed
-    over (a valid one with probability `bound_rows.REFUTED_AT` at most, which no delta pays for), and so is what rests on the same initial weights or the same learned things: that may be what is
-    wrong with it.
+    over (a valid one with probability `bound_rows.REFUTED_AT` at most, which no delta pays for), and so is
+    what rests on the same initial weights or the same learned things: that may be what is wrong with it.
 
     Args:
       rows: of one network.
@@ -254,7 +259,7 @@ def sentence(
         return f"{name}: there is no certificate to quote{because}."
     spec = BOUNDS[row["bound"]]
     value = report.at_most(min(row["value"], 1.0))  # no error is above 1
-    is_held_out = "holdout" in requires([row["bound"]])
+    is_held_out = uses_holdout(row["bound"])
     these = "the held-out ones" if is_held_out else "these"
     line = (
         f"{name}: {NETWORKS[spec.speaks_of]} errs on at most {value} of new examples drawn "

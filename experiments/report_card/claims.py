@@ -12,7 +12,7 @@ import bounds
 from bounds import registry
 from bounds.network import WITHOUT
 from bounds.spec import CERTIFIED, MADE, UNDER_ASSUMPTION
-from experiments.lab import bound_rows
+from experiments.lab import bound_rows, certificates
 from experiments.lab.bound_settings import BoundSettings, family
 from experiments.lab.measuring import MISSING
 from experiments.lab.refusals import Refusal
@@ -56,6 +56,15 @@ class Networks:
         if key not in self._found:
             self._found[key] = find(self)
         return self._found[key]
+
+    def once_of(
+        self,
+        key: str,
+        errors: np.ndarray,
+        find: Callable[["Networks", np.ndarray], Any],
+    ) -> Any:
+        """`find(self, errors)`, found once for the same errors `[N]`."""
+        return self.once((key, errors.tobytes()), lambda own: find(own, errors))
 
     @functools.cached_property
     def repetition(self) -> np.ndarray:
@@ -243,7 +252,7 @@ def _claims(name, rows, trained_risk, independent, delta):
     elif spec.status in CERTIFICATES and spec.speaks_of in MADE:
         quantity = quantity / 2
     is_there = [row.get("value") is not None for row in rows]
-    uses_holdout = "holdout" in bounds.requires([name])
+    uses_holdout = certificates.uses_holdout(name)
     return Claims(
         name=name,
         status=spec.status,

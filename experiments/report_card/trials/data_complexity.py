@@ -37,8 +37,7 @@ class Pair:
 
 def pairs(networks: Networks, errors: np.ndarray) -> list[Pair]:
     """The pairs of data sets whose errors `[N]` differ."""
-    key = "data_complexity", errors.tobytes()
-    return networks.once(key, lambda of: _pairs(of, errors))
+    return networks.once_of("data_complexity", errors, _pairs)
 
 
 def _pairs(networks, errors):

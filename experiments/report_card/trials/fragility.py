@@ -53,8 +53,7 @@ class Pair:
 
 def pairs(networks: Networks, errors: np.ndarray) -> list[Pair]:
     """Recipes whose errors `[N]` agree with the base's within their intervals."""
-    key = "fragility", errors.tobytes()
-    return networks.once(key, lambda of: _pairs(of, errors))
+    return networks.once_of("fragility", errors, _pairs)
 
 
 def _pairs(networks, errors):

@@ -73,10 +73,7 @@ def judge(claims: Claims, networks: Networks) -> trial.Finding:
         )
     information = criteria.conditional_mutual_information(measure, gap, settings)
     robust = criteria.robust_sign_error(measure, gap, settings, seeds, size)
-    errors = claims.errors(networks)
-    oracle, reach = networks.once(
-        ("ranking", errors.tobytes()), lambda of: _oracle(of, errors)
-    )
+    oracle, reach = networks.once_of("ranking", claims.errors(networks), _oracle)
     is_whole = len(rows) >= 0.9 * len(block)
     is_robust = robust["kept"] and robust["worst"] < HALF and is_whole
     low, high = t_interval(of_seeds)

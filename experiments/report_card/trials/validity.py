@@ -46,10 +46,9 @@ def by_lot(networks: Networks, rows: np.ndarray) -> np.ndarray:
     Returns:
       Places `[R]`, whatever bounds say of them.
     """
-    order = np.random.default_rng(0).permutation(len(networks))
-    place = np.argsort(order)
+    lot = np.random.default_rng(0).permutation(len(networks))
     drawn: dict[tuple, int] = {}
-    for row in sorted(rows, key=lambda row: place[row]):
+    for row in sorted(rows, key=lambda row: lot[row]):
         draw = tuple(networks[n][row] for n in ("source", "problem", "seed"))
         drawn.setdefault(draw, int(row))
     return np.array(sorted(drawn.values()), int)
