@@ -126,6 +126,8 @@ class BoundSpec:
         exponential moment). The failure of uniform convergence (Nagarajan & Kolter 2019) reaches such a
         bound where the network that it speaks of errs on S'. None: not said, and the report card does
         not judge it by that.
+      zero_one: whether its proof is of the 0-1 loss, and of no margin loss: neither of a margin that is given
+        nor of one that it chooses.
       bind: parameter of `fn` -> the group that stands for it, where their names differ.
       defined_on: 'chain', layers with a ReLU between any two; 'graph', any network whose learned
         numbers are all in its layers (sums, pools and activations of any kind among them); or
@@ -155,6 +157,7 @@ class BoundSpec:
     fully_connected: bool = False
     without_biases: bool = False
     ordinal: bool = False
+    zero_one: bool = False
     assumption: str = ""
     undefined: str = ""
     also: tuple[str, ...] = ()

@@ -111,14 +111,14 @@ BOUNDS = {
     "holdout_cp": BoundSpec(holdout_cp, "Clopper & Pearson 1934", CERTIFIED, two_sided=False, defined_on=FUNCTION),
     "bartlett_1998_vc": BoundSpec(
         bartlett_1998_vc, "Bartlett, Maiorov, Meir 1998; Telgarsky's lecture notes, Thm 17.4",
-        CERTIFIED, two_sided=True, fully_connected=True, also=("vc_piecewise",),
+        CERTIFIED, two_sided=True, zero_one=True, fully_connected=True, also=("vc_piecewise",),
     ),
     "bartlett_2019_vc": BoundSpec(
         bartlett_2019_vc, "Bartlett, Harvey, Liaw, Mehrabian 2019, arXiv 1703.02930, Thm 7",
-        CERTIFIED, two_sided=True, fully_connected=True, also=("vc_harvey",),
+        CERTIFIED, two_sided=True, zero_one=True, fully_connected=True, also=("vc_harvey",),
     ),
     "occam_float32": BoundSpec(
-        occam_float32, "Blumer, Ehrenfeucht, Haussler, Warmuth 1987", CERTIFIED, two_sided=True,
+        occam_float32, "Blumer, Ehrenfeucht, Haussler, Warmuth 1987", CERTIFIED, two_sided=True, zero_one=True,
         defined_on=GRAPH, also=("occam_float",),
     ),
 }  # fmt: skip

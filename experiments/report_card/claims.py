@@ -88,7 +88,7 @@ class Claims:
       speaks_of: whose error it bounds.
       two_sided: whether its complexity bounds the deviation both ways (`BoundSpec.two_sided`); None: its
         file does not say.
-      takes_margin: whether it is a bound in a margin loss.
+      zero_one: whether its proof is of the 0-1 loss (`BoundSpec.zero_one`).
       weight_matrices: the only number of them that it speaks of, if there is one.
       family: the file it is in.
       paper: where it is from.
@@ -117,7 +117,7 @@ class Claims:
     risk: np.ndarray
     speaks_of: str = "trained"
     two_sided: bool | None = False
-    takes_margin: bool = False
+    zero_one: bool = False
     weight_matrices: int | None = None
     ordinal: bool = False
     family: str = ""
@@ -261,7 +261,7 @@ def _claims(name, rows, trained_risk, independent, delta):
         risk=trained_risk if spec.speaks_of == "trained" else column("risk"),
         speaks_of=spec.speaks_of,
         two_sided=spec.two_sided,
-        takes_margin="margin" in spec.keywords,
+        zero_one=spec.zero_one,
         weight_matrices=spec.weight_matrices,
         ordinal=spec.ordinal,
         independent=independent,

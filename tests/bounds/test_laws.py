@@ -186,3 +186,27 @@ def test_what_kl_forms_of_the_trained_network_grow_by_is_what_pinsker_adds():
             ):  # the exact limit of a binomial is below Chernoff's
                 nearness = 0.01 if one is not picked else 0.3
                 assert one.excess == pytest.approx(excess, rel=nearness)
+
+
+def test_bounds_of_the_0_1_loss_are_those_that_no_margin_moves():
+    """Margins three times as large, at the same weights: nothing is known of them but their signs."""
+    groups = by_hand(random_case(0, (4, 8, 3)))
+    found = available(evaluate(groups))
+    margins = groups["margins"].replace(sorted=3 * groups["margins"].sorted)
+    moved = available(evaluate({**groups, "margins": margins}))
+    seen = set()
+    for name, one in found.items():
+        spec = bounds.BOUNDS[name]
+        if (
+            spec.two_sided
+            and spec.speaks_of == "trained"
+            and "margin" not in spec.keywords
+        ):
+            same = one.log_complexity == moved[name].log_complexity
+            assert bool(np.all(same)) == spec.zero_one, name
+            seen.add(spec.zero_one)
+        if spec.zero_one:
+            assert "margin" not in spec.keywords and np.all(
+                one.value == moved[name].value
+            )
+    assert seen == {True, False}

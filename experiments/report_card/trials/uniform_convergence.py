@@ -119,7 +119,7 @@ def _of_trained(claims):
             f"It may fail with probability {claims.delta:g}, and what it must be is known for "
             f"{of.delta:g} and less."
         )
-    share, loss = (0.5, "a margin loss") if claims.takes_margin else (1.0, "0-1 loss")
+    share, loss = (1.0, "0-1 loss") if claims.zero_one else (0.5, "a margin loss")
     numbers = {
         f"{name}, m = {one.m}": f"at least {at_least(share * one.limit)}"
         for name, one in limits.items()

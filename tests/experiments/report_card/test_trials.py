@@ -207,13 +207,13 @@ def test_invariance_sees_what_moves():
 
 def test_two_sided_bounds_fail_of_necessity():
     of = suite()
-    found, finding = verdict("uniform_convergence", planted.claims(of, 1, two_sided=True))  # fmt: skip
+    found, finding = verdict("uniform_convergence", planted.claims(of, 1, two_sided=True, zero_one=True))  # fmt: skip
     assert found == "fails" and finding.score < 0.01
     (limit,) = finding.numbers.values()
     assert float(limit.removeprefix("at least ")) >= 0.99
     assert verdict("uniform_convergence", planted.claims(of, 1))[0] == "passes"
     # Of two deviations of a margin loss, at a margin of any size, the larger is half of what parts them.
-    own = planted.claims(of, 1, two_sided=True, takes_margin=True)
+    own = planted.claims(of, 1, two_sided=True)
     found, finding = verdict("uniform_convergence", own)
     assert found == "fails" and 0.5 <= finding.score < 0.51
     assert "at least 0.49" in finding.sentence and "margin loss" in finding.sentence
