@@ -64,8 +64,8 @@ PLANTED = {
     "below_the_mean": ({"in_expectation": True}, lambda error, m, seed: 0.9 * error),
     "pooled": ({}, lambda error, m, seed: None),
     "vacuous": ({}, lambda error, m, seed: 1.0),
-    # Wrong wherever it says something, of 3 of 120 seeds: delta = .05 allows 6.
-    "seldom_wrong": ({}, lambda error, m, seed: 0.2 * error if seed < 3 and m < 2000 else 1.0),
+    # Wrong wherever it says something, of 6 of 120 seeds, whichever network is taken: delta = .05 allows 6.
+    "seldom_wrong": ({}, lambda error, m, seed: 0.2 * error if seed < 6 else 1.0),
 }  # fmt: skip
 DESERVED = {
     "honest": {"validity": "passes", "tightness": "passes", "training_set_size": "passes",
