@@ -168,7 +168,7 @@ def _main(asked, instead):
     with in_a_line(_how_to_go_on):
         if _early("plugin") is not None:  # it decides what flags there are
             if not is_help:  # loading it computes
-                _start_devices(_early("devices"))
+                _start_devices()
             plugins.load(_early("plugin"))
         fields = program_flags.fields_of(asked)
     if is_help:
@@ -191,10 +191,18 @@ def _main(asked, instead):
     app.run(call, flags_parser=_parse)
 
 
+def _is_multihost():
+    typed = _early("multihost")
+    return typed is not None and typed.lower() not in ("false", "f", "0")
+
+
 @functools.cache  # they are there once, before anything is computed
-def _start_devices(cores):
+def _start_devices():
     """Returns what tells of compiled programs (`program_cache.keep`)."""
+    cores = _early("devices")
     devices.use_cores(None if cores is None else parsed("devices", cores, int))
+    if _is_multihost():
+        hosts.take_own_gpus()
     return program_cache.keep()
 
 
@@ -228,7 +236,7 @@ def _run(asked, fields, instead):
         wrong.append(str(refusal))
     if wrong:
         raise Refusal("; ".join(wrong))
-    programs = _start_devices(_early("devices"))
+    programs = _start_devices()
     if values.dry_run:
         how = {"resume": values.resume, "redraw": values.redraw, "shard": shard}
         running.foresee(asked, config, values.out, **how)
@@ -239,21 +247,17 @@ def _run(asked, fields, instead):
 
 
 def _carry_out(asked, config, values, seconds, formats, shard):
-    how = {"checkpoint_seconds": seconds, "formats": formats, "resume": values.resume}
-    if values.multihost:
-        own = hosts.share_of_this_process(values.coordinator, values.process)
-        hosts.take_own_gpus()
-        how["layout"] = runs.make_layout(
-            lanes_per_device=values.lanes, fills_memory=True
-        )
+    how = {
+        "layout": runs.make_layout(lanes_per_device=values.lanes, fills_memory=True),
+        "checkpoint_seconds": seconds,
+        "formats": formats,
+        "resume": values.resume,
+    }
+    if values.multihost:  # once it has its devices: others wait for its signs of life
+        own = hosts.find_this_process(values.coordinator, values.process)
         running.run_together(asked, config, values.out, own, **how)
         return
-    running.run(
-        asked, config, values.out, redraw=values.redraw, shard=shard,
-        layout=runs.make_layout(
-            lanes_per_device=values.lanes, fills_memory=True
-        ), **how,
-    )  # fmt: skip
+    running.run(asked, config, values.out, redraw=values.redraw, shard=shard, **how)
 
 
 def _clashes_of_hosts(values):

@@ -9,6 +9,7 @@ in the middle of its work, with a stack trace, when another one dies. Here it en
 """
 
 import contextlib
+import dataclasses
 import json
 import math
 import os
@@ -23,25 +24,41 @@ from pathlib import Path
 
 from experiments.lab import interrupts
 from experiments.lab.refusals import Refusal, say
-from experiments.lab.run_folder import RunFolder
 from experiments.lab.shards import Shard, folders_of, shard_of
 
 FIND_SECONDS = 300  # that all have to start in
 BEAT_SECONDS = 2.0  # between signs of life
 SILENT_SECONDS = 40.0  # without a sign of life: dead
-# With these Slurm has given each process GPUs of its own.
-_GPUS_ARE_DEALT_OUT = ("SLURM_GPUS_PER_TASK", "SLURM_GPU_BIND", "SLURM_TRES_PER_TASK")
 _DONE = "done"  # ends the last sign of life of a process that has done its share
 _FIND = """
-import json, os, sys
+import json, sys, uuid
 import jax
-jax.distributed.initialize(**json.loads(sys.argv[1]))
-print(json.dumps([jax.process_index() + 1, jax.process_count()]), flush=True)
+from jax._src import distributed
+known = json.loads(sys.argv[1])
+jax.distributed.initialize(**known)
+board = distributed.global_state.client
+if jax.process_index() == 0:
+    board.key_value_set("call", uuid.uuid4().hex)
+call = board.blocking_key_value_get("call", 1000 * known["initialization_timeout"])
+print(json.dumps([jax.process_index() + 1, jax.process_count(), call]), flush=True)
 jax.distributed.shutdown()
 """
 
 
-def share_of_this_process(coordinator: str | None, process: str | None) -> Shard:
+@dataclasses.dataclass(frozen=True)
+class Process:
+    """One of several processes that were started together.
+
+    Attributes:
+      shard: its share; which of how many it is.
+      call: what these processes have in common, and those of no earlier call.
+    """
+
+    shard: Shard
+    call: str
+
+
+def find_this_process(coordinator: str | None, process: str | None) -> Process:
     """Which of how many processes this one is; all of them have to be there.
 
     Args:
@@ -74,7 +91,8 @@ def share_of_this_process(coordinator: str | None, process: str | None) -> Shard
     found = [line for line in done.stdout.splitlines() if line.startswith("[")]
     if not found:
         raise Refusal(f"--multihost: {_why(done.stderr)}")
-    return Shard(*json.loads(found[0]))
+    index, count, call = json.loads(found[0])
+    return Process(Shard(index, count), call)
 
 
 def _why(errors):
@@ -100,7 +118,7 @@ def own_gpus(said: Mapping[str, str], there: int) -> list[int] | None:
       said: the environment.
       there: GPUs of the machine, of which `CUDA_VISIBLE_DEVICES` may name fewer.
     """
-    if any(name in said for name in _GPUS_ARE_DEALT_OUT):
+    if _are_dealt_out(said):
         return None
     if "SLURM_LOCALID" in said and "SLURM_STEP_TASKS_PER_NODE" in said:
         tasks = []  # of each node: "4(x2),3"
@@ -118,10 +136,19 @@ def own_gpus(said: Mapping[str, str], there: int) -> list[int] | None:
     return list(range(own, there, count)) if 1 < count <= there else None
 
 
+def _are_dealt_out(said):
+    """Whether Slurm has given each process GPUs of its own."""
+    bind = said.get("SLURM_GPU_BIND", "").removeprefix("verbose").lstrip(",")
+    if bind:  # what is typed goes before what --gpus-per-task implies
+        return bind != "none"
+    # It names what a task was given of anything: CPUs alone, too.
+    return "SLURM_GPUS_PER_TASK" in said or "gpu" in said.get("SLURM_TRES_PER_TASK", "")
+
+
 def take_own_gpus() -> None:
     """Leaves the GPUs of other processes of this machine to them (`own_gpus`), and says so.
 
-    To be called before JAX has any device.
+    To be called before JAX has any device: from then on it keeps those that it has.
     """
     there = len(list(Path("/dev").glob("nvidia[0-9]*")))
     own = own_gpus(os.environ, there)
@@ -140,7 +167,7 @@ def _beats(out: Path) -> Path:
 
 
 @contextlib.contextmanager
-def watched(out: str | Path, own: Shard) -> Iterator[None]:
+def watched(out: str | Path, own: Process) -> Iterator[None]:
     """Shows the others that this process lives, and ends it where one of them does not.
 
     Args:
@@ -150,9 +177,7 @@ def watched(out: str | Path, own: Shard) -> Iterator[None]:
     stop = threading.Event()
     place = _beats(Path(out))
     place.mkdir(parents=True, exist_ok=True)
-    watcher = threading.Thread(
-        target=_watch, args=(Path(out), own, place, stop), daemon=True
-    )
+    watcher = threading.Thread(target=_watch, args=(own, place, stop), daemon=True)
     watcher.start()
     try:
         yield
@@ -163,22 +188,22 @@ def watched(out: str | Path, own: Shard) -> Iterator[None]:
     _beat(place, own, _DONE)
 
 
-def _watch(out, own, place, stop):
-    others = [Shard(i + 1, own.count) for i in range(own.count) if i + 1 != own.index]
-    seen = {other: (None, time.monotonic()) for other in others}
+def _others(own):
+    count = own.shard.count
+    return [Shard(i + 1, count) for i in range(count) if i + 1 != own.shard.index]
+
+
+def _watch(own, place, stop):
+    seen = {other: ("", time.monotonic()) for other in _others(own)}
     count = 0
     while not stop.wait(BEAT_SECONDS if count else 0):
         count += 1
         _beat(place, own, str(count))
-        for other in others:
-            (last, when), now = seen[other], time.monotonic()
-            beat = _read(place / str(other.index))
-            if beat is not None and beat != last:
-                # The first that is read may be an earlier call's; `is_done` asks a file system that may
-                # remember for a minute that there was nothing.
-                ended = last is not None and beat.endswith(_DONE)
-                seen[other] = beat, math.inf if ended else now
-            elif now - when > SILENT_SECONDS and not is_done(out, other):
+        for other, (last, when) in seen.items():
+            beat, now = _beat_of(place, own, other), time.monotonic()
+            if beat not in ("", last):
+                seen[other] = beat, math.inf if beat == _DONE else now
+            elif now - when > SILENT_SECONDS:
                 interrupts.end(
                     f"process {other} has given no sign of life for {SILENT_SECONDS:.0f} s: this one "
                     "ends, too"
@@ -187,11 +212,17 @@ def _watch(out, own, place, stop):
 
 
 def _beat(place, own, what):
-    path = place / str(own.index)
+    path = place / str(own.shard.index)
     aside = path.with_name(f"{path.name}.part")
     with contextlib.suppress(OSError):
-        aside.write_text(f"{os.getpid()} {what}")
+        aside.write_text(f"{own.call} {what}")
         aside.replace(path)
+
+
+def _beat_of(place, own, other):
+    """The last sign of life that another process of this call has given, or ''."""
+    call, _, what = (_read(place / str(other.index)) or "").partition(" ")
+    return what if call == own.call else ""
 
 
 def _read(path):
@@ -208,15 +239,19 @@ def is_done(out: Path, shard: Shard) -> bool:
         return False
 
 
-def wait_for_all(out: str | Path, count: int) -> None:
-    """Returns when all shares are done and let go; who dies before ends this one (`watched`)."""
-    shards = [Shard(index + 1, count) for index in range(count)]
+def wait_for_all(out: str | Path, own: Process) -> None:
+    """Returns when all processes of this call have done their shares and let go of them.
 
-    def is_let_go(shard):
-        is_there = is_done(Path(out), shard)
-        return is_there and not RunFolder(shard.folder(out)).is_worked_on
+    That a share is there does not tell: an earlier call may have done it, and the process that has it now may
+    be looking it through. Who dies before ends this one (`watched`).
+    """
+    place = _beats(Path(out))
 
-    while not all(map(is_let_go, shards)):
+    def is_let_go(other):
+        is_through = _beat_of(place, own, other) == _DONE
+        return is_through and is_done(Path(out), other)
+
+    while not all(map(is_let_go, _others(own))):
         interrupts.check()
         time.sleep(0.2)
 

@@ -85,7 +85,7 @@ def run(
     size = ""
     if not (resume or redraw):
         RunFolder(out).refuse_existing()
-        size = _size_of_weights(study, Path(out))
+        size = _size_of_weights(study, Path(out), parts)
         for line in program.hints(config):
             say(line)
     layout = layout or runs.make_layout(fills_memory=True)
@@ -124,7 +124,7 @@ def run_together(
     program: Program,
     config: Any,
     out: str | Path,
-    own: Shard,
+    own: hosts.Process,
     *,
     resume: bool = False,
     **how: Any,
@@ -135,31 +135,28 @@ def run_together(
 
     Args:
       program, config, out: as of `run`.
-      own: which of how many processes this is.
+      own: which of the processes this is.
       resume: go on with what there is.
       how: more of `run`.
 
     Raises:
       Refusal: as `run`.
     """
-    whole = RunFolder(out)
+    whole, shard = RunFolder(out), own.shard
     if resume and whole.is_finished:
-        if own.index == 1:
+        if shard.index == 1:
             run(program, config, out, resume=True, **how)
         return
     if not resume:
         whole.refuse_existing()
     with hosts.watched(out, own):
-        there = own.folder(out).exists()
-        run(
-            program, config, out, shard=own, processes=own.count, resume=resume and there, **how
-        )  # fmt: skip
-        if own.index > 1:
+        there = shard.folder(out).exists()
+        how["processes"] = shard.count
+        run(program, config, out, shard=shard, resume=resume and there, **how)
+        if shard.index > 1:
             return
-        hosts.wait_for_all(out, own.count)
-        run(
-            program, config, out, processes=own.count, resume=whole.path.exists(), **how
-        )
+        hosts.wait_for_all(out, own)
+        run(program, config, out, resume=whole.path.exists(), **how)
     hosts.forget(out)
 
 
@@ -191,7 +188,7 @@ def foresee(
         folder.refuse_existing()
         for line in program.hints(config):
             say(line)
-    _size_of_weights(study, Path(out))  # refuses where there is no room
+    _size_of_weights(study, Path(out), parts)  # refuses where there is no room
     if parts:
         report.show([report.Answer([
             f"What {len(parts)} shards have trained and measured would be taken over, and the tables "
@@ -260,14 +257,14 @@ def _with_contents(study):
     return dataclasses.replace(study, subjects=subjects)
 
 
-def _size_of_weights(study, out):
-    """One line on how large the weights will be that are kept, or ''.
+def _size_of_weights(study, out, parts):
+    """One line on how large the weights will be that are kept, or ''; those of shards are there already.
 
     Raises:
       Refusal: there is no room for them.
     """
     kept, trained = lacking.kept_runs(study), jobs.Trained(RunFolder(out), study.stages)
-    if not kept:
+    if parts or not kept:
         return ""
     size = sum(trained.size_of(r) for r in kept)
     what = f"the weights of {len(kept)} runs take {report.shown_bytes(size)}"

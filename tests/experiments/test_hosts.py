@@ -133,38 +133,65 @@ def test_whoever_dies_the_other_ends_in_the_middle_of_its_work(tmp_path, dies):
 def test_who_does_not_come_is_missed_in_one_line(monkeypatch):
     monkeypatch.setattr(hosts, "FIND_SECONDS", 3)
     with pytest.raises(Refusal, match="not all processes came within 3 s") as refusal:
-        hosts.share_of_this_process("127.0.0.1:1", "2/2")
+        hosts.find_this_process("127.0.0.1:1", "2/2")
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("last", ["7 41", "7 done"])
+def first_of_two(call="now"):
+    return hosts.Process(Shard(1, 2), call)
+
+
+def soon(monkeypatch, silent):
+    """Others are given up after so many seconds; the list of the reasons why this process was ended."""
+    ended = []
+    monkeypatch.setattr(hosts, "SILENT_SECONDS", silent)
+    monkeypatch.setattr(hosts, "BEAT_SECONDS", 0.02)
+    monkeypatch.setattr(hosts.interrupts, "end", ended.append)
+    return ended
+
+
+@pytest.mark.parametrize("last", ["now 41", "now done", "before done"])
 def test_who_has_done_its_share_need_give_no_more_signs_of_life(
     last, tmp_path, monkeypatch
 ):
-    """A file system may hide for a minute that its share is done: then its last sign tells."""
-    ended, place = [], tmp_path / "beats"
+    """Of this call: what an earlier one has left tells nothing."""
+    ended = soon(monkeypatch, 0.3)
+    place = tmp_path / ".a.hosts"
     place.mkdir()
-    monkeypatch.setattr(hosts, "SILENT_SECONDS", 0.2)
-    monkeypatch.setattr(hosts, "BEAT_SECONDS", 0.02)
-    monkeypatch.setattr(hosts, "is_done", lambda *_: False)
-    monkeypatch.setattr(hosts.interrupts, "end", ended.append)
+    (place / "2").write_text("before done")
     stop = threading.Event()
-    (place / "2").write_text("7 done")  # an earlier call's: it says nothing
-    watch = threading.Thread(
-        target=hosts._watch, args=(tmp_path / "a", Shard(1, 2), place, stop)
-    )
+    watch = threading.Thread(target=hosts._watch, args=(first_of_two(), place, stop))
     watch.start()
-    for sign in ("7 40", last):
+    for sign in ("now 40", last):
         time.sleep(0.1)
         (place / "2").write_text(sign)
-    watch.join(1.0)
+    watch.join(1.5)
     stop.set()
     watch.join()
-    assert (place / "1").read_text().split()[0] == str(os.getpid())
-    if last == "7 done":
+    assert (place / "1").read_text().startswith("now ")
+    if last == "now done":
         assert not ended
     else:
         assert "process 2/2 has given no sign of life" in ended[0]
+
+
+def test_a_share_that_an_earlier_call_has_done_is_waited_for(tmp_path, monkeypatch):
+    """Its process may be looking it through: to take it over then refused one of the two."""
+    monkeypatch.setattr(hosts, "is_done", lambda *_: True)
+    place = tmp_path / ".a.hosts"
+    place.mkdir()
+    (place / "2").write_text("before done")
+    waiting = threading.Thread(
+        target=hosts.wait_for_all, args=(tmp_path / "a", first_of_two()), daemon=True
+    )
+    waiting.start()
+    for sign in ("now 1", "now 2"):
+        (place / "2").write_text(sign)
+        waiting.join(0.5)
+        assert waiting.is_alive()
+    (place / "2").write_text("now done")
+    waiting.join(10)
+    assert not waiting.is_alive()
 
 
 def test_a_share_that_cannot_be_looked_at_is_not_done(tmp_path, monkeypatch):
@@ -173,6 +200,13 @@ def test_a_share_that_cannot_be_looked_at_is_not_done(tmp_path, monkeypatch):
 
     monkeypatch.setattr(hosts, "shard_of", stale)
     assert not hosts.is_done(tmp_path / "a", Shard(2, 2))
+
+
+TASK_1_OF_4 = {
+    "SLURM_LOCALID": "1",
+    "SLURM_NODEID": "0",
+    "SLURM_STEP_TASKS_PER_NODE": "4",
+}
 
 
 @pytest.mark.parametrize(
@@ -184,6 +218,12 @@ def test_a_share_that_cannot_be_looked_at_is_not_done(tmp_path, monkeypatch):
         ({"SLURM_LOCALID": "0", "SLURM_NODEID": "0", "SLURM_STEP_TASKS_PER_NODE": "1(x8)"}, 4, None),
         ({"SLURM_LOCALID": "0", "SLURM_NODEID": "0", "SLURM_STEP_TASKS_PER_NODE": "4",
           "SLURM_GPUS_PER_TASK": "1"}, 4, None),
+        # Of CPUs alone, and where GPUs are not to be dealt out; and dealt out in other ways.
+        (TASK_1_OF_4 | {"SLURM_TRES_PER_TASK": "cpu=16"}, 4, [1]),
+        (TASK_1_OF_4 | {"SLURM_GPU_BIND": "none", "SLURM_GPUS_PER_TASK": "1"}, 4, [1]),
+        (TASK_1_OF_4 | {"SLURM_GPU_BIND": "verbose,none"}, 4, [1]),
+        (TASK_1_OF_4 | {"SLURM_TRES_PER_TASK": "cpu=16,gres/gpu=1"}, 4, None),
+        (TASK_1_OF_4 | {"SLURM_GPU_BIND": "closest"}, 4, None),
         ({"SLURM_LOCALID": "1", "SLURM_NODEID": "0", "SLURM_STEP_TASKS_PER_NODE": "2",
           "CUDA_VISIBLE_DEVICES": "4,5,6,7"}, 8, [1, 3]),
         ({"OMPI_COMM_WORLD_LOCAL_RANK": "2", "OMPI_COMM_WORLD_LOCAL_SIZE": "3"}, 8, [2, 5]),
@@ -207,6 +247,28 @@ def test_only_its_own_gpus_are_a_process_s(monkeypatch, capsys):
     assert "this one takes [1, 3]" in capsys.readouterr().err
 
 
+def test_gpus_are_shared_out_before_there_are_devices(tmp_path):
+    """With programs kept, as users have them: what keeps them asks JAX for its device."""
+    code = (
+        "import sys\n"
+        "from jax._src import xla_bridge\n"
+        "from experiments.lab import hosts\n"
+        "def taken(): print('devices:', xla_bridge.backends_are_initialized()); sys.exit(3)\n"
+        "hosts.take_own_gpus = taken\n"
+        "sys.argv[0] = 'bounds_vs_samples'\n"
+        "from experiments.bounds_vs_samples.__main__ import main\n"
+        "main()\n"
+    )
+    place = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
+    (own, _) = flags(tmp_path / "a", 2)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *TINY_FLAGS, *own], cwd=ROOT, text=True,
+        capture_output=True, env=place | {"XDG_CACHE_HOME": str(tmp_path)}, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 3, done.stderr
+    assert done.stdout.strip() == "devices: False"
+
+
 def test_what_does_not_say_who_is_who_is_refused(monkeypatch):
     for name in list(os.environ):
         if name.startswith(("SLURM", "OMPI", "KUBERNETES", "TPU", "JAX_COORD")):
@@ -218,7 +280,7 @@ def test_what_does_not_say_who_is_who_is_refused(monkeypatch):
         (("host:1", "3/2"), "--process=3/2: must be i/n"),
     ):
         with pytest.raises(Refusal, match=word) as refusal:
-            hosts.share_of_this_process(*given)
+            hosts.find_this_process(*given)
         assert "\n" not in str(refusal.value)
 
 
@@ -236,21 +298,14 @@ def test_flags_that_do_not_go_together(tmp_path):
 
 
 def test_signs_of_life_are_seen(tmp_path, monkeypatch):
-    """In one process: whose file changes lives, whose share is done may be silent."""
-    monkeypatch.setattr(hosts, "SILENT_SECONDS", 0.5)
-    monkeypatch.setattr(hosts, "BEAT_SECONDS", 0.02)
-    ended = []
-    monkeypatch.setattr(hosts.interrupts, "end", ended.append)
-    out, own = tmp_path / "a", Shard(1, 2)
+    """In one process: whose file changes lives."""
+    ended = soon(monkeypatch, 0.5)
     place = tmp_path / ".a.hosts"
-    with hosts.watched(out, own):
+    with hosts.watched(tmp_path / "a", first_of_two()):
         for beat in range(30):
-            (place / "2").write_text(str(beat))
+            (place / "2").write_text(f"now {beat}")
             time.sleep(0.03)
         assert not ended and (place / "1").read_text()
-        monkeypatch.setattr(hosts, "is_done", lambda *_: True)
         time.sleep(0.8)
-        assert not ended
-        monkeypatch.setattr(hosts, "is_done", lambda *_: False)
-        time.sleep(0.3)
     assert ended and "process 2/2" in ended[0]
+    assert (place / "1").read_text() == "now done"
