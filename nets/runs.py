@@ -24,6 +24,7 @@ from nets.training import Outcome
 
 AXIS = "run"
 MOST_LANES = 256  # a device has no use for more
+FEW_LANES = 16  # of an accelerator that does not tell what it holds
 SHARE = 0.9  # of a device's memory that a program may take
 
 
@@ -70,7 +71,7 @@ def make_layout(
 
     Args:
       devices: a list of JAX devices of one kind.
-      lanes_per_device: 1 on a CPU, 16 elsewhere if not given.
+      lanes_per_device: 1 on a CPU, `FEW_LANES` elsewhere if not given.
       vectorized: False on a CPU, True elsewhere if not given.
       fills_memory: elsewhere, if `lanes_per_device` is not given: up to `MOST_LANES`, as many as
         there are runs and as memory holds, for who asks `fitting` (`train_many` does).
@@ -90,7 +91,7 @@ def make_layout(
             memory, lanes_per_device = int(SHARE * min(limits)), MOST_LANES
     return Layout(
         mesh=mesh,
-        lanes_per_device=lanes_per_device or (1 if on_cpu else 16),
+        lanes_per_device=lanes_per_device or (1 if on_cpu else FEW_LANES),
         vectorized=not on_cpu if vectorized is None else vectorized,
         memory=memory,
     )
@@ -102,7 +103,7 @@ class TooLarge(Exception):
     Attributes:
       needed: bytes of a program of one lane, with what it is given and what it returns; None where
         it could not even be compiled.
-      memory: bytes that a device has; None where that is not known.
+      memory: bytes that JAX may take of a device's; None where that is not known.
     """
 
     def __init__(self, needed: int | None = None, memory: int | None = None):
@@ -143,6 +144,10 @@ def fitting(
         try:
             program = compiled(layout)
             needed = _bytes_of(program)
+            if needed is None:
+                lanes = min(lanes, FEW_LANES)
+                layout = dataclasses.replace(layout, lanes_per_device=lanes)
+                return layout, compiled(layout)
         except jax.errors.JaxRuntimeError as error:  # some do not even compile
             if not is_out_of_memory(error):
                 raise
@@ -162,8 +167,10 @@ def fitting(
 
 
 def _bytes_of(program):
-    """What a compiled program takes on one device."""
+    """What a compiled program takes on one device; None where a back end does not tell."""
     its = program.memory_analysis()
+    if its is None:
+        return None
     return (
         its.argument_size_in_bytes
         + its.output_size_in_bytes
@@ -418,13 +425,13 @@ def train_many(
         return
     begun = start(waiting[-1])
     shapes = jax.eval_shape(lambda: begun)
-    compiling = 0.0
+    compiling = sharing.LEAST_COMPILING
 
     def compiled(its):
         nonlocal compiling
         began = time.perf_counter()
         program = _compiled(plan, its, *shapes, pool)
-        compiling = time.perf_counter() - began
+        compiling = max(compiling, time.perf_counter() - began)
         return program
 
     most = sharing.useful([length(job) for job in waiting])

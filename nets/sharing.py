@@ -2,7 +2,8 @@
 
 Where lanes are vectorised a lane without a run costs as much as one with a run. Runs that differ in
 length leave many of them empty: of 72 runs on 128 to 32768 examples, all at once, lanes have none for 81 %
-of the time. As many lanes as are of use (`useful`), and fewer when that pays (`fewer`), leave 2 %.
+of the time. As many lanes as are of use (`useful`), and fewer when that pays (`fewer`), leave 3 %
+(`experiments.tools.idleness`).
 """
 
 import math
@@ -10,6 +11,9 @@ from collections.abc import Sequence
 
 AXIS = "lane"  # of vectorised lanes of a device
 CALL_SECONDS = 0.25  # a call aims at this: short beside a run, long beside its overhead
+# Seconds that a program is taken to compile at least, where that was not seen: one that was kept tells
+# nothing of the next one. An H100 took 6 for the step of 784-1024x5-10.
+LEAST_COMPILING = 6.0
 _FEWEST, _MOST = 16, 2**28  # steps of a call
 
 

@@ -231,10 +231,11 @@ def _measure_kind(subjects, trained, folder, layout, progress):
         except (TooLarge, jax.errors.JaxRuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
+            fewer = "--lanes=1, or with " if layout.lanes_per_device > 1 else ""
             raise Refusal(
-                f"{sharing[0].name}: a device's memory does not hold what measuring it takes; "
-                "JAX_PLATFORMS=cpu and --resume measure in the memory of the machine, --bounds "
-                "names fewer that ask for less"
+                f"{sharing[0].name}: a device's memory does not hold what measuring it takes; --resume "
+                f"goes on with {fewer}JAX_PLATFORMS=cpu in the memory of the machine; a new --out with "
+                "fewer --bounds asks for less"
             ) from error
 
 

@@ -93,13 +93,17 @@ class Progress:
         self._ended = self._epochs_needed = self._examples_seen = 0
         self._begin("training", len(runs), len(waiting))
 
+    def begins(self, run: Any, epochs: int) -> None:
+        """A run begins, or goes on after so many epochs."""
+        if run not in self._under_way:
+            self._not_begun -= run.size
+        self._under_way[run] = epochs, None
+
     def trained(self, tick: Any) -> None:
         """Takes in a `nets.runs.Tick`."""
         interrupts.check()
         for run, checks in tick.checks.items():
-            if run not in self._under_way:
-                self._not_begun -= run.size
-            epochs, error = self._under_way.get(run, (0, None))
+            epochs, error = self._under_way[run]
             error = checks[-1, 0] if len(checks) else error
             self._under_way[run] = epochs + len(checks), error
             self._examples_seen += run.size * len(checks)

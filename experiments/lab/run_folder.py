@@ -30,6 +30,7 @@ from experiments.lab.formats import read_json, write_json
 from experiments.lab.refusals import Refusal, say
 
 _LONGEST_NAME = 150  # of a subject, in the name of its file
+_ASKED_SECONDS = 1.0  # to wait for a lock that is asked for
 
 
 def stored_settings(out: str | Path, program: str) -> dict[str, Any]:
@@ -130,7 +131,8 @@ class RunFolder:
         Raises:
           Refusal: another process has it, or nothing may be written there.
         """
-        lock = locks.lock_on(self.path / ".lock", timeout=0)
+        # Who asks whether it is worked on (`is_worked_on`) has it for a moment.
+        lock = locks.lock_on(self.path / ".lock", timeout=_ASKED_SECONDS)
         try:
             lock.acquire()
         except filelock.Timeout:
@@ -426,8 +428,11 @@ class RunFolder:
         if not log.is_file():
             return
         for name, digests in sorted(log_of(self.path).items()):
-            if (self.path / name).is_file():
-                lines.append(f"{digests[-1]}  {name}\n")
+            path = self.path / name
+            if path.is_file():
+                # The last one may be of a file that never took its place.
+                its = sha256(path) if len(set(digests)) > 1 else digests[-1]
+                lines.append(f"{its if its in digests else digests[-1]}  {name}\n")
         if log.read_text(errors="replace") == "".join(lines):
             return
         with replacing(log) as aside:

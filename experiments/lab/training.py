@@ -112,15 +112,16 @@ def _too_large(jobs, layout, error):
     if isinstance(error, TooLarge):
         needed = "more than that" if error.needed is None else shown_bytes(error.needed)
         return Refusal(
-            f"{run.name}: a device has {shown_bytes(error.memory)} of memory, and one run alone takes "
-            f"{needed}, {held}; train on fewer examples or a smaller network, or by "
-            "JAX_PLATFORMS=cpu in the memory of the machine"
+            f"{run.name}: JAX may take {shown_bytes(error.memory)} of a device's memory "
+            f"(XLA_PYTHON_CLIENT_MEM_FRACTION says how much), and one run alone takes {needed}, {held}; "
+            "train on fewer examples or a smaller network, or by JAX_PLATFORMS=cpu in the memory of "
+            "the machine"
         )
     many = layout.lanes_per_device
     if layout.memory is None and many > 1:
         return Refusal(
             f"--lanes={many}: a device's memory does not hold so many runs ({run.name}: {held}); "
-            "use fewer, or leave it out: then there are as many as fit"
+            "use fewer"
         )
     return Refusal(
         f"{run.name}: a device ran out of memory, which others may use, too ({held}); use "
@@ -142,10 +143,12 @@ def _train_group(jobs, pool, half_way, trained, folder, layout, progress, interv
         job = jobs[run]
         if run.name not in half_way:
             checks[run.name], before[run.name] = [], 0.0
+            progress.begins(run, 0)
             return training.init_state(plan, job.init(), job.key()), sample_of(job)
         stored = half_way.pop(run.name)
         checks[run.name] = [stored["checks"]]
         before[run.name] = float(stored["seconds"])
+        progress.begins(run, len(stored["checks"]))
         state = jax.tree.map(jnp.asarray, stored["state"])
         return training.unpack(state), sample_of(job)
 

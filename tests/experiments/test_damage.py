@@ -19,6 +19,7 @@ from experiments.lab import (
     checksums,
     formats,
     measuring,
+    run_folder,
     training,
 )
 from experiments.lab import running as lab
@@ -275,6 +276,18 @@ def test_killed_between_the_log_and_the_file(tmp_path):
     path.write_text(path.read_text().replace("2", "3"))
     with pytest.raises(checksums.Damaged):
         formats.read_json(path)
+
+
+def test_a_tidied_log_keeps_the_line_of_the_file_that_is_there(tmp_path):
+    """The last line may be of a file that a kill kept from taking its place."""
+    log, path = tmp_path / checksums.LOG, tmp_path / "config.json"
+    log.touch()
+    formats.write_json(path, {"a": 1})
+    its = log.read_text()
+    with open(log, "a") as file:
+        file.write(f"{hashlib.sha256(b'new').hexdigest()}  config.json\n")
+    run_folder.RunFolder(tmp_path).tidy_log()
+    assert formats.read_json(path) == {"a": 1} and log.read_text() == its
 
 
 def test_a_folder_from_before_there_were_checksums(folder, finished, capsys):

@@ -34,7 +34,8 @@ def test_a_run_that_no_device_holds_is_refused_by_its_sizes(tmp_path):
     said = str(refused.value)
     # 128 rows of 10 inputs and a label.
     assert (
-        "m64_seed0_draw0: a device has 10 kB of memory, and one run alone takes" in said
+        "m64_seed0_draw0: JAX may take 10 kB of a device's memory (XLA_PYTHON_CLIENT_MEM_FRACTION "
+        "says how much), and one run alone takes" in said
     )
     assert "its training set, padded to that of the largest, 5.63 kB" in said
     assert "JAX_PLATFORMS=cpu" in said and "\n" not in said
@@ -64,7 +65,7 @@ def test_a_device_that_runs_out_while_measuring_can_be_left(tmp_path, monkeypatc
     with monkeypatch.context() as patch, pytest.raises(Refusal) as refused:
         patch.setattr(measuring, "stack", out_of_memory)
         run(SMALL, tmp_path / "a")
-    assert "JAX_PLATFORMS=cpu and --resume measure" in str(refused.value)
+    assert "--resume goes on with JAX_PLATFORMS=cpu" in str(refused.value)
     run(SMALL, tmp_path / "a", resume=True)
     assert len(content(tmp_path / "a")["results"]) == 2
 

@@ -145,7 +145,7 @@ def test_a_budget_reduces_measures_and_leaves_certificates_out(
     Three of the budget's go to one of each kind, the last not all to what is measured anyway.
     """
     monkeypatch.setattr(budgets, "LIGHT", 0)
-    monkeypatch.setattr(parts, "_timed", lambda *_: 1.0)
+    monkeypatch.setattr(parts, "_timed", lambda *_: (0.0, [1.0]))
     names = (
         "train_error",
         "mixup_error",
@@ -183,7 +183,7 @@ def test_a_budget_reduces_measures_and_leaves_certificates_out(
 def test_no_budget_loses_no_bound(tmp_path, capsys, more, monkeypatch):
     """What does not fit says so; all else is there, and so is the table."""
     monkeypatch.setattr(budgets, "LIGHT", 0)
-    monkeypatch.setattr(parts, "_timed", lambda *_: 1.0)
+    monkeypatch.setattr(parts, "_timed", lambda *_: (0.0, [1.0]))
     folder = run(
         tmp_path / "out", more, data=str(more / "data256.npz"), bounds=("all",), budget=1e-9,
         init=str(more / "start.onnx"),

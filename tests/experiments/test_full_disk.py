@@ -24,6 +24,7 @@ from experiments.lab import (
 )
 from experiments.lab import running as lab
 from experiments.lab.refusals import Refusal
+from experiments.lab.shards import Shard
 from tests.experiments.tiny import ROOT, TINY, TINY_FLAGS, finish, program, run
 
 CONFIG = dataclasses.replace(
@@ -203,6 +204,15 @@ def test_weights_for_which_there_is_no_room_are_refused_beforehand(
     with pytest.raises(Refusal, match=r"1 runs take 3\.14 kB.*--save_weights=false"):
         run(config, tmp_path / "a")
     assert not names(tmp_path)
+
+
+def test_weights_of_shards_that_are_there_need_no_room_again(tmp_path, monkeypatch):
+    config = dataclasses.replace(CONFIG, save_weights=True, seeds=2)
+    for index in (1, 2):
+        run(config, tmp_path / "a", shard=Shard(index, 2))
+    usage = type(lab.shutil.disk_usage("/"))(10**9, 10**9 - 3000, 3000)
+    monkeypatch.setattr(lab.shutil, "disk_usage", lambda _: usage)
+    assert run(config, tmp_path / "a").is_finished
 
 
 @pytest.mark.slow

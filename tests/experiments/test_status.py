@@ -5,8 +5,11 @@ import subprocess
 import sys
 import tempfile
 import time
+import types
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pytest
 
 from experiments.lab import locks
@@ -104,6 +107,34 @@ def test_progress_counts_what_is_done(tmp_path):
         state = json.loads(path.read_text())
     assert (state["doing"], state["all"], state["done"]) == ("measuring", 10, 5)
     assert state["left"] >= 0
+
+
+class Sized(NamedTuple):
+    """What progress asks of a run."""
+
+    name: str
+    size: int
+
+
+def test_epochs_of_before_count_after_a_resume(tmp_path):
+    """Of two runs of 100 examples that were 200 epochs on, one ends after 10 more."""
+    path = tmp_path / "progress.json"
+    a, b, c = (Sized(name, 100) for name in "abc")
+    checks = np.ones((10, 1))
+    tick = types.SimpleNamespace(
+        checks={a: checks, b: checks}, finished={a: 0}, running=[b]
+    )
+    with Progress(path) as progress:
+        progress.begin_training([a, b, c], [a, b, c])
+        for _ in range(2):  # the second time where a first pool did not fit
+            progress.begins(a, 200)
+            progress.begins(b, 200)
+        progress._began, progress._written = time.monotonic() - 20, -1e9
+        progress.trained(tick)
+        state = json.loads(path.read_text())
+    assert state["running"] == [{"run": "b", "epoch": 210, "margin_error": 1.0}]
+    # 20 epochs took 20 s; 210 of c are left, and one at least of b.
+    assert state["left"] == pytest.approx(211, rel=0.02)
 
 
 def test_that_it_cannot_be_written_stops_nothing(tmp_path):

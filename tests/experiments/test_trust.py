@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 
 import jax
 import pytest
@@ -229,6 +230,15 @@ def test_two_processes_on_one_folder(folder, finished):
             other.kill()
     run(CONFIG, folder, resume=True)  # a killed process leaves no lock behind
     assert content(folder) == content(finished)
+
+
+def test_who_asks_for_a_moment_refuses_nobody(tmp_path):
+    run_folder.RunFolder.create(tmp_path / "a", "x", CONFIG, None).close()
+    with open(tmp_path / "a" / ".lock") as asked:
+        fcntl.flock(asked, fcntl.LOCK_SH)
+        threading.Timer(0.2, fcntl.flock, (asked, fcntl.LOCK_UN)).start()
+        with run_folder.RunFolder.resume(tmp_path / "a", "x", CONFIG, None) as folder:
+            assert folder.is_worked_on
 
 
 def test_a_new_folder_is_locked_from_its_first_moment(tmp_path):

@@ -1,5 +1,6 @@
 import dataclasses
 import functools
+import types
 
 import jax
 import numpy as np
@@ -188,6 +189,15 @@ def test_lanes_are_as_many_as_fit_into_memory(p):
         chosen(needed(p, 1) // 2, count=2)
     assert refused.value.needed > refused.value.memory > 0
     assert runs.fitting(with_memory(None), 1000, lambda its: its)[0].lanes == 48
+
+
+def test_a_back_end_that_does_not_tell_what_a_program_takes_has_few_lanes():
+    silent = types.SimpleNamespace(memory_analysis=lambda: None)
+    its, program = runs.fitting(with_memory(10**12), 1000, lambda _: silent)
+    assert program is silent and its.lanes_per_device == runs.FEW_LANES
+    assert (
+        runs.fitting(with_memory(10**12), 3, lambda _: silent)[0].lanes_per_device == 3
+    )
 
 
 def test_lanes_that_do_not_even_compile_are_too_many():
