@@ -525,6 +525,12 @@ def _program(plan, layout):
     return map_lanes(layout, advance, shared=3, donate=(3,))
 
 
+def forget_programs() -> None:
+    """Lets go of what was compiled in this process, as at its beginning."""
+    _program.cache_clear()
+    jax.clear_caches()
+
+
 def lane_shapes(layout: Layout, tree: Any) -> Any:
     """The shapes of trees like one, one a lane."""
     return jax.tree.map(

@@ -12,9 +12,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from experiments.lab import report
+from experiments.lab.command_line import tool
+from experiments.lab.refusals import Refusal
 from nets import sharing
 from nets.sample import BLOCK
 from nets.training import RECORDS
@@ -126,8 +128,14 @@ def of_policy(
     return Idleness(*shares, seconds, first)
 
 
-def main(_: Sequence[str]) -> None:
-    """Prints the table."""
+def main() -> None:
+    """Prints the table.
+
+    Raises:
+      Refusal: there is nothing to draw.
+    """
+    if flags.FLAGS.mixes < 1:
+        raise Refusal(f"--mixes={flags.FLAGS.mixes}: must be a whole number >= 1")
     mixes = [mix(seed) for seed in range(flags.FLAGS.mixes)]
     body = []
     for name, options in (
@@ -147,4 +155,4 @@ def main(_: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    tool(main)

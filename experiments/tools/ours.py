@@ -163,7 +163,7 @@ def our_coupled(
 
     They share initial weights and the order of the examples; a run's training set is made
     when a lane is free for it. It returns the seconds of training of the first run to end,
-    without compilation.
+    without compilation; what its first call has compiled is there for the others.
     """
     p = plan(widths[0], batch, EPOCHS, Layers((*widths, CLASSES)))
     inputs, labels = data(m)

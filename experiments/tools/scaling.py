@@ -1,8 +1,8 @@
 """What does a run cost, alone and among many? `python -m experiments.tools.scaling`.
 
 The same small study, with 16 to 1024 seeds, each as a command of its own: the seconds of a run,
-what a further run costs, the most memory and open files at any time; and one device against two.
-Each command is run twice, and the second is timed: its compiled programs are there.
+what a further run costs, the most memory and open files at any time; and one CPU device against all.
+Each command is run twice, and the second is timed: its compiled programs are there. All on the CPU.
 """
 
 import math
@@ -15,10 +15,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags
+from absl import flags
 
 from experiments.lab import report
+from experiments.lab.command_line import tool
 from experiments.lab.figures import Canvas, Drawing
+from experiments.lab.refusals import Refusal
 
 flags.DEFINE_list("counts", ["16", "64", "256", "1024"], "how many runs, ascending")
 flags.DEFINE_integer("devices", None, "CPU devices; default: all cores")
@@ -47,7 +49,10 @@ def measured(count: int, cores: int) -> dict[str, Any]:
         ]  # fmt: skip
         began, most = time.perf_counter(), 0
         with (Path(place) / "said").open("w") as said:
-            child = subprocess.Popen(command, stdout=said, stderr=said)
+            place_of_work = os.environ | {"JAX_PLATFORMS": "cpu"}
+            child = subprocess.Popen(
+                command, stdout=said, stderr=said, env=place_of_work
+            )
             while True:
                 ended, status, used = os.wait4(child.pid, os.WNOHANG)
                 if ended:
@@ -60,7 +65,7 @@ def measured(count: int, cores: int) -> dict[str, Any]:
             raise RuntimeError((Path(place) / "said").read_text()[-1000:])
     return {
         "runs": count, "devices": cores, "seconds": seconds, "ms_a_run": 1e3 * seconds / count,
-        "memory_mb": used.ru_maxrss / 1024, "open_files": most,
+        "memory_mb": used.ru_maxrss * 1024 / 1e6, "open_files": most,
     }  # fmt: skip
 
 
@@ -112,10 +117,21 @@ def paint(canvas: Canvas, table: Sequence[dict[str, Any]]) -> None:
             axes.set_xlabel("runs in one command")
 
 
-def main(_: Sequence[str]) -> None:
-    """Prints the table, and paints it if a file is named."""
-    counts = [int(count) for count in flags.FLAGS.counts]
-    cores = flags.FLAGS.devices or len(os.sched_getaffinity(0))
+def main() -> None:
+    """Prints the table, and paints it if a file is named.
+
+    Raises:
+      Refusal: a flag is no number, or counts do not ascend.
+    """
+    typed, cores = flags.FLAGS.counts, flags.FLAGS.devices
+    counts = [int(count) if count.isdecimal() else 0 for count in typed]
+    if not counts or counts[0] < 1 or counts != sorted(set(counts)):
+        raise Refusal(
+            f"--counts={','.join(typed)}: must be whole numbers >= 1 that ascend"
+        )
+    if cores is not None and cores < 1:
+        raise Refusal(f"--devices={cores}: must be a whole number >= 1")
+    cores = cores or len(os.sched_getaffinity(0))
     table = []
     for row in rows(counts, cores):
         table.append(row)
@@ -131,4 +147,4 @@ def main(_: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    tool(main)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.experiments.tiny import finish, program
+
 ROOT = Path(__file__).parents[2]
 # In a process of its own: its flags have names that other tools use, too.
 CODE = """
@@ -20,7 +22,7 @@ flags.FLAGS(["benchmark", "--rows=made_up"])
 benchmark.ROWS["made_up"] = lambda _: iter(
     [benchmark.Row("a step", 0.002, 0.003, "step", 0.0015, "bytes"), benchmark.Row("a job", 1, 2, "job")]
 )
-benchmark.main([])
+benchmark.main()
 ended, train_many = [], runs.train_many
 
 
@@ -34,6 +36,22 @@ runs.train_many = counted
 our_coupled((8,), 16, 64, runs.make_layout())(5)
 print("ended", sorted(ended))
 """
+
+
+@pytest.mark.parametrize(
+    ("tool", "flag", "why"),
+    [
+        ("benchmark", "--rows=step", "must be some of steps, job"),
+        ("benchmark", "--devices=0", "must be a whole number"),
+        ("scaling", "--counts=64,64", "must be whole numbers >= 1 that ascend"),
+        ("scaling", "--counts=16,x", "must be whole numbers >= 1 that ascend"),
+        ("idleness", "--mixes=0", "must be a whole number"),
+    ],
+)
+def test_what_a_tool_cannot_use_is_one_line(tool, flag, why):
+    code, out, errors = finish(program(flag, name=f"tools.{tool}"))
+    assert code == 2 and not out and errors.count("\n") == 1
+    assert flag in errors and why in errors
 
 
 @pytest.mark.slow

@@ -84,6 +84,26 @@ def test_bounds_that_differ_are_named():
     assert "b 4.8e-02" in row.note and "c inf" in row.note and "a " not in row.note
 
 
+@pytest.mark.parametrize(
+    ("gap", "holds"), [(0.9e-4, True), (1e-3, False), (3e-2, False)]
+)
+@pytest.mark.parametrize("name", ["spectral_product", "pacbayes_flatness"])
+def test_only_what_is_searched_for_may_be_further_away(name, gap, holds):
+    one, other = (
+        measured.BoundValue(np.array([value]), None, None, None)
+        for value in (1.0, 1.0 - gap)
+    )
+    (row,) = measured._agreement("a net", {name: one}, {name: other}, 1)
+    is_searched = name == "pacbayes_flatness"
+    assert row.holds is (holds or (is_searched and gap < 2e-2))
+
+
+def test_what_is_no_number_is_none_in_the_file(tmp_path):
+    path = tmp_path / "found.json"
+    Table(path, {}).add(Row("fast", "a step too large", float("nan"), "ms"))
+    assert json.loads(path.read_text())["rows"][0]["value"] is None
+
+
 @pytest.mark.parametrize(("width", "depth"), [(3, 2), (5, 1)])
 def test_the_floor_of_a_step_counts_weights(width, depth):
     shapes = [(784, width)] + [(width, width)] * (depth - 1) + [(width, 10)]

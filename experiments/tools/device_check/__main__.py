@@ -39,7 +39,7 @@ def main() -> int:
     """Prints the rows; 1 if something is wrong.
 
     Raises:
-      Refusal: a flag names nothing.
+      Refusal: a flag names nothing, or there is no CPU to hold a device against.
     """
     asked = flags.FLAGS
     for part in asked.parts:
@@ -48,6 +48,11 @@ def main() -> int:
     logging.set_verbosity(logging.WARNING)
     devices.use_cores(None)
     sizes = SMALL if asked.small else Sizes()
+    named = jax.config.jax_platforms
+    if named and "cpu" not in named.split(","):
+        raise Refusal(
+            f"JAX_PLATFORMS={named}: a device is held against the CPU; use {named},cpu"
+        )
     cpu, device = runs.make_layout(jax.devices("cpu")), runs.make_layout()
     kind = jax.devices()[0].device_kind
     print(f"{len(jax.devices())} x {kind}, jax {jax.__version__}", flush=True)

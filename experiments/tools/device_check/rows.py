@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,9 @@ class Table:
     def _write(self):
         if self._path is None:
             return
-        content = self._facts | {"rows": [dataclasses.asdict(r) for r in self.rows]}
+        rows = [dataclasses.asdict(row) for row in self.rows]
+        for row in rows:  # JSON has no other numbers
+            row["value"] = row["value"] if math.isfinite(row["value"]) else None
         with whole(self._path) as path:
-            path.write_text(json.dumps(content, indent=1))
+            text = json.dumps(self._facts | {"rows": rows}, indent=1, allow_nan=False)
+            path.write_text(text)

@@ -57,9 +57,11 @@ def _steps(sizes, width, batch, lanes, found, seconds, way="", pooled=None):
         timer = StepTimer(p, 128 if batch == 1 else 16 * batch, layout, pooled=pooled)
         compiled = time.perf_counter() - began
         took = timer.seconds(seconds)
-    except jax.errors.JaxRuntimeError as error:  # too large for the device
+    except jax.errors.JaxRuntimeError as error:
+        # Too large for the device is not wrong.
+        holds = None if runs.is_out_of_memory(error) else False
         first = str(error).partition("\n")[0]
-        yield Row(PART, what, float("nan"), "ms a run", holds=False, note=first[:120])
+        yield Row(PART, what, float("nan"), "ms a run", holds=holds, note=first[:120])
         return
     params = jax.eval_shape(
         functools.partial(training.init_params, p, features=FEATURES), jax.random.key(0)
