@@ -208,20 +208,25 @@ def _spectral_product(norms, task, margins, inputs, margin):
 def schatten_15_product(
     task: Task, margins: Margins, spectra: Spectra, inputs: Inputs, *, margin: jax.Array
 ) -> BoundValue:
-    """R_S(gamma) + sqrt(L + ln d) prod_l ||W_l||_{S 1.5} / (gamma sqrt(m))."""
+    """R_S(gamma) + sqrt(L + ln d) prod_l ||W_l||_{S 1.5} / (gamma sqrt(m)).
+
+    The product is that of Neyshabur's code; the factor sqrt(L + ln d)/sqrt(m), which that has for other
+    norms, is ours.
+    """
     return _spectral_product(spectra.schatten_15, task, margins, inputs, margin)
 
 
 def trace_product(
     task: Task, margins: Margins, spectra: Spectra, inputs: Inputs, *, margin: jax.Array
 ) -> BoundValue:
-    """R_S(gamma) + sqrt(L + ln d) prod_l (sum of singular values) / (gamma sqrt(m))."""
+    """R_S(gamma) + sqrt(L + ln d) prod_l (sum of singular values) / (gamma sqrt(m)), likewise."""
     return _spectral_product(spectra.trace_norm, task, margins, inputs, margin)
 
 
 _NEYSHABUR_2015 = "Neyshabur, Tomioka, Srebro 2015, arXiv 1503.00036"
 _GOLOWICH_2018 = "Golowich, Rakhlin, Shamir 2018, arXiv 1712.06541"
 _GENERALIZATION_BOUNDS = "as in Neyshabur's code generalization-bounds, 2018"
+_PRODUCT_OF = "the product as in Neyshabur's code generalization-bounds, 2018"
 BOUNDS = {
     "golowich_2018_l1": BoundSpec(
         golowich_2018_l1, f"{_GOLOWICH_2018}, Thm 2", UP_TO_CONSTANTS, two_sided=True,
@@ -258,11 +263,11 @@ BOUNDS = {
         also=("l3_1.5",),
     ),
     "schatten_15_product": BoundSpec(
-        schatten_15_product, f"{_GOLOWICH_2018}, {_GENERALIZATION_BOUNDS}", HEURISTIC,
+        schatten_15_product, f"{_GOLOWICH_2018}, {_PRODUCT_OF}", HEURISTIC,
         also=("schatten",),
     ),
     "trace_product": BoundSpec(
-        trace_product, f"{_GOLOWICH_2018}, {_GENERALIZATION_BOUNDS}", HEURISTIC,
+        trace_product, f"{_GOLOWICH_2018}, {_PRODUCT_OF}", HEURISTIC,
         also=("trace",),
     ),
 }  # fmt: skip

@@ -89,17 +89,20 @@ def _over_margin(log_norm, margins, margin):
 
 
 def path_l1(margins: Margins, paths: Paths, *, margin: jax.Array) -> BoundValue:
-    """Phi_1 / gamma, Phi_p = (sum over paths of prod |w|^p)^(1/p)."""
+    """Phi_1 / gamma, Phi_p = (sum over paths of prod |w|^p)^(1/p).
+
+    A max-pool counts as the sum over its window; Neyshabur's code runs the network, which takes the largest.
+    """
     return _over_margin(paths.log_1, margins, margin)
 
 
 def path_l15(margins: Margins, paths: Paths, *, margin: jax.Array) -> BoundValue:
-    """Phi_1.5 / gamma."""
+    """Phi_1.5 / gamma, likewise."""
     return _over_margin(paths.log_15 / 1.5, margins, margin)
 
 
 def path_l2(margins: Margins, paths: Paths, *, margin: jax.Array) -> BoundValue:
-    """Phi_2 / gamma."""
+    """Phi_2 / gamma, likewise."""
     return _over_margin(paths.log_2 / 2, margins, margin)
 
 

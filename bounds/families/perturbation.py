@@ -1,7 +1,8 @@
 """Bounds through what noise in the weights does on the training set.
 
 They look at the first training examples only (`Jacobians`), where their papers ask for the
-least over all: more examples could only raise them.
+least over all: more examples could only raise them. Norms of Jacobians of more than 64 units are
+estimated by 64 random signs (to some 5 % a norm, 20 % where the Jacobian is of rank 1).
 
 Arguments, of every function here: `task` a `Task`, `margins` the training `Margins`, `from_init`
 `LayerNorms` of W - Z, `jacobians` `Jacobians`; `margin` gamma > 0, `[]`. Returns: a `BoundValue`.

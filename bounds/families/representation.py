@@ -21,14 +21,19 @@ def hidden_margin(hidden_margins: HiddenMargins) -> BoundValue:
     """Minus the mean over layers of the median normalised margin at their inputs.
 
     One number for the five that Jiang et al. (2019) regress the gap on, layer by layer, with
-    coefficients that other networks taught them. Smaller is better; negative as a rule.
+    coefficients that other networks taught them. Margins are of the examples that are classified
+    correctly. Smaller is better; negative.
     """
     chex.assert_rank(hidden_margins.five_numbers, 2)
     medians = hidden_margins.five_numbers[:, 2]
     is_infinite = jnp.abs(medians) >= _INFINITE
     medians = jnp.where(is_infinite, jnp.sign(medians) * jnp.inf, medians)
-    found = arithmetic.log_measure(-jnp.mean(medians))
-    return found.replace(estimate=Estimate(hidden_margins.examples))
+    # No logarithm, so that -1e5 is no logarithm of 0.
+    value = -jnp.mean(medians)
+    found = arithmetic.log_measure(value)
+    return found.replace(
+        value=value, excess=value, estimate=Estimate(hidden_margins.examples)
+    )
 
 
 def mixup_error(mixup: Mixup) -> BoundValue:

@@ -132,7 +132,10 @@ def _searched(sharpness, steps, is_capped):
 
 
 def worst_sharpness(sharpness: Sharpness) -> BoundValue:
-    """max L(w + u) - L(w) over ||u||_2 <= rho = 0.05, as ascent finds it (Keskar et al. 2017)."""
+    """max L(w + u) - L(w) over ||u||_2 <= rho = 0.05, as ascent finds it.
+
+    After Keskar et al. (2017), whose set is a box of the size of the weights, and who divide by 1 + L.
+    """
     basis = _searched(sharpness, sharpness.worst_steps, sharpness.worst_is_capped)
     return as_it_is(sharpness.worst, basis)
 
@@ -162,7 +165,7 @@ BOUNDS = {
     ),
     "worst_sharpness": BoundSpec(
         worst_sharpness,
-        f"Keskar et al. 2017, arXiv 1609.04836; {_ANDRIUSHCHENKO_2023}",
+        f"after Keskar et al. 2017, arXiv 1609.04836; {_ANDRIUSHCHENKO_2023}",
         HEURISTIC, defined_on=GRAPH,
     ),
     "adaptive_worst_sharpness": BoundSpec(

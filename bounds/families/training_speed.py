@@ -37,7 +37,8 @@ def gradient_noise(gradients: Gradients) -> BoundValue:
     """(1/m) sum_i ||g_i - g||^2 after the first, or the last, epoch (eq. 65, 66 of Jiang et al.).
 
     g_i is the gradient of example i's loss, of the loss that was trained on, in all weights but the
-    biases; g is their mean.
+    biases; g is their mean. Of a normalised network the weights are those of the folded layers, with the
+    running statistics as they are: in the weights that were trained it is another number.
     """
     return as_it_is(gradients.noise)
 

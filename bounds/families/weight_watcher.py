@@ -1,9 +1,10 @@
 """Shapes of the weights' spectra, as users of WeightWatcher know them: means over layers.
 
-lambda are the eigenvalues of W'W, W `[in, out]` (a kernel `[kh * kw * in, out]`), not normalised;
-logarithms are to the base 10 (Martin, Peng & Mahoney 2021). Heuristic, all of them. Where no
-layer has a spectrum to which a law can be fitted (`bounds.measures.spectra.power_law`) `alpha` and
-its kin are not numbers.
+lambda are the eigenvalues of W'W, W `[in, out]`, not normalised. A kernel is one matrix
+`[kh * kw * in, out]`; WeightWatcher pools the spectra of its taps instead, so that of convolutions
+its numbers are others. Logarithms are to the base 10 (Martin, Peng & Mahoney 2021). Heuristic, all of
+them. Where no layer has a spectrum to which a law can be fitted (`bounds.measures.spectra.power_law`)
+`alpha` and its kin are not numbers.
 
 Arguments, of every function here: `kernels` `LayerNorms` of W, `spectra` `Spectra`. Returns: a
 `BoundValue`.

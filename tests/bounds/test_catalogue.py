@@ -298,7 +298,12 @@ def test_what_is_reported_as_it_is(name):
 
 @pytest.mark.parametrize(
     ("medians", "value"),
-    [([0.5, 1.5], -1.0), ([0.5, 1e30], -math.inf), ([-1e30, 2.0], math.inf)],
+    [
+        ([0.5, 1.5], -1.0),
+        ([2.06e5, 0.0], -1.03e5),
+        ([0.5, 1e30], -math.inf),
+        ([-1e30, 2.0], math.inf),
+    ],
 )
 def test_an_infinite_hidden_margin_is_shown_as_infinite(medians, value):
     """It is measured as 1e30, so that fences between quartiles stay numbers."""
