@@ -86,7 +86,11 @@ def make(of: BeyondStudy, tables: Mapping[str, Rows]) -> dict[str, Any]:
     claims, described = (
         [],
         {
-            (tool, claim.name): {"about": claim.about, "paper": claim.paper}
+            (tool, claim.name): {
+                "about": claim.about,
+                "paper": claim.paper,
+                "two_sided": claim.two_sided,
+            }
             for tool, own in of.tools.items()
             for claim in own.claims(of.problem, of.config, sizes[-1])
         },

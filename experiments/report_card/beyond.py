@@ -41,8 +41,8 @@ class Record:
       source: what its networks are called after.
       delta: the failure probability of what is certified.
       networks: the networks on S, a dict each: `COLUMNS` of the card and `source`.
-      claims: a dict each: `claim`, `status`, `speaks_of`, `in_expectation`, `about`, `paper`,
-        `costs` (in words), `values` and `errors`, one a network, None where there is none.
+      claims: a dict each: `claim`, `status`, `speaks_of`, `in_expectation`, `two_sided` (not, where it is
+        not said), `about`, `paper`, `costs` (in words), `values` and `errors`, one a network, None where there is none.
     """
 
     source: str
@@ -166,6 +166,7 @@ def _claim(claim, per_seed, networks):
     which = "" if claim["network"] == ON_S else f"; of the network {claim['network']}"
     return {
         **{n: claim[n] for n in ("claim", "status", "speaks_of", "in_expectation", "paper")},
+        "two_sided": claim.get("two_sided", False),
         "about": claim["about"] + which,
         "costs": costs(last) + f" (m = {last['m']})" * (costs(last) != costs({})),
         "values": column("value"),
@@ -229,7 +230,7 @@ def _row(name, records, claims):
         name=name, status=first["status"], value=value, quantity=quantity, risk=np.array(risk),
         speaks_of=first["speaks_of"], family=BEYOND, paper=first["paper"], about=first["about"],
         delta=max(record.delta for record in records), reasons=reasons,
-        in_expectation=first["in_expectation"],
+        in_expectation=first["in_expectation"], two_sided=first.get("two_sided", False),
         costs="; ".join(f"{source}: {cost}" for source, cost in paid.items())
         if len(set(paid.values())) > 1 else next(iter(paid.values())),
     )  # fmt: skip

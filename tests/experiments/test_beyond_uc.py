@@ -921,7 +921,7 @@ class Twice(Tool):
         return {"twice": 2 * run.error("train"), "test_error": run.error("test")}
 
     def claims(self, problem, config, size):
-        return [Claim("twice", "twice", "test_error", "Wrong.", "heuristic")]
+        return [Claim("twice", "twice", "test_error", "Wrong.", "heuristic", two_sided=True)]
 
 
 TOOLS = {"twice": Twice()}
@@ -937,6 +937,11 @@ def test_a_tool_of_ones_own_stands_beside_ours(tmp_path):
         running.run(PROGRAM, settings("hypersphere", **own), out)
         claims = {r["claim"] for r in rows_of(out / "claims.csv")}
         assert claims == {"twice", "surrogate", "holdout"}
+        said = {
+            c["claim"]: c["two_sided"]
+            for c in read_json(out / "summary.json")["claims"]
+        }
+        assert said == {"twice": True, "surrogate": False, "holdout": False}
         assert plugins.decided_by(None, {"tool": ["twice"]}) == []
         del TOOLS["twice"]
         # Who does not give the file is told of it before anything is drawn again.

@@ -66,6 +66,8 @@ class Claim:
       costs: a `Costs`.
       in_expectation: whether it holds for the mean over training sets, not with a probability.
       network: which network it speaks of.
+      two_sided: whether its proof bounds the deviation both ways over all that may be learned
+        (`BoundSpec.two_sided`): the failure of uniform convergence reaches it then.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Claim:
     costs: Costs = Costs()
     in_expectation: bool = False
     network: str = ON_S
+    two_sided: bool = False
 
     def __post_init__(self):
         if self.status not in statuses():

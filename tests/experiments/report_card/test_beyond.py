@@ -55,6 +55,7 @@ def record(source="mnist", claims=None):
 # Each deserves the verdicts that are beside it below.
 PLANTED = {
     "honest": ({}, lambda error, m, seed: 1.3 * error),
+    "in_disguise": ({"two_sided": True}, lambda error, m, seed: 1.3 * error),
     "grows": ({"status": "estimate"}, lambda error, m, seed: m**0.5 / 100),
     "lies": ({}, lambda error, m, seed: 0.5 * error),
     # Below the error of every third seed, and above it in the mean.
@@ -70,6 +71,7 @@ PLANTED = {
 DESERVED = {
     "honest": {"validity": "passes", "tightness": "passes", "training_set_size": "passes",
                "uniform_convergence": "passes"},
+    "in_disguise": {"validity": "passes", "uniform_convergence": "fails"},
     "grows": {"validity": "makes no claim", "tightness": "makes no claim",
               "training_set_size": "fails", "uniform_convergence": "makes no claim"},
     "lies": {"validity": "fails"},
