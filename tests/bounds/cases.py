@@ -203,6 +203,14 @@ for_any_case = hypothesis.settings(
 )
 
 
+def spread_margins(count):
+    """Sorted: a tenth below 0, the others over 27 octaves. Of no network, to stand for one's."""
+    exponents = np.random.default_rng(0).uniform(-3, 24, count)
+    margins = 2.0**exponents
+    margins[: count // 10] *= -1
+    return np.sort(margins)
+
+
 def layer_norms(matrices):
     column = [np.sqrt(np.sum(a**2, axis=0)) for a in matrices]
     spectral = np.array([oracles.spectral(a) for a in matrices])

@@ -12,9 +12,18 @@ import numpy as np
 import pytest
 
 import bounds
+from bounds.measures.examples import Margins
 from bounds.registry import GROUPS
 from tests import oracles
-from tests.bounds.cases import by_hand, cases, evaluate, for_any_case, random_case
+from tests.bounds.cases import (
+    PADDED,
+    by_hand,
+    cases,
+    evaluate,
+    for_any_case,
+    random_case,
+    spread_margins,
+)
 from tests.oracles import (
     compression,
     counting,
@@ -48,14 +57,18 @@ def test_counting(case):
     folded = 0 if case.biases is None else 1
     parameters = [w.size + folded * w.shape[1] for w in case.weights]
     units = [w.shape[1] for w in case.weights]
-    v = counting.vc_dimension_1998(sum(parameters), len(units))
-    expected = counting.vc_bound(error, case.m, v, case.classes, DELTA)
-    assert close(found["bartlett_1998_vc"], expected)
-    v = counting.vc_dimension_2019(parameters, units)
-    expected = counting.vc_bound(error, case.m, v, case.classes, DELTA)
-    assert close(found["bartlett_2019_vc"], expected)
+    for name, v in (
+        ("bartlett_1998_vc", counting.vc_dimension_1998(sum(parameters), len(units))),
+        ("bartlett_2019_vc", counting.vc_dimension_2019(parameters, units)),
+    ):
+        expected = counting.vc_bound(error, case.m, v, case.classes, DELTA)
+        assert close(found[name], expected), name
+        growth = counting.vc_complexity(case.m, v, case.classes)
+        assert found[name].log_complexity == pytest.approx(math.log(growth)), name
     expected = counting.occam_float32(error, case.m, sum(parameters), DELTA)
     assert close(found["occam_float32"], expected, 1e-12)
+    growth = math.sqrt(counting.occam_nats(sum(parameters), DELTA) / (2 * case.m))
+    assert found["occam_float32"].log_complexity == pytest.approx(math.log(growth))
     expected = counting.clopper_pearson_upper(case.m // 7, case.m, DELTA)
     assert close(found["holdout_cp"], expected, 1e-9)
     assert close(found["train_error"], error)
@@ -133,44 +146,89 @@ def test_spectral_as_plotted(case):
     found = evaluate(by_hand(case, jacobians=False))
     w, z, m = case.weights, case.initial, case.m
     b = spectral_bounds.largest_input(case.x)
-    excess = spectral_bounds.bartlett_2017_with_logs(w, z, b, GAMMA, m)
-    if excess > 0:  # all dimensions 1: ln 1 = 0
-        assert close(found["bartlett_2017_with_logs"], plotted(case, excess))
-    excess = spectral_bounds.neyshabur_2018_layer_widths(w, z, b, GAMMA, m)
-    assert close(found["neyshabur_2018_layer_widths"], plotted(case, excess))
+    for name in ("bartlett_2017_with_logs", "neyshabur_2018_layer_widths"):
+        excess = getattr(spectral_bounds, name)(w, z, b, GAMMA, m)
+        if excess > 0:  # all dimensions 1: ln 1 = 0
+            assert close(found[name], plotted(case, excess)), name
+            log_excess = pytest.approx(math.log(excess), abs=1e-6)
+            assert found[name].log_complexity == log_excess, name
 
 
-@for_any_case
-@hypothesis.given(cases())
-def test_spectral_certified(case):
-    found = evaluate(by_hand(case, jacobians=False))
+def certified_by_loops(case, margins):
+    """name -> value."""
     w, z, x = case.folded
-    data = x, case.margins, DELTA
+    data = x, margins, DELTA
     expected = {
         "bartlett_2017_certified": spectral_bounds.bartlett_2017_certified(w, z, *data),
+        "bartlett_2017_lemma_a8": spectral_bounds.bartlett_2017_lemma_a8(
+            w, z, *data, gamma_at_most=len(margins)
+        ),
         "neyshabur_2018_certified": spectral_bounds.neyshabur_2018_certified(w, *data),
         "neyshabur_2018_kl_certified": spectral_bounds.neyshabur_2018_kl_certified(
             w, z, *data
         ),
     }
-    for name, value in expected.items():
+    if len(w) == 2:
+        expected["neyshabur_2019_constants"] = two_layer.neyshabur_2019_constants(
+            w, z, *data, case.classes
+        )
+    return expected
+
+
+def growth_by_loops(case, margins):
+    """name -> what its `log_complexity` is the logarithm of."""
+    w, z, x = case.folded
+    expected = {
+        "bartlett_2017_certified": spectral_bounds.bartlett_2017_growth(
+            w, z, x, margins
+        ),
+        "bartlett_2017_lemma_a8": spectral_bounds.lemma_a8_growth(w, z, x, margins),
+        "neyshabur_2018_certified": spectral_bounds.neyshabur_2018_growth(
+            w, x, margins
+        ),
+        "neyshabur_2018_kl_certified": spectral_bounds.neyshabur_2018_kl_growth(
+            w, z, x, margins
+        ),
+    }
+    if len(w) == 2:
+        expected["neyshabur_2019_constants"] = two_layer.neyshabur_2019_growth(
+            w, z, x, margins, case.classes
+        )
+    return expected
+
+
+def assert_certified_as_by_loops(found, case, margins):
+    for name, value in certified_by_loops(case, margins).items():
         assert close(found[name], value), name
-    value = spectral_bounds.bartlett_2017_lemma_a8(w, z, *data, gamma_at_most=case.m)
-    assert close(found["bartlett_2017_lemma_a8"], value)
+    if oracles.median_margin(margins) > 0:
+        for name, value in growth_by_loops(case, margins).items():
+            close_to = pytest.approx(math.log(value), abs=1e-6)
+            assert found[name].log_complexity == close_to, name
 
 
 @for_any_case
 @hypothesis.given(cases())
-def test_two_layers(case):
-    found = evaluate(by_hand(case, jacobians=False))["neyshabur_2019_constants"]
+def test_certified(case):
+    found = evaluate(by_hand(case, jacobians=False))
     if len(case.weights) != 2:
-        assert "2 weight matrices" in found
-        return
-    w, z, x = case.folded
-    value = two_layer.neyshabur_2019_constants(
-        w, z, x, case.margins, DELTA, case.classes
+        assert "2 weight matrices" in found["neyshabur_2019_constants"]
+    assert_certified_as_by_loops(found, case, case.margins)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_certified_below_1(depth):
+    """Margins far beyond what the norms allow, each of them a hundred times: nothing saturates."""
+    case = random_case(depth, [3, 4, 2, 3][-depth - 1 :], 40, biases=depth != 2)
+    groups, margins = by_hand(case, jacobians=False), spread_margins(50)
+    many = np.repeat(margins, 100).tolist()
+    groups["task"] = groups["task"].replace(size=np.int32(len(many)))
+    groups["margins"] = Margins(
+        np.pad(margins, (0, PADDED - 50), constant_values=np.inf), np.int32(50)
     )
-    assert close(found, value)
+    found = evaluate(groups)
+    assert_certified_as_by_loops(found, case, many)
+    for name in certified_by_loops(case, many):
+        assert 0 < found[name].empirical < found[name].value < 1, name
 
 
 @pytest.mark.slow

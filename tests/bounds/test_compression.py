@@ -9,6 +9,7 @@ import pytest
 
 import bounds
 from bounds.families import compression
+from bounds.measures import code as code_module
 from bounds.measures.code import (
     _PROJECTED,
     CANDIDATES,
@@ -27,11 +28,12 @@ from nets import kernels, subspace, training
 from nets import quantised as rounding
 from nets.mlp import MLP
 from nets.sample import pad_sample
-from tests.bounds.cases import network
+from tests.bounds.cases import network, random_case
 from tests.nets.test_training import FEATURES, data, plan, whole
 from tests.oracles.counting import kl_inverse
 
 DELTA = 0.05
+EVERY, ONE = range(len(CANDIDATES)), [6]  # places among the candidates
 
 
 @functools.cache
@@ -117,28 +119,32 @@ def in_subspace(net):
 
 
 @pytest.mark.parametrize(
-    ("model", "measure", "parts"),
+    ("model", "measure", "parts", "places"),
     [
+        (MLP(10, 1, 3, True), way_from_init, from_init, ONE),
         pytest.param(
-            MLP(10, 1, 3, True), way_from_init, from_init, marks=pytest.mark.slow
+            MLP(10, 1, 3, True), way_from_init, from_init, EVERY, marks=pytest.mark.slow
         ),
-        (MLP(10, 1, 3, True), code_from_origin, from_origin),
+        (MLP(10, 1, 3, True), code_from_origin, from_origin, EVERY),
         pytest.param(
             subspace.SubspaceNetwork(MLP(20, 1, 3, True), 4),
             in_subspace,
             from_subspace,
+            EVERY,
             marks=pytest.mark.slow,
         ),
     ],
-    ids=["from init", "from the origin", "in a subspace"],
+    ids=["one from init", "from init", "from the origin", "in a subspace"],
 )
-def test_the_decoded_network_is_the_one_whose_error_was_counted(model, measure, parts):
+def test_the_decoded_network_is_the_one_whose_error_was_counted(
+    model, measure, parts, places
+):
     net = trained(model)
     found = measured(measure, net)
     arrays, rebuild = parts(net)
-    for place, candidate in enumerate(CANDIDATES):
+    for place in places:
         with jax.enable_x64(True):
-            candidate = jnp.asarray(candidate, float)
+            candidate = jnp.asarray(CANDIDATES[place], float)
         received, length = through_bytes(arrays, candidate)
         params = rebuild(received)
         assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(params))
@@ -329,17 +335,11 @@ def test_by_name():
     assert spec.speaks_of == "compressed" and spec.also == ("compression",)
 
 
-@pytest.mark.slow
-def test_random_projections_are_those_of_the_paper():
+def assert_projected(values, net, projections, candidates):
     """W' = (1/k) sum_j <M_j, W> M_j, from the signs and the bits that a receiver has."""
-    net = trained(MLP(10, 1, 3))
-    with jax.enable_x64(True):
-        values = jax.device_get(
-            compiled(lambda net: bounds.measure(net, ("code_projected",))[0])(net)
-        )["code_projected"]
     moved, rebuild = from_init(net)
     place = 0
-    for most in PROJECTIONS:
+    for most in projections:
         signs = [
             np.stack([np.asarray(_signs(j, n, d.shape)) for j in range(min(most, d.size))])
             for n, d in enumerate(moved)
@@ -348,7 +348,7 @@ def test_random_projections_are_those_of_the_paper():
         numbers = [
             np.einsum("kio,io->k", m, d) for m, d in zip(signs, moved, strict=True)
         ]
-        for candidate in _PROJECTED:
+        for candidate in candidates:
             found, length = through_bytes(numbers, candidate)
             matrices = [
                 np.einsum("k,kio->io", c, m) / len(c) for c, m in zip(found, signs, strict=True)
@@ -364,6 +364,30 @@ def test_random_projections_are_those_of_the_paper():
                 assert apart <= 1.5 / int(sample.size)
             place += 1
     assert place == len(values.bits)
+
+
+def test_a_random_projection_is_that_of_the_paper(monkeypatch):
+    """With fewer numbers than the first layer has weights, and as many as the second."""
+    monkeypatch.setattr(code_module, "PROJECTIONS", (48,))
+    monkeypatch.setattr(code_module, "_PROJECTED", _PROJECTED[1:])
+    case = random_case(0, [6, 12, 3], m=200)
+    net = case.network()
+    net = net.replace(
+        holdout=pad_sample(case.x[:50].astype(np.float32), case.y[:50], 0)
+    )
+    # A function of its own: compiled ones are kept.
+    values = measured(lambda net: code_module.code_projected(net), net)
+    assert_projected(values, net, (48,), _PROJECTED[1:])
+
+
+@pytest.mark.slow
+def test_random_projections_are_those_of_the_paper():
+    net = trained(MLP(10, 1, 3))
+    with jax.enable_x64(True):
+        values = jax.device_get(
+            compiled(lambda net: bounds.measure(net, ("code_projected",))[0])(net)
+        )["code_projected"]
+    assert_projected(values, net, PROJECTIONS, _PROJECTED)
     # Without noise in the mean: <M, W> of many M give W back.
     signs = np.stack([np.asarray(_signs(j, 0, (3, 2))) for j in range(4000)])
     w = np.arange(6.0).reshape(3, 2)

@@ -18,14 +18,24 @@ from bounds.measures.inputs import Inputs, Task
 from nets.cnn import CNN
 from nets.sample import pad_sample
 from tests import oracles
-from tests.bounds.cases import by_hand, cases, for_any_case, layer_norms, measured
+from tests.bounds.cases import (
+    by_hand,
+    cases,
+    for_any_case,
+    layer_norms,
+    measured,
+    spread_margins,
+)
 from tests.oracles import convolutional as loops
 from tests.oracles.convolution import zero_padded
 from tests.oracles.counting import kl_inverse
 
 GAMMA, DELTA = 0.7, 0.05
 PLOTTED = ("long_2020", "graf_2022", "graf_2022_parameters", "ledent_2021")
-CERTIFIED = ("long_2020_certified", "graf_2022_certified")
+CERTIFIED = {
+    "long_2020_certified": loops.long_2020_growth,
+    "graf_2022_certified": loops.graf_2022_growth,
+}
 
 
 def evaluate(groups, names=(*PLOTTED, *CERTIFIED), margin=GAMMA, delta=DELTA):
@@ -41,9 +51,16 @@ def assert_as_by_loops(found, layers, x, folded_x, margins):
         assert found[name].excess == pytest.approx(excess, rel=1e-6), name
         assert found[name].empirical == oracles.margin_error(margins, GAMMA), name
         assert found[name].log_complexity == pytest.approx(math.log(excess), abs=1e-6)
-    for name in CERTIFIED:
+    assert_certified_as_by_loops(found, layers, folded_x, margins)
+
+
+def assert_certified_as_by_loops(found, layers, folded_x, margins):
+    for name, growth in CERTIFIED.items():
         expected = getattr(loops, name)(layers, folded_x, margins, DELTA)
         assert found[name].value == pytest.approx(expected, rel=1e-6), name
+        if oracles.median_margin(margins) > 0:
+            expected = math.log(growth(layers, folded_x, margins))
+            assert found[name].log_complexity == pytest.approx(expected, abs=1e-6), name
 
 
 @for_any_case
@@ -155,6 +172,24 @@ def test_convolutions_against_loops(seed, biases):
     assert_as_by_loops(found, case.layers, case.x, case.folded_x, case.margins)
 
 
+@pytest.mark.parametrize("biases", [False, True])
+def test_certificates_below_1_against_loops(biases):
+    """Margins far beyond what the norms allow, each of them a hundred times: nothing saturates."""
+    case = convolutional_case(0, biases)
+    groups, margins = groups_of(case), spread_margins(len(case.x))
+    many = np.repeat(margins, 100).tolist()
+    found = evaluate(
+        groups
+        | {
+            "task": groups["task"].replace(size=np.int32(len(many))),
+            "margins": groups["margins"].replace(sorted=margins),
+        }
+    )
+    assert_certified_as_by_loops(found, case.layers, case.folded_x, many)
+    for name in CERTIFIED:
+        assert 0 < found[name].empirical < found[name].value < 1, name
+
+
 # With biases there are twice as many enclosures to compile.
 @pytest.mark.parametrize("biases", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_measured_network_against_loops(biases):
@@ -194,9 +229,9 @@ def test_a_measured_network_against_loops(biases):
     # What is averaged has as many entries as the kernel, not as the matrix.
     counted = [int(n) for n in groups["architecture"].parameters]
     assert counted == [54 + 3 * biases, 9 + 3 * biases, 9 + 3 * biases]
-    nats = exact_nats(layers, counted, case)
-    half = 0.5 * math.log(nats / 80)
-    assert found["long_2020_certified"].log_complexity == pytest.approx(half, abs=1e-3)
+    growth = loops.long_2020_growth(layers, case.folded_x, case.margins, counted)
+    growth = pytest.approx(math.log(growth), abs=1e-3)
+    assert found["long_2020_certified"].log_complexity == growth
     for name, pair in zip(
         ("folded", "folded_init", "folded_from_init"),
         zip(*loops.folded(layers), strict=True),
@@ -204,14 +239,6 @@ def test_a_measured_network_against_loops(biases):
     ):
         true = [oracles.spectral(a) for a in pair]
         assert np.all(groups[name].spectral_upper >= true), name
-
-
-def exact_nats(layers, parameters, case):
-    every = loops.folded(layers)
-    s = [oracles.spectral(w) for w, _, _ in every]
-    r = [oracles.spectral(d) for _, _, d in every]
-    b = max(np.linalg.norm(case.folded_x, axis=1))
-    return loops.log_centres(parameters, s, r, b, case.margins[19])
 
 
 @pytest.mark.parametrize("biases", [False, True])
@@ -460,8 +487,8 @@ def test_few_entries_and_many_examples_say_something():
     kernel = np.array([[0.6, 0.4]])[..., None, None]
     out = np.stack([-np.ones(16), np.ones(16)], axis=1)[None, None] / 8
     layers = [
-        loops.Layer(kernel, kernel / 2, image=image),
-        loops.Layer(out, out / 2),
+        loops.Layer(kernel, kernel / 3, image=image),
+        loops.Layer(out, out / 3),
     ]
     matrices = [w for w, _, _ in loops.matrices(layers)]
     hidden = np.maximum(x @ matrices[0], 0)
@@ -470,7 +497,7 @@ def test_few_entries_and_many_examples_say_something():
     margins = np.sort(signs * (values[:, 1] - values[:, 0]))
     biases = [np.zeros(1), 0.5 * np.array([1.0, -1.0])]
     layers = [
-        one.replaced(bias=b, initial_bias=0 * b)
+        one.replaced(bias=b, initial_bias=b + 0.1)  # norms between cells of their grids
         for one, b in zip(layers, biases, strict=True)
     ]
     folded_x = np.hstack([x, np.ones((m, 1))])
@@ -486,4 +513,6 @@ def test_few_entries_and_many_examples_say_something():
     found = evaluate(groups, CERTIFIED)
     error = np.mean(margins <= 0)
     assert error < found["long_2020_certified"].value < 0.25
+    expected = loops.long_2020_certified(layers, folded_x, margins.tolist(), DELTA)
+    assert found["long_2020_certified"].value == pytest.approx(expected, rel=1e-6)
     assert found["graf_2022_certified"].value > 1

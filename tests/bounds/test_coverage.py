@@ -19,7 +19,10 @@ from bounds.measures.inputs import Inputs, Task
 from bounds.measures.levels import Levels
 from bounds.measures.paths import Peeling
 from bounds.spec import CERTIFIED
+from tests import oracles
 from tests.bounds.cases import layer_norms
+from tests.oracles import convolutional as loops
+from tests.oracles import counting, norm_products, spectral_bounds
 
 RUNS, SIZE, DIM, DELTA, LEVEL = 100, 20000, 3, 0.2, 1e-3
 
@@ -40,7 +43,7 @@ BELOW_1 = (
 
 
 def run(seed):
-    """The groups of one classifier, w = mean of y x as two logits (-h/2, h/2), and its risk."""
+    """One classifier, w = mean of y x as two logits (-h/2, h/2): its groups, its risk, and arrays."""
     rng = np.random.default_rng(seed)
     mean = np.full(DIM, 1.4 / math.sqrt(DIM))
 
@@ -82,13 +85,17 @@ def run(seed):
             np.int32(np.sum(fresh_signs * (fresh @ w) <= 0)), np.int32(500)
         ),
     }  # fmt: skip
-    return found, special.ndtr(-(w @ mean) / (0.7 * np.linalg.norm(w)))
+    return (
+        found,
+        special.ndtr(-(w @ mean) / (0.7 * np.linalg.norm(w))),
+        (matrix, initial, x),
+    )
 
 
 @pytest.fixture(scope="module")
 def many():
     """(groups stacked over the runs, risks)."""
-    found, risks = zip(*(run(seed) for seed in range(RUNS)), strict=True)
+    found, risks, _ = zip(*(run(seed) for seed in range(RUNS)), strict=True)
     return jax.tree.map(lambda *leaves: np.stack(leaves), *found), np.array(risks)
 
 
@@ -105,17 +112,68 @@ def test_they_hold_and_say_something(many):
         assert not refuted(found[name].value, risks), name
 
 
+def test_one_run_is_the_oracle_s(many):
+    """What a coverage cannot see: a constant that is wrong by less than the bounds are loose."""
+    found = bounds.evaluate(many[0], BELOW_1, delta=DELTA)
+    groups, _, (matrix, initial, x) = run(0)
+    margins = groups["margins"].sorted.tolist()
+    error, wrong = oracles.margin_error(margins, 0.0), int(groups["holdout"].wrong)
+    dimensions = {
+        "bartlett_1998_vc": counting.vc_dimension_1998(2 * DIM, 1),
+        "bartlett_2019_vc": counting.vc_dimension_2019([2 * DIM], [2]),
+    }
+    layer = loops.Layer(matrix[None, None], initial[None, None])
+    expected = {
+        "holdout_cp": counting.clopper_pearson_upper(wrong, 500, DELTA),
+        "occam_float32": counting.occam_float32(error, SIZE, 2 * DIM, DELTA),
+        "neyshabur_2018_kl_certified": spectral_bounds.neyshabur_2018_kl_certified(
+            [matrix], [initial], x, margins, DELTA
+        ),
+        "long_2020_certified": loops.long_2020_certified([layer], x, margins, DELTA),
+    } | {
+        name: counting.vc_bound(error, SIZE, v, 2, DELTA)
+        for name, v in dimensions.items()
+    }
+    of_entries = oracles.peeling_constants([matrix], x, "l1")  # its paths, too
+    of_norm = oracles.peeling_constants([matrix], x, "frobenius")
+    of_2015 = norm_products.neyshabur_2015_frobenius_constants([matrix], x)
+    for constants, names in (
+        (of_entries, ("golowich_2018_l1", "golowich_2018_l1_path", "gonon_2024")),
+        (of_norm, ("golowich_2018_frobenius",)),
+        (of_2015, ("neyshabur_2015_frobenius",)),
+    ):
+        value = oracles.peeling_bound(*constants, margins, DELTA)
+        expected |= {f"{name}_certified": value for name in names}
+    assert set(expected) == set(BELOW_1)
+    for name, value in expected.items():
+        assert found[name].value[0] == pytest.approx(value, rel=1e-6), name
+
+
+# m too large by so much in every rate: the least power of ten that these runs can see.
+TOO_LARGE = {
+    1e4: ("occam_float32", "long_2020_certified"),
+    1e5: ("golowich_2018_frobenius_certified", "neyshabur_2015_frobenius_certified"),
+    1e6: (
+        "bartlett_2019_vc", "golowich_2018_l1_certified", "golowich_2018_l1_path_certified",
+        "gonon_2024_certified",
+    ),
+    1e7: ("bartlett_1998_vc",),
+    1e11: ("neyshabur_2018_kl_certified",),
+}  # fmt: skip
+
+
 def test_a_wrong_constant_is_caught(many):
-    """sqrt(m) too large by 10^6 in every rate; for the hold-out a wrong delta."""
+    """For the hold-out, a delta twice as large."""
     measured, risks = many
+    assert {"holdout_cp"}.union(*TOO_LARGE.values()) == set(BELOW_1)
     task = measured["task"]
-    wrong = measured | {"task": task.replace(size=task.size * 1e12)}
-    found = bounds.evaluate(wrong, BELOW_1, delta=DELTA)
-    found["holdout_cp"] = bounds.evaluate(measured, ["holdout_cp"], delta=0.9)[
-        "holdout_cp"
-    ]
-    for name in BELOW_1:
-        assert refuted(found[name].value, risks), name
+    for factor, names in TOO_LARGE.items():
+        wrong = measured | {"task": task.replace(size=task.size * factor)}
+        found = bounds.evaluate(wrong, BELOW_1, delta=DELTA)
+        for name in names:
+            assert refuted(found[name].value, risks), name
+    found = bounds.evaluate(measured, ["holdout_cp"], delta=2 * DELTA)
+    assert refuted(found["holdout_cp"].value, risks)
 
 
 def test_the_others_are_above_1_even_here(many):

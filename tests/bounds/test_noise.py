@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import math
 
 import jax
@@ -16,10 +17,11 @@ from bounds.measures.gibbs import LEVELS
 from nets import stochastic
 from nets.cnn import CNN
 from nets.mlp import MLP
-from nets.sample import pad_sample
+from nets.sample import BLOCK, pad_sample
 from nets.strided import StridedCNN
 from tests.bounds.cases import layer_norms, measured, random_case, trained_case
 from tests.oracles import noise, pac_bayes, sharpness
+from tests.oracles.counting import grid_weight
 
 _compiled = functools.partial(
     jax.jit, compiler_options={"xla_backend_optimization_level": 0}
@@ -206,8 +208,29 @@ def test_what_bears_all_noise_is_capped():
     assert found["noise"].drop == 0
 
 
+def cells_of(kl, price, weights, initial):
+    """The one pair (k_1, k_2) of this price, -sum ln p(k_l), and this KL at sigma_l = 2^(k_l/2)."""
+    found = []
+    for pair in itertools.product(range(-60, 21), repeat=2):
+        if price == pytest.approx(-sum(math.log(grid_weight(k)) for k in pair)):
+            sigmas = [2 ** (k / 2) for k in pair]
+            its_kl = pac_bayes.gaussian_kl_layers(weights, initial, sigmas)
+            if kl == pytest.approx(its_kl, rel=1e-9):
+                found.append(pair)
+    assert len(found) == 1, (kl, price, found)
+    return found[0]
+
+
 def test_the_group_of_posteriors():
     case = trained_case(0, True)
+    # The same function, of layers that should not be under the same noise.
+    twice = {
+        name: [2 * getattr(case, name)[0], getattr(case, name)[1] * half]
+        for name, half in (
+            ("weights", 0.5), ("initial", 0.5), ("biases", 1), ("initial_biases", 1),
+        )
+    }  # fmt: skip
+    case = dataclasses.replace(case, **twice)
     held_out = case.x[:20].astype(np.float32), case.y[:20]
     net = case.network().replace(holdout=pad_sample(*held_out, 0))
     found, _ = measured(net, ("gibbs", "gibbs_layers"))
@@ -220,17 +243,31 @@ def test_the_group_of_posteriors():
     halves = 2 * np.log2(sigmas)
     np.testing.assert_allclose(halves, np.round(halves), atol=1e-6)
     np.testing.assert_allclose(same.prices, math.log(LEVELS))
-    for sigma, error, other in zip(
-        sigmas, same.errors, same.holdout_errors, strict=True
-    ):
-        rng = np.random.default_rng(4)
-        drawn = drawn_error(case, [sigma] * 2, rng, 3000)
-        assert_same_mean(error, same.draws, *drawn)
-        drawn = drawn_error(case, [sigma] * 2, rng, 3000, data=held_out)
-        assert_same_mean(other, same.draws, *drawn)
     # A grid cell for each layer, and its price, one of those that sum to 1.
     own = found["gibbs_layers"]
-    assert np.all(own.prices >= -2 * math.log(1 / 3) - 1e-9) and np.all(own.kl > 0)
+    weights, initial = (
+        [np.vstack([w, b]) for w, b in zip(*arrays, strict=True)]
+        for arrays in (
+            (case.weights, case.biases), (case.initial, case.initial_biases),
+        )
+    )  # fmt: skip
+    cells = [
+        cells_of(*pair, weights, initial)
+        for pair in zip(own.kl, own.prices, strict=True)
+    ]
+    assert all(first != second for first, second in cells)
+    for group, deviations in (
+        (same, [[sigma] * 2 for sigma in sigmas]),
+        (own, [[2 ** (k / 2) for k in pair] for pair in cells]),
+    ):
+        for each, error, other in zip(
+            deviations, group.errors, group.holdout_errors, strict=True
+        ):
+            rng = np.random.default_rng(4)
+            drawn = drawn_error(case, each, rng, 3000)
+            assert_same_mean(error, group.draws, *drawn)
+            drawn = drawn_error(case, each, rng, 3000, data=held_out)
+            assert_same_mean(other, group.draws, *drawn)
     values = bounds.evaluate(
         jax.tree.map(lambda leaf: np.asarray(leaf)[None], found | measured(net, ("task",))[0]),
         ["maurer_2004_kl", "maurer_2004_kl_layers"],
@@ -284,6 +321,20 @@ def test_a_learned_posterior_is_measured_as_it_is():
     wrong = noise.wrong_of_drawn(drawn("kernel"), drawn("bias", 1), case.x, case.y)
     by_draws = noise.mean_and_standard_error(wrong / case.m)
     assert_same_mean(found.errors[0], found.draws, *by_draws)
+
+
+def test_a_convolution_is_drawn_for_each_example_of_a_block():
+    """What the errors that are counted as independent need; their variance is a slow test."""
+    plain = StridedCNN((4, 4, 1), 2, 1, 3, True)
+    init = jax.jit(plain.init)(jax.random.key(0), np.zeros((1, 16), np.float32))
+    params = stochastic.around(init["params"], init["params"], 1.0, 1.0)
+    drawn = noisy.posterior(stochastic.GaussianNetwork(plain), params)
+    convolution = next(iter(params.values()))
+    first, *_ = drawn.draw(jax.random.key(1))
+    assert drawn.is_each
+    for name in ("kernel", "bias"):
+        assert first[name].shape == (BLOCK, *convolution[name].shape)
+        assert len(np.unique(first[name], axis=0)) == BLOCK
 
 
 @pytest.mark.slow

@@ -50,20 +50,26 @@ def made_up(runs, candidates, rng):
     }
 
 
-def one_by_one(found, form):
-    """The oracle's value of every run: the least over its posteriors."""
-    gibbs, values = found["gibbs"], []
+def one_by_one(found, form, complexity=pac_bayes.complexity):
+    """The oracle's value of every run, the least over its posteriors, and ln(complexity/m) of it."""
+    gibbs, values, logs = found["gibbs"], [], []
     for run, m in enumerate(found["task"].size):
-        count, best = gibbs.kl.shape[1], math.inf
+        count, best = gibbs.kl.shape[1], (math.inf,)
         for j in range(count):
             fill, draws = gibbs.fill[run], gibbs.draws[run]
             mean = gibbs.errors[run, j] * fill
             share = MONTE_CARLO * DELTA / count
             q = min(pac_bayes.gibbs_upper(mean, draws, share) / fill, 1.0)
             total = gibbs.kl[run, j] + gibbs.prices[run, j]
-            best = min(best, form(total, q, int(m), (1 - MONTE_CARLO) * DELTA))
-        values.append(best)
-    return np.array(values)
+            data = int(m), (1 - MONTE_CARLO) * DELTA
+            value, c = form(total, q, *data), complexity(total, *data) / m
+            # Of those that say nothing, the one that a form which does not saturate prefers.
+            best = min(
+                best, (round(value, 9), q + math.sqrt(c / 2), value, math.log(c))
+            )
+        values.append(best[2])
+        logs.append(best[3])
+    return np.array(values), np.array(logs)
 
 
 def test_kl_inverse_to_1e_12_at_both_ends():
@@ -80,12 +86,16 @@ def test_every_form_is_its_oracles():
     found = made_up(50, 3, np.random.default_rng(0))
     values = evaluate(found)
     for name, form in OF_KL.items():
-        expected = one_by_one(found, form)
+        expected, logs = one_by_one(found, form)
         np.testing.assert_allclose(values[name].value, expected, rtol=1e-9, atol=1e-12)
-    expected = one_by_one(
-        found, lambda *args: pac_bayes.catoni(*args, grid=[float(a) for a in CATONI])
+        np.testing.assert_allclose(values[name].log_complexity, logs, 0, 1e-9)
+    expected, logs = one_by_one(
+        found,
+        lambda *args: pac_bayes.catoni(*args, grid=[float(a) for a in CATONI]),
+        lambda kl, m, delta: kl + math.log(len(CATONI) / delta),
     )
     np.testing.assert_allclose(values["catoni_2007"].value, expected, rtol=1e-9)
+    np.testing.assert_allclose(values["catoni_2007"].log_complexity, logs, 0, 1e-9)
 
 
 def test_dziugaite_and_roy_as_published():
@@ -104,6 +114,11 @@ def test_dziugaite_and_roy_as_published():
     ]  # fmt: skip
     np.testing.assert_allclose(
         values["dziugaite_roy_2017"].value, expected, rtol=1e-9, atol=1e-12
+    )
+    m = found["task"].size
+    nats = gibbs.kl[:, 0] + np.log(math.pi**2 * m * j**2.0 / (6 * 0.025))
+    np.testing.assert_allclose(
+        values["dziugaite_roy_2017"].log_complexity, np.log(nats / (m - 1)), 0, 1e-9
     )
 
 

@@ -134,9 +134,10 @@ def peeling_constants(weights, x, kind):
 def peeling_bound(c, a, margins, delta):
     """The least of ramp(gamma) + A 2^k / m + 3 sqrt(ln(2 / (delta p(k))) / (2 m))."""
     m, best = len(margins), math.inf
+    margins = np.asarray(margins, float)
     for k in range(-150, 150):
         gamma = c / 2.0**k
-        ramp = sum(min(1.0, max(0.0, 1 - v / gamma)) for v in margins) / m
+        ramp = np.mean(np.clip(1 - margins / gamma, 0.0, 1.0))
         p = 2 / (3 * (abs(k) + 1) * (abs(k) + 2))
         deviation = 3 * math.sqrt(math.log(2 / (delta * p)) / (2 * m))
         best = min(best, ramp + a * 2.0**k / m + deviation)
@@ -145,6 +146,11 @@ def peeling_bound(c, a, margins, delta):
 
 def margin_error(margins, gamma):
     return sum(1 for v in margins if v <= gamma) / len(margins)
+
+
+def median_margin(margins):
+    """The lower one of the two in the middle."""
+    return sorted(margins)[(len(margins) - 1) // 2]
 
 
 def sgd(weights, biases, inputs, labels, rate, batch, epochs):

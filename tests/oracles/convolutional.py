@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from tests.oracles import frobenius, norm_21, spectral
+from tests.oracles import frobenius, median_margin, norm_21, spectral
 from tests.oracles.convolution import matrix_of, zero_padded
 from tests.oracles.counting import grid_weight, kl_inverse
 from tests.oracles.spectral_bounds import largest_input, ramp, rounded_up
@@ -199,15 +199,33 @@ def long_2020_certified(layers, x, margins, delta):
     return min(best, 1 + math.log(2 / delta) / m)
 
 
+def long_2020_growth(layers, x, margins, parameters=None):
+    """sqrt(ln(N) / (2 m)) at the median margin, norms as they are."""
+    every = folded(layers)
+    s, r = ([spectral(one[place]) for one in every] for place in (0, 2))
+    parameters = parameters or [one.parameters for one in layers]
+    nats = log_centres(parameters, s, r, largest_input(x), median_margin(margins))
+    return math.sqrt(nats / (2 * len(margins)))
+
+
+def folded_distances(layers):
+    """`shared_distances` and those of the biases, or the (2,1) norm of the whole matrix."""
+    found = []
+    every = zip(layers, folded(layers), shared_distances(layers), strict=True)
+    for one, (_, _, d), distance in every:
+        if one.bias is not None:
+            distance = min(distance + norm_21(d) / math.sqrt(one.positions), norm_21(d))
+        found.append(distance)
+    return found
+
+
 def graf_2022_certified(layers, x, margins, delta):
     """ramp + 2 rho + 3 sqrt(ln(2/delta')/(2 m)), rho of kernels and their biases."""
     m, depth = len(margins), len(layers)
     cost, product, total = 0.0, 1.0, 0.0
-    every = zip(layers, folded(layers), shared_distances(layers), strict=True)
-    for one, (w, z, d), distance in every:
+    every = zip(layers, folded(layers), folded_distances(layers), strict=True)
+    for one, (w, z, _), distance in every:
         k_s, s = rounded_up(spectral(w), spectral(z), 1 / depth)
-        if one.bias is not None:
-            distance = min(distance + norm_21(d) / math.sqrt(one.positions), norm_21(d))
         base = spectral(z) * math.sqrt(one.kernel.shape[-1])
         k_b, b = rounded_up(max(distance, 1e-9 * base), base, 1 / depth)
         cost -= math.log(grid_weight(k_s)) + math.log(grid_weight(k_b))
@@ -226,3 +244,15 @@ def graf_2022_certified(layers, x, margins, delta):
         deviation = 3 * math.sqrt(log_term / (2 * m))
         best = min(best, ramp(margins, gamma) + 2 * rho + deviation)
     return best
+
+
+def graf_2022_growth(layers, x, margins):
+    """24 C / m at the median margin, norms as they are: 2 rho but for its logarithm."""
+    product, total = 1.0, 0.0
+    every = zip(folded(layers), folded_distances(layers), strict=True)
+    for (w, _, _), distance in every:
+        product *= spectral(w)
+        total += (distance / spectral(w)) ** (2 / 3)
+    entries = max(one.parameters for one in layers)
+    c = 2 * frobenius(x) * product * total**1.5 * math.sqrt(math.log(2 * entries))
+    return 24 * c / (len(margins) * median_margin(margins))

@@ -65,21 +65,29 @@ def vc_dimension_2019(parameters_by_layer, units_by_layer):
     return len(parameters_by_layer) + total * logarithm
 
 
-def vc_bound(error, m, v, classes, delta):
-    """R_S + sqrt(2 V' ln(e m / V) / m) + sqrt(ln(1 / delta) / (2 m)).
+def vc_complexity(m, v, classes):
+    """sqrt(2 V' ln(e m / V) / m).
 
     V' counts the pairs of classes; below m = V the logarithm stays at 1.
     """
     pairs = 1 if classes == 2 else classes * (classes - 1) / 2
     logarithm = math.log(math.e * max(m / v, 1.0))
-    complexity = math.sqrt(2 * v * pairs * logarithm / m)
-    return error + complexity + math.sqrt(math.log(1 / delta) / (2 * m))
+    return math.sqrt(2 * v * pairs * logarithm / m)
+
+
+def vc_bound(error, m, v, classes, delta):
+    """R_S + sqrt(2 V' ln(e m / V) / m) + sqrt(ln(1 / delta) / (2 m))."""
+    deviation = math.sqrt(math.log(1 / delta) / (2 * m))
+    return error + vc_complexity(m, v, classes) + deviation
 
 
 def occam_float32(error, m, parameters, delta):
     """A net of P float32 numbers is one of 2^(32 P)."""
-    nats = 32 * parameters * math.log(2) + math.log(1 / delta)
-    return kl_inverse(error, nats / m)
+    return kl_inverse(error, occam_nats(parameters, delta) / m)
+
+
+def occam_nats(parameters, delta):
+    return 32 * parameters * math.log(2) + math.log(1 / delta)
 
 
 def clopper_pearson_upper(errors, n, delta):
