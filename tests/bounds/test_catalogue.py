@@ -14,7 +14,15 @@ import pytest
 import bounds
 from bounds.registry import GROUPS
 from tests import oracles
-from tests.bounds.cases import by_hand, cases, evaluate, for_any_case, random_case
+from tests.bounds.cases import (
+    FACTORS,
+    by_hand,
+    cases,
+    evaluate,
+    for_any_case,
+    random_case,
+    told_apart,
+)
 from tests.oracles import (
     compression,
     counting,
@@ -84,7 +92,7 @@ def test_norm_products_as_plotted_leave_biases_out(case):
 @for_any_case
 @hypothesis.given(cases(biases=False))
 def test_norm_products_as_plotted(case):
-    found = evaluate(by_hand(case, jacobians=False))
+    found = evaluate(told_apart(by_hand(case, jacobians=False)))
     w, m, d = case.weights, case.m, case.x.shape[1]
     b = spectral_bounds.largest_input(case.x)
     expected = {
@@ -130,7 +138,7 @@ def test_norm_products_certified(case):
 @for_any_case
 @hypothesis.given(cases())
 def test_spectral_as_plotted(case):
-    found = evaluate(by_hand(case, jacobians=False))
+    found = evaluate(told_apart(by_hand(case, jacobians=False)))
     w, z, m = case.weights, case.initial, case.m
     b = spectral_bounds.largest_input(case.x)
     excess = spectral_bounds.bartlett_2017_with_logs(w, z, b, GAMMA, m)
@@ -160,12 +168,9 @@ def test_spectral_certified(case):
 
 
 @for_any_case
-@hypothesis.given(cases())
+@hypothesis.given(cases(depths=(2,)))
 def test_two_layers(case):
     found = evaluate(by_hand(case, jacobians=False))["neyshabur_2019_constants"]
-    if len(case.weights) != 2:
-        assert "2 weight matrices" in found
-        return
     w, z, x = case.folded
     value = two_layer.neyshabur_2019_constants(
         w, z, x, case.margins, DELTA, case.classes
@@ -173,10 +178,13 @@ def test_two_layers(case):
     assert close(found, value)
 
 
-@pytest.mark.slow
-@for_any_case
-@hypothesis.given(cases())
-def test_perturbation(case):
+@pytest.mark.parametrize("widths", [(5, 3), (4, 6, 5, 3)])
+def test_two_layers_are_not_one_or_three(widths):
+    found = evaluate(by_hand(random_case(0, widths), jacobians=False))
+    assert "2 weight matrices" in found["neyshabur_2019_constants"]
+
+
+def assert_perturbation(case):
     groups = by_hand(case)
     found = evaluate(groups)
     moved = zip(case.weights, case.initial, strict=True)
@@ -191,20 +199,41 @@ def test_perturbation(case):
     assert close(found["arora_2018"], plotted(case, excess))
 
 
+def test_perturbation_of_one_network():
+    case = random_case(3, (4, 6, 3))
+    assert math.isfinite(compression.arora_2018(case.weights, case.x, GAMMA, case.m))
+    assert_perturbation(dataclasses.replace(case, y=np.argmax(case.logits, axis=1)))
+
+
+@pytest.mark.slow
+@for_any_case
+@hypothesis.given(cases())
+def test_perturbation(case):
+    assert_perturbation(case)
+
+
 @for_any_case
 @hypothesis.given(cases())
 def test_fantastic_measures(case):
-    found = evaluate(by_hand(case, jacobians=False))
+    found = evaluate(told_apart(by_hand(case, jacobians=False)))
     moved = [w - z for w, z in zip(case.weights, case.initial, strict=True)]
-    norms = [[oracles.spectral(a) for a in some] for some in (case.weights, moved)]
-    expected = fantastic.measures(
-        case.weights, case.initial, *norms, case.margins, case.m, case.biases
-    )
-    assert len(expected) == 20
+
+    def measures(of_weights=1.0, of_moved=1.0):
+        w, d = [of_weights * a for a in case.weights], [of_moved * a for a in moved]
+        initial = [a - b for a, b in zip(w, d, strict=True)]
+        norms = [[oracles.spectral(a) for a in some] for some in (w, d)]
+        return fantastic.measures(w, initial, *norms, case.margins, case.m, case.biases)
+
+    # Paths are in a group of their own.
+    paths = {name: v for name, v in measures().items() if name.startswith("path_norm")}
+    kernels = FACTORS["kernels"], FACTORS["kernels_from_init"]
+    circular = FACTORS["circular"], FACTORS["circular_from_init"]
+    expected, circular = measures(*kernels) | paths, measures(*circular)
+    assert (len(expected), len(paths)) == (20, 2)
     for name, value in expected.items():
         assert close(found[name], value), name
         if f"{name}_fft" in bounds.BOUNDS:
-            assert found[f"{name}_fft"] == found[name]
+            assert close(found[f"{name}_fft"], circular[name]), f"{name}_fft"
     assert sum(f"{name}_fft" in bounds.BOUNDS for name in expected) == 8
     expected = fantastic.cross_entropy(case.logits, case.y)
     assert close(found["cross_entropy"], expected)
