@@ -81,6 +81,15 @@ def test_norm_products_as_plotted_leave_biases_out(case):
         "golowich_2018_l1_path": norm_products.golowich_2018_l1_path(
             folded, folded_x, GAMMA, m
         ),
+        "gonon_2024": gonon_2024(
+            path_norm(folded, 1),
+            len(w),
+            np.max(np.abs(folded_x)),
+            GAMMA,
+            m,
+            d,
+            case.classes,
+        ),
         "l3_15_product": norm_products.l3_15_product(w, GAMMA, d, m),
         "schatten_15_product": norm_products.schatten_15_product(w, GAMMA, d, m),
         "trace_product": norm_products.trace_product(w, GAMMA, d, m),
@@ -109,7 +118,9 @@ def test_norm_products_as_plotted(case):
         "l3_15_product": norm_products.l3_15_product(w, GAMMA, d, m),
         "schatten_15_product": norm_products.schatten_15_product(w, GAMMA, d, m),
         "trace_product": norm_products.trace_product(w, GAMMA, d, m),
-        "gonon_2024": gonon_2024(w, np.max(np.abs(case.x)), GAMMA, m, case.classes),
+        "gonon_2024": gonon_2024(
+            path_norm(w, 1), len(w), np.max(np.abs(case.x)), GAMMA, m, d, case.classes
+        ),
     }
     for name, excess in expected.items():
         assert close(found[name], plotted(case, excess)), name

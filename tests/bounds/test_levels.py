@@ -16,6 +16,7 @@ from nets.operators import Convolution, Dense
 from nets.sample import pad_sample
 from tests import oracles
 from tests.oracles.graphs import mean_of_largest
+from tests.oracles.path_norms import gonon_2024
 
 
 def relu(x):
@@ -189,13 +190,13 @@ def test_the_certificate_of_a_residual_network_by_loops(rng, classes):
     y = logits.argmax(1)
     y[:5] = (y[:5] + 1) % classes
     net = bounds.Network(graph, params, pad_sample(x, y, 0))
-    found = bounds.values(
-        net, ["gonon_2024_certified", "golowich_2018_l1_path_certified"]
-    )
+    names = ["gonon_2024_certified", "golowich_2018_l1_path_certified", "gonon_2024"]
+    found = bounds.values(net, names, margin=0.7)
     assert "chains" in found["golowich_2018_l1_path_certified"]
     # The path norm by values of ones through |weights|, pools as sums.
     size = {n: np.abs(np.asarray(a["kernel"], float)) for n, a in params.items()}
     bias = {n: np.abs(np.asarray(a["bias"], float)) for n, a in params.items()}
+    all_outputs = size["Layer_2"], bias["Layer_2"]
     if classes == 2:
         last = params["Layer_2"]
         size["Layer_2"] = np.abs(np.diff(np.asarray(last["kernel"], float), axis=1))
@@ -221,6 +222,12 @@ def test_the_certificate_of_a_residual_network_by_loops(rng, classes):
     )
     expected = oracles.peeling_bound(masses.sum(), a, margins, 0.05)
     assert found["gonon_2024_certified"].value == pytest.approx(expected, rel=1e-6)
+    # Its own form: three layers, a pool of four, the constant 1 of the biases an input, too.
+    phi = np.sum(summed.mean((0, 1)) @ all_outputs[0] + all_outputs[1])
+    x_inf = max(1.0, np.abs(x).max())
+    expected = gonon_2024(phi, 3, x_inf, 0.7, m, 16, classes, pools=1, pool_size=4)
+    expected += oracles.margin_error(margins, 0.7)
+    assert found["gonon_2024"].value == pytest.approx(expected, rel=1e-6)
 
 
 def test_channels_of_two_positions_are_no_two_classes():
