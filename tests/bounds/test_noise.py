@@ -166,7 +166,8 @@ def test_the_level_borne_is_the_one_that_brute_force_finds(biases):
         rng = np.random.default_rng(1)
         drawn = noise.drawn_noise(case.weights, rng, 4000)
         level = float(found[name].level)
-        wrong = noise.wrong_at_level(*args, drawn, level, magnitude) / case.m
+        which = noise.which_at_level(*args, drawn, level, magnitude)
+        wrong = which.mean(axis=1)
         drop, error = wrong.mean() - clean, wrong.std() / math.sqrt(4000)
         assert abs(drop - noise_level.DROP) <= noise_level.TOLERANCE + 3 * error, name
         assert not found[name].is_capped
@@ -179,6 +180,12 @@ def test_the_level_borne_is_the_one_that_brute_force_finds(biases):
         own = found[name].standard_error / found[name].log_standard_error
         assert slope / 2 < own < 2 * slope, name
         assert found[name].draws >= 4
+        # Every example of every block of all 80 has a draw of its own.
+        p = which.mean(axis=0)
+        draws = int(found[name].draws)
+        exact = math.sqrt(np.sum(p * (1 - p)) / draws) / case.m
+        of_estimate = 1 / math.sqrt(2 * (draws - 1))
+        assert found[name].standard_error == pytest.approx(exact, rel=2 * of_estimate)
         brute = noise.noise_level(*args, rng, 1000, 16, magnitude)
         assert abs(math.log2(level / brute)) < 0.25, name
 
