@@ -18,6 +18,7 @@ from nets.cnn import CNN
 from nets.mlp import MLP
 from nets.sample import pad_sample
 from nets.strided import StridedCNN
+from tests import oracles
 from tests.bounds.cases import layer_norms, measured, random_case, trained_case
 from tests.oracles import noise, pac_bayes, sharpness
 
@@ -90,6 +91,19 @@ def test_an_example_has_the_error_of_drawn_networks(biases):
         rng = np.random.default_rng(index)
         drawn = drawn_error(case, levels[index], rng, 4000, noisy_biases=biases)
         assert_same_mean(found[index], draws, *drawn)
+
+
+def test_without_biases_there_is_no_noise_in_them():
+    """One layer and two classes in closed form: margins move by N(0, 2 level^2 ||x||^2)."""
+    case = random_case(3, [4, 2], m=30)
+    case = dataclasses.replace(case, x=case.x / 8, weights=[8 * case.weights[0]])
+    kind = functools.partial(noisy.isotropic, with_biases=True)
+    found, draws, _ = errors(kind, case.network(), [[5.0], [20.0]])
+    pairs = zip(case.logits, case.y, strict=True)
+    margins = [oracles.margin(logits, label) for logits, label in pairs]
+    norms = math.sqrt(2) * np.linalg.norm(case.x, axis=1)
+    for level, value in zip((5.0, 20.0), found, strict=True):
+        assert_same_mean(value, draws, oracles.gibbs_error(margins, norms, level), 0.0)
 
 
 def test_noise_in_proportion_to_weights():
