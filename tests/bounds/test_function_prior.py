@@ -238,22 +238,22 @@ def test_what_cannot_be_has_no_probability(rng):
         assert log_orthant(other, [1, 1, 1, -1], known) == pytest.approx(kept)
 
 
-def oracles_evidence(net, classes, biases):
+def expected_evidence(net, classes, biases):
     x, labels = (np.asarray(a)[:20] for a in (net.sample.inputs, net.sample.labels))
     return oracle.log_evidence(x.astype(float), labels, (6, 11, 11, classes), biases)
 
 
-def of_slow(*case):
+def slow(*case):
     return pytest.param(*case, marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize(
     ("classes", "biases"),
-    [(2, False), of_slow(2, True), of_slow(3, False), of_slow(3, True)],
+    [(2, False), slow(2, True), slow(3, False), slow(3, True)],
 )
 def test_evidence_of_a_network(classes, biases):
     net = network(classes, biases)
-    expected = oracles_evidence(net, classes, biases)
+    expected = expected_evidence(net, classes, biases)
     spoiled = net.sample.replace(inputs=net.sample.inputs.at[20:].set(1e6))
     for each in (net, net.replace(sample=spoiled)):
         found = evidence(each)
@@ -267,7 +267,7 @@ def test_evidence_in_float32(classes):
     net = network(classes, True)
     narrow = function_prior.evidence(net)
     assert narrow.log_evidence.dtype == jnp.float32
-    expected = oracles_evidence(net, classes, True)
+    expected = expected_evidence(net, classes, True)
     assert narrow.log_evidence == pytest.approx(expected, rel=1e-3)
 
 
