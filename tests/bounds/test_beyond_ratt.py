@@ -81,14 +81,26 @@ def test_it_covers_exact_minimisers_and_a_bound_without_deviations_does_not(
 
 @pytest.mark.parametrize("classes", [2, 3, 10])
 def test_fresh_mislabelled_points_tell_the_risk(classes):
-    """E_D' = 1 - E_D / (K - 1): the first fact, enumerated."""
+    """E_D' = 1 - E_D / (K - 1): the first fact, enumerated, and what it makes of counts.
+
+    Of a map that took no notice of labels, on every input and label, many times over.
+    """
     truth = np.arange(20) % classes
     h = truth.copy()
     h[:7] = (truth[:7] + 1) % classes
     wrong = [
         h[x] != (truth[x] + s) % classes for x in range(20) for s in range(1, classes)
     ]
-    assert np.mean(wrong) == pytest.approx(1 - np.mean(h != truth) / (classes - 1))
+    risk = np.mean(h != truth)
+    assert np.mean(wrong) == pytest.approx(1 - risk / (classes - 1))
+    copies, m1 = 5000, len(wrong) * 5000
+    found = ratt.ratt(
+        7 * copies, 20 * copies, (sum(wrong) + 7) * copies, 20 * classes * copies,
+        classes=classes, mislabelled=m1,
+    )  # fmt: skip
+    assert found.main == pytest.approx(risk) and abs(found.memorised) < 1e-9
+    deviation = (classes - 1) * math.sqrt(math.log(2 / 0.05) / (2 * m1))
+    assert risk + deviation < found.value < risk + 3 * deviation
 
 
 @pytest.mark.parametrize(("k", "n", "others"), [(0, 30, 20), (3, 30, 20), (2, 8, 50)])

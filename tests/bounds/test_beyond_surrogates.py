@@ -153,10 +153,26 @@ def test_labels_of_disagreements_help_and_cover():
         )
         gain.append(blind.value - shown)
     assert fails <= DELTA * runs and np.mean(gain) > 0.03
-    # by hand
-    shown = surrogates.with_labelled_disagreements(0.1, 2, 4, size, 0.1)
-    low = 1 - limit(size - 4, size, 0.05)
-    assert shown == pytest.approx(0.1 + limit(2, size, 0.05) - low)
+
+
+@pytest.mark.parametrize(("only_h", "only_s"), [(2, 4), (30, 3)])
+def test_labels_of_disagreements_by_hand(only_h, only_s):
+    shown = surrogates.with_labelled_disagreements(0.1, only_h, only_s, 200, 0.1)
+    low = 1 - limit(200 - only_s, 200, 0.05)
+    assert shown == pytest.approx(0.1 + limit(only_h, 200, 0.05) - low)
+
+
+def test_the_best_of_three_surrogates_by_hand():
+    """Neither the best certificate's nor that of the fewest disagreements."""
+    certificates, counts = [0.05, 0.1, 0.3], [30, 8, 2]
+    split = surrogates.shares(DELTA, 3)
+    shown = surrogates.through_surrogates(certificates, counts, U, split)
+    sums = [
+        c + limit(k, U, DELTA / 6) for c, k in zip(certificates, counts, strict=True)
+    ]
+    assert shown.chosen == 1 and min(sums) == sums[1]
+    assert shown.value == pytest.approx(sums[1]) and shown.surrogate == 0.1
+    assert shown.disagreement == pytest.approx(limit(8, U, DELTA / 6))
 
 
 def linear_run(rng, m, noise, draws, fresh):

@@ -81,6 +81,23 @@ def test_bartlett_2017(name, reference, depth):
         assert found.excess == pytest.approx(expected, rel=RTOL)
 
 
+def test_the_margin_that_is_not_given_is_the_median_of_the_training_margins():
+    """Of the examples there are, not of the rows behind them."""
+    net = network(depth=1)
+    w, _, distances, b, m = quantities(net)
+    x = np.asarray(net.sample.inputs, float)[:m]
+    logits = np.maximum(x @ w[0], 0) @ w[1]
+    labels = net.sample.labels.at[:m].set(logits.argmax(axis=1))
+    net = net.replace(sample=net.sample.replace(labels=labels))
+    assert len(measured(net, GROUPS)[0]["margins"].sorted) > m
+    first, second = np.sort(logits, axis=1)[:, :-3:-1].T
+    gamma = np.median(first - second)
+    found = evaluate(net, "bartlett_2017", margin=None)
+    expected = oracles.excess_bartlett_2017(w, distances["from_init"], b, gamma, m)
+    assert found.excess == pytest.approx(expected, rel=RTOL)
+    assert found.empirical == 0.5
+
+
 def test_neyshabur_2019():
     net = network(depth=1)
     w, z, _, b, m = quantities(net)

@@ -16,6 +16,7 @@ from bounds.measures.examples import Margins
 from bounds.registry import GROUPS
 from tests import oracles
 from tests.bounds.cases import (
+    FACTORS,
     PADDED,
     by_hand,
     cases,
@@ -23,6 +24,7 @@ from tests.bounds.cases import (
     for_any_case,
     random_case,
     spread_margins,
+    told_apart,
 )
 from tests.oracles import (
     compression,
@@ -86,6 +88,15 @@ def test_norm_products_as_plotted_leave_biases_out(case):
         "golowich_2018_l1_path": norm_products.golowich_2018_l1_path(
             folded, folded_x, GAMMA, m
         ),
+        "gonon_2024": gonon_2024(
+            path_norm(folded, 1),
+            len(w),
+            np.max(np.abs(folded_x)),
+            GAMMA,
+            m,
+            d,
+            case.classes,
+        ),
         "l3_15_product": norm_products.l3_15_product(w, GAMMA, d, m),
         "schatten_15_product": norm_products.schatten_15_product(w, GAMMA, d, m),
         "trace_product": norm_products.trace_product(w, GAMMA, d, m),
@@ -97,7 +108,7 @@ def test_norm_products_as_plotted_leave_biases_out(case):
 @for_any_case
 @hypothesis.given(cases(biases=False))
 def test_norm_products_as_plotted(case):
-    found = evaluate(by_hand(case, jacobians=False))
+    found = evaluate(told_apart(by_hand(case, jacobians=False)))
     w, m, d = case.weights, case.m, case.x.shape[1]
     b = spectral_bounds.largest_input(case.x)
     expected = {
@@ -114,7 +125,9 @@ def test_norm_products_as_plotted(case):
         "l3_15_product": norm_products.l3_15_product(w, GAMMA, d, m),
         "schatten_15_product": norm_products.schatten_15_product(w, GAMMA, d, m),
         "trace_product": norm_products.trace_product(w, GAMMA, d, m),
-        "gonon_2024": gonon_2024(w, np.max(np.abs(case.x)), GAMMA, m, case.classes),
+        "gonon_2024": gonon_2024(
+            path_norm(w, 1), len(w), np.max(np.abs(case.x)), GAMMA, m, d, case.classes
+        ),
     }
     for name, excess in expected.items():
         assert close(found[name], plotted(case, excess)), name
@@ -143,7 +156,7 @@ def test_norm_products_certified(case):
 @for_any_case
 @hypothesis.given(cases())
 def test_spectral_as_plotted(case):
-    found = evaluate(by_hand(case, jacobians=False))
+    found = evaluate(told_apart(by_hand(case, jacobians=False)))
     w, z, m = case.weights, case.initial, case.m
     b = spectral_bounds.largest_input(case.x)
     for name in ("bartlett_2017_with_logs", "neyshabur_2018_layer_widths"):
@@ -210,8 +223,6 @@ def assert_certified_as_by_loops(found, case, margins):
 @hypothesis.given(cases())
 def test_certified(case):
     found = evaluate(by_hand(case, jacobians=False))
-    if len(case.weights) != 2:
-        assert "2 weight matrices" in found["neyshabur_2019_constants"]
     assert_certified_as_by_loops(found, case, case.margins)
 
 
@@ -231,10 +242,13 @@ def test_certified_below_1(depth):
         assert 0 < found[name].empirical < found[name].value < 1, name
 
 
-@pytest.mark.slow
-@for_any_case
-@hypothesis.given(cases())
-def test_perturbation(case):
+@pytest.mark.parametrize("widths", [(5, 3), (4, 6, 5, 3)])
+def test_two_layers_are_not_one_or_three(widths):
+    found = evaluate(by_hand(random_case(0, widths), jacobians=False))
+    assert "2 weight matrices" in found["neyshabur_2019_constants"]
+
+
+def assert_perturbation(case):
     groups = by_hand(case)
     found = evaluate(groups)
     moved = zip(case.weights, case.initial, strict=True)
@@ -249,20 +263,41 @@ def test_perturbation(case):
     assert close(found["arora_2018"], plotted(case, excess))
 
 
+def test_perturbation_of_one_network():
+    case = random_case(3, (4, 6, 3))
+    assert math.isfinite(compression.arora_2018(case.weights, case.x, GAMMA, case.m))
+    assert_perturbation(dataclasses.replace(case, y=np.argmax(case.logits, axis=1)))
+
+
+@pytest.mark.slow
+@for_any_case
+@hypothesis.given(cases())
+def test_perturbation(case):
+    assert_perturbation(case)
+
+
 @for_any_case
 @hypothesis.given(cases())
 def test_fantastic_measures(case):
-    found = evaluate(by_hand(case, jacobians=False))
+    found = evaluate(told_apart(by_hand(case, jacobians=False)))
     moved = [w - z for w, z in zip(case.weights, case.initial, strict=True)]
-    norms = [[oracles.spectral(a) for a in some] for some in (case.weights, moved)]
-    expected = fantastic.measures(
-        case.weights, case.initial, *norms, case.margins, case.m, case.biases
-    )
-    assert len(expected) == 20
+
+    def measures(of_weights=1.0, of_moved=1.0):
+        w, d = [of_weights * a for a in case.weights], [of_moved * a for a in moved]
+        initial = [a - b for a, b in zip(w, d, strict=True)]
+        norms = [[oracles.spectral(a) for a in some] for some in (w, d)]
+        return fantastic.measures(w, initial, *norms, case.margins, case.m, case.biases)
+
+    # Paths are in a group of their own.
+    paths = {name: v for name, v in measures().items() if name.startswith("path_norm")}
+    kernels = FACTORS["kernels"], FACTORS["kernels_from_init"]
+    circular = FACTORS["circular"], FACTORS["circular_from_init"]
+    expected, circular = measures(*kernels) | paths, measures(*circular)
+    assert (len(expected), len(paths)) == (20, 2)
     for name, value in expected.items():
         assert close(found[name], value), name
         if f"{name}_fft" in bounds.BOUNDS:
-            assert found[f"{name}_fft"] == found[name]
+            assert close(found[f"{name}_fft"], circular[name]), f"{name}_fft"
     assert sum(f"{name}_fft" in bounds.BOUNDS for name in expected) == 8
     expected = fantastic.cross_entropy(case.logits, case.y)
     assert close(found["cross_entropy"], expected)

@@ -386,7 +386,13 @@ def test_images_of_entries_have_the_mass_that_is_claimed(biases):
     rng, shares = np.random.default_rng(0), []
     for seed, positive in itertools.product(range(3), (False, True)):
         case = convolutional_case(seed, biases)
-        for one, (_, _, d) in zip(case.layers, loops.folded(case.layers), strict=True):
+        groups = groups_of(case)
+        with jax.enable_x64(True):
+            distances = convolutional._group_distances(
+                groups["from_init"], groups["kernels_from_init"]
+            )
+        every = zip(case.layers, loops.folded(case.layers), distances, strict=True)
+        for one, (_, _, d), b in every:
             kernel = one.kernel - one.initial
             pixels = one.image[0] * one.image[1] * kernel.shape[2]
             x = rng.standard_normal((30, pixels))
@@ -401,7 +407,7 @@ def test_images_of_entries_have_the_mass_that_is_claimed(biases):
                 moved = np.abs(one.bias - one.initial_bias)
                 mass += np.sum(moved) * math.sqrt(one.positions * len(x))
                 size = math.hypot(size, math.sqrt(len(x)))
-            b = loops.shared_distances([one])[0]
+            b = float(b)
             if biases:
                 with_bias = b + oracles.norm_21(d) / math.sqrt(one.positions)
                 b = min(with_bias, oracles.norm_21(d))

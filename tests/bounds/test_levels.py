@@ -16,6 +16,7 @@ from nets.operators import Convolution, Dense
 from nets.sample import pad_sample
 from tests import oracles
 from tests.oracles.graphs import mean_of_largest
+from tests.oracles.path_norms import gonon_2024
 
 
 def relu(x):
@@ -26,19 +27,27 @@ def leaky(x):
     return np.where(x > 0, x, 0.3 * x)
 
 
+def graph(*nodes):
+    return Graph((Node("input", op=(4, 4, 1)), *nodes))
+
+
+RELU, LEAKY = Node("relu", (0,)), Node("leaky", (0,), 0.3)
 FUNCTIONS = {
-    "relu": ([relu], False, 2),
-    "relu past which signs go": ([relu], True, 3),
-    "leaky": ([leaky], False, 2),
-    "two kinds": ([relu, leaky], False, 4),
-    "two kinds past which signs go": ([relu, leaky], True, 5),
-}
+    "relu": ([relu], False, graph(RELU)),
+    "relu past which signs go": ([relu], True, graph(RELU, Node("add", (0, 1)))),
+    "leaky": ([leaky], False, graph(LEAKY)),
+    "two kinds": ([relu, leaky], False, graph(RELU, LEAKY, Node("concat", (1, 2)))),
+    "two kinds past which signs go": (
+        [relu, leaky], True, graph(RELU, LEAKY, Node("concat", (0, 1, 2))),
+    ),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_what_a_level_costs_by_all_signs(name, rng):
     """E exp(rate sup |sum eps f(h)|) <= F E exp(rate sup |sum eps h|), by enumeration."""
-    functions, bypassed, factor = FUNCTIONS[name]
+    functions, bypassed, of_them = FUNCTIONS[name]
+    ((factor, _),) = factors(of_them)
     closest = 0.0
     for trial in range(60):
         n = 2 + trial % 4
@@ -58,6 +67,11 @@ def test_what_the_largest_of_several_values_costs_by_all_signs(rng, with_zero):
     """Of max_v mu_v h_v, divided by sum_v mu_v, h_v any of H; a ReLU before it is free."""
     for trial in range(40):
         n, size = 2 + trial % 2, 2 + trial % 2
+        pool, relus = Window(MAX, (1, size), (1, 1)), [RELU] * with_zero
+        ((factor, largest),) = factors(
+            graph(*relus, Node("window", (len(relus),), pool))
+        )
+        assert largest == size
         h = rng.normal(size=(2, n))
         h = np.concatenate([h, -h])
         weights = rng.uniform(0.1, 2, size=(3, size))
@@ -71,11 +85,7 @@ def test_what_the_largest_of_several_values_costs_by_all_signs(rng, with_zero):
             left = mean_of_largest(np.array(behind), rate)
             independent = 2 * mean_of_largest(h, rate, copies=size)
             assert left <= independent * (1 + 1e-12)
-            assert independent <= 2 * size * mean_of_largest(h, rate) * (1 + 1e-12)
-
-
-def graph(*nodes):
-    return Graph((Node("input", op=(4, 4, 1)), *nodes))
+            assert independent <= factor * mean_of_largest(h, rate) * (1 + 1e-12)
 
 
 CONVOLUTION = Convolution((4, 4), (1, 1), ((1, 1), (1, 1)))
@@ -189,13 +199,13 @@ def test_the_certificate_of_a_residual_network_by_loops(rng, classes):
     y = logits.argmax(1)
     y[:5] = (y[:5] + 1) % classes
     net = bounds.Network(graph, params, pad_sample(x, y, 0))
-    found = bounds.values(
-        net, ["gonon_2024_certified", "golowich_2018_l1_path_certified"]
-    )
+    names = ["gonon_2024_certified", "golowich_2018_l1_path_certified", "gonon_2024"]
+    found = bounds.values(net, names, margin=0.7)
     assert "chains" in found["golowich_2018_l1_path_certified"]
     # The path norm by values of ones through |weights|, pools as sums.
     size = {n: np.abs(np.asarray(a["kernel"], float)) for n, a in params.items()}
     bias = {n: np.abs(np.asarray(a["bias"], float)) for n, a in params.items()}
+    all_outputs = size["Layer_2"], bias["Layer_2"]
     if classes == 2:
         last = params["Layer_2"]
         size["Layer_2"] = np.abs(np.diff(np.asarray(last["kernel"], float), axis=1))
@@ -221,6 +231,12 @@ def test_the_certificate_of_a_residual_network_by_loops(rng, classes):
     )
     expected = oracles.peeling_bound(masses.sum(), a, margins, 0.05)
     assert found["gonon_2024_certified"].value == pytest.approx(expected, rel=1e-6)
+    # Its own form: three layers, a pool of four, the constant 1 of the biases an input, too.
+    phi = np.sum(summed.mean((0, 1)) @ all_outputs[0] + all_outputs[1])
+    x_inf = max(1.0, np.abs(x).max())
+    expected = gonon_2024(phi, 3, x_inf, 0.7, m, 16, classes, pools=1, pool_size=4)
+    expected += oracles.margin_error(margins, 0.7)
+    assert found["gonon_2024"].value == pytest.approx(expected, rel=1e-6)
 
 
 def test_channels_of_two_positions_are_no_two_classes():

@@ -265,6 +265,28 @@ def test_a_convolutional_network_is_measured_as_the_matrices_it_is(biases, other
         assert np.all(ratio < 1.6), (name, ratio)
 
 
+def test_the_two_readings_of_a_convolution_behind_others():
+    """A 3 x 3 kernel at the size that its own input has: the norm of a 1 x 1 knows no size."""
+    model = CNN((6, 5, 1), 2, 2, 3, False)
+    begin = jax.jit(model.init)
+    params = [begin(jax.random.key(i), np.zeros((1, 30)))["params"] for i in (0, 1)]
+    w, z = (np.asarray(kernels.layers(p)[2]["kernel"], float) for p in params)
+    assert w.shape == (3, 3, 2, 2)
+
+    @jax.jit
+    def circular_norm():
+        return linear_maps.as_circular(model, *params)[2].spectral_norm()
+
+    with jax.enable_x64(True):
+        found = jax.device_get(circular_norm())
+        as_kernel = linear_maps.as_kernels(model, *params)[2].entries
+    exact = oracles.spectral(matrix_of(circular, w - z, (3, 3)))
+    assert found.lower <= exact * (1 + 1e-12) and exact <= found.upper
+    assert found.upper == pytest.approx(exact, rel=2e-4)
+    by_output = [(w - z)[..., o].ravel() for o in range(2)]
+    np.testing.assert_allclose(as_kernel, np.stack(by_output, axis=1), rtol=1e-12)
+
+
 @pytest.mark.slow
 def test_the_two_readings_of_a_convolution():
     network, _ = convolutional_case(biases=True)

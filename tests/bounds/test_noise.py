@@ -19,6 +19,7 @@ from nets.cnn import CNN
 from nets.mlp import MLP
 from nets.sample import BLOCK, pad_sample
 from nets.strided import StridedCNN
+from tests import oracles
 from tests.bounds.cases import layer_norms, measured, random_case, trained_case
 from tests.oracles import noise, pac_bayes, sharpness
 from tests.oracles.counting import grid_weight
@@ -92,6 +93,19 @@ def test_an_example_has_the_error_of_drawn_networks(biases):
         rng = np.random.default_rng(index)
         drawn = drawn_error(case, levels[index], rng, 4000, noisy_biases=biases)
         assert_same_mean(found[index], draws, *drawn)
+
+
+def test_without_biases_there_is_no_noise_in_them():
+    """One layer and two classes in closed form: margins move by N(0, 2 level^2 ||x||^2)."""
+    case = random_case(3, [4, 2], m=30)
+    case = dataclasses.replace(case, x=case.x / 8, weights=[8 * case.weights[0]])
+    kind = functools.partial(noisy.isotropic, with_biases=True)
+    found, draws, _ = errors(kind, case.network(), [[5.0], [20.0]])
+    pairs = zip(case.logits, case.y, strict=True)
+    margins = [oracles.margin(logits, label) for logits, label in pairs]
+    norms = math.sqrt(2) * np.linalg.norm(case.x, axis=1)
+    for level, value in zip((5.0, 20.0), found, strict=True):
+        assert_same_mean(value, draws, oracles.gibbs_error(margins, norms, level), 0.0)
 
 
 def test_noise_in_proportion_to_weights():
@@ -168,7 +182,8 @@ def test_the_level_borne_is_the_one_that_brute_force_finds(biases):
         rng = np.random.default_rng(1)
         drawn = noise.drawn_noise(case.weights, rng, 4000)
         level = float(found[name].level)
-        wrong = noise.wrong_at_level(*args, drawn, level, magnitude) / case.m
+        which = noise.which_at_level(*args, drawn, level, magnitude)
+        wrong = which.mean(axis=1)
         drop, error = wrong.mean() - clean, wrong.std() / math.sqrt(4000)
         assert abs(drop - noise_level.DROP) <= noise_level.TOLERANCE + 3 * error, name
         assert not found[name].is_capped
@@ -181,6 +196,12 @@ def test_the_level_borne_is_the_one_that_brute_force_finds(biases):
         own = found[name].standard_error / found[name].log_standard_error
         assert slope / 2 < own < 2 * slope, name
         assert found[name].draws >= 4
+        # Every example of every block of all 80 has a draw of its own.
+        p = which.mean(axis=0)
+        draws = int(found[name].draws)
+        exact = math.sqrt(np.sum(p * (1 - p)) / draws) / case.m
+        of_estimate = 1 / math.sqrt(2 * (draws - 1))
+        assert found[name].standard_error == pytest.approx(exact, rel=2 * of_estimate)
         brute = noise.noise_level(*args, rng, 1000, 16, magnitude)
         assert abs(math.log2(level / brute)) < 0.25, name
 

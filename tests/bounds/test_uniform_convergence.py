@@ -15,6 +15,7 @@ from bounds.uniform_convergence.estimator import (
     uniform_convergence_lower_bound,
 )
 from tests import oracles
+from tests.oracles import counting
 
 
 @pytest.mark.parametrize(
@@ -38,8 +39,22 @@ def test_the_least_number_of_draws_that_supports_a_claim(delta, runs):
 )
 def test_the_least_number_of_draws_for_the_generalization_gap(delta, runs):
     for r, possible in ((runs, True), (runs - 1, False)):
-        claim = generalization_upper_bound([0.0] * r, [0.02] * r, None, delta=delta)
+        claim = generalization_upper_bound([0.01] * r, [0.03] * r, None, delta=delta)
         assert (claim.bound is not None) == possible and claim.runs_needed == runs
+        assert claim.bound is None or claim.bound == pytest.approx(0.02)
+
+
+def test_the_order_statistic_of_the_generalization_gap():
+    """The k-th smallest gap, k the least that so many draws of probability 1 - delta may reach."""
+    runs, delta = 40, 0.3
+    k = next(
+        k for k in range(1, runs + 1)
+        if oracles.binomial_tail_at_least(k, runs, 1 - delta) <= 0.05
+    )  # fmt: skip
+    assert 1 < k < runs
+    train, gaps = np.linspace(0, 0.3, runs), np.linspace(0.1, 0.5, runs)[::-1]
+    claim = generalization_upper_bound(train, train + gaps, None, delta=delta)
+    assert claim.bound == pytest.approx(np.sort(gaps)[k - 1])
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 30), (4, 30), (29, 30), (30, 30)])
@@ -50,6 +65,23 @@ def test_upper_limits_are_exact(k, n):
     else:
         at_most_k = 1 - oracles.binomial_tail_at_least(k + 1, n, limit)
         assert at_most_k == pytest.approx(0.05, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("k", "n", "confidence"), [(0, 30, 0.95), (4, 30, 0.9), (200, 201, 0.99)]
+)
+def test_two_sided_limits_against_scipy(k, n, confidence):
+    """Of counts by quantiles of the beta law; of a mean by the roots of kl(mean || p) = c."""
+    half, mean = (1 - confidence) / 2, k / n
+    low, high = intervals.interval(k, n, confidence)
+    assert low == pytest.approx(
+        stats.beta.ppf(half, k, n - k + 1) if k else 0.0, rel=1e-9
+    )
+    assert high == pytest.approx(stats.beta.ppf(1 - half, k + 1, n - k), rel=1e-9)
+    low, high = intervals.chernoff_interval(mean, n, confidence)
+    c = math.log(2 / (1 - confidence)) / n
+    assert 1 - low == pytest.approx(counting.kl_inverse(1 - mean, c), rel=1e-9)
+    assert high == pytest.approx(counting.kl_inverse(mean, c), rel=1e-9)
 
 
 def test_the_order_statistic_is_the_one_of_the_binomial_tail():

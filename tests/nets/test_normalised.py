@@ -161,14 +161,9 @@ def test_gradients_of_convolutions_are_those_of_flax():
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "name", ["cnn_bn", "resnet", pytest.param("vgg", marks=pytest.mark.slow)]
-)
-def test_folded_it_is_the_same_network(name):
-    """Statistics far from 0 and 1; `read` compares, here on other inputs."""
-    model, (x, y) = network(name), examples()
-    params = initial(plan(model), jax.random.key(0), 64)
-    rng, learned = np.random.default_rng(1), dict(params)
+def with_statistics(params, rng):
+    """Parameters whose statistics are far from 0 and 1."""
+    learned = dict(params)
     for layer, arrays in params.items():
         if "mean" in arrays:
             shape = arrays["mean"].shape
@@ -176,6 +171,56 @@ def test_folded_it_is_the_same_network(name):
             drawn |= {n: rng.normal(size=shape) for n in ("shift", "mean")}
             drawn = {n: np.asarray(a, np.float32) for n, a in drawn.items()}
             learned[layer] = {**arrays, **drawn}
+    return learned
+
+
+def of_flax(name, params, x):
+    """Logits of the networks of depth 1 by Flax's convolutions, normalisation written out."""
+
+    def layer(x, number, stride=1):
+        own = params[f"Layer_{number}"]
+        *size, _, channels = own["kernel"].shape
+        conv = nn.Conv(channels, size, (stride, stride), use_bias=False)
+        y = conv.apply({"params": {"kernel": own["kernel"]}}, x)
+        pair = own["mean"], own["variance"], own["scale"], own["shift"]
+        mean, variance, scale, shift = (a.reshape(1, 1, 1, -1) for a in pair)
+        return nn.relu((y - mean) / jnp.sqrt(variance + 1e-5) * scale + shift)
+
+    def pooled(x):
+        """The largest of each 2 x 2 pixels."""
+        n, height, width, channels = x.shape
+        return x.reshape(n, height // 2, 2, width // 2, 2, channels).max((2, 4))
+
+    x = x.reshape(-1, *IMAGE)
+    if name == "cnn_bn":
+        x = layer(layer(x, 0, stride=2), 1)
+    else:
+        x = pooled(layer(pooled(layer(pooled(layer(x, 0)), 1)), 2))
+    return nn.Dense(CLASSES).apply(
+        {"params": params[f"Layer_{len(params) - 1}"]}, x.mean((1, 2))
+    )
+
+
+@pytest.mark.parametrize("name", ["cnn_bn", "vgg"])
+def test_its_logits_are_those_of_flax(name):
+    model, (x, _) = network(name), examples(5)
+    params = initial(plan(model), jax.random.key(0), 64)
+    params = with_statistics(params, np.random.default_rng(1))
+    with jax.default_matmul_precision("highest"):
+        found = jax.jit(model.apply)({"params": params}, x)
+        expected = jax.jit(of_flax, static_argnums=0)(name, params, x)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name", ["cnn_bn", "resnet", pytest.param("vgg", marks=pytest.mark.slow)]
+)
+def test_folded_it_is_the_same_network(name):
+    """Statistics far from 0 and 1; `read` compares, here on other inputs."""
+    model, (x, y) = network(name), examples()
+    params = initial(plan(model), jax.random.key(0), 64)
+    rng = np.random.default_rng(1)
+    learned = with_statistics(params, rng)
     given = bounds.Network(
         model=model, params=learned, sample=pad_sample(x, y, 0), init=params
     )

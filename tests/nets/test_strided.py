@@ -11,7 +11,7 @@ import pytest
 from nets import graph, kernels, losses
 from nets.augmentation import KnownLoss, Moved, Moves, moved
 from nets.registry import NETWORKS
-from nets.strided import StridedCNN
+from nets.strided import LeNet5, StridedCNN
 
 IMAGE = (9, 6, 2)
 FLAT = 9 * 6 * 2
@@ -53,6 +53,33 @@ def test_it_is_flax_s_convolutions_and_its_graph():
     np.testing.assert_allclose(
         jax.jit(read.apply)({"params": params}, inputs), expected, rtol=1e-5, atol=1e-5
     )
+
+
+def test_lenet5_is_flax_s_layers():
+    """The second convolution has no zeros around its image, as published."""
+    image = (14, 13, 1)
+    model = LeNet5(image, 2, 4, True)
+    rng = np.random.default_rng(0)
+    inputs = rng.standard_normal((5, 14 * 13)).astype(np.float32)
+    params = jax.jit(model.init)(jax.random.key(0), inputs[:1])["params"]
+    params = jax.tree.map(
+        lambda w: np.asarray(w) + 0.1 * rng.random(w.shape, "f"), params
+    )
+
+    @jax.jit
+    def flax(params):
+        x = jnp.reshape(inputs, (-1, *image))
+        for layer, (channels, padding) in enumerate(((2, "SAME"), (5, "VALID"))):
+            convolution = nn.Conv(channels, (5, 5), (2, 2), padding=padding)
+            x = nn.relu(convolution.apply({"params": params[f"Layer_{layer}"]}, x))
+        x = x.reshape(5, -1)
+        assert x.shape[1] == 2 * 2 * 5
+        for layer, units in ((2, 40), (3, 28)):
+            x = nn.relu(nn.Dense(units).apply({"params": params[f"Layer_{layer}"]}, x))
+        return nn.Dense(4).apply({"params": params["Layer_4"]}, x)
+
+    found = jax.jit(model.apply)({"params": params}, inputs)
+    np.testing.assert_allclose(found, flax(params), rtol=1e-5, atol=1e-5)
 
 
 def test_it_needs_images():

@@ -62,8 +62,8 @@ def magnitude_gibbs_error(weights, biases, x, y, level, rng, draws):
     return mean_and_standard_error(errors)
 
 
-def wrong_of_drawn(kernels, biases, x, y):
-    """Number of errors of each of many networks [draws, in, out], all at once."""
+def which_of_drawn(kernels, biases, x, y):
+    """[draws, m], on which examples each of many networks [draws, in, out] errs."""
     y = np.asarray(y, int)
     a = np.broadcast_to(x, (len(kernels[0]), *np.shape(x))).astype(float)
     for layer, w in enumerate(kernels):
@@ -72,21 +72,32 @@ def wrong_of_drawn(kernels, biases, x, y):
     rows = np.arange(len(y))
     own = a[:, rows, y]
     a[:, rows, y] = -np.inf
-    return (own <= a.max(axis=2)).sum(axis=1)
+    return own <= a.max(axis=2)
+
+
+def wrong_of_drawn(kernels, biases, x, y):
+    """Number of errors of each of many networks [draws, in, out], all at once."""
+    return which_of_drawn(kernels, biases, x, y).sum(axis=1)
 
 
 def drawn_noise(weights, rng, draws):
     return [rng.standard_normal((draws, *np.shape(w))) for w in weights]
 
 
-def wrong_at_level(weights, biases, x, y, noise, level, magnitude=False):
-    """Number of errors of each network of given unit noise at one noise level."""
+def which_at_level(weights, biases, x, y, noise, level, magnitude=False):
+    """[draws, m], on which examples each network of given unit noise errs at one noise level."""
     kernels = []
     for w, u in zip(weights, noise, strict=True):
         w = np.asarray(w, float)
         scale = np.sqrt(level**2 * w**2 + EPSILON**2) if magnitude else level
         kernels.append(w + scale * u)
-    return wrong_of_drawn(kernels, biases, x, y)
+    return which_of_drawn(kernels, biases, x, y)
+
+
+def wrong_at_level(weights, biases, x, y, noise, level, magnitude=False):
+    """Number of errors of each network of given unit noise at one noise level."""
+    found = which_at_level(weights, biases, x, y, noise, level, magnitude)
+    return found.sum(axis=1)
 
 
 def noise_levels(per_octave):

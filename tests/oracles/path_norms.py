@@ -16,11 +16,11 @@ def path_norm(weights, p):
     return total ** (1 / p)
 
 
-def gonon_2024(weights, x_inf, gamma, m, d_out):
-    """(4 / sqrt m) C max|x| ||Phi||_1 / gamma, a perceptron without pooling.
+def gonon_2024(phi, depth, x_inf, gamma, m, d_in, d_out, pools=0, pool_size=1):
+    """(4 / sqrt m) C x_inf phi / gamma, C^2 = L ln 3 + P ln k + ln((d_in + 1) d_out).
 
-    d_in is the number of rows of the first matrix.
+    phi is the l1 path norm, all outputs together; L layers, P levels of pools over k values.
     """
-    d_in = weights[0].shape[0]
-    c = math.sqrt(len(weights) * math.log(3) + math.log((d_in + 1) * d_out))
-    return 4 / math.sqrt(m) * c * x_inf * path_norm(weights, 1) / gamma
+    c = math.log(3) * depth + math.log((d_in + 1) * d_out)
+    c = math.sqrt(c + pools * math.log(pool_size))
+    return 4 / math.sqrt(m) * c * x_inf * phi / gamma
