@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from bounds.measures.loss import log_odds
 from bounds.network import Measure, Network
 from bounds.numerics.ordering import ascending
 from bounds.passes import FORWARD, Counts, Sizes
@@ -75,10 +76,7 @@ def on_examples(
         logits = logits_of(model, params, block.inputs)
         values = jax.vmap(margin)(logits, block.labels)
         found = jax.lax.dynamic_update_slice_in_dim(found, values, block.start, 0)
-        log_p = jax.nn.log_softmax(logits)
-        of_label = jnp.take_along_axis(log_p, block.labels[:, None], axis=1)[:, 0]
-        p_log_p = jnp.where(log_p > -jnp.inf, jnp.exp(log_p) * log_p, 0.0)
-        both = jnp.stack([-of_label, jnp.sum(p_log_p, axis=1)], axis=1)
+        both = jax.vmap(_entropies)(logits, block.labels)
         both = jnp.where(block.known[:, None], both, 0.0)
         return found, sums + jnp.sum(both, axis=0)
 
@@ -93,6 +91,27 @@ def on_examples(
         Margins(sorted=ascending(found), size=sample.size),
         Outputs(cross_entropy=cross_entropy, negative_entropy=negative_entropy),
     )
+
+
+def _entropies(logits, label):
+    """-ln p_y and sum_k p_k ln p_k, `[2]`, of logits `[C]`; an overflow is no number.
+
+    As floats have it, ln p is 0 from p = 1 - 3e-8 on: of the most probable class, and of the label, it is taken
+    from the odds.
+    """
+    log_p = jax.nn.log_softmax(logits)
+    classes = jnp.arange(logits.shape[0])
+
+    def exactly(k):
+        # Not a number where log_p is none; so much as logits say elsewhere.
+        return jnp.where(
+            jnp.isnan(log_p[k]), log_p[k], -jax.nn.softplus(log_odds(logits, k))
+        )
+
+    top = jnp.argmax(logits)
+    log_p = jnp.where(classes == top, exactly(top), log_p)
+    p_log_p = jnp.where(log_p == -jnp.inf, 0.0, jnp.exp(log_p) * log_p)
+    return jnp.stack([-exactly(label), jnp.sum(p_log_p)])
 
 
 def _second_minus_first(leaf):

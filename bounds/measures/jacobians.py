@@ -18,8 +18,11 @@ class Jacobians:
     z_l are pre-activations, J_{l,j} the Jacobian of z_j in z_l; least over the examples.
 
     Attributes:
-      layer_cushion: `[L]`, min ||z_l|| / (||W_l||_F ||a_{l-1}||).
-      interlayer_cushion: `[L]`, min over j >= l of ||J_{l,j} z_l|| / (||J_{l,j}||_F ||z_l||).
+      layer_cushion: `[L]`, min ||z_l|| / (||W_l||_F ||a_{l-1}||), over the examples of which anything
+        arrives there; infinite where there is none, 0 of a layer without weights.
+      interlayer_cushion: `[L]`, min over j >= l of ||J_{l,j} z_l|| / (||J_{l,j}||_F ||z_l||), over those
+        where this is no 0/0. ||J||_F of more than 64 units is estimated by 64 random signs, the same for
+        every network.
       contraction: `[]`, max over hidden layers of ||z_l|| / ||relu(z_l)||.
       output_norm_max: `[]`, max ||f(x)||_2.
       noise_level: `[]`, the least over layers l <= j, units and examples of the magnitude
@@ -62,7 +65,7 @@ def _of_example(weights, biases, x, label):
         return jnp.where(below > 0, above / jnp.where(below > 0, below, 1.0), otherwise)
 
     cushion = [
-        ratio(norm(z), norm(w) * norm(a), 0.0)
+        ratio(norm(z), norm(w) * norm(a), jnp.where(norm(a) == 0, jnp.inf, 0.0))
         for z, w, a in zip(pre, weights, before, strict=True)
     ]
     contraction = [
@@ -83,7 +86,8 @@ def _of_example(weights, biases, x, label):
                 image = (image * is_on) @ weights[last]
                 rows = share * jnp.sum(jnp.square(probes), axis=0)
             total = jnp.sqrt(jnp.sum(rows)) * norm(pre[first])
-            least = jnp.minimum(least, jnp.where(total > 0, norm(image) / total, 0.0))
+            nothing = jnp.where(total == 0, jnp.inf, 0.0)
+            least = jnp.minimum(least, ratio(norm(image), total, nothing))
             room = jnp.abs(pre[last])
             if last + 1 == depth:  # two logits may each move by half of the margin
                 room = jnp.full_like(room, jnp.maximum(lead, 0.0) / 2)

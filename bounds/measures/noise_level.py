@@ -38,8 +38,8 @@ class NoiseLevel:
         the ends of the last bracket tell to about a third; not a number where `is_capped`, or
         where the drops at these ends are within two standard errors of each other.
       draws: `[]`, blocks of examples, each under noise of its own, that the drop is a mean over.
-      is_capped: `[]`, whether the network bears the largest level that is looked at, or
-        errs on more than 0.9 of the examples as it is.
+      is_capped: `[]`, whether there is no such level among those that are looked at: the network bears
+        the largest, does not bear the least, or errs on more than 0.9 of the examples as it is.
     """
 
     level: chex.Array
@@ -173,7 +173,8 @@ def _level(found, network):
     level = low + jnp.clip(step, -width / 2, 1.5 * width)
     # A network that is no better than noise as it is has nothing to lose.
     is_hopeless = jnp.sum(clean) > (1 - DROP) * network.sample.size
-    is_capped = (level >= LARGEST) | is_hopeless
+    is_sensitive = (low == LEAST) & (drops[0] > DROP)
+    is_capped = (level >= LARGEST) | is_sensitive | is_hopeless
     known = drops[1] - drops[0] > 2 * jnp.sqrt(jnp.sum(jnp.square(errors)))
     log_error = math.log(2) * jnp.max(errors) / (DROP * slope)
     return NoiseLevel(

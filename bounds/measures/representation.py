@@ -22,12 +22,13 @@ class HiddenMargins:
     """Margins at the input of each layer l = 1..L, on some training examples.
 
     That of an example is (f_y - f_j) / ||gradient of f_y - f_j in a||_2 / sqrt(v), j the
-    largest other output, a what arrives at the layer (the input, then what leaves a
-    ReLU), v the sum of the variances of its entries over the examples.
+    largest other output (the first of several), a what arrives at the layer (the input, then
+    what leaves a ReLU), v the sum of the variances of its entries over all of the examples.
 
     Attributes:
-      five_numbers: `[L, 5]`, lower fence, quartiles and upper fence over the examples;
-        1e30 stands for infinite ones, 0/0 is 0.
+      five_numbers: `[L, 5]`, lower fence, quartiles and upper fence over the examples that are
+        classified correctly, as its authors have it; 1e30 stands for infinite ones. Not a number
+        where none is, nor where the network is none.
       examples: `[]`, how many were looked at.
     """
 
@@ -109,8 +110,11 @@ def _leads(network, inputs, labels):
         arriving = [values[place] for place in places]
         logits = values[-1].reshape(inputs.shape[0], -1)
         is_label = jnp.arange(logits.shape[1])[None] == labels[:, None]
+        others = jnp.where(is_label, -jnp.inf, logits)
+        # One of several that are equal: the mean of their gradients is no network's.
+        runner_up = jnp.argmax(others, axis=1)[:, None]
         of_label = jnp.sum(jnp.where(is_label, logits, 0.0), axis=1)
-        leads = of_label - jnp.max(jnp.where(is_label, -jnp.inf, logits), axis=1)
+        leads = of_label - jnp.take_along_axis(others, runner_up, axis=1)[:, 0]
         return jnp.sum(leads), (leads, arriving)
 
     shapes = jax.eval_shape(lambda: graph.values(params, inputs))
@@ -166,10 +170,10 @@ def hidden_margins(network: Network) -> HiddenMargins:
         arriving = [jnp.where(known[:, None], a, 0.0) for a in arriving]
         sums = [jnp.sum(a, axis=0) for a in arriving]
         squares = jnp.stack([jnp.sum(jnp.square(a)) for a in arriving])
-        return _ratio(leads[:, None], steepness), sums, squares
+        return _ratio(leads[:, None], steepness), leads > 0, sums, squares
 
     with jax.default_matmul_precision("highest"):
-        distances, sums, squares = jax.lax.map(
+        distances, is_right, sums, squares = jax.lax.map(
             of_block, _in_blocks((inputs, labels, known))
         )
     size = jnp.sum(known, dtype=int)
@@ -179,10 +183,10 @@ def hidden_margins(network: Network) -> HiddenMargins:
     distances = distances.reshape(labels.shape[0], -1).astype(float)
     spread = jnp.sqrt(jnp.maximum(variance, 0.0))
     normalised = _ratio(distances, spread[None])
-    # A network that is no number is on the wrong side of every boundary.
-    normalised = jnp.where(jnp.isnan(normalised), -_VAST, normalised)
+    is_right = known & is_right.reshape(-1)
+    found = jax.vmap(_five_numbers, in_axes=(1, None))(normalised, is_right)
     return HiddenMargins(
-        five_numbers=jax.vmap(_five_numbers, in_axes=(1, None))(normalised, known),
+        five_numbers=jnp.where(jnp.any(is_right), found, jnp.nan),
         examples=size,
     )
 

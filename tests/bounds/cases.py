@@ -255,9 +255,10 @@ def _jacobians(case):
         lead = max(oracles.margin(z[-1], label), 0) / 2
         for low in range(depth):
             size = oracles.frobenius(weights[low]) * np.linalg.norm(before[low])
-            cushion[low] = min(
-                cushion[low], np.linalg.norm(z[low]) / size if size else 0
-            )
+            # Of an example that nothing arrives of nothing is asked.
+            if np.linalg.norm(before[low]):
+                share = np.linalg.norm(z[low]) / size if size else 0
+                cushion[low] = min(cushion[low], share)
             if low + 1 < depth:
                 kept = np.linalg.norm(np.maximum(z[low], 0))
                 whole = np.linalg.norm(z[low])
@@ -270,8 +271,9 @@ def _jacobians(case):
                     else compression.jacobian(weights, z, low, high)
                 )
                 norm = np.linalg.norm(j) * np.linalg.norm(z[low])
-                share = np.linalg.norm(z[low] @ j) / norm if norm else 0.0
-                interlayer[low] = min(interlayer[low], share)
+                if norm:
+                    share = np.linalg.norm(z[low] @ j) / norm
+                    interlayer[low] = min(interlayer[low], share)
                 for unit in range(j.shape[1]):
                     arriving = np.linalg.norm(before[low]) * np.linalg.norm(j[:, unit])
                     room = lead if high + 1 == depth else abs(z[high][unit])

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -174,6 +176,47 @@ def test_every_group_is_as_by_hand(which):
     found, missing = measured(case.network(), tuple(expected))
     assert set(missing) == {"from_other", "holdout"}
     assert_as_by_hand(found, expected)
+
+
+@pytest.mark.parametrize("margin", [1.0, 15.0, 18.0, 40.0])
+@pytest.mark.parametrize("classes", [2, 10])
+def test_entropies_of_probabilities_near_1_and_0_keep_their_digits(margin, classes):
+    """Of one that is right and one that is wrong; in float32 ln p was 0 from a margin of 17 on."""
+    logits = np.zeros((2, classes))
+    logits[:, 1] = margin
+    net = bounds.from_arrays(
+        [logits], np.eye(2, dtype=np.float32), np.array([1, 1]), biases=[None]
+    )
+    wrong = net.replace(
+        sample=pad_sample(np.eye(2, dtype=np.float32), np.array([1, 0]), 0)
+    )
+    rest = np.log1p((classes - 1) * np.exp(-np.float64(margin)))  # -ln p of the largest
+    p = np.exp(-np.float64(margin) - rest)
+    negative_entropy = -np.exp(-rest) * rest - (classes - 1) * p * (margin + rest)
+    for one, expected in ((net, rest), (wrong, rest + margin / 2)):
+        found = measured(one, ["outputs"])[0]["outputs"]
+        assert found.cross_entropy == pytest.approx(expected, rel=2e-6, abs=0)
+        assert found.negative_entropy == pytest.approx(
+            negative_entropy, rel=2e-6, abs=0
+        )
+
+
+def test_an_example_that_nothing_arrives_of_has_no_cushion():
+    """A blank picture: mu ||W|| ||a|| <= ||W a|| holds of any mu where a = 0."""
+    case = random_case(5, [4, 6, 3], m=10)
+    blank = dataclasses.replace(
+        case,
+        x=np.concatenate([0 * case.x[:1], case.x]),
+        y=np.append(case.y[:1], case.y),
+    )
+    ours, other = (
+        measured(one.network(), ["jacobians"])[0]["jacobians"] for one in (case, blank)
+    )
+    assert np.all(ours.layer_cushion > 0) and np.all(ours.interlayer_cushion > 0)
+    np.testing.assert_allclose(other.layer_cushion, ours.layer_cushion, rtol=1e-6)
+    np.testing.assert_allclose(
+        other.interlayer_cushion, ours.interlayer_cushion, rtol=1e-6
+    )
 
 
 def test_jacobians_of_wide_layers_are_estimates():

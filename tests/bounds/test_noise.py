@@ -242,6 +242,18 @@ def cells_of(kl, price, weights, initial):
     return found[0]
 
 
+def test_what_bears_no_noise_that_is_looked_at_has_no_level():
+    """Magnitude-aware noise is 1e-3 at the least, ten times these weights: 44 % are lost at any level."""
+    weights = [np.array([[-1e-4, 1e-4]], np.float32)]
+    net = bounds.from_arrays(
+        weights, np.ones((300, 1), np.float32), np.ones(300, int), init=[0 * weights[0]]
+    )
+    found, _ = measured(net, ("noise", "magnitude_noise"))
+    assert found["magnitude_noise"].is_capped and not found["noise"].is_capped
+    value = bounds.values(net, ["pacbayes_mag_flatness"])["pacbayes_mag_flatness"]
+    assert value == "its value is not a number"
+
+
 def test_the_group_of_posteriors():
     case = trained_case(0, True)
     # The same function, of layers that should not be under the same noise.

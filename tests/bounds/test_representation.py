@@ -43,16 +43,20 @@ def layers_of(case, x):
 
 
 def normalised_margins(case):
-    """`[L, n]`: leads over the norms of their gradients, each by one product of matrices."""
+    """`[L, n]`: leads over the norms of their gradients, each by one product of matrices.
+
+    Of the n examples that are classified correctly; variances are of all that are looked at.
+    """
     x, y = case.x[:1024], case.y[:1024]
     depth = len(case.weights)
-    found = np.zeros((depth, len(x)))
+    found, is_right = np.zeros((depth, len(x))), np.zeros(len(x), bool)
     every = []
     for row, (one, label) in enumerate(zip(x, y, strict=True)):
         arriving, logits = layers_of(case, one)
         every.append(arriving)
         others = [k for k in range(len(logits)) if k != label]
         rival = max(others, key=lambda k: logits[k])
+        is_right[row] = logits[label] > logits[rival]
         back = np.zeros(len(logits))
         back[label], back[rival] = 1.0, -1.0
         for layer in reversed(range(depth)):
@@ -64,7 +68,7 @@ def normalised_margins(case):
     for layer in range(depth):
         points = np.stack([arriving[layer] for arriving in every])
         found[layer] /= np.sqrt(np.sum(np.var(points, axis=0)))
-    return found
+    return found[:, is_right]
 
 
 def test_hidden_margins(measured_case):
@@ -80,6 +84,26 @@ def test_hidden_margins(measured_case):
         np.testing.assert_allclose(five, expected, rtol=2e-4, atol=1e-5)
     value = representation.hidden_margin(found["hidden_margins"]).value
     assert value == pytest.approx(-np.mean(ours[:, 2]), rel=1e-6)
+
+
+def test_the_runner_up_is_one_of_several_that_are_equal():
+    """At a = 0 logits are 2, 0, 0, and either of the others is sqrt(2) away; the mean of both is 2 away."""
+    weights, bias = (
+        np.array([[0.0, -1.0, -1.0], [0.0, 1.0, -1.0]]),
+        np.array([2.0, 0, 0]),
+    )
+    x = np.array([[0.0, 0.0], [0.0, 0.0], [0.0, 0.0], [0.0, 1.0]], np.float32)
+    net = bounds.from_arrays([weights], x, np.zeros(4, int), biases=[bias])
+    found, _ = measured(net, ("hidden_margins",))
+    ((_, _, median, _, _),) = found["hidden_margins"].five_numbers
+    spread = np.sqrt(np.var([0, 0, 0, 1]))
+    assert median == pytest.approx(np.sqrt(2) / spread, rel=1e-6)
+
+
+def test_no_example_that_is_right_has_no_margin():
+    net = bounds.from_arrays([np.eye(2)], np.eye(2, dtype=np.float32), np.array([1, 0]))
+    found, _ = measured(net, ("hidden_margins",))
+    assert np.all(np.isnan(found["hidden_margins"].five_numbers))
 
 
 def davies_bouldin(points, labels):
@@ -173,7 +197,7 @@ def test_a_network_that_is_no_number_has_no_margin():
     net = random_case(4, [4, 7, 3], m=60).network()
     net = net.replace(params=jax.tree.map(lambda w: w * np.nan, net.params))
     found, _ = measured(net, GROUPS)
-    assert np.all(found["hidden_margins"].five_numbers <= -1e29)
+    assert np.all(np.isnan(found["hidden_margins"].five_numbers))
     assert found["clusters"].davies_bouldin == np.inf
     assert found["mixup"].error == 1
 
