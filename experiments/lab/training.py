@@ -112,9 +112,9 @@ def _too_large(jobs, layout, error):
     if isinstance(error, TooLarge):
         needed = "more than that" if error.needed is None else shown_bytes(error.needed)
         return Refusal(
-            f"{run.name}: JAX may take {shown_bytes(error.memory)} of a device's memory "
-            f"(XLA_PYTHON_CLIENT_MEM_FRACTION says how much), and one run alone takes {needed}, {held}; "
-            "train on fewer examples or a smaller network, or by JAX_PLATFORMS=cpu in the memory of "
+            f"{run.name}: JAX may take {shown_bytes(error.memory)} of a device's memory (of a GPU "
+            "XLA_PYTHON_CLIENT_MEM_FRACTION says how much), and one run alone takes "
+            f"{needed}, {held}; train on fewer examples or a smaller network, or by JAX_PLATFORMS=cpu in the memory of "
             "the machine"
         )
     many = layout.lanes_per_device

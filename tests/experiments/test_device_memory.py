@@ -34,7 +34,7 @@ def test_a_run_that_no_device_holds_is_refused_by_its_sizes(tmp_path):
     said = str(refused.value)
     # 128 rows of 10 inputs and a label.
     assert (
-        "m64_seed0_draw0: JAX may take 10 kB of a device's memory (XLA_PYTHON_CLIENT_MEM_FRACTION "
+        "m64_seed0_draw0: JAX may take 10 kB of a device's memory (of a GPU XLA_PYTHON_CLIENT_MEM_FRACTION "
         "says how much), and one run alone takes" in said
     )
     assert "its training set, padded to that of the largest, 5.63 kB" in said
