@@ -144,10 +144,11 @@ def fitting(
         try:
             program = compiled(layout)
             needed = _bytes_of(program)
+            if needed is None and lanes <= FEW_LANES:
+                return layout, program
             if needed is None:
-                lanes = min(lanes, FEW_LANES)
-                layout = dataclasses.replace(layout, lanes_per_device=lanes)
-                return layout, compiled(layout)
+                lanes = FEW_LANES
+                continue
         except jax.errors.JaxRuntimeError as error:  # some do not even compile
             if not is_out_of_memory(error):
                 raise

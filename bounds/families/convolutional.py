@@ -242,10 +242,10 @@ def graf_2022(
     constants of the layers, b_l = ||K_l - K_l^0||_{2,1} the sum over output channels and taps of
     the l2 norms over input channels (Graf et al. 2022, Theorem 3.5, first bound). b_l is not
     measured: sqrt(min(P_l, taps * in)) sum_o ||K_o||_2 stands for it, or the matrix's (2,1) norm
-    where that is less (`graf_2022_certified` holds with either). It is at most sqrt(taps * in) times b_l, at least
-    as large where a layer has as many positions P_l as taps, and may be less where it has fewer; the
-    same for fully connected layers, where the bound is `bartlett_2017`. Up to constants: not a
-    certificate.
+    where that is less (`graf_2022_certified` holds with either). It is at most sqrt(taps * in)
+    times b_l, at least as large where a layer has as many positions P_l as taps, and may be less
+    where it has fewer; the same for fully connected layers, where the bound is `bartlett_2017`. Up
+    to constants: not a certificate.
     """
     distances = _group_distances(from_init, kernels_from_init)
     log_sum = spectral.log_spread(margins, layers, distances, margin, 2 / 3)

@@ -3,9 +3,9 @@
 sigma is the largest noise that the weights bear: the mean training accuracy falls by 0.1. s is
 the same where the noise of a weight has variance s^2 w^2 + e^2, e = 1e-3. (The measures' public
 code passes sigma^2 as the deviation, takes the drop without its sign, and adds s^2 w^2 where a
-deviation is due, so that s ends at its cap; it moves biases, too.) w, w_0 are all weights and the initial ones, biases
-left out, P their number. A measure v is reported as sqrt(v/m); a
-network that bears all noise that was looked at, or none of it, has none. The level is known from draws: v's
+deviation is due, so that s ends at its cap; it moves biases, too.) w, w_0 are all weights and the
+initial ones, biases left out, P their number. A measure v is reported as sqrt(v/m); a network that
+bears all noise that was looked at, or none of it, has none. The level is known from draws: v's
 standard error is that of ln(level) times the derivative of v in it. Heuristic, all of them.
 
 Arguments, of every function here: `task` a `Task`, `kernels` and `kernels_from_init`

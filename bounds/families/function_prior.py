@@ -2,10 +2,10 @@
 
 P(U) is the probability that a draw from the prior, the infinitely wide network initialised as
 `nets.mlp` does it (whatever the given network's own initialisation was), labels all n examples as
-they are labelled. The bound speaks of draws from P
-given that they do: a Gibbs sampler without training error, not the network that SGD found, of
-which it knows nothing but its layers' sizes. P(U) is approximated (`measures.function_prior`),
-on the first n of the training examples: heuristic.
+they are labelled. The bound speaks of draws from P given that they do: a Gibbs sampler without
+training error, not the network that SGD found, of which it knows nothing but its layers' sizes.
+P(U) is approximated (`measures.function_prior`), on the first n of the training examples:
+heuristic.
 
 Arguments, of every function here: `evidence` an `Evidence`; `delta` the failure probability,
 `[]`. Returns: a `BoundValue`.

@@ -226,7 +226,7 @@ def trace_product(
 _NEYSHABUR_2015 = "Neyshabur, Tomioka, Srebro 2015, arXiv 1503.00036"
 _GOLOWICH_2018 = "Golowich, Rakhlin, Shamir 2018, arXiv 1712.06541"
 _GENERALIZATION_BOUNDS = "as in Neyshabur's code generalization-bounds, 2018"
-_PRODUCT_OF = "the product as in Neyshabur's code generalization-bounds, 2018"
+_PRODUCT_OF = f"the product {_GENERALIZATION_BOUNDS}"
 BOUNDS = {
     "golowich_2018_l1": BoundSpec(
         golowich_2018_l1, f"{_GOLOWICH_2018}, Thm 2", UP_TO_CONSTANTS, two_sided=True,

@@ -31,7 +31,7 @@ class NoiseLevel:
     """The noise that a network bears: training accuracy falls by 0.1, as a mean over draws.
 
     Attributes:
-      level: `[]`.
+      level: `[]`; the largest that is looked at where `is_capped`, for whatever reason.
       drop: `[]`, in accuracy, as counted near that level.
       standard_error: `[]`, of the drop.
       log_standard_error: `[]`, of ln(level): that of the drop over the drop's slope there, which

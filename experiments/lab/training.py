@@ -114,8 +114,8 @@ def _too_large(jobs, layout, error):
         return Refusal(
             f"{run.name}: JAX may take {shown_bytes(error.memory)} of a device's memory (of a GPU "
             "XLA_PYTHON_CLIENT_MEM_FRACTION says how much), and one run alone takes "
-            f"{needed}, {held}; train on fewer examples or a smaller network, or by JAX_PLATFORMS=cpu in the memory of "
-            "the machine"
+            f"{needed}, {held}; train on fewer examples or a smaller network, or by "
+            "JAX_PLATFORMS=cpu in the memory of the machine"
         )
     many = layout.lanes_per_device
     if layout.memory is None and many > 1:

@@ -41,8 +41,9 @@ class Record:
       source: what its networks are called after.
       delta: the failure probability of what is certified.
       networks: the networks on S, a dict each: `COLUMNS` of the card and `source`.
-      claims: a dict each: `claim`, `status`, `speaks_of`, `in_expectation`, `two_sided` (not, where it is
-        not said), `about`, `paper`, `costs` (in words), `values` and `errors`, one a network, None where there is none.
+      claims: a dict each: `claim`, `status`, `speaks_of`, `in_expectation`, `about`, `paper`,
+        `costs` (in words), `values` and `errors`, one a network, None where there is none; and
+        `two_sided`, which older ones lack: they are not.
     """
 
     source: str

@@ -420,8 +420,8 @@ def main() -> None:
     platform, kind = jax.devices()[0].platform, jax.devices()[0].device_kind
     if platform != "cpu":
         raise Refusal(
-            f"JAX_PLATFORMS: would use {platform}, and PyTorch and numpy are timed on the CPU; use cpu, "
-            "or make device-check for what an accelerator does"
+            f"JAX would run on {platform}, and PyTorch and numpy are timed on the CPU; use "
+            "JAX_PLATFORMS=cpu, or make device-check for what an accelerator does"
         )
     table = [row.cells() for n in names for row in ROWS[n](flags.FLAGS.seconds)]
     columns = (

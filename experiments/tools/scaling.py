@@ -49,10 +49,8 @@ def measured(count: int, cores: int) -> dict[str, Any]:
         ]  # fmt: skip
         began, most = time.perf_counter(), 0
         with (Path(place) / "said").open("w") as said:
-            place_of_work = os.environ | {"JAX_PLATFORMS": "cpu"}
-            child = subprocess.Popen(
-                command, stdout=said, stderr=said, env=place_of_work
-            )
+            on_cpu = os.environ | {"JAX_PLATFORMS": "cpu"}
+            child = subprocess.Popen(command, stdout=said, stderr=said, env=on_cpu)
             while True:
                 ended, status, used = os.wait4(child.pid, os.WNOHANG)
                 if ended:

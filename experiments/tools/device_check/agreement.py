@@ -23,14 +23,6 @@ from nets.sample import pad_sample
 PART = "right"
 FIRST_STEPS = 8
 STEP_TOLERANCE = 1e-5  # of a weight matrix's largest entry, after `FIRST_STEPS` steps
-VALUE_TOLERANCE = 1e-4  # relative
-SEARCH_TOLERANCE = (
-    2e-2  # of what is searched for or drawn: the searches for noise promise 0.01
-)
-SEARCHED = frozenset({
-    "noise", "magnitude_noise", "ascent", "ascent_sums", "sharpness", "gibbs", "gibbs_layers",
-    "gibbs_posterior", "evidence", "clusters",
-})  # fmt: skip
 STANDARD_ERRORS = 4.0  # of the mean difference between two devices, over seeds
 
 
