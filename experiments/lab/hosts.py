@@ -221,14 +221,12 @@ def _beat(place, own, what):
 
 def _beat_of(place, own, other):
     """The last sign of life that another process of this call has given, or ''."""
-    call, _, what = (_read(place / str(other.index)) or "").partition(" ")
+    try:
+        said = (place / str(other.index)).read_text()
+    except OSError:
+        return ""
+    call, _, what = said.partition(" ")
     return what if call == own.call else ""
-
-
-def _read(path):
-    with contextlib.suppress(OSError):
-        return path.read_text()
-    return None
 
 
 def is_done(out: Path, shard: Shard) -> bool:
