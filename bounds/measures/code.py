@@ -119,10 +119,9 @@ def coded(
 
     def of_candidate(candidate):
         symbols, exponents = quantised(arrays, candidate)
-        lengths = [
-            coding.code_bits(_counts(s), k)
-            for s, k in zip(symbols, exponents, strict=True)
-        ]
+        # Of all arrays at once: what tells a length is long to compile.
+        counts = jnp.stack([_counts(s) for s in symbols])
+        lengths = jax.vmap(coding.code_bits)(counts, jnp.stack(exponents))
         params = rebuild(decoded(symbols, exponents))
         error, its_holdout_error = (
             jnp.full((), jnp.nan)
@@ -130,7 +129,7 @@ def coded(
             else margins_of(model, params, examples).error(0.0)
             for examples in (sample, holdout)
         )
-        return sum(lengths), error, its_holdout_error
+        return jnp.sum(lengths), error, its_holdout_error
 
     candidates = jnp.asarray(candidates, float)
     bits, errors, holdout_errors = jax.lax.map(of_candidate, candidates)

@@ -7,17 +7,20 @@ connected network without biases all forms are one. Differences are taken in the
 precision where there is one.
 """
 
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from bounds.network import Measure, Network, Unavailable
 from bounds.numerics import linear_maps
-from bounds.numerics.spectral_norm import spectral_norm
+from bounds.numerics.alike import by_kind, stacked
+from bounds.numerics.spectral_norm import spectral_norms
 from nets.operators import Dense, operators
 
 
@@ -98,43 +101,54 @@ def maps(network: Network, name: str) -> list[Any]:
     )
 
 
-def _enclose(matrix):
-    return spectral_norm(matrix, entry_error=linear_maps.SUBNORMAL)
+def _of_each(maps, is_array, of_arrays, of_other):
+    """What is found of linear maps, stacked in their order.
+
+    Args:
+      maps: of a network.
+      is_array: whether one is no more than its entries.
+      of_arrays: the entries of several such maps -> of each, stacked; those that are alike compile once.
+      of_other: of one that is more.
+    """
+    arrays = [i for i, a in enumerate(maps) if is_array(a)]
+    others = [i for i, a in enumerate(maps) if not is_array(a)]
+    parts = [stacked([of_other(maps[i]) for i in others])] if others else []
+    if arrays:
+        parts.append(of_arrays([maps[i].entries for i in arrays]))
+    back = np.argsort([*others, *arrays])
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[back], *parts)
 
 
 def _spectral_norms(maps):
-    """An enclosure each. One loop serves all matrices of a shape: they compile once."""
-    found, by_shape = {}, {}
-    for place, a in enumerate(maps):
-        if type(a) is linear_maps.Matrix:
-            by_shape.setdefault(a.shape, []).append(place)
-        else:
-            found[place] = a.spectral_norm()
-    for places in by_shape.values():
-        stacked = jnp.stack([maps[place].entries for place in places])
-        enclosures = jax.lax.map(_enclose, stacked)
-        for index, place in enumerate(places):
-            found[place] = jax.tree.map(lambda end, i=index: end[i], enclosures)
-    return [found[place] for place in range(len(maps))]
-
-
-def _norms(maps, spectral):
-    columns, rows = (
-        [getattr(a, f"{w}_sums")(2) for a in maps] for w in ("column", "row")
+    """An `Enclosure` of arrays, `[maps]`."""
+    return _of_each(
+        maps,
+        lambda a: type(a) is linear_maps.Matrix,
+        functools.partial(spectral_norms, entry_error=linear_maps.SUBNORMAL),
+        lambda a: a.spectral_norm(),
     )
-    return LayerNorms(
-        spectral=jnp.stack([e.estimate for e in spectral]),
-        spectral_lower=jnp.stack([e.lower for e in spectral]),
-        spectral_upper=jnp.stack([e.upper for e in spectral]),
-        frobenius=jnp.stack([jnp.sqrt(jnp.sum(c)) for c in columns]),
-        norm_21=jnp.stack([jnp.sum(jnp.sqrt(c)) for c in columns]),
-        norm_21_transposed=jnp.stack([jnp.sum(jnp.sqrt(r)) for r in rows]),
-        norm_1inf=jnp.stack([jnp.max(a.column_sums(1)) for a in maps]),
-        norm_3_15=jnp.stack(
-            [jnp.sum(a.column_sums(3) ** 0.5) ** (1 / 1.5) for a in maps]
+
+
+def _sums(maps):
+    """What sums over entries say: name in `LayerNorms` -> `[maps]`."""
+
+    def of(a):
+        columns, rows = a.column_sums(2), a.row_sums(2)
+        return {
+            "frobenius": jnp.sqrt(jnp.sum(columns)),
+            "norm_21": jnp.sum(jnp.sqrt(columns)),
+            "norm_21_transposed": jnp.sum(jnp.sqrt(rows)),
+            "norm_1inf": jnp.max(a.column_sums(1)),
+            "norm_3_15": jnp.sum(a.column_sums(3) ** 0.5) ** (1 / 1.5),
+        }
+
+    return _of_each(
+        maps,
+        lambda a: isinstance(a, linear_maps.Matrix),
+        lambda entries: by_kind(
+            entries, jnp.shape, lambda one: of(linear_maps.Matrix(one))
         ),
-        fan_in=jnp.asarray([a.shape[0] for a in maps]),
-        fan_out=jnp.asarray([a.shape[1] for a in maps]),
+        of,
     )
 
 
@@ -148,11 +162,21 @@ def norms(groups: Mapping[str, Sequence[Any]]) -> dict[str, LayerNorms]:
       name -> `LayerNorms`.
     """
     every = [a for group in groups.values() for a in group]
-    spectral = iter(_spectral_norms(every))
-    return {
-        name: _norms(group, [next(spectral) for _ in group])
-        for name, group in groups.items()
-    }
+    if not every:
+        return {}
+    spectral, sums = _spectral_norms(every), _sums(every)
+    found, start = {}, 0
+    for name, group in groups.items():
+        own = slice(start, start := start + len(group))
+        found[name] = LayerNorms(
+            spectral=spectral.estimate[own],
+            spectral_lower=spectral.lower[own],
+            spectral_upper=spectral.upper[own],
+            fan_in=jnp.asarray([a.shape[0] for a in group]),
+            fan_out=jnp.asarray([a.shape[1] for a in group]),
+            **{column: values[own] for column, values in sums.items()},
+        )
+    return found
 
 
 def layer_norms(network: Network, wanted: Collection[str]) -> dict[str, Any]:

@@ -26,12 +26,16 @@ the width at which the factorisation was tried, wherever sigma(A) is.
 
 import functools
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from bounds.numerics import lanczos
+from bounds.numerics.alike import by_kind, mapped, places_of
 from bounds.numerics.enclosure import Enclosure
 from bounds.numerics.gram_iteration import RELATIVE_WIDTH as GRAM_WIDTH
 from bounds.numerics.gram_iteration import gram_iteration
@@ -42,6 +46,8 @@ _GRAM_BLOCKS = 4
 _LEAST_BLOCK = 128  # rows: to multiply fewer at once takes as long
 _TPU_ROUNDOFFS = 4.0  # an operation of emulated floats may err by; not tried on a TPU
 _PATIENCE = 8  # restarts of Lanczos before a wider interval is accepted
+# Entries of a matrix that costs more to compile for than to enclose.
+_SMALL = 2**17
 
 
 def _g(count, unit_roundoff):
@@ -81,6 +87,33 @@ def _gram(rows):
     return jnp.concatenate(above), jnp.concatenate(whole)
 
 
+class _Work(NamedTuple):
+    """A matrix, made ready: its rows are its shorter side, and no entry is larger than 1.
+
+    Attributes:
+      rows: `[n, k]`.
+      gram: `[n, n]`, of the rows, as `_gram` has it.
+      coarse: `[n, n]`, whole, in float32.
+      frobenius_squared: `[]`, at least that of the rows.
+      exponent: `[]`, of the power of two that was taken out.
+      is_finite: `[]`, whether the matrix was; its rows are.
+      roundings: `[2]`, `_g` of the k products of an entry of the Gram matrix and of all of a ratio.
+    """
+
+    rows: jax.Array
+    gram: jax.Array
+    coarse: jax.Array
+    frobenius_squared: jax.Array
+    exponent: jax.Array
+    is_finite: jax.Array
+    roundings: jax.Array
+
+    def padded(self, length: int) -> "_Work":
+        """Several that are stacked, of rows that zeros make so long."""
+        behind = length - self.rows.shape[-1]
+        return self._replace(rows=jnp.pad(self.rows, ((0, 0), (0, 0), (0, behind))))
+
+
 def spectral_norm(
     matrix: jax.Array,
     relative_width: float | None = None,
@@ -105,41 +138,101 @@ def spectral_norm(
     Returns:
       An `Enclosure` of scalars. A matrix that is not finite has the enclosure [0, inf].
     """
-    chex.assert_rank(matrix, 2)
-    # A device may read subnormal entries as zeros.
-    entry_error = entry_error + jnp.finfo(matrix.dtype).tiny
-    wide = matrix.astype(float)
+    every = spectral_norms([matrix], relative_width, entry_error, method)
+    return jax.tree.map(lambda end: end[0], every)
 
-    def cholesky(a):
+
+def spectral_norms(
+    matrices: Sequence[jax.Array],
+    relative_width: float | None = None,
+    entry_error: float = 0.0,
+    method: str | None = None,
+) -> Enclosure:
+    """`spectral_norm` of each of several matrices; most of it compiles once for all that are alike.
+
+    Alike are matrices of one shape. Small ones are made ready shape by shape, and are alike from there on
+    if their shorter sides are: what encloses compiles for a second and more.
+
+    Args:
+      matrices: one at least, each `[in, out]`, of any shapes.
+      relative_width: as of `spectral_norm`.
+      entry_error: likewise.
+      method: likewise.
+
+    Returns:
+      An `Enclosure` of arrays, `[matrices]`.
+    """
+    chex.assert_rank(list(matrices), 2)
+    wide = [matrix.astype(float) for matrix in matrices]
+
+    def cholesky(*several):
         width = RELATIVE_WIDTH if relative_width is None else relative_width
         with jax.default_matmul_precision("highest"):
-            return _by_cholesky(a, width)
+            return _by_cholesky(several, width)
 
-    def gram(a, roundoffs=1.0):
+    def gram(*several, roundoffs=1.0):
         width = GRAM_WIDTH if relative_width is None else relative_width
-        found = gram_iteration(a, width, roundoffs)
-        # As for Cholesky: an entry that is a difference was rounded once.
-        once = jnp.finfo(a.dtype).eps / 2 * jnp.linalg.norm(a) * (1 + 1e-3)
-        lower = jnp.maximum(found.lower - once, 0.0)
-        return found.replace(lower=lower, upper=found.upper + once)
+        return by_kind(
+            several, jnp.shape, functools.partial(_by_gram, width, roundoffs)
+        )
 
-    if method is None and wide.dtype == jnp.float64:
+    if method is None and jnp.zeros(()).dtype == jnp.float64:
         tpu = functools.partial(gram, roundoffs=_TPU_ROUNDOFFS)
-        found = jax.lax.platform_dependent(wide, tpu=tpu, default=cholesky)
+        found = jax.lax.platform_dependent(*wide, tpu=tpu, default=cholesky)
     else:
-        found = {"cholesky": cholesky, "gram": gram, None: gram}[method](wide)
-    error = entry_error * float(matrix.size) ** 0.5
-    lower, upper = found.lower - error, found.upper + error
+        found = {"cholesky": cholesky, "gram": gram, None: gram}[method](*wide)
+    errors = jnp.asarray([_error(matrix, entry_error) for matrix in matrices], float)
+    lower, upper = found.lower - errors, found.upper + errors
     return found.replace(
         lower=jnp.where(lower > 0, lower, 0.0),
         upper=jnp.where(jnp.isnan(upper), jnp.inf, upper),
     )
 
 
-def _by_cholesky(matrix, relative_width):
+def _error(matrix, entry_error):
+    """Of a norm, where entries err by `entry_error`; a device may read subnormal ones as zeros."""
+    tiny = float(jnp.finfo(matrix.dtype).tiny)
+    return (entry_error + tiny) * float(matrix.size) ** 0.5
+
+
+def _by_gram(relative_width, roundoffs, matrix):
+    found = gram_iteration(matrix, relative_width, roundoffs)
+    # As for Cholesky: an entry that is a difference was rounded once.
+    once = jnp.finfo(matrix.dtype).eps / 2 * jnp.linalg.norm(matrix) * (1 + 1e-3)
+    lower = jnp.maximum(found.lower - once, 0.0)
+    return found.replace(lower=lower, upper=found.upper + once)
+
+
+def _by_cholesky(several, relative_width):
+    enclosed = functools.partial(_enclosed, relative_width=relative_width)
+    parts, order = [], []
+    for (_, side), places in places_of(several, _likeness).items():
+        own = [several[place] for place in places]
+        if side is None:
+            parts.append(mapped(lambda matrix: enclosed(_ready(matrix)), own))
+            order += places
+            continue
+        by_shape = places_of(own, jnp.shape).values()
+        works = [mapped(_ready, [own[i] for i in alike]) for alike in by_shape]
+        longest = max(work.rows.shape[-1] for work in works)
+        works = [work.padded(longest) for work in works]
+        every = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *works)
+        parts.append(jax.lax.map(enclosed, every))
+        order += [places[i] for alike in by_shape for i in alike]
+    back = np.argsort(order)
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[back], *parts)
+
+
+def _likeness(matrix):
+    """Large ones are alike if their shapes are, small ones if their shorter sides are."""
+    is_small = matrix.size <= _SMALL
+    return (None, min(matrix.shape)) if is_small else (matrix.shape, None)
+
+
+def _ready(matrix):
+    """A `_Work`."""
     dtype = matrix.dtype
-    info = jnp.finfo(dtype)
-    u, tiny = info.eps / 2, info.tiny
+    u, tiny = jnp.finfo(dtype).eps / 2, jnp.finfo(dtype).tiny
     is_finite = jnp.all(jnp.isfinite(matrix))
     # Scaling by a power of two is exact; it keeps squares from over- and underflowing.
     largest = jnp.max(jnp.abs(jnp.where(is_finite, matrix, 0.0)))
@@ -152,6 +245,15 @@ def _by_cholesky(matrix, relative_width):
     n, k = rows.shape
     gram, coarse = _gram(rows)
     frobenius_squared = jnp.sum(jnp.square(rows)) * (1 + _g(k * n, u))
+    roundings = jnp.asarray([_g(k, u), _g(2 * (k + n) + 8, u)], dtype)
+    return _Work(rows, gram, coarse, frobenius_squared, exponent, is_finite, roundings)
+
+
+def _enclosed(work, relative_width):
+    """The `Enclosure` of what a `_Work` was made from; columns of zeros in `rows` change nothing."""
+    rows, gram, coarse, frobenius_squared, exponent, is_finite, roundings = work
+    dtype, n = rows.dtype, rows.shape[0]
+    u, tiny = jnp.finfo(dtype).eps / 2, jnp.finfo(dtype).tiny
     diagonal, is_diagonal = jnp.diag(gram), jnp.eye(n, dtype=bool)
     # Where the largest is, products in float32 tell well enough: its norm there is short of it by 2^-24
     # sqrt(n) / 4 of it at worst. How large it is there, and that nothing is larger, is told in float64.
@@ -163,7 +265,7 @@ def _by_cholesky(matrix, relative_width):
         return jnp.linalg.norm(v @ rows) / jnp.maximum(jnp.linalg.norm(v), tiny)
 
     def lower_end(norm):
-        slack = _g(2 * (k + n) + 8, u) * norm
+        slack = roundings[1] * norm
         slack += (_g(n, u) + u) * jnp.sqrt(frobenius_squared)
         return jnp.maximum(norm - slack, 0.0)
 
@@ -177,7 +279,7 @@ def _by_cholesky(matrix, relative_width):
         proved = jnp.all(jnp.diag(factor) > 0) & (c > 0)
         gn = _g(n + 1, u)
         allowance = (
-            _g(k, u) * frobenius_squared
+            roundings[0] * frobenius_squared
             + u * (c + jnp.max(diagonal))
             + gn / (1 - gn) * jnp.maximum(jnp.sum(left), 0.0) * (1 + _g(n, u))
         )

@@ -241,6 +241,44 @@ def test_mapped_over_a_stack_as_one_by_one():
         assert lower <= oracles.spectral(a) <= upper
 
 
+ALIKE = {
+    # names of matrices that share a loop somewhere: a shape, or only a shorter side of 64, or nothing
+    "of a shape": [gaussian(64, 64), gaussian(64, 64, 1), gaussian(64, 64, 2)],
+    "of a shorter side": [gaussian(64, 64), gaussian(90, 64), gaussian(64, 200)],
+    "of many shapes": [gaussian(64, 64), gaussian(50, 1), gaussian(90, 64, 1), gaussian(3, 7)],
+    "one that is not finite": [gaussian(20, 30), np.full((20, 20), np.nan), gaussian(40, 20)],
+    "of many sizes": [gaussian(64, 64) * 1e-150, np.zeros((64, 70)), gaussian(70, 64) * 1e150],
+    "one that is large": [gaussian(400, 390), gaussian(400, 390, 1), gaussian(390, 20)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_several_at_once_as_one_by_one(name):
+    several = ALIKE[name]
+    with jax.enable_x64(True):
+        found = jax.device_get(jax.jit(module.spectral_norms)(several))
+    assert found.lower.shape == found.upper.shape == (len(several),)
+    for i, a in enumerate(several):
+        its = jax.tree.map(lambda end, i=i: end[i], found)
+        if not np.isfinite(a).all():
+            assert (its.lower, its.upper) == (0.0, np.inf)
+            continue
+        svd = oracles.spectral(a)
+        assert its.lower <= svd * (1 + 1e-13) and svd * (1 - 1e-13) <= its.upper
+        assert its.upper <= its.lower * (1 + module.RELATIVE_WIDTH) + 1e-300
+        assert its.estimate == pytest.approx(svd, rel=1e-6)
+
+
+def test_rows_that_zeros_lengthen_pay_for_the_rounding_of_what_they_were():
+    """So what the matrix alone has, to the last digit: no certificate hangs on what is measured beside it."""
+    a, longer = gaussian(64, 64), gaussian(64, 128)
+    with jax.enable_x64(True):
+        beside = jax.device_get(jax.jit(module.spectral_norms)([longer, a]))
+        alone = jax.device_get(jax.jit(spectral_norm)(a))
+    for end in ("lower", "upper", "estimate"):
+        assert getattr(beside, end)[1] == pytest.approx(getattr(alone, end), rel=1e-15)
+
+
 def test_a_stack_is_refused():
     with pytest.raises(AssertionError):
         spectral_norm(np.ones((2, 3, 3)))
