@@ -50,6 +50,11 @@ class Packed:
             leaves.append(part.reshape((*vector.shape[:-1], *shape)))
         return jax.tree.unflatten(self.structure, leaves)
 
+    def shapes(self) -> chex.ArrayTree:
+        """The tree in `jax.ShapeDtypeStruct`s, without axes before the last of the vectors."""
+        leaves = [jax.ShapeDtypeStruct(*leaf) for leaf in self.leaves]
+        return jax.tree.unflatten(self.structure, leaves)
+
     def tree_flatten(self) -> tuple[tuple[chex.Array, ...], Any]:
         """As JAX asks for it."""
         return self.vectors, (self.structure, self.leaves)

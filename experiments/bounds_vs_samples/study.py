@@ -6,7 +6,7 @@ from typing import Any
 
 import bounds
 from experiments.bounds_vs_samples.settings import Settings
-from experiments.lab import network_rows, pools
+from experiments.lab import bound_rows, network_rows, pools
 from experiments.lab.calls import fingerprint_of, problems_made
 from experiments.lab.jobs import (
     Job,
@@ -104,7 +104,11 @@ def make(config: Settings, configs: Mapping[str, Settings]) -> SizeStudy:
       config: of the call.
       configs: variant -> its settings.
     """
-    return of_configs(config, configs, config.bounds)
+    study = of_configs(config, configs, config.bounds)
+    longest = max(run.size for run in study.runs)
+    return dataclasses.replace(
+        study, subjects=bound_rows.foreseen(config, study.subjects, longest)
+    )
 
 
 def of_configs(

@@ -11,7 +11,7 @@ import numpy as np
 import bounds
 from experiments.evaluate import run_folders
 from experiments.evaluate.settings import BUDGET, Settings
-from experiments.lab import budgets, certificates, network_rows, parts
+from experiments.lab import bound_rows, budgets, certificates, network_rows, parts
 from experiments.lab.measure_network import MeasureNetwork, test_samples
 from experiments.lab.measuring import Subject
 from experiments.lab.networks import source_of
@@ -107,7 +107,7 @@ def make(config: Settings) -> EvaluateStudy:
         config=config,
         fingerprint=digest.hexdigest(),
         stages=(),
-        subjects=tuple(subject for subject, _ in found),
+        subjects=bound_rows.foreseen(config, [subject for subject, _ in found]),
         taken={one.name: given.taken_to_be(one) for one in stored},
         read={
             one.name: one.read

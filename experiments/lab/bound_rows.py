@@ -2,6 +2,7 @@
 
 import array
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from bounds.spec import CERTIFIED, COUNTED
 from experiments.lab import parts, whole_programs
 from experiments.lab.bound_settings import BoundSettings
 from experiments.lab.compact_rows import Chosen, CompactRows
-from experiments.lab.measuring import Arrays, missing_of
+from experiments.lab.measuring import Arrays, Subject, missing_of
 from experiments.lab.refusals import Refusal
 from nets.sample import BLOCK
 
@@ -186,6 +187,44 @@ def rows(
     return Chosen(found, np.argsort(np.asarray(subjects), kind="stable"))
 
 
+def foreseen(
+    config: BoundSettings, subjects: Sequence[Subject], longest: int = 0
+) -> tuple[Subject, ...]:
+    """Subjects whose `rows` are compiled for beside what measures them, if they are of one kind.
+
+    Args:
+      config: its bounds resolved.
+      subjects: all that there will be rows of.
+      longest: the most examples that one of them was trained on.
+    """
+    if len({subject.kind for subject in subjects}) != 1 or not subjects[0].is_program:
+        return tuple(subjects)
+    compile_beforehand = functools.partial(
+        _compile_beforehand, config, count=len(subjects), longest=longest
+    )
+    return tuple(
+        dataclasses.replace(subject, compile_beforehand=compile_beforehand)
+        for subject in subjects
+    )
+
+
+def _compile_beforehand(config, arrays, count, longest):
+    """Compiles what `rows` will run.
+
+    Args:
+      config: its bounds resolved.
+      arrays: as subjects will have them, made up but for the architecture.
+      count: of subjects.
+      longest: as of `foreseen`.
+    """
+    count = min(count, AT_ONCE)
+    groups = groups_of([arrays] * count, {"margins/sorted": longest})
+    _evaluated(
+        config, groups, {"any": np.ones(count)}, config.delta, missing_of(arrays),
+        whole_programs.compile_for_call,
+    )  # fmt: skip
+
+
 def _doubt(own, arrays, declared):
     """Withdraws, or marks, what rests on initial weights that seem to have seen the data."""
     one = independence.of_arrays(arrays)
@@ -315,33 +354,41 @@ def _likeness(arrays):
     return layers, *kinds, there, shapes, tuple(sorted(missing_of(arrays).items()))
 
 
-def _rows_of_alike(config, measured, rules, broken, delta, longest, at_once):
-    """Rows of each of `measured`; the last is repeated to `at_once`, for one program's sake."""
-    padding = at_once - len(measured)
-    groups = groups_of([*measured, *[measured[-1]] * padding], longest)
-    rules = {rule: np.pad(m, (0, padding), "edge") for rule, m in rules.items()}
-    options = {
-        "delta": delta, "convention": config.convention, "missing": missing_of(measured[0]),
-        "call": whole_programs.call,
-    }  # fmt: skip
-    broken = [
-        why or (None if _is_finite(arrays) else "the weights are not finite")
-        for why, arrays in zip(broken, measured, strict=True)
-    ]
+def _evaluated(config, groups, rules, delta, missing, call):
+    """margin rule -> name -> what a bound says of runs, of those that take no margin by the rule `OWN`."""
 
     def evaluate(names, margin):
         try:
-            return bounds.evaluate(groups, names, margin=margin, **options)
+            return bounds.evaluate(
+                groups, names, margin=margin, delta=delta,
+                convention=config.convention, missing=missing, call=call,
+            )  # fmt: skip
         except bounds.ImpossibleCertificate as error:
             raise Refusal(
                 f"--bounds: {error}; leave it out (--redraw --bounds=...)"
             ) from error
 
     with_margin = [name for name in config.bounds if takes_margin(name)]
-    without = [name for name in config.bounds if name not in with_margin]
+    without = [name for name in config.bounds if not takes_margin(name)]
     found = {OWN: evaluate(without, 1.0)}
     for rule, margin in rules.items():
         found[rule] = evaluate(with_margin, np.where(margin > 0, margin, 1.0))
+    return found
+
+
+def _rows_of_alike(config, measured, rules, broken, delta, longest, at_once):
+    """Rows of each of `measured`; the last is repeated to `at_once`, for one program's sake."""
+    padding = at_once - len(measured)
+    groups = groups_of([*measured, *[measured[-1]] * padding], longest)
+    rules = {rule: np.pad(m, (0, padding), "edge") for rule, m in rules.items()}
+    broken = [
+        why or (None if _is_finite(arrays) else "the weights are not finite")
+        for why, arrays in zip(broken, measured, strict=True)
+    ]
+
+    found = _evaluated(
+        config, groups, rules, delta, missing_of(measured[0]), whole_programs.call
+    )
 
     def row(run, name, rule):
         margin = None if rule == OWN else float(rules[rule][run])
@@ -376,7 +423,7 @@ def _rows_of_alike(config, measured, rules, broken, delta, longest, at_once):
         [
             row(run, name, rule)
             for name in config.bounds
-            for rule in (rules if name in with_margin else (OWN,))
+            for rule in (rules if takes_margin(name) else (OWN,))
         ]
         for run in range(len(measured))
     ]

@@ -4,7 +4,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
+import numpy as np
+
 import bounds
+from bounds.measures.examples import Margins
 from experiments.problems import Examples
 from nets.sample import Sample, pad_sample
 
@@ -54,3 +58,24 @@ class MeasureNetwork:
         for name, sample in tests.items():
             found[name] = bounds.margins_of(network.model, network.params, sample)
         return found, missing
+
+    def made_up(
+        self,
+        shapes: Mapping[str, Any],
+        tests: Mapping[str, Sample],
+        network: bounds.Network,
+    ) -> dict[str, Any]:
+        """Groups and margins as a network will have them, but for the numbers that are measured: ones.
+
+        Args:
+          shapes: name -> group or margins, in `jax.ShapeDtypeStruct`s.
+          tests: `test_samples`.
+          network: what will be measured.
+        """
+        found = dict(jax.tree.map(lambda one: np.ones(one.shape, one.dtype), shapes))
+        found |= jax.device_get(bounds.measure(network, ["architecture"])[0])
+        for name, group in found.items():
+            if isinstance(group, Margins):
+                sample = tests.get(name, network.sample)
+                found[name] = group.replace(size=np.asarray(sample.size))
+        return found

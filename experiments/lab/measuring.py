@@ -4,8 +4,10 @@ It holds all that is known of a subject but its weights. Tables, bounds and figu
 from these files, so they can be made again without training.
 """
 
+import contextlib
 import dataclasses
 import functools
+import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
@@ -64,6 +66,8 @@ class Subject:
         settings and data that it is trained from. What is stored of another is refused.
       shares: whose `shared` is the same.
       is_narrowed: whether only some groups are measured, and what else is known is kept.
+      compile_beforehand: compiles what will be made of arrays like these, once all subjects are measured;
+        called in a thread, beside the program that measures being compiled. None: nothing is known of that.
       run: whose network it is; None where it is no run's.
       is_little: whether measuring all of a study takes less than optimising its program.
       is_program: whether `measure` is one pure program; if not, it is called as it is, on the host,
@@ -83,6 +87,7 @@ class Subject:
     is_narrowed: bool = False
     is_program: bool = True
     is_little: bool = False
+    compile_beforehand: Callable[[Arrays], None] | None = None
     run: Run | None = None
 
     def definitions(self) -> dict[str, str]:
@@ -115,8 +120,9 @@ class Subject:
         """The same, of which only some groups are measured; what else is known is kept."""
         narrow = dataclasses.replace(self.measure, groups=groups)
         return dataclasses.replace(
-            self, measure=narrow, kind=(self.kind, groups), is_narrowed=True
-        )
+            self, measure=narrow, kind=(self.kind, groups), is_narrowed=True,
+            compile_beforehand=None,
+        )  # fmt: skip
 
     def read(self, folder: RunFolder) -> Arrays:
         """What was measured of it.
@@ -187,6 +193,24 @@ def measure(
         _measure_kind(same, trained, folder, layout, progress)
 
 
+@dataclasses.dataclass
+class _Program:
+    """A program that is compiled when it is first asked for.
+
+    Attributes:
+      made_of: arguments of `whole_programs.compiled`, by name.
+    """
+
+    made_of: dict[str, Any]
+    _compiled: Callable[..., Any] | None = None
+
+    def compiled(self, traced: Callable[[Any], None]) -> Callable[..., Any]:
+        """It; `traced` is told what it returns, in shapes, if it has yet to be compiled."""
+        if self._compiled is None:
+            self._compiled = whole_programs.compiled(**self.made_of, traced=traced)
+        return self._compiled
+
+
 @functools.lru_cache(maxsize=8)
 def _program(measure, layout, wide, definitions, shapes, structure, split, is_little):
     """What measures all lanes: `((shared, common), own)` -> `(found, reasons)`, `found` packed.
@@ -208,12 +232,39 @@ def _program(measure, layout, wide, definitions, shapes, structure, split, is_li
     )
     where = layout.lanes_per_device, layout.vectorized
     devices = [device.id for device in layout.mesh.devices.flat]
-    return whole_programs.compiled(
-        map_lanes(layout, traced, shared=1),
-        (measure, definitions, where, devices, split) if is_closed else None,
-        jax.tree.unflatten(structure, shapes),
-        options=quickest() if is_little else None,
+    return _Program(
+        {
+            "function": map_lanes(layout, traced, shared=1),
+            "made_of": (measure, definitions, where, devices, split)
+            if is_closed
+            else None,
+            "args": jax.tree.unflatten(structure, shapes),
+            "options": quickest() if is_little else None,
+        }
     )
+
+
+def _foresee(subject, shared, arguments, returned, trained):
+    """Lets what will be made of a subject be compiled in a thread, as far as it can be known.
+
+    Args:
+      subject: a `Subject`.
+      shared, arguments: of it.
+      returned: by its program, in shapes.
+      trained: a `Trained`.
+    """
+    if subject.compile_beforehand is None:
+        return
+
+    def compile_beforehand():
+        # What cannot be done now is done, and what is wrong is said, where it is needed.
+        with contextlib.suppress(Exception), jax.enable_x64(subject.wide):
+            packed, reasons = returned
+            found = subject.measure.made_up(packed.shapes(), shared, arguments)
+            arrays = flatten(found) | _why_missing(dict(reasons.of_groups))
+            subject.compile_beforehand(subject.finish(arguments, arrays, trained))
+
+    threading.Thread(target=compile_beforehand, daemon=True).start()
 
 
 def _measure_kind(subjects, trained, folder, layout, progress):
@@ -274,11 +325,14 @@ def _measure_sharing(subjects, trained, folder, layout, progress):
         on_all = jax.device_put((shared, common), layout.replicated)  # once
         like = jax.eval_shape(lambda *trees: trees, on_all, own)
 
+        def traced(returned):
+            _foresee(one, shared, begun, returned, trained)
+
         def program_of(its):
             leaves, structure = jax.tree.flatten(_shapes(its, *like))
             return _program(
                 one.measure, its, one.wide, by, tuple(leaves), structure, split, one.is_little
-            )  # fmt: skip
+            ).compiled(traced)  # fmt: skip
 
         layout, program = fitting(layout, len(subjects), program_of)
     waiting = list(subjects)
@@ -323,7 +377,7 @@ def _shapes(layout, shared, arguments):
 
 def _store(subject, arrays, reasons, arguments, trained, folder):
     """Writes what was measured of a subject, and of what and by which code."""
-    arrays |= {f"{MISSING}{g}": np.array(why) for g, why in reasons.items()}
+    arrays |= _why_missing(reasons)
     arrays = subject.finish(arguments, arrays, trained)
     arrays[MADE_FROM] = np.array(subject.content)
     for part, digest in subject.definitions().items():
@@ -333,6 +387,10 @@ def _store(subject, arrays, reasons, arguments, trained, folder):
         older = formats.read_arrays(path)
         arrays = _without(older, subject.measure.groups) | arrays
     formats.write_arrays(path, arrays)
+
+
+def _why_missing(reasons):
+    return {f"{MISSING}{group}": np.array(why) for group, why in reasons.items()}
 
 
 def _without(arrays, groups):

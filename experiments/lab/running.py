@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import hashlib
 import json
 import shutil
@@ -219,6 +220,10 @@ def _asked(program, config, out):
     program.check(config)
     at_once(checkpoints, foresight, measuring, progress, training, runs)
     config = program.resolved(config)
+    if (
+        not gc.get_freeze_count()
+    ):  # what is imported stays: garbage is not looked for among it
+        gc.freeze()
     study = _with_contents(program.study(config))
     program.check_folder(study, Path(out))
     return config, plugin, study

@@ -115,7 +115,11 @@ class Shard:
             )
             for stage in study.stages
         )
-        subjects = tuple(s for s in study.subjects if _group(study, s) in own)
+        subjects = tuple(
+            dataclasses.replace(s, compile_beforehand=None)  # a share makes no tables
+            for s in study.subjects
+            if _group(study, s) in own
+        )
         return dataclasses.replace(study, stages=stages, subjects=subjects)
 
     def finish(self, folder: RunFolder, part: Study, together: bool) -> str:

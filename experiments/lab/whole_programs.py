@@ -17,12 +17,14 @@ import os
 import pickle
 import sys
 import tempfile
+import threading
 import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from flax import linen as nn
 from jax import export
 
@@ -47,6 +49,7 @@ class _Kept:
       code: what every program of this process is made of.
       programs: those that this process has used, by their names.
       found: how many of them were there.
+      being_made: a lock for each program: who asks for one that another thread compiles waits for it.
     """
 
     folder: Path | None = None
@@ -54,9 +57,11 @@ class _Kept:
     code: str = ""
     programs: dict[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
     found: int = 0
+    being_made: dict[str, threading.Lock] = dataclasses.field(default_factory=dict)
 
 
 _KEPT = _Kept()
+_COUNTING = threading.Lock()
 
 
 def keep(folder: Path) -> None:
@@ -159,6 +164,7 @@ def compiled(
     args: Sequence[Any],
     static: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
+    traced: Callable[[Any], None] = lambda shapes: None,
 ) -> Callable[..., Any]:
     """A jitted function, compiled for arguments like these.
 
@@ -169,13 +175,18 @@ def compiled(
       args: trees of arrays, or of `jax.ShapeDtypeStruct`s.
       static: its static arguments, by name.
       options: of the compiler.
+      traced: told what it returns, in `jax.ShapeDtypeStruct`s, before it is compiled or read.
 
     Returns:
       What it returns on arguments of these shapes, where these lie.
     """
     static, options = dict(static or {}), dict(options or {}) or None
-    found = _program(function, made_of, args, static, options)
-    return found or function.lower(*args, **static).compile(options)
+    found = _program(function, made_of, args, static, options, traced)
+    if found is None:
+        lowered = function.lower(*args, **static)
+        traced(lowered.out_info)
+        return lowered.compile(options)
+    return found
 
 
 def call(
@@ -196,27 +207,51 @@ def call(
     return function(*args, **static) if found is None else found(*args)
 
 
-def _program(function, made_of, args, static, options):
+def compile_for_call(
+    function: Any,
+    args: Sequence[Any],
+    static: Mapping[str, Any],
+    options: Mapping[str, Any] | None,
+) -> Any:
+    """Does what `call` has to do before it can run a program; what it returns is not a number."""
+    found = _program(function, function.__wrapped__, args, dict(static), options)
+    like = function(*args, **static) if found is None else found.out_info
+    return jax.tree.map(lambda one: np.full(one.shape, np.nan), like)
+
+
+def _program(function, made_of, args, static, options, traced=lambda shapes: None):
     """A program of trees, or None: it is none that can be kept."""
     if _KEPT.folder is None or made_of is None:
         return None
     try:
         key = _key((made_of, static, options), args)
-        if key not in _KEPT.programs:
-            if source_digest() != _KEPT.source:
-                return None  # what was imported after an edit is not what began
-            path = _KEPT.folder / key
-            kept = _exported(path)
-            _KEPT.found += kept is not None
-            exported, out_tree = kept or _export(path, function, args, static)
-            leaves = jax.tree.leaves(args)
-            program = jax.jit(exported.call).lower(*leaves).compile(options)
-            while len(_KEPT.programs) >= _MOST:
-                del _KEPT.programs[next(iter(_KEPT.programs))]
-            _KEPT.programs[key] = _OnTrees(program, out_tree)
+        with _KEPT.being_made.setdefault(key, threading.Lock()):
+            if key not in _KEPT.programs:
+                if source_digest() != _KEPT.source:
+                    return None  # what was imported after an edit is not what began
+                made = _made(
+                    _KEPT.folder / key, function, args, static, options, traced
+                )
+                while len(_KEPT.programs) >= _MOST:
+                    del _KEPT.programs[next(iter(_KEPT.programs))]
+                _KEPT.programs[key] = made
+            return _KEPT.programs[key]
     except _NotKnown:
         return None
-    return _KEPT.programs[key]
+
+
+def _made(path, function, args, static, options, traced):
+    """A program that was read, or was traced and is kept."""
+    kept = _exported(path)
+    with _COUNTING:
+        _KEPT.found += kept is not None
+    exported, out_tree = kept or _export(path, function, args, static)
+    shapes = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in exported.out_avals]
+    out_info = jax.tree.unflatten(out_tree, shapes)
+    traced(out_info)
+    leaves = jax.tree.leaves(args)
+    program = jax.jit(exported.call).lower(*leaves).compile(options)
+    return _OnTrees(program, out_tree, out_info)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,10 +261,12 @@ class _OnTrees:
     Attributes:
       program: of leaves.
       out_tree: the structure of what it returns.
+      out_info: that in `jax.ShapeDtypeStruct`s.
     """
 
     program: jax.stages.Compiled
     out_tree: Any
+    out_info: Any
 
     def __call__(self, *args: Any) -> Any:
         """What it returns."""

@@ -24,6 +24,7 @@ from tests.experiments.tiny import (
     content,
     finish,
     program,
+    programs_of_bounds,
     read,
     run,
 )
@@ -187,6 +188,15 @@ def test_runs_and_measures_are_the_same_in_as_many_lanes_as_fit(folder, tmp_path
     for found, other in zip(read(out, "results"), expected, strict=True):
         for column in columns:
             assert float(found[column]) == pytest.approx(float(other[column]), rel=1e-4)
+
+
+def test_programs_of_bounds_are_compiled_while_measuring_is(tmp_path, monkeypatch):
+    """Those that are run, at each of two margins; of runs of several sizes."""
+    asked = programs_of_bounds(monkeypatch)
+    bounds = *FEW, "path_norm"
+    run(dataclasses.replace(TINY, bounds=bounds), tmp_path / "out")
+    without, target, median = asked["call"]
+    assert asked["compile_for_call"] == [without, target] and target == median
 
 
 def test_summary_and_report(folder):

@@ -11,13 +11,13 @@ import safetensors.numpy
 import bounds
 from bounds import arrays as arrays_of_bounds
 from experiments import bounds_vs_samples, evaluate
-from experiments.lab import checkpoints, formats, measuring
+from experiments.lab import checkpoints, formats, measuring, shards
 from experiments.lab.calls import problem_of, settings_of
 from experiments.lab.reading import weights as reading
 from experiments.lab.refusals import Refusal
 from tests.bounds.cases import random_case
 from tests.experiments import published
-from tests.experiments.tiny import TINY
+from tests.experiments.tiny import TINY, programs_of_bounds
 from tests.experiments.tiny import run as run_tiny
 from tests.oracles import sharpness as oracle
 
@@ -532,6 +532,35 @@ def test_networks_of_one_training_set_hold_it_once(files, tmp_path, monkeypatch)
             bounds=OF_EXAMPLES,
         )  # fmt: skip
         assert_alike(values(alone), found, name)
+
+
+@pytest.mark.parametrize("given", [None, 0.5])
+def test_programs_of_bounds_that_are_compiled_beforehand_are_those_that_are_run(
+    given, files, tmp_path, monkeypatch
+):
+    """Of the same bounds and the same shapes: else compiling was for nothing."""
+    data, asked = several(files, tmp_path, 3), programs_of_bounds(monkeypatch)
+    typed = {"margin": given} if given else {}
+    run(
+        tmp_path / "out", weights=str(tmp_path / "*.safetensors"), data=data,
+        bounds=("zhou_2019_code_from_origin", "neyshabur_2018", "path_norm"), **typed,
+    )  # fmt: skip
+    # Of bounds that take a margin, and of those that take none.
+    assert len(asked["call"]) == 2
+    assert asked["call"] == asked["compile_for_call"]
+
+
+def test_a_share_that_makes_no_tables_compiles_nothing_for_them(files, tmp_path):
+    data = several(files, tmp_path, 3)
+    config = settings_of(
+        evaluate.PROGRAM, None, typed={
+            "activation": "relu", "weights": str(tmp_path / "*.safetensors"), "data": data,
+        },
+    )  # fmt: skip
+    study = evaluate.PROGRAM.study(evaluate.PROGRAM.resolved(config))
+    assert all(subject.compile_beforehand for subject in study.subjects)
+    part = shards.Shard.parse("1/2").part_of(study)
+    assert part.subjects and not any(s.compile_beforehand for s in part.subjects)
 
 
 @pytest.mark.slow

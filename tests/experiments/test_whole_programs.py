@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 
 import jax
 import jax.numpy as jnp
@@ -57,6 +59,60 @@ def test_a_program_that_is_there_is_not_traced_and_says_the_same(folder, monkeyp
     monkeypatch.setattr(whole_programs, "_export", None)  # it would trace
     again = ask(x)
     assert again == first and whole_programs.found() == 1
+
+
+def test_a_program_that_was_compiled_for_a_call_is_there(folder, monkeypatch):
+    x = jnp.ones((4, 4))
+    like = whole_programs.compile_for_call(NORM, (x,), {"power": 2}, None)
+    assert like["norm"].shape == () and np.isnan(like["norm"])
+    monkeypatch.setattr(whole_programs, "_made", None)  # it would trace, or read
+    whole = np.asarray(x) @ np.asarray(x).T + np.eye(4)
+    np.testing.assert_allclose(
+        ask(x)["norm"], np.sum(np.linalg.cholesky(whole) ** 2), rtol=1e-5
+    )
+
+
+def test_who_asks_for_a_program_that_is_being_compiled_waits_for_it(
+    folder, monkeypatch
+):
+    begun, made, own = threading.Event(), [], whole_programs._made
+
+    def slowly(*args):
+        begun.set()
+        time.sleep(0.5)
+        made.append(own(*args))
+        return made[-1]
+
+    monkeypatch.setattr(whole_programs, "_made", slowly)
+    x = jnp.ones((4, 4))
+    args = NORM, (x,), {"power": 2}, None
+    both = [
+        threading.Thread(
+            target=function, args=args
+        )  # settings of tests are this thread's
+        for function in (whole_programs.compile_for_call, whole_programs.call)
+    ]
+    for one in both:
+        one.start()
+        assert begun.wait(30)
+    for one in both:
+        one.join()
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_what_a_program_returns_is_told_before_it_is_compiled(is_kept, folder):
+    if not is_kept:
+        whole_programs._KEPT.folder = None
+    x, told = jnp.ones((4, 4)), []
+    for _ in range(2):
+        forget()
+        whole_programs.compiled(
+            NORM, norm, (x,), {"power": 2}, traced=lambda shapes: told.append(shapes)
+        )
+    assert [(one["norm"].shape, one["norm"].dtype) for one in told] == [
+        ((), x.dtype)
+    ] * 2
 
 
 def test_the_name_tells_all_that_it_is_made_of(folder):

@@ -19,7 +19,14 @@ import jax
 import pytest
 
 from experiments.bounds_vs_samples import PROGRAM
-from experiments.lab import calls, figures, formats, program_flags
+from experiments.lab import (
+    calls,
+    figures,
+    formats,
+    measuring,
+    program_flags,
+    whole_programs,
+)
 from experiments.lab import running as lab
 from nets.runs import make_layout
 
@@ -67,6 +74,34 @@ def undrawn():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(figures.Drawing, "save", save)
         yield
+
+
+class _AtOnce:
+    """A thread that is over when it has been started."""
+
+    def __init__(self, target, args=(), daemon=None):
+        self.start = functools.partial(target, *args)
+
+
+def programs_of_bounds(patch):
+    """What programs of bounds are made for, by the function that asks for them, as they are asked for."""
+    own, asked = {}, {}
+
+    def noted(name):
+        own[name], asked[name] = getattr(whole_programs, name), []
+
+        def ask(function, args, static, options):
+            what = [(a.shape, a.dtype, a.sharding) for a in jax.tree.leaves(args)]
+            asked[name].append((static, jax.tree.structure(args), what))
+            return own[name](function, args, static, options)
+
+        return ask
+
+    measuring._program.cache_clear()  # else nothing is compiled
+    patch.setattr(measuring.threading, "Thread", _AtOnce)
+    for name in ("call", "compile_for_call"):
+        patch.setattr(whole_programs, name, noted(name))
+    return asked
 
 
 def read(folder, table):

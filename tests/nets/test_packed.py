@@ -52,6 +52,8 @@ def test_what_is_packed_is_the_tree_bit_for_bit(wide):
         expected = jax.tree.map(np.asarray, jax.device_get(jax.jit(group)(x)))
     assert len(packed.vectors) == 3 + wide  # float32, int32, bool, and float64
     assert_same(packed.tree(), expected)
+    shapes = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), packed.shapes())
+    assert shapes == jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), expected)
 
 
 @pytest.mark.parametrize("vectorized", [False, True])
