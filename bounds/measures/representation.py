@@ -27,8 +27,8 @@ class HiddenMargins:
 
     Attributes:
       five_numbers: `[L, 5]`, lower fence, quartiles and upper fence over the examples that are
-        classified correctly, as its authors have it; 1e30 stands for infinite ones. Not a number
-        where none is, nor where the network is none.
+        classified correctly by a finite lead, as its authors have it; 1e30 stands for infinite ones. Not
+        a number where none is, nor where what arrives at the layer overflows on any example.
       examples: `[]`, how many were looked at.
     """
 
@@ -170,7 +170,8 @@ def hidden_margins(network: Network) -> HiddenMargins:
         arriving = [jnp.where(known[:, None], a, 0.0) for a in arriving]
         sums = [jnp.sum(a, axis=0) for a in arriving]
         squares = jnp.stack([jnp.sum(jnp.square(a)) for a in arriving])
-        return _ratio(leads[:, None], steepness), leads > 0, sums, squares
+        is_right = (leads > 0) & jnp.isfinite(leads)
+        return _ratio(leads[:, None], steepness), is_right, sums, squares
 
     with jax.default_matmul_precision("highest"):
         distances, is_right, sums, squares = jax.lax.map(
@@ -185,8 +186,10 @@ def hidden_margins(network: Network) -> HiddenMargins:
     normalised = _ratio(distances, spread[None])
     is_right = known & is_right.reshape(-1)
     found = jax.vmap(_five_numbers, in_axes=(1, None))(normalised, is_right)
+    # Without a variance no example has a margin, however it is classified.
+    is_number = jnp.any(is_right) & jnp.isfinite(variance)[:, None]
     return HiddenMargins(
-        five_numbers=jnp.where(jnp.any(is_right), found, jnp.nan),
+        five_numbers=jnp.where(is_number, found, jnp.nan),
         examples=size,
     )
 

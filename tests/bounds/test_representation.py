@@ -202,6 +202,32 @@ def test_a_network_that_is_no_number_has_no_margin():
     assert found["mixup"].error == 1
 
 
+def test_an_example_whose_outputs_overflow_has_no_margin():
+    """The others are x away from 0, over the spread of all; an infinite lead is no distance."""
+    x = np.array([1, 2, 3, 4, 1e10], np.float32)[:, None]
+    net = bounds.from_arrays([np.array([[1e30, -1e30]])], x, np.zeros(5, int))
+    found, _ = measured(net, ("hidden_margins",))
+    spread = np.std(x.astype(float))
+    np.testing.assert_allclose(
+        found["hidden_margins"].five_numbers * spread,
+        [[1, 1.75, 2.5, 3.25, 4]],
+        rtol=1e-5,
+    )
+
+
+def test_a_layer_that_an_overflow_reaches_has_no_margins():
+    """Its entries have no variance; the layer before it has, whose inputs are numbers."""
+    x = np.array([1, 2, 3, 4, 1e10], np.float32)[:, None]
+    weights = [np.array([[1e30]]), np.array([[1e-25, -1e-25]])]
+    net = bounds.from_arrays(weights, x, np.zeros(5, int))
+    found, _ = measured(net, ("hidden_margins",))
+    first, second = found["hidden_margins"].five_numbers
+    np.testing.assert_allclose(
+        first * np.std(x.astype(float)), [1, 1.75, 2.5, 3.25, 4], rtol=1e-5
+    )
+    assert np.all(np.isnan(second))
+
+
 def test_what_cannot_be_had_says_so():
     one_layer = random_case(0, [4, 3]).network()
     with pytest.raises(Unavailable, match="no hidden layer"):
