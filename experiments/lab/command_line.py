@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import gc
 import logging as standard_logging
 import os
 import re
@@ -247,6 +248,8 @@ def _run(asked, fields, instead):
 
 
 def _carry_out(asked, config, values, seconds, formats, shard):
+    running.import_all()
+    gc.freeze()  # what is imported stays: garbage is not looked for among it
     how = {
         "layout": runs.make_layout(lanes_per_device=values.lanes, fills_memory=True),
         "checkpoint_seconds": seconds,

@@ -198,16 +198,16 @@ class _Program:
     """A program that is compiled when it is first asked for.
 
     Attributes:
-      made_of: arguments of `whole_programs.compiled`, by name.
+      compile: `whole_programs.compiled`, but for `traced`.
     """
 
-    made_of: dict[str, Any]
+    compile: Callable[..., Any]
     _compiled: Callable[..., Any] | None = None
 
     def compiled(self, traced: Callable[[Any], None]) -> Callable[..., Any]:
         """It; `traced` is told what it returns, in shapes, if it has yet to be compiled."""
         if self._compiled is None:
-            self._compiled = whole_programs.compiled(**self.made_of, traced=traced)
+            self._compiled = self.compile(traced=traced)
         return self._compiled
 
 
@@ -232,15 +232,15 @@ def _program(measure, layout, wide, definitions, shapes, structure, split, is_li
     )
     where = layout.lanes_per_device, layout.vectorized
     devices = [device.id for device in layout.mesh.devices.flat]
+    made_of = (measure, definitions, where, devices, split) if is_closed else None
     return _Program(
-        {
-            "function": map_lanes(layout, traced, shared=1),
-            "made_of": (measure, definitions, where, devices, split)
-            if is_closed
-            else None,
-            "args": jax.tree.unflatten(structure, shapes),
-            "options": quickest() if is_little else None,
-        }
+        functools.partial(
+            whole_programs.compiled,
+            map_lanes(layout, traced, shared=1),
+            made_of,
+            jax.tree.unflatten(structure, shapes),
+            options=quickest() if is_little else None,
+        )
     )
 
 

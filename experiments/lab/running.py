@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 import hashlib
 import json
 import shutil
@@ -210,6 +209,11 @@ def foresee(
         foresee(other, settings_of_it, place, **how)
 
 
+def import_all() -> None:
+    """Imports what every run needs, and with it JAX and all bounds."""
+    at_once(checkpoints, foresight, measuring, progress, training, runs)
+
+
 def _asked(program, config, out):
     """Checked settings, the plugin that they name, and the study that they ask for.
 
@@ -218,12 +222,8 @@ def _asked(program, config, out):
     """
     plugin = plugins.load(getattr(config, "plugin", None))
     program.check(config)
-    at_once(checkpoints, foresight, measuring, progress, training, runs)
+    import_all()
     config = program.resolved(config)
-    if (
-        not gc.get_freeze_count()
-    ):  # what is imported stays: garbage is not looked for among it
-        gc.freeze()
     study = _with_contents(program.study(config))
     program.check_folder(study, Path(out))
     return config, plugin, study
