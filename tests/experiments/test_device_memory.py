@@ -10,7 +10,7 @@ from experiments.lab import measuring, training
 from experiments.lab.refusals import Refusal
 from nets import runs
 from nets.runs import make_layout
-from tests.experiments.tiny import TINY, content, run
+from tests.experiments.tiny import TINY, AtOnce, content, run
 
 SMALL = dataclasses.replace(TINY, seeds=1, draws=1, bounds=("params",))
 
@@ -105,7 +105,7 @@ class _Full:
 def test_while_measuring_a_device_holds_each_argument_once(tmp_path, monkeypatch):
     """By what is alive as the program is called: its arguments, no second copy of them, and nothing of
     training that would wait for the collector."""
-    compiled, seen, there = measuring._program, [], jax.live_arrays()
+    compiled, seen, there = measuring._Program.compiled, [], jax.live_arrays()
 
     def program(*args):
         its = compiled(*args)
@@ -118,7 +118,9 @@ def test_while_measuring_a_device_holds_each_argument_once(tmp_path, monkeypatch
 
         return called
 
-    monkeypatch.setattr(measuring, "_program", program)
+    monkeypatch.setattr(measuring._Program, "compiled", program)
+    # What is compiled beside it is over, and what that was compiled for is gone.
+    monkeypatch.setattr(measuring.threading, "Thread", AtOnce)
     where = make_layout(jax.devices()[:1])
     gc.disable()
     try:

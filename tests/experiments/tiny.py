@@ -76,7 +76,7 @@ def undrawn():
         yield
 
 
-class _AtOnce:
+class AtOnce:
     """A thread that is over when it has been started."""
 
     def __init__(self, target, args=(), daemon=None):
@@ -98,7 +98,7 @@ def programs_of_bounds(patch):
         return ask
 
     measuring._program.cache_clear()  # else nothing is compiled
-    patch.setattr(measuring.threading, "Thread", _AtOnce)
+    patch.setattr(measuring.threading, "Thread", AtOnce)
     for name in ("call", "compile_for_call"):
         patch.setattr(whole_programs, name, noted(name))
     return asked
