@@ -80,7 +80,9 @@ def test_where_lanes_that_should_fit_do_not_fewer_measure(tmp_path, monkeypatch)
     def program(measure, layout, *rest):
         tried.append(layout.lanes_per_device)
         its = compiled(measure, layout, *rest)
-        return its if layout.lanes_per_device == 1 else _Full(its)
+        if layout.lanes_per_device == 1:
+            return its
+        return measuring._Program(lambda traced: _Full(its.compiled(traced)))
 
     monkeypatch.setattr(measuring, "_program", program)
     run(SMALL, tmp_path / "a", layout=with_memory(10**9))
