@@ -12,14 +12,12 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import chex
-import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 
 from bounds.network import Measure, Network, Unavailable
 from bounds.numerics import linear_maps
-from bounds.numerics.alike import by_kind, stacked
+from bounds.numerics.alike import by_kind, in_order, stacked
 from bounds.numerics.spectral_norm import spectral_norms
 from nets.operators import Dense, operators
 
@@ -115,8 +113,7 @@ def _of_each(maps, is_array, of_arrays, of_other):
     parts = [stacked([of_other(maps[i]) for i in others])] if others else []
     if arrays:
         parts.append(of_arrays([maps[i].entries for i in arrays]))
-    back = np.argsort([*others, *arrays])
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[back], *parts)
+    return in_order(parts, [*others, *arrays])
 
 
 def _spectral_norms(maps):

@@ -23,7 +23,12 @@ def by_kind(
     """
     places = places_of(trees, kind)
     parts = [mapped(function, [trees[i] for i in own]) for own in places.values()]
-    order = np.argsort([place for own in places.values() for place in own])
+    return in_order(parts, [place for own in places.values() for place in own])
+
+
+def in_order(parts: Sequence[chex.ArrayTree], places: Sequence[int]) -> chex.ArrayTree:
+    """Stacked trees as one, whose rows, taken one after the other, belong to `places`."""
+    order = np.argsort(places)
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[order], *parts)
 
 

@@ -32,10 +32,9 @@ from typing import NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from bounds.numerics import lanczos
-from bounds.numerics.alike import by_kind, mapped, places_of
+from bounds.numerics.alike import by_kind, in_order, mapped, places_of
 from bounds.numerics.enclosure import Enclosure
 from bounds.numerics.gram_iteration import RELATIVE_WIDTH as GRAM_WIDTH
 from bounds.numerics.gram_iteration import gram_iteration
@@ -176,7 +175,7 @@ def spectral_norms(
             several, jnp.shape, functools.partial(_by_gram, width, roundoffs)
         )
 
-    if method is None and jnp.zeros(()).dtype == jnp.float64:
+    if method is None and wide[0].dtype == jnp.float64:
         tpu = functools.partial(gram, roundoffs=_TPU_ROUNDOFFS)
         found = jax.lax.platform_dependent(*wide, tpu=tpu, default=cholesky)
     else:
@@ -205,7 +204,7 @@ def _by_gram(relative_width, roundoffs, matrix):
 
 def _by_cholesky(several, relative_width):
     enclosed = functools.partial(_enclosed, relative_width=relative_width)
-    parts, order = [], []
+    parts, order = [], []  # and where the rows of the parts belong
     for (_, side), places in places_of(several, _likeness).items():
         own = [several[place] for place in places]
         if side is None:
@@ -219,8 +218,7 @@ def _by_cholesky(several, relative_width):
         every = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *works)
         parts.append(jax.lax.map(enclosed, every))
         order += [places[i] for alike in by_shape for i in alike]
-    back = np.argsort(order)
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[back], *parts)
+    return in_order(parts, order)
 
 
 def _likeness(matrix):
