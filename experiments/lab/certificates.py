@@ -8,10 +8,11 @@ from bounds import BOUNDS, requires
 from bounds.numerics import intervals
 from bounds.spec import CERTIFIED, COUNTED, STATUSES, UNDER_ASSUMPTION
 from experiments.lab import report
-from experiments.lab.bound_rows import DECLARED, REFUTED
+from experiments.lab.bound_rows import DECLARED
 from experiments.lab.figures import Row, paint_rows
 from experiments.lab.formats import read_json, read_table
 from experiments.lab.refusals import Refusal
+from experiments.lab.refuting import REFUTED
 
 _MOST_REFUTED = 5  # sentences
 
@@ -214,7 +215,7 @@ def quotable(
 
     Which it is depends on what could be measured, never on how small a value is: the least of several,
     chosen afterwards, would not hold with probability 1 - delta. What held-out examples refute is passed
-    over (a valid one with probability `bound_rows.REFUTED_AT` at most, which no delta pays for), and so is
+    over (a valid one with probability `refuting.REFUTED_AT` at most, which no delta pays for), and so is
     what rests on the same initial weights or the same learned things: that may be what is wrong with it.
 
     Args:

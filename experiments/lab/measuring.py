@@ -6,7 +6,6 @@ from these files, so they can be made again without training.
 
 import contextlib
 import dataclasses
-import functools
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
@@ -14,24 +13,18 @@ from typing import Any
 import jax
 import numpy as np
 
-from bounds import registry
-from bounds.evaluate import Reasons, quickest
-from experiments.lab import definitions, formats, whole_programs
+from experiments.lab import definitions, formats, measuring_programs
 from experiments.lab.jobs import Run, Trained
-from experiments.lab.measure_network import MeasureNetwork
 from experiments.lab.progress import Progress
 from experiments.lab.refusals import Refusal
 from experiments.lab.run_folder import RunFolder
-from nets.packed import Packed
 from nets.runs import (
     Layout,
     Split,
     TooLarge,
     fitting,
     is_out_of_memory,
-    lane_shapes,
     make_layout,
-    map_lanes,
     stack,
 )
 
@@ -193,57 +186,6 @@ def measure(
         _measure_kind(same, trained, folder, layout, progress)
 
 
-@dataclasses.dataclass
-class _Program:
-    """A program that is compiled when it is first asked for.
-
-    Attributes:
-      compile: `whole_programs.compiled`, but for `traced`.
-    """
-
-    compile: Callable[..., Any]
-    _compiled: Callable[..., Any] | None = None
-
-    def compiled(self, traced: Callable[[Any], None]) -> Callable[..., Any]:
-        """It; `traced` is told what it returns, in shapes, if it has yet to be compiled."""
-        if self._compiled is None:
-            self._compiled = self.compile(traced=traced)
-        return self._compiled
-
-
-@functools.lru_cache(maxsize=8)
-def _program(measure, layout, wide, definitions, shapes, structure, split, is_little):
-    """What measures all lanes: `((shared, common), own)` -> `(found, reasons)`, `found` packed.
-
-    `common` and `own` are the parts of what is measured. Kept for what is measured next in this
-    process by the same code (`definitions`).
-    """
-
-    def traced(in_common, own):
-        shared, common = in_common
-        found, unavailable = measure(shared, split.join(common, own))
-        return Packed.of(found), Reasons(tuple(unavailable.items()))
-
-    # What it does is decided by its groups, our code and its arguments alone; a user's measure may
-    # look at anything.
-    is_closed = isinstance(measure, MeasureNetwork) and all(
-        registry.MEASURES[group].fn.__module__.partition(".")[0] in ("nets", "bounds")
-        for group in measure.groups
-    )
-    where = layout.lanes_per_device, layout.vectorized
-    devices = [device.id for device in layout.mesh.devices.flat]
-    made_of = (measure, definitions, where, devices, split) if is_closed else None
-    return _Program(
-        functools.partial(
-            whole_programs.compiled,
-            map_lanes(layout, traced, shared=1),
-            made_of,
-            jax.tree.unflatten(structure, shapes),
-            options=quickest() if is_little else None,
-        )
-    )
-
-
 def _foresee(subject, shared, arguments, returned, trained):
     """Lets what will be made of a subject be compiled in a thread, as far as it can be known.
 
@@ -329,8 +271,8 @@ def _measure_sharing(subjects, trained, folder, layout, progress):
             _foresee(one, shared, begun, returned, trained)
 
         def program_of(its):
-            leaves, structure = jax.tree.flatten(_shapes(its, *like))
-            return _program(
+            leaves, structure = jax.tree.flatten(measuring_programs.shapes(its, *like))
+            return measuring_programs.program(
                 one.measure, its, one.wide, by, tuple(leaves), structure, split, one.is_little
             ).compiled(traced)  # fmt: skip
 
@@ -362,17 +304,6 @@ def _measure_sharing(subjects, trained, folder, layout, progress):
             _store(subject, arrays, reasons, arguments[lane], trained, folder)
         progress.measured(len(batch))
         del waiting[: len(batch)]
-
-
-def _shapes(layout, shared, arguments):
-    """What the program of a layout is called on, by shapes and where they lie."""
-    on_all = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(
-            leaf.shape, leaf.dtype, sharding=layout.replicated
-        ),
-        shared,
-    )
-    return on_all, lane_shapes(layout, arguments)
 
 
 def _store(subject, arrays, reasons, arguments, trained, folder):

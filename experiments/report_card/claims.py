@@ -12,7 +12,7 @@ import bounds
 from bounds import registry
 from bounds.network import WITHOUT
 from bounds.spec import CERTIFIED, MADE, UNDER_ASSUMPTION
-from experiments.lab import bound_rows, certificates
+from experiments.lab import bound_rows, certificates, refuting
 from experiments.lab.bound_settings import BoundSettings, family
 from experiments.lab.measuring import MISSING
 from experiments.lab.refusals import Refusal
@@ -101,7 +101,7 @@ class Claims:
       delta: the failure probability that it was evaluated at.
       risk: the held-out error of the network it speaks of, on labels drawn as the training
         labels.
-      independent: of how many independent variables each error is a mean (`bound_rows.independent`); None:
+      independent: of how many independent variables each error is a mean (`refuting.independent`); None:
         of the held-out examples.
       uses_holdout: whether it looks at held-out examples; such a bound explains nothing.
       standard_error: of the value, where it is an estimate; else 0.
@@ -235,7 +235,7 @@ def of_table(
 def _independent(name, table, measured):
     pairs = zip(table.networks, measured, strict=True)
     spec = bounds.BOUNDS[name]
-    return np.array([bound_rows.independent(spec, a, n["test_size"]) for n, a in pairs])
+    return np.array([refuting.independent(spec, a, n["test_size"]) for n, a in pairs])
 
 
 def _claims(name, rows, trained_risk, independent, delta):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.lab import bound_rows, certificates, report
+from experiments.lab import certificates, refuting, report
 from experiments.lab.formats import write_json, write_table
 from experiments.lab.refusals import Refusal
 
@@ -63,7 +63,7 @@ def test_what_rests_on_what_a_refuted_one_rests_on_is_not_quoted():
     order = ("maurer_2004_kl_posterior", "mcallester_1999_posterior", "occam_float32")
     rows = [{"bound": name, "value": 0.9, "status": "certified"} for name in order]
     assert certificates.quotable(rows, order)["bound"] == order[0]
-    rows[0]["status"] = f"{bound_rows.REFUTED}: it errs"
+    rows[0]["status"] = f"{refuting.REFUTED}: it errs"
     assert certificates.quotable(rows, order)["bound"] == "occam_float32"
     assert certificates.quotable(rows, order[:2]) is None
     rows[0]["value"] = None  # then it cannot be had, and the next is

@@ -6,7 +6,7 @@ import gc
 import jax
 import pytest
 
-from experiments.lab import measuring, training
+from experiments.lab import measuring, measuring_programs, training
 from experiments.lab.refusals import Refusal
 from nets import runs
 from nets.runs import make_layout
@@ -75,16 +75,16 @@ def test_where_lanes_that_should_fit_do_not_fewer_measure(tmp_path, monkeypatch)
     """Others may use a device's memory, too: half as many are tried, down to one."""
     whole, tried = tmp_path / "whole", []
     run(SMALL, whole)
-    compiled = measuring._program
+    compiled = measuring_programs.program
 
     def program(measure, layout, *rest):
         tried.append(layout.lanes_per_device)
         its = compiled(measure, layout, *rest)
         if layout.lanes_per_device == 1:
             return its
-        return measuring._Program(lambda traced: _Full(its.compiled(traced)))
+        return measuring_programs.Program(lambda traced: _Full(its.compiled(traced)))
 
-    monkeypatch.setattr(measuring, "_program", program)
+    monkeypatch.setattr(measuring_programs, "program", program)
     run(SMALL, tmp_path / "a", layout=with_memory(10**9))
     assert tried == [2, 1]  # networks are two
     found, expected = (content(p)["results"] for p in (tmp_path / "a", whole))
@@ -107,7 +107,7 @@ class _Full:
 def test_while_measuring_a_device_holds_each_argument_once(tmp_path, monkeypatch):
     """By what is alive as the program is called: its arguments, no second copy of them, and nothing of
     training that would wait for the collector."""
-    compiled, seen, there = measuring._Program.compiled, [], jax.live_arrays()
+    compiled, seen, there = measuring_programs.Program.compiled, [], jax.live_arrays()
 
     def program(*args):
         its = compiled(*args)
@@ -120,7 +120,7 @@ def test_while_measuring_a_device_holds_each_argument_once(tmp_path, monkeypatch
 
         return called
 
-    monkeypatch.setattr(measuring._Program, "compiled", program)
+    monkeypatch.setattr(measuring_programs.Program, "compiled", program)
     # What is compiled beside it is over, and what that was compiled for is gone.
     monkeypatch.setattr(measuring.threading, "Thread", AtOnce)
     where = make_layout(jax.devices()[:1])

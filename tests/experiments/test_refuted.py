@@ -8,7 +8,7 @@ import pytest
 import bounds
 from bounds.numerics import intervals
 from experiments import evaluate
-from experiments.lab import bound_rows, certificates
+from experiments.lab import certificates, refuting
 from experiments.lab.calls import settings_of
 from nets.sample import BLOCK
 from tests.experiments.tiny import read, run
@@ -113,9 +113,9 @@ def test_a_bound_that_is_just_right_is_accused_no_oftener_than_said(n, p, is_cou
     accused = sum(
         math.comb(n, k) * p**k * (1 - p) ** (n - k)
         for k in range(n + 1)
-        if bound_rows.chance(k / n, n, p, is_counted) < bound_rows.REFUTED_AT
+        if refuting.chance(k / n, n, p, is_counted) < refuting.REFUTED_AT
     )
-    assert 0 < accused <= bound_rows.REFUTED_AT
+    assert 0 < accused <= refuting.REFUTED_AT
 
 
 def test_a_refuted_certificate_is_neither_quoted_nor_marked():
@@ -133,16 +133,16 @@ def test_a_draw_that_a_block_of_examples_shares_is_one_of_few():
         "architecture/convolutions": np.array(2),
     }
     spec = bounds.BOUNDS["maurer_2004_kl"]
-    few = bound_rows.independent(spec, arrays, n)
+    few = refuting.independent(spec, arrays, n)
     assert few == n / BLOCK
     blocks = np.repeat(np.arange(math.ceil(n / BLOCK)), BLOCK)[:n]
     weights = np.bincount(blocks) / n
     wrong = rng.integers(2, size=(20_000, len(weights)))
     errors = wrong @ weights
-    accused = [bound_rows.chance(e, few, 0.5, False) < 0.01 for e in errors]
+    accused = [refuting.chance(e, few, 0.5, False) < 0.01 for e in errors]
     assert np.mean(accused) <= 0.01
-    as_examples = [bound_rows.chance(e, n, 0.5, False) < 0.01 for e in errors]
+    as_examples = [refuting.chance(e, n, 0.5, False) < 0.01 for e in errors]
     assert np.mean(as_examples) > 0.1
     dense = arrays | {"architecture/convolutions": np.array(0)}
     for name, own in (("maurer_2004_kl", dense), ("maurer_2004_kl_posterior", arrays)):
-        assert bound_rows.independent(bounds.BOUNDS[name], own, n) == n
+        assert refuting.independent(bounds.BOUNDS[name], own, n) == n

@@ -24,6 +24,7 @@ from experiments.lab import (
     figures,
     formats,
     measuring,
+    measuring_programs,
     program_flags,
     whole_programs,
 )
@@ -97,7 +98,7 @@ def programs_of_bounds(patch):
 
         return ask
 
-    measuring._program.cache_clear()  # else nothing is compiled
+    measuring_programs.program.cache_clear()  # else nothing is compiled
     patch.setattr(measuring.threading, "Thread", AtOnce)
     for name in ("call", "compile_for_call"):
         patch.setattr(whole_programs, name, noted(name))

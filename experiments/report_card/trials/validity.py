@@ -26,7 +26,7 @@ import numpy as np
 
 from bounds.numerics import intervals
 from bounds.spec import COUNTED
-from experiments.lab import bound_rows
+from experiments.lab import refuting
 from experiments.lab.report import number
 from experiments.lab.statistics import t_interval
 from experiments.report_card.claims import Claims, Networks
@@ -72,7 +72,7 @@ def violations(claims: Claims, networks: Networks, rows: np.ndarray) -> np.ndarr
     found = [
         row
         for row in rows
-        if bound_rows.chance(
+        if refuting.chance(
             float(claims.risk[row]), float(sizes[row]), float(claims.value[row]), is_counted,
         ) < PROVEN_AT / len(rows)
     ]  # fmt: skip
