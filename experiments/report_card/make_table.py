@@ -26,6 +26,7 @@ from experiments.lab.settings import (
 from experiments.report_card import suite
 
 bounds_vs_samples = later("experiments.bounds_vs_samples.study")
+idx = later("experiments.lab.reading.idx")
 measuring = later("experiments.lab.measuring")
 network_columns, table = later(f"{__package__}.networks"), later(f"{__package__}.table")
 twins = later(f"{__package__}.twins")
@@ -65,6 +66,9 @@ def study_of(config: Settings) -> SuiteStudy:
     """What is trained and measured: the first draw of every network, and twins."""
     at_once(network_columns, table, twins)
     members = suite.members(config.suite)
+    if config.fashion_dir is not None:
+        # The problem that reads it knows it by the name of its own flag.
+        idx.find(config.fashion_dir, "fashion_dir")
     folders = {"mnist": config.data_dir, "fashion_mnist": config.fashion_dir}
     configs = suite.configs(members, folders, config.seed)
     whole = bounds_vs_samples.of_configs(config, configs, config.bounds)

@@ -27,6 +27,7 @@ from experiments.lab.checksums import whole
 from experiments.lab.command_line import tool
 from experiments.lab.figures import Canvas, Drawing, plain_numbers
 from experiments.lab.progress import clock
+from experiments.lab.reading import idx
 from experiments.lab.refusals import Refusal
 from experiments.tools import marked
 
@@ -365,6 +366,10 @@ def main() -> None:
         )
     out = Path(asked.out)
     folders = {"data_dir": asked.data_dir, "fashion_dir": asked.fashion_dir}
+    for flag, folder in folders.items():
+        if folder is not None:
+            # Else the program that reads it speaks of its own flag.
+            idx.find(folder, flag)
     there = list(presets(out, list(PROBLEMS), folders))
     every = [one for one in there if one.problem in asked.problems]
     names = {one.name for one in every}

@@ -213,19 +213,27 @@ def read_known(
     return found
 
 
-def find(data_dir: str) -> dict[str, Path]:
-    """The four files of a data set in a folder, plain or `.gz`: name -> path."""
+def find(data_dir: str, flag: str = "data_dir") -> dict[str, Path]:
+    """The four files of a data set in a folder, plain or `.gz`: name -> path.
+
+    Args:
+      data_dir: the folder.
+      flag: that named it.
+
+    Raises:
+      Refusal: there is no such folder, or one of the files is not in it.
+    """
     folder, found = Path(data_dir), {}
     if not os.path.isdir(folder):
         raise Refusal(
-            f"--data_dir={data_dir}: no such folder; give the one with the IDX files"
+            f"--{flag}={data_dir}: no such folder; give the one with the IDX files"
         )
     for name, file in FILES.items():
         candidates = [folder / file, folder / f"{file}.gz"]
         present = [path for path in candidates if os.path.isfile(path)]
         if not present:
             raise Refusal(
-                f"--data_dir={data_dir}: {file}[.gz] is missing; the four IDX files must be there"
+                f"--{flag}={data_dir}: {file}[.gz] is missing; the four IDX files must be there"
             )
         found[name] = present[0]
     return found

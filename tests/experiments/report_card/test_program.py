@@ -9,7 +9,7 @@ import pytest
 from experiments.lab import formats, measuring, run_folder, training, versions
 from experiments.lab.calls import settings_of
 from experiments.lab.refusals import Refusal
-from experiments.report_card import claims, markdown, program, table
+from experiments.report_card import claims, make_table, markdown, program, table
 from experiments.report_card.trials import TRIALS
 from tests.experiments import tiny
 from tests.experiments.report_card import small
@@ -407,3 +407,12 @@ def test_the_command_refuses_in_one_line_with_exit_code_2(made, tmp_path):
         assert line.startswith("report_card: ") and line.count("\n") == 1
         assert words in line
     assert not (tmp_path / "card").exists()
+
+
+def test_a_folder_that_is_not_there_is_named_by_its_own_flag(tmp_path):
+    """The problem that reads it calls it --data_dir."""
+    config = settings_of(
+        make_table.PROGRAM, None, typed={"fashion_dir": str(tmp_path / "none")}
+    )
+    with pytest.raises(Refusal, match=r"^--fashion_dir=.*none: no such folder"):
+        make_table.study_of(config)
