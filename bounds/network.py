@@ -100,7 +100,8 @@ class Measure:
     Attributes:
       groups: name -> its type, a `flax.struct.dataclass` of arrays.
       fn: (network, names that are wanted) -> name -> group, at least of those wanted; an
-        `Unavailable` for one that cannot be had, or raised for all of them. Pure.
+        `Unavailable` for one that cannot be had, or raised for all of them. Or a
+        `bounds.passes.Pass` that finds them, which is made together with others. Pure.
       requires: optional fields of `Network` without which none of the groups can be had; or
         name -> those of one group.
       passes: sizes of the examples -> how many passes over blocks of them it makes; None for none

@@ -1,7 +1,5 @@
 """The groups `margins`, `outputs` and `holdout`: what the network says of examples."""
 
-from typing import Any
-
 import chex
 import flax.linen as nn
 import jax
@@ -11,11 +9,11 @@ from flax import struct
 from bounds.measures.loss import log_odds
 from bounds.network import Measure, Network
 from bounds.numerics.ordering import ascending
-from bounds.passes import FORWARD, Counts, Sizes
+from bounds.passes import FORWARD, Counts, Pass, Sizes, together
 from nets.graph import Graph
 from nets.kernels import map_last, weight_matrices
 from nets.margins import margin
-from nets.sample import Sample, fold_blocks
+from nets.sample import Sample
 from nets.training import logits_of
 
 
@@ -63,13 +61,12 @@ class Holdout:
     size: chex.Array
 
 
-def on_examples(
-    model: nn.Module, params: chex.ArrayTree, sample: Sample
-) -> tuple[Margins, Outputs]:
-    """Margins, cross-entropy and entropy of any `Sample`: `(Margins, Outputs)`.
+def pass_over(model: nn.Module, params: chex.ArrayTree, sample: Sample) -> Pass:
+    """Margins, cross-entropy and entropy of any `Sample`: the groups `margins` and `outputs`.
 
     Margins `[M]` are sorted; one that is not finite (an overflow) counts as -inf.
     """
+    rows = sample.labels.shape[0]
 
     def visit(totals, block):
         found, sums = totals
@@ -80,17 +77,20 @@ def on_examples(
         both = jnp.where(block.known[:, None], both, 0.0)
         return found, sums + jnp.sum(both, axis=0)
 
-    rows = sample.labels.shape[0]
-    with jax.default_matmul_precision("highest"):
-        start = jnp.full((rows,), jnp.inf, sample.inputs.dtype), jnp.zeros(2)
-        found, sums = fold_blocks(sample, visit, start)
-    found = jnp.where(jnp.isfinite(found), found, -jnp.inf)
-    found = jnp.where(jnp.arange(rows) < sample.size, found, jnp.inf)
-    cross_entropy, negative_entropy = sums / sample.size
-    return (
-        Margins(sorted=ascending(found), size=sample.size),
-        Outputs(cross_entropy=cross_entropy, negative_entropy=negative_entropy),
-    )
+    def end(totals):
+        found, sums = totals
+        found = jnp.where(jnp.isfinite(found), found, -jnp.inf)
+        found = jnp.where(jnp.arange(rows) < sample.size, found, jnp.inf)
+        cross_entropy, negative_entropy = sums / sample.size
+        return {
+            "margins": Margins(sorted=ascending(found), size=sample.size),
+            "outputs": Outputs(
+                cross_entropy=cross_entropy, negative_entropy=negative_entropy
+            ),
+        }
+
+    start = jnp.full((rows,), jnp.inf, sample.inputs.dtype), jnp.zeros(2)
+    return Pass(start, visit, end)
 
 
 def _entropies(logits, label):
@@ -123,7 +123,8 @@ def _second_minus_first(leaf):
 
 def margins_of(model: nn.Module, params: chex.ArrayTree, sample: Sample) -> Margins:
     """The margins of any `Sample` under a network: `Margins`."""
-    return on_examples(model, params, sample)[0]
+    found = together(sample, [pass_over(model, params, sample)])
+    return found[0]["margins"]
 
 
 def _are_logits(network):
@@ -134,8 +135,8 @@ def _are_logits(network):
     return is_last and logits.shape[-1] == 2
 
 
-def training_set(network: Network) -> dict[str, Any]:
-    """The groups `margins` and `outputs`, which share the passes over the training set.
+def training_set(network: Network) -> Pass:
+    """The groups `margins` and `outputs`, of the training set.
 
     Two classes are told by the difference of two columns, and so is their margin: what the
     columns have in common may be large, cancels in the norms that bounds charge for, and
@@ -145,8 +146,7 @@ def training_set(network: Network) -> dict[str, Any]:
     model, params = network.model, network.params
     if weight_matrices(params)[-1].shape[-1] == 2 and _are_logits(network):
         params = map_last(params, _second_minus_first)
-    found = on_examples(model, params, network.sample)
-    return dict(zip(("margins", "outputs"), found, strict=True))
+    return pass_over(model, params, network.sample)
 
 
 def holdout(network: Network) -> Holdout:

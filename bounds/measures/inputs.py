@@ -3,9 +3,6 @@
 Inputs are (x, 1) where there are biases, but for `task`.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 import chex
 import jax
 import jax.numpy as jnp
@@ -13,7 +10,8 @@ from flax import struct
 
 from bounds.network import Measure, Network, Unavailable
 from bounds.numerics.linear_maps import Matrix, as_folded, has_biases
-from nets.sample import Sample, fold_blocks
+from bounds.passes import Pass
+from nets.sample import Block
 
 
 @struct.dataclass
@@ -65,37 +63,36 @@ class FirstLayer:
     frobenius: chex.Array
 
 
-def over_blocks(sample: Sample, visit: Callable[..., Any], totals: Any) -> Any:
-    """`visit(x, known, totals)` over the inputs of a sample, block by block.
-
-    x is `[block, D]`, as wide as the default float; rows that are not `known` are zeros.
-    """
-
-    def of_block(totals, block):
-        x = jnp.where(block.known[:, None], block.inputs, 0).astype(float)
-        return visit(x, block.known, totals)
-
-    with jax.default_matmul_precision("highest"):
-        return fold_blocks(sample, of_block, totals)
+def known_inputs(block: Block) -> jax.Array:
+    """The inputs of a block, `[BLOCK, D]`, as wide as the default float; of padding, zeros."""
+    return jnp.where(block.known[:, None], block.inputs, 0).astype(float)
 
 
-def task_and_inputs(network: Network) -> dict[str, Any]:
-    """The groups `task` and `inputs`, which share the pass over the training inputs."""
+def task_and_inputs(network: Network) -> Pass:
+    """The groups `task` and `inputs`."""
     sample, constant = network.sample, int(has_biases(network.params))
+    features = sample.inputs.shape[1]
 
-    def visit(x, _, totals):
+    def visit(totals, block):
         by_feature, norm, entry = totals
+        x = known_inputs(block)
+        # Sums as products: a row's numbers one after the other are not added several at once.
         squares = jnp.square(x)
         return (
-            by_feature + jnp.sum(squares, axis=0),
-            jnp.maximum(norm, jnp.max(jnp.sum(squares, axis=1))),
+            by_feature + jnp.ones(len(x)) @ squares,
+            jnp.maximum(norm, jnp.max(squares @ jnp.ones(features))),
             jnp.maximum(entry, jnp.max(jnp.abs(x))),
         )
 
-    features = sample.inputs.shape[1]
+    def end(totals):
+        return _task_and_inputs(network, constant, *totals)
+
     zero = jnp.zeros(())
-    totals = jnp.zeros(features), zero, zero
-    by_feature, norm, entry = over_blocks(sample, visit, totals)
+    return Pass((jnp.zeros(features), zero, zero), visit, end)
+
+
+def _task_and_inputs(network, constant, by_feature, norm, entry):
+    sample, features = network.sample, by_feature.size
     constants = constant * sample.size
     logits = jax.eval_shape(
         lambda x: network.model.apply({"params": network.params}, x), sample.inputs[:1]
@@ -118,23 +115,26 @@ def task_and_inputs(network: Network) -> dict[str, Any]:
     }
 
 
-def first_layer(network: Network) -> FirstLayer:
-    """The initial first layer on the training inputs: `FirstLayer`."""
+def first_layer(network: Network) -> Pass:
+    """The initial first layer on the training inputs: the group `first_layer`."""
     first = as_folded(network.model, network.init)[0]
     if not isinstance(first, Matrix):
         raise Unavailable("no derivation for convolutions")
     features = network.sample.inputs.shape[1]
     weights, constants = first.entries[:features], first.entries[features:]
 
-    def visit(x, known, total):
-        products = x @ weights + jnp.sum(constants, axis=0)[None]
-        return total + jnp.sum(jnp.where(known[:, None], jnp.square(products), 0.0))
+    def visit(total, block):
+        products = known_inputs(block) @ weights + jnp.sum(constants, axis=0)[None]
+        squares = jnp.square(jnp.where(block.known[:, None], products, 0.0))
+        return total + jnp.sum(squares)
 
-    squared = over_blocks(network.sample, visit, jnp.zeros(()))
-    return FirstLayer(frobenius=jnp.sqrt(squared))
+    def end(squared):
+        return {"first_layer": FirstLayer(frobenius=jnp.sqrt(squared))}
+
+    return Pass(jnp.zeros(()), visit, end)
 
 
 MEASURES = (
     Measure.several({"task": Task, "inputs": Inputs}, task_and_inputs),
-    Measure.one("first_layer", FirstLayer, first_layer, ("init",)),
+    Measure.several({"first_layer": FirstLayer}, first_layer, ("init",)),
 )

@@ -13,8 +13,8 @@ class Enclosure:
     Attributes:
       lower: `[]`, certified.
       upper: `[]`, certified.
-      estimate: `[]`, the ratio ||A v|| / ||v|| of the lower end as it was computed, nothing taken
-        off for rounding; infinite where A is not finite. Not certified.
+      estimate: `[]`, the ratio ||A v|| / ||v|| that the lower end rests on, nothing taken off for
+        rounding; infinite where A is not finite. Not certified.
     """
 
     lower: chex.Array

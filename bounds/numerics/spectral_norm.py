@@ -1,8 +1,8 @@
 """Certified enclosures of spectral norms.
 
-From below: the largest Ritz value of Lanczos on the Gram matrix, re-evaluated as
-||A v|| / ||v||. From above: one Cholesky factorisation. If c I - A'A has a Cholesky factor
-then sigma(A)^2 <= c, and rounding is paid for in full:
+From below: Rayleigh's quotient v'A'A v / v'v of the largest Ritz vector of Lanczos on the Gram matrix. From
+above: one Cholesky factorisation. If c I - A'A has a Cholesky factor then sigma(A)^2 <= c, and rounding is
+paid for in full:
 
   Let G = A'A be n x n with inner length k, u the unit roundoff, g(j) = j u / (1 - j u).
   1. The computed Gram matrix obeys ||G^ - G||_2 <= g(k) ||A||_F^2, whatever the order of
@@ -15,12 +15,16 @@ then sigma(A)^2 <= c, and rounding is paid for in full:
   u ||A||_F.)
   As R'R >= 0:  sigma^2 <= c + g(k) ||A||_F^2 + u (c + max diag G^)
                                + g(n+1) / (1 - g(n+1)) tr(B^).
+  5. The quotient is taken of G^. Only its blocks on and above the diagonal are held, so v'G^ v is the
+  difference of two sums whose terms are together <= 3 |v|'|G^| |v| <= 3 ||A||_F^2 v'v, each of 2n products
+  and a few more operations; v'v is a sum of n. So
+                sigma^2 >= quotient - (g(k) + g(8n + 32)) ||A||_F^2.
 
-The allowance is of the order n^2 u: about 1e-10 of sigma^2 for n = 1024 in float64. In float32
+The allowances are of the order n^2 u: about 1e-10 of sigma^2 for n = 1024 in float64. In float32
 it would be 6 percent, and a TPU's float64 is not IEEE's: there Gram iteration serves, whose
 allowance is of the order u sqrt(n) (`bounds.numerics.gram_iteration`).
 
-The best estimate of sigma(A) is the ratio ||A v|| / ||v|| itself: the upper end lies above it by
+The best estimate of sigma(A) is the root of the quotient itself: the upper end lies above it by
 the width at which the factorisation was tried, wherever sigma(A) is.
 """
 
@@ -55,15 +59,19 @@ def _g(count, unit_roundoff):
     return total / (1 - total) if total < 1 else math.inf
 
 
+def _starts(n):
+    """Where the blocks of a Gram matrix of n rows begin: a range, in steps of a block's size."""
+    return range(0, n, max(-(-n // _GRAM_BLOCKS), _LEAST_BLOCK))
+
+
 def _gram(rows):
     """R R' of `[n, k]`: on and above the diagonal, of blocks below it zeros; and whole, in float32.
 
     Products of whole rows with whole rows: nothing is transposed for them.
     """
     n = rows.shape[0]
-    size = max(-(-n // _GRAM_BLOCKS), _LEAST_BLOCK)
-    starts = range(0, n, size)
-    products = []
+    starts = _starts(n)
+    size, products = starts.step, []
     for start in starts:
         rest = rows[start:]
         products.append(
@@ -86,31 +94,33 @@ def _gram(rows):
     return jnp.concatenate(above), jnp.concatenate(whole)
 
 
+def _quadratic(gram, v):
+    """v'Gv of a `gram` whose blocks below the diagonal are zeros."""
+    starts, above = _starts(v.size), gram @ v
+    if len(starts) == 1:
+        return v @ above
+    own = [slice(start, start + starts.step) for start in starts]
+    return v @ (2 * above - jnp.concatenate([gram[i, i] @ v[i] for i in own]))
+
+
 class _Work(NamedTuple):
-    """A matrix, made ready: its rows are its shorter side, and no entry is larger than 1.
+    """A matrix A, made ready: what is told of n rows of k numbers, its shorter side, none larger than 1.
 
     Attributes:
-      rows: `[n, k]`.
       gram: `[n, n]`, of the rows, as `_gram` has it.
       coarse: `[n, n]`, whole, in float32.
       frobenius_squared: `[]`, at least that of the rows.
-      exponent: `[]`, of the power of two that was taken out.
-      is_finite: `[]`, whether the matrix was; its rows are.
-      roundings: `[2]`, `_g` of the k products of an entry of the Gram matrix and of all of a ratio.
+      rounding: `[]`, `_g` of the k products of an entry of the Gram matrix.
+      exponent: `[]`, of the power of two that was taken out of A.
+      is_finite: `[]`, whether A was; the rows are.
     """
 
-    rows: jax.Array
     gram: jax.Array
     coarse: jax.Array
     frobenius_squared: jax.Array
+    rounding: jax.Array
     exponent: jax.Array
     is_finite: jax.Array
-    roundings: jax.Array
-
-    def padded(self, length: int) -> "_Work":
-        """Several that are stacked, of rows that zeros make so long."""
-        behind = length - self.rows.shape[-1]
-        return self._replace(rows=jnp.pad(self.rows, ((0, 0), (0, 0), (0, behind))))
 
 
 def spectral_norm(
@@ -213,8 +223,6 @@ def _by_cholesky(several, relative_width):
             continue
         by_shape = places_of(own, jnp.shape).values()
         works = [mapped(_ready, [own[i] for i in alike]) for alike in by_shape]
-        longest = max(work.rows.shape[-1] for work in works)
-        works = [work.padded(longest) for work in works]
         every = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *works)
         parts.append(jax.lax.map(enclosed, every))
         order += [places[i] for alike in by_shape for i in alike]
@@ -243,14 +251,14 @@ def _ready(matrix):
     n, k = rows.shape
     gram, coarse = _gram(rows)
     frobenius_squared = jnp.sum(jnp.square(rows)) * (1 + _g(k * n, u))
-    roundings = jnp.asarray([_g(k, u), _g(2 * (k + n) + 8, u)], dtype)
-    return _Work(rows, gram, coarse, frobenius_squared, exponent, is_finite, roundings)
+    rounding = jnp.asarray(_g(k, u), dtype)
+    return _Work(gram, coarse, frobenius_squared, rounding, exponent, is_finite)
 
 
 def _enclosed(work, relative_width):
-    """The `Enclosure` of what a `_Work` was made from; columns of zeros in `rows` change nothing."""
-    rows, gram, coarse, frobenius_squared, exponent, is_finite, roundings = work
-    dtype, n = rows.dtype, rows.shape[0]
+    """The `Enclosure` of what a `_Work` was made from."""
+    gram, coarse, frobenius_squared, rounding, exponent, is_finite = work
+    dtype, n = gram.dtype, gram.shape[0]
     u, tiny = jnp.finfo(dtype).eps / 2, jnp.finfo(dtype).tiny
     diagonal, is_diagonal = jnp.diag(gram), jnp.eye(n, dtype=bool)
     # Where the largest is, products in float32 tell well enough: its norm there is short of it by 2^-24
@@ -259,13 +267,14 @@ def _enclosed(work, relative_width):
     def product(v):
         return (coarse @ v.astype(coarse.dtype)).astype(dtype)
 
-    def ratio(v):
-        return jnp.linalg.norm(v @ rows) / jnp.maximum(jnp.linalg.norm(v), tiny)
+    def quotient(v):
+        squares = jnp.sum(jnp.square(v))
+        return jnp.maximum(_quadratic(gram, v), 0.0) / jnp.maximum(squares, tiny)
 
-    def lower_end(norm):
-        slack = roundings[1] * norm
-        slack += (_g(n, u) + u) * jnp.sqrt(frobenius_squared)
-        return jnp.maximum(norm - slack, 0.0)
+    def lower_end(quotient):
+        slack = (rounding + _g(8 * n + 32, u)) * frobenius_squared
+        norm = jnp.sqrt(jnp.maximum(quotient - slack, 0.0)) * (1 - 4 * u)
+        return jnp.maximum(norm - u * jnp.sqrt(frobenius_squared), 0.0)
 
     def upper_end(lower, width):
         c = jnp.square(lower * (1 + width))
@@ -277,7 +286,7 @@ def _enclosed(work, relative_width):
         proved = jnp.all(jnp.diag(factor) > 0) & (c > 0)
         gn = _g(n + 1, u)
         allowance = (
-            roundings[0] * frobenius_squared
+            rounding * frobenius_squared
             + u * (c + jnp.max(diagonal))
             + gn / (1 - gn) * jnp.maximum(jnp.sum(left), 0.0) * (1 + _g(n, u))
         )
@@ -291,9 +300,9 @@ def _enclosed(work, relative_width):
     def attempt(carry):
         count, v, estimate, lower, _ = carry
         v = lanczos.largest(product, v, min(_LANCZOS_STEPS, n)).vector
-        norm = ratio(v)
-        estimate = jnp.maximum(estimate, norm)
-        lower = jnp.maximum(lower, lower_end(norm))
+        squared = quotient(v)
+        estimate = jnp.maximum(estimate, jnp.sqrt(squared))
+        lower = jnp.maximum(lower, lower_end(squared))
         wider = jnp.where(count < _PATIENCE, 1.0, 4.0 ** (count - _PATIENCE + 1))
         # A hundredth of the width is left to the allowance.
         upper = upper_end(lower, 0.99 * relative_width * wider)

@@ -73,3 +73,45 @@ def test_a_norm_of_ones_own_where_squares_underflow():
 
     value, _, _ = found_of(a, 4, norm=norm)
     assert value == pytest.approx(3e-200, rel=1e-9)
+
+
+def tridiagonal(diagonal, beside):
+    return np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1)
+
+
+RNG = np.random.default_rng(2)
+TRIDIAGONAL = {
+    # diagonal, and what stands beside it
+    "random": (RNG.uniform(0, 1, 12), RNG.uniform(0, 1, 11)),
+    "indefinite": (RNG.uniform(-1, 1, 12), RNG.uniform(0, 1, 11)),
+    "negative": (RNG.uniform(-2, -1, 12), RNG.uniform(0, 0.1, 11)),
+    "zero": (np.zeros(12), np.zeros(11)),
+    "of one value": (np.ones(12), np.zeros(11)),
+    "in two parts": (np.r_[np.ones(6), 2 * np.ones(6)], np.r_[np.ones(5), 0.0, np.ones(5)]),
+    "in parts of equal ones": (np.ones(12), np.r_[np.ones(5), 0.0, np.ones(5)]),
+    "exhausted": (np.r_[3.0, 1.0, -9 * np.ones(10)], np.r_[0.5, np.zeros(10)]),
+    "as Lanczos leaves it": (2 * np.ones(12), np.ones(11)),
+    "graded": (10.0 ** -np.arange(12), 10.0 ** -np.arange(1, 12)),
+    "graded upwards": (10.0 ** np.arange(-11, 1), 10.0 ** np.arange(-11, 0)),
+    "all but apart": (np.linspace(0, 1, 12), 1e-12 * np.ones(11)),
+    "apart at the end": (np.linspace(1, 0, 12), 1e-200 * np.ones(11)),
+    "tiny": (1e-250 * RNG.uniform(0, 1, 12), 1e-250 * RNG.uniform(0, 1, 11)),
+    "huge": (1e250 * RNG.uniform(0, 1, 12), 1e250 * RNG.uniform(0, 1, 11)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TRIDIAGONAL)
+@pytest.mark.parametrize("out", [0.0, 0.3])
+def test_the_largest_pair_of_a_tridiagonal_matrix(name, out):
+    diagonal, beside = map(np.asarray, TRIDIAGONAL[name])
+    t = tridiagonal(diagonal, beside)
+    size = np.max(np.abs(t)) or 1.0
+    with jax.enable_x64(True):
+        found = jax.jit(lanczos._perron)(diagonal, np.append(beside, out * size))
+    value, vector, residual = map(np.asarray, found)
+    assert value == pytest.approx(np.linalg.eigvalsh(t)[-1], abs=1e-14 * size, rel=0)
+    assert np.linalg.norm(vector) == pytest.approx(1) and np.all(vector >= 0)
+    # It is the pair's own: with what leads out of the matrix below its last row.
+    left = np.append((t @ vector - value * vector) / size, out * vector[-1])
+    assert residual / size == pytest.approx(np.linalg.norm(left), rel=1e-9, abs=1e-15)
+    assert np.linalg.norm(left[:-1]) < 1e-7

@@ -77,6 +77,27 @@ def test_passes_are_as_many_as_are_made(counted, group):
     assert sum(seen) == BLOCK * expected
 
 
+def test_measures_that_make_a_pass_make_it_together(counted):
+    """However many groups are of one reading of the examples, these are read once."""
+    network, seen = counted
+    groups = ["margins", "outputs", "task", "inputs"]
+    with jax.enable_x64(True):
+        traced = jax.make_jaxpr(lambda net: bounds.measure(net, groups)[0])(network)
+        seen.clear()
+        found = jax.device_get(bounds.measure(network, groups)[0])
+        jax.effects_barrier()
+    assert str(traced).count(f"slice_sizes=({BLOCK}, 16)") == 1
+    assert len(seen) == -(-TRAIN // BLOCK)
+    x = np.asarray(network.sample.inputs[:TRAIN], float)
+    norms = np.linalg.norm(x, axis=1)
+    assert found["task"].input_norm_max == pytest.approx(norms.max(), rel=1e-14)
+    assert found["inputs"].frobenius == pytest.approx(np.linalg.norm(x), rel=1e-14)
+
+
+def test_a_sample_that_no_one_reads_is_not_read():
+    assert passes.together(None, []) == []
+
+
 @pytest.mark.parametrize("kind", [passes.FORWARD, passes.GRADIENT, passes.NOISY])
 def test_one_pass_is_one(counted, kind):
     network, seen = counted

@@ -233,6 +233,19 @@ def test_a_certificate_that_lanczos_would_get_wrong_is_refused(monkeypatch):
     assert lower == pytest.approx(1.0) and upper >= 10
 
 
+@pytest.mark.parametrize(
+    "n", [1, 2, 128, 129, 300, pytest.param(1024, marks=pytest.mark.slow)]
+)
+def test_the_quadratic_form_of_blocks_is_that_of_the_whole(n):
+    """Blocks below the diagonal are zeros, and those on it are whole."""
+    rows, v = gaussian(n, 20), gaussian(n, 1, 1)[:, 0]
+    with jax.enable_x64(True):
+        gram, coarse = module._gram(rows)
+        found = module._quadratic(gram, v)
+    np.testing.assert_allclose(coarse, rows @ rows.T, rtol=1e-4, atol=1e-4)
+    assert float(found) == pytest.approx(np.sum((v @ rows) ** 2), rel=1e-12)
+
+
 def test_mapped_over_a_stack_as_one_by_one():
     stack = np.stack([gaussian(30, 20, seed) for seed in range(5)])
     with jax.enable_x64(True):
@@ -269,7 +282,7 @@ def test_several_at_once_as_one_by_one(name):
         assert its.estimate == pytest.approx(svd, rel=1e-6, abs=0)
 
 
-def test_rows_that_zeros_lengthen_pay_for_the_rounding_of_what_they_were():
+def test_what_shares_its_loop_pays_for_the_rounding_of_its_own_length():
     """So what the matrix alone has, to the last digit: no certificate hangs on what is measured beside it."""
     a, longer = gaussian(64, 64), gaussian(64, 128)
     with jax.enable_x64(True):
