@@ -11,14 +11,14 @@ paid for in full:
   3. If Cholesky of B^ runs to completion, R'R = B^ + E with |E| <= g(n+1) |R|'|R|, so
      ||E||_2 <= g(n+1) ||R||_F^2 <= g(n+1) / (1 - g(n+1)) tr(B^)  (Higham 2002, Thm 10.3;
      Rump 2006 uses the same shift).
-  (4. Entries that were rounded once, as a difference of weights is, move sigma by at most
-  u ||A||_F.)
-  As R'R >= 0:  sigma^2 <= c + g(k) ||A||_F^2 + u (c + max diag G^)
+  4. Entries that were rounded once, as a difference of weights is, move sigma by at most u ||A||_F, and so
+  its square x by 2 u ||A||_F sqrt(x) + u^2 ||A||_F^2 <= u (||A||_F^2 + x) + u^2 ||A||_F^2.
+  As R'R >= 0:  sigma^2 <= c + (g(k) + 2 u) ||A||_F^2 + u (3 c + max diag G^)
                                + g(n+1) / (1 - g(n+1)) tr(B^).
   5. The quotient is taken of G^. Only its blocks on and above the diagonal are held, so v'G^ v is the
   difference of two sums whose terms are together <= 3 |v|'|G^| |v| <= 3 ||A||_F^2 v'v, each of 2n products
-  and a few more operations; v'v is a sum of n. So
-                sigma^2 >= quotient - (g(k) + g(8n + 32)) ||A||_F^2.
+  and a few more operations; v'v is a sum of n. What is left of 8n + 64 pays for 4 and for the root. So
+                sigma^2 >= quotient - (g(k) + g(8n + 64)) ||A||_F^2.
 
 The allowances are of the order n^2 u: about 1e-10 of sigma^2 for n = 1024 in float64. In float32
 it would be 6 percent, and a TPU's float64 is not IEEE's: there Gram iteration serves, whose
@@ -268,13 +268,15 @@ def _enclosed(work, relative_width):
         return (coarse @ v.astype(coarse.dtype)).astype(dtype)
 
     def quotient(v):
-        squares = jnp.sum(jnp.square(v))
+        squares = v @ v
         return jnp.maximum(_quadratic(gram, v), 0.0) / jnp.maximum(squares, tiny)
 
+    # No product is added to what is as large as itself. Compilers may round the two at once or one by one, and
+    # an end would hang on what else its program computes.
+
     def lower_end(quotient):
-        slack = (rounding + _g(8 * n + 32, u)) * frobenius_squared
-        norm = jnp.sqrt(jnp.maximum(quotient - slack, 0.0)) * (1 - 4 * u)
-        return jnp.maximum(norm - u * jnp.sqrt(frobenius_squared), 0.0)
+        slack = (rounding + _g(8 * n + 64, u)) * frobenius_squared
+        return jnp.sqrt(jnp.maximum(quotient - slack, 0.0))
 
     def upper_end(lower, width):
         c = jnp.square(lower * (1 + width))
@@ -286,12 +288,13 @@ def _enclosed(work, relative_width):
         proved = jnp.all(jnp.diag(factor) > 0) & (c > 0)
         gn = _g(n + 1, u)
         allowance = (
-            rounding * frobenius_squared
-            + u * (c + jnp.max(diagonal))
+            (rounding + 2 * u) * frobenius_squared
+            + u * (3 * c + jnp.max(diagonal))
             + gn / (1 - gn) * jnp.maximum(jnp.sum(left), 0.0) * (1 + _g(n, u))
         )
-        upper = jnp.sqrt(c + allowance) + u * jnp.sqrt(frobenius_squared)
-        return jnp.where(proved, upper * (1 + 8 * u), jnp.inf)
+        share = allowance / jnp.where(proved, c, 1.0)
+        upper = jnp.sqrt(1 + share) * (lower * (1 + width)) * (1 + 8 * u)
+        return jnp.where(proved, upper, jnp.inf)
 
     def unproved(carry):
         attempt, _, _, _, upper = carry
