@@ -133,6 +133,7 @@ def test_rows_of_earlier_calls_stand_where_there_are_no_new_ones(tmp_path):
     [
         (["--presets=none_such"], "--presets=none_such: must be some of"),
         (["--rows={rows}"], "not the rows of certificates"),
+        (["--fashion_dir=none"], "--fashion_dir=none: no such folder"),
     ],
 )
 def test_what_names_no_rows_is_refused_in_one_line(tmp_path, typed, says):
