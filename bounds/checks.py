@@ -96,13 +96,32 @@ def finite(name: str, numbers: np.ndarray) -> np.ndarray:
     return numbers
 
 
-def _hashes(inputs: np.ndarray) -> Iterator[bytes]:
+def _in_parts(inputs: np.ndarray) -> Iterator[np.ndarray]:
+    """Some inputs at a time, each a row of bytes; what is the same number has the same bytes."""
     for start in range(0, len(inputs), _ROWS):
         rows = np.ascontiguousarray(inputs[start : start + _ROWS])
         if rows.dtype.kind == "f":
             rows = rows + 0  # -0 is the same number as 0
-        for row in rows.reshape(len(rows), -1):
+        yield rows.reshape(len(rows), -1).view(np.uint8)
+
+
+def _digests(inputs):
+    for rows in _in_parts(inputs):
+        for row in rows:
             yield hashlib.blake2b(row, digest_size=16).digest()
+
+
+def _factors(count):
+    return np.random.default_rng(0).integers(2**64, size=count, dtype=np.uint64)
+
+
+def _sums(inputs):
+    """`[n]` uint64: the same for equal inputs, and rarely for others."""
+    found = [np.zeros(0, np.uint64)]
+    for rows in _in_parts(inputs):
+        words = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 8))).view(np.uint64)
+        found.append(words @ _factors(words.shape[1]))  # modulo 2^64
+    return np.concatenate(found)
 
 
 def shared_rows(train: np.ndarray, held_out: np.ndarray) -> int:
@@ -117,8 +136,12 @@ def shared_rows(train: np.ndarray, held_out: np.ndarray) -> int:
     """
     if train.dtype != held_out.dtype or train.shape[1:] != held_out.shape[1:]:
         return 0
-    known = set(_hashes(train))
-    return sum(row in known for row in _hashes(held_out))
+    # Few have a sum in common; those are looked at.
+    of_train, of_held_out = _sums(train), _sums(held_out)
+    known = set(_digests(train[np.isin(of_train, of_held_out)]))
+    return sum(
+        one in known for one in _digests(held_out[np.isin(of_held_out, of_train)])
+    )
 
 
 def shared(what: str, train: np.ndarray, held_out: np.ndarray) -> str | None:

@@ -157,6 +157,16 @@ def test_rows_in_common_are_those_that_loops_find(kind):
     assert checks.shared_rows(zeros, -zeros) == 1
 
 
+def test_rows_that_only_add_up_to_the_same_are_not_in_common():
+    rng = np.random.default_rng(8)
+    train = rng.integers(2**64, size=(5, 2), dtype=np.uint64)
+    first, second = checks._factors(2)
+    held_out = np.stack([train[:, 0] - second, train[:, 1] + first], 1)  # modulo 2^64
+    np.testing.assert_array_equal(checks._sums(train), checks._sums(held_out))
+    assert checks.shared_rows(train, held_out) == 0
+    assert checks.shared_rows(train, np.concatenate([held_out, train[1:3]])) == 2
+
+
 def test_held_out_examples_that_are_training_examples():
     rng = np.random.default_rng(6)
     fresh, y = rng.standard_normal((200, 4)), np.zeros(200, int)
