@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -405,6 +406,47 @@ def test_an_archive_made_to_fill_the_memory_is_not_unpacked(tmp_path):
         formats.read_arrays(path)
     assert tracemalloc.get_traced_memory()[1] < 2**22
     tracemalloc.stop()
+
+
+def test_arrays_are_read_as_they_were_written(tmp_path):
+    written = {
+        "none": np.zeros((0, 3)), "word": np.array("äh"), "no words": np.array([], "U5"),
+        "empty": np.array(""), "truth": np.array(True), "half": np.array([[1.5]], np.float16),
+        "columns": np.asfortranarray(np.arange(6.0).reshape(2, 3)), "big": np.arange(3, dtype=">i4"),
+        "a/b": np.array([np.nan, -0.0, np.inf]), "alike": np.array([1.0, 2.0, 3.0]),
+    }  # fmt: skip
+    formats.write_arrays(tmp_path / "a.npz", written)
+    found = formats.read_arrays(tmp_path / "a.npz")
+    assert list(found) == list(written)
+    with np.load(tmp_path / "a.npz") as by_numpy:
+        for name, array in found.items():
+            assert (array.dtype, array.shape) == (
+                written[name].dtype,
+                written[name].shape,
+            )
+            assert (
+                array.tobytes() == by_numpy[name].tobytes() == written[name].tobytes()
+            )
+            array.fill(0)  # it is the caller's
+
+
+@pytest.mark.parametrize("fault", ["objects", "records", "short", "no header"])
+def test_arrays_that_are_not_ours_are_refused(tmp_path, fault):
+    content = io.BytesIO()
+    if fault == "objects":
+        np.save(content, np.array([{}], object), allow_pickle=True)
+    elif fault == "records":
+        with pytest.warns(UserWarning, match="2.0"):
+            np.save(content, np.zeros(1, [("x" * 70000, "f8")]))
+    elif fault != "no header":
+        np.save(content, np.zeros(5))
+    raw = content.getvalue()
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("x.npy", raw[:-8] if fault == "short" else raw)
+    with pytest.raises(
+        Refusal, match=r"a\.npz: .*; delete it and --resume makes it again"
+    ):
+        formats.read_arrays(tmp_path / "a.npz")
 
 
 def test_weights_of_another_network_than_the_settings_say(folder):
