@@ -42,6 +42,17 @@ class Opened:
     configs: dict[str, Any]
     problems: dict[str, Problem]
     runs: dict[str, Run]
+    _networks: dict[str, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
+
+    def network(self, variant: str) -> tuple[Any, Any]:
+        """What is trained in a variant, and the shapes of its parameters; traced once."""
+        if variant not in self._networks:
+            problem = self.problems[variant]
+            model = study.model_of(self.configs[variant], problem)
+            one = np.zeros((1, problem.features), np.float32)
+            shapes = jax.eval_shape(model.init, jax.random.key(0), one)["params"]
+            self._networks[variant] = model, shapes
+        return self._networks[variant]
 
 
 class Folders:
@@ -83,12 +94,8 @@ class Folders:
 
 def _put_together(stored, folder, its, run):
     config, problem = its.configs[run.variant], its.problems[run.variant]
-    model = study.model_of(config, problem)
+    model, like = its.network(run.variant)
     draw = problem.draw(run.seed, run.size, run.draw)
-    like = jax.eval_shape(
-        lambda key: model.init(key, np.zeros((1, problem.features), np.float32)),
-        jax.random.key(0),
-    )["params"]
 
     def params(layers):
         return layers and kernels.from_arrays(arrays_of(layers), like)
