@@ -67,6 +67,16 @@ def test_upper_limits_are_exact(k, n):
         assert at_most_k == pytest.approx(0.05, rel=1e-6)
 
 
+@pytest.mark.parametrize("failure", [1e-300, 1e-12, 0.05, 0.9])
+def test_upper_limits_against_scipy(failure):
+    """However small the failure probability: 1 less it is not what is looked for."""
+    counts, size = np.array([0, 1, 77, 59999]), 60000
+    expected = stats.beta.isf(failure, counts + 1, size - counts)
+    np.testing.assert_allclose(
+        intervals.upper(counts, size, failure), expected, rtol=1e-12, atol=0
+    )
+
+
 @pytest.mark.parametrize(
     ("k", "n", "confidence"), [(0, 30, 0.95), (4, 30, 0.9), (200, 201, 0.99)]
 )
