@@ -19,7 +19,7 @@ from experiments.lab import (
     settings,
 )
 from experiments.lab.bound_settings import CONVENTIONS
-from experiments.lab.jobs import Run, history_of
+from experiments.lab.jobs import HISTORY, Run, history_of
 from experiments.lab.reading import weights
 from experiments.lab.reading.layers import arrays_of
 from experiments.lab.refusals import Refusal
@@ -114,7 +114,7 @@ def _put_together(stored, folder, its, run):
     measured = folder / "measured" / f"{run.name}.npz"
     history = None
     if measured.is_file():
-        arrays = formats.read_arrays(measured)
+        arrays = formats.read_arrays(measured, HISTORY.__contains__)
         history = history_of(arrays, run.size // config.batch_size)
     network = bounds.Network(
         model=model,
@@ -192,6 +192,9 @@ def _opened(folder: Path, config: Any, needed: Refusal) -> Opened:
         path = folder / "samples" / f"{name}.npz"
         if path.exists():
             labels = problems[run.variant].draw(run.seed, run.size, run.draw).labels
-            if not np.array_equal(formats.read_arrays(path)["labels"], labels):
+            if not np.array_equal(
+                formats.read_arrays(path, lambda name: name == "labels")["labels"],
+                labels,
+            ):
                 raise Refusal(f"{path}: its draw cannot be made again; give --data")
     return Opened(configs, problems, runs)

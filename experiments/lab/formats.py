@@ -7,7 +7,7 @@ import io
 import json
 import math
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +86,14 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         aside.write_bytes(content.getvalue())
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
+def read_arrays(
+    path: Path, wanted: Callable[[str], bool] = lambda name: True
+) -> dict[str, np.ndarray]:
     """The inverse of `write_arrays`.
+
+    Args:
+      path: of the file.
+      wanted: name of an array -> whether it is asked for; others are not unpacked.
 
     Raises:
       Damaged: it is not as it was written.
@@ -98,7 +104,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         _refuse_too_large(archive)
         members = {name.removesuffix(".npy"): name for name in archive.namelist()}
         members.pop(_MADE_WITH, None)
-        return {name: _array(archive.read(file)) for name, file in members.items()}
+        names = filter(wanted, members)
+        return {name: _array(archive.read(members[name])) for name in names}
 
 
 def _array(raw):

@@ -191,7 +191,9 @@ class Trained:
         kept = self.kept_path(run)
         readers = {
             self.fresh_path(run): formats.read_tensors,
-            self._folder.measured_path(run.name): formats.read_arrays,
+            self._folder.measured_path(run.name): functools.partial(
+                formats.read_arrays, wanted=HISTORY.__contains__
+            ),
             kept: formats.read_tensors,
         }
         for path, read in readers.items():

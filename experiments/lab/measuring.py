@@ -99,7 +99,9 @@ class Subject:
         path = folder.measured_path(self.name)
         if not path.exists():
             return None
-        arrays = formats.read_arrays(path)
+        arrays = formats.read_arrays(
+            path, lambda name: name.startswith((MADE_FROM, MADE_BY))
+        )
         if MADE_FROM not in arrays or str(arrays[MADE_FROM]) != self.content:
             return None
         found = tuple(

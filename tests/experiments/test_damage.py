@@ -428,6 +428,8 @@ def test_arrays_are_read_as_they_were_written(tmp_path):
                 array.tobytes() == by_numpy[name].tobytes() == written[name].tobytes()
             )
             array.fill(0)  # it is the caller's
+    (one,) = formats.read_arrays(tmp_path / "a.npz", lambda name: name == "big").items()
+    assert one[0] == "big" and one[1].tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("fault", ["objects", "records", "short", "no header"])
