@@ -3,9 +3,11 @@
 import functools
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.numpy
 from scipy import special
 
 FEATURES, CLASSES, DEPTH = 784, 10, 5
@@ -161,6 +163,31 @@ def torch_noise(weights: Sequence[Any], inputs: Any, labels: Any) -> Any:
                 low, high = (middle, high) if here < 0.1 else (low, middle)
             found.append(middle)
     return found
+
+
+def torch_command(folder: str) -> None:
+    """What a script prints that computes the 34 measures of all networks in `tools.commands.write`'s folder."""
+    import torch
+
+    with np.load(f"{folder}/data.npz") as file:
+        inputs, labels = file["x"], file["y"]
+    classes = int(labels.max()) + 1
+    of_data = torch.from_numpy(inputs), torch.from_numpy(labels)
+    one_hot = torch.nn.functional.one_hot(of_data[1].long(), classes).float()
+    for path in sorted(Path(folder).glob("*.safetensors")):
+        arrays = safetensors.numpy.load_file(path)
+        initial, final = (
+            [arrays[name] for name in sorted(arrays) if name.startswith(when)]
+            for when in ("init/", "final/")
+        )
+        widths = [w.shape[1] for w in final]
+        network = torch_network(widths[0], len(final[0]), len(final) - 1, widths[-1])
+        with torch.no_grad():
+            for own, w in zip(network.parameters(), final, strict=True):
+                own.copy_(torch.from_numpy(w.T))
+        before = [torch.from_numpy(w.T.copy()) for w in initial]
+        print(path.name, torch_measures(network, before, *of_data, one_hot))
+        print(path.name, torch_noise(final, inputs, labels))
 
 
 def numpy_linear(m: int, dim: int, rng: np.random.Generator) -> Any:

@@ -13,6 +13,8 @@ Every row times our program and a baseline one after the other on the same machi
   margins and the norms of the inputs decide;
 - noise: the same 28 and the 6 that search for the noise that a trained network bears, to a
   drop in accuracy of 0.1 within 0.01, against that search as the public code makes it;
+- commands: `evaluate`, from the shell to its last file, on 8 networks and the 34 measures, with no program
+  kept and with all of them, against a script in PyTorch that reads the same files; and what importing takes;
 - coupled: 256 runs on S with one example replaced, for stability, against one such run alone
   on all cores, and against PyTorch's loop; a run each, compiled before;
 - forward: 512 examples through a residual network of ResNet-18's size, read by `from_torch`, as
@@ -24,7 +26,7 @@ Every row times our program and a baseline one after the other on the same machi
   S' and fresh points (numpy).
 
 Times are the best of several but for what takes long and is timed once: whole jobs, coupled runs, and the
-search for noise of the public code. Ratios above 1 mean that ours is faster. Both sides run on the CPU: what
+search for noise of the public code; commands are the least of two, but for the one that compiles. Ratios above 1 mean that ours is faster. Both sides run on the CPU: what
 an accelerator does is `experiments.tools.device_check`'s question. Where the least time that ours
 could take is known, from its operations and bytes and rates measured in the same run
 (`tools.floors`), the share of ours that it is stands beside it; and the share that its products and
@@ -34,7 +36,9 @@ factorisations take by themselves, in their own shapes, which do not reach the r
 import dataclasses
 import functools
 import os
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -49,7 +53,7 @@ from experiments.lab import devices, report
 from experiments.lab.calls import settings_of
 from experiments.lab.command_line import tool
 from experiments.lab.refusals import Refusal
-from experiments.tools import floors
+from experiments.tools import commands, floors
 from experiments.tools.baselines import (
     CLASSES,
     DEPTH,
@@ -86,7 +90,7 @@ flags.DEFINE_float("seconds", 6.0, "how long to time each side of a row")
 flags.DEFINE_list(
     "rows",
     None,
-    "some of steps, job, library, noise, coupled, forward, enclosures, examples",
+    "some of steps, job, library, noise, commands, coupled, forward, enclosures, examples",
 )
 
 # What weights, margins and the norms of the inputs decide.
@@ -126,7 +130,7 @@ class Row:
 
     def cells(self) -> list[str]:
         """Of a table: milliseconds, ratios and shares."""
-        times = f"{1e3 * self.ours:.3g}", f"{1e3 * self.theirs:.3g}"
+        times = (f"{float(f'{1e3 * s:.3g}'):g}" for s in (self.ours, self.theirs))
         floor, alone = (
             "" if least is None else f"{least / self.ours:.0%}"
             for least in (self.floor, self.alone)
@@ -239,6 +243,22 @@ def noise_rows(seconds: float) -> Iterator[Row]:
         shape = f"784-{'-'.join(map(str, widths))}-10"
         theirs = best(with_torch, 0)
         yield Row(f"noise: 34 measures, {count} x {shape}", ours, theirs, "network")
+
+
+def command_rows(seconds: float) -> Iterator[Row]:
+    """Whole commands against a script in PyTorch."""
+    del seconds  # a command is run once or twice
+    names = [name for some in measures_of_jiang() for name in some]
+    count, widths = 8, (128, 128)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        commands.write(path, trained(widths, count, 4096))
+        cold, *kept = (commands.evaluate(path, names, path / "cache") for _ in range(3))
+        theirs = min(commands.torch(path) for _ in range(2))
+        least = min(commands.imports() for _ in range(2))
+    what = f"commands: evaluate, 34 measures of {count} x 784-128-128-10"
+    for how, ours in (("nothing kept", cold), ("programs kept", min(kept))):
+        yield Row(f"{what}, {how}", ours, theirs, "all", least, "imports")
 
 
 def coupled_rows(seconds: float) -> Iterator[Row]:
@@ -398,6 +418,7 @@ ROWS = {
     "job": job_rows,
     "library": library_rows,
     "noise": noise_rows,
+    "commands": command_rows,
     "coupled": coupled_rows,
     "forward": forward_rows,
     "enclosures": enclosure_rows,

@@ -1,5 +1,7 @@
 """The benchmark prints what its rows yield; speed itself is not tested."""
 
+import ast
+import csv
 import os
 import subprocess
 import sys
@@ -7,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from experiments.tools import commands
+from experiments.tools.baselines import torch_command
+from experiments.tools.ours import untrained
 from tests.experiments.tiny import finish, program
 
 ROOT = Path(__file__).parents[2]
@@ -70,4 +75,25 @@ def test_it_prints_times_and_their_ratio_and_trains_coupled_runs():
     line = next(line for line in lines if line.startswith("a step")).split()
     assert line == ["a", "step", "2", "3", "step", "1.5", "75%", "bytes"]
     line = next(line for line in lines if line.startswith("a job")).split()
-    assert line == ["a", "job", "1e+03", "2e+03", "job", "2.0"]
+    assert line == ["a", "job", "1000", "2000", "job", "2.0"]
+
+
+@pytest.mark.slow
+def test_both_commands_read_the_same_networks(tmp_path, capsys):
+    """Spectral norms as `evaluate` encloses them, and as PyTorch's script prints them."""
+    pytest.importorskip("torch")
+    commands.write(tmp_path, untrained((8,), 2, 64))
+    assert commands.evaluate(tmp_path, ["params"], tmp_path / "cache") > 0
+    with open(tmp_path / "evaluated0" / "layers.csv", newline="") as file:
+        ours = list(csv.DictReader(file))
+    torch_command(str(tmp_path))
+    measured = [line for line in capsys.readouterr().out.splitlines() if "{" in line]
+    assert [line.split()[0] for line in measured] == ["0.safetensors", "1.safetensors"]
+    theirs = [
+        norm for line in measured
+        for norm in ast.literal_eval(line.partition(" ")[2])["weights"]
+    ]  # fmt: skip
+    assert len(ours) == len(theirs) == 4
+    for row, norm in zip(ours, theirs, strict=True):
+        assert norm == pytest.approx(float(row["spectral_norm"]), rel=1e-5)
+        assert float(row["init_spectral_norm"]) != pytest.approx(norm, rel=1e-3)
