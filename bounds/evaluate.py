@@ -89,25 +89,29 @@ class Reasons:
 # Runs whose bounds one program evaluates: of a thousand at once each takes more than twice as long.
 AT_ONCE = 64
 
-# A program of bounds is arithmetic on scalars: to optimise it takes longer than to run it.
-_UNOPTIMISED = {"xla_backend_optimization_level": 0}
-_QUICKEST = _UNOPTIMISED | {"xla_cpu_use_fusion_emitters": False}
-
 
 @functools.cache
-def quickest() -> dict[str, Any] | None:
-    """Options by which a CPU's programs compile in a third of the time, or less; elsewhere None."""
-    options = _QUICKEST if jax.default_backend() == "cpu" else None
+def sooner(optimisation: int = 0) -> dict[str, Any] | None:
+    """Options by which a CPU's programs compile sooner and run slower; elsewhere None.
+
+    Args:
+      optimisation: LLVM's level: at 0 a program is compiled in half of the time or less, at 1 in some
+        percent less. A program of bounds is arithmetic on scalars: to optimise it takes longer than to run it.
+    """
+    if jax.default_backend() != "cpu":
+        return None
+    options = {"xla_backend_optimization_level": optimisation}
+    quickest = options | {"xla_cpu_use_fusion_emitters": False}
     try:
-        jax.jit(jnp.negative, compiler_options=options).lower(0.0).compile()
+        jax.jit(jnp.negative, compiler_options=quickest).lower(0.0).compile()
     except jax.errors.JaxRuntimeError:  # a compiler that has no such option
-        options = _UNOPTIMISED
-    return options
+        return options
+    return quickest
 
 
 @functools.cache
 def _program():
-    return jax.jit(_map_over_runs, static_argnames="calls", compiler_options=quickest())
+    return jax.jit(_map_over_runs, static_argnames="calls", compiler_options=sooner())
 
 
 def _call(function, args, static, options):
@@ -246,7 +250,7 @@ def evaluate(
         for block in _blocks(of_runs, runs):
             # By numpy, as far as it is there: `jnp.asarray` compiles a program for every shape.
             args = jax.device_put((*block, np.asarray(delta, float)))
-            its = call(_program(), args, {"calls": tuple(calls)}, quickest())
+            its = call(_program(), args, {"calls": tuple(calls)}, sooner())
             blocks.append(jax.device_get(its))
     values = jax.tree.map(lambda *its: np.concatenate(its)[:runs], *blocks)
     for name, value in values.items():

@@ -83,17 +83,17 @@ def make(config: Settings) -> EvaluateStudy:
 
     def measure_of(
         one: Any, network: bounds.Network, test: Examples | None, shape: Hashable
-    ) -> tuple[Any, bool]:
-        """How it is measured, by one program or group by group, and whether all together are little work."""
+    ) -> tuple[Any, int | None]:
+        """How it is measured, by one program or group by group, and how far that is optimised."""
         by_parts = parts.MeasureParts(groups, one.name, kept, budget)
         if config.profile:
-            return by_parts, False
+            return by_parts, None
         if shape not in operations:
             operations[shape] = budgets.operations(network, groups, test)
         its = operations[shape]
         if budget is not None and its > budgets.LIGHT:
-            return by_parts, False
-        return MeasureNetwork(groups), its * len(stored) <= budgets.LITTLE
+            return by_parts, None
+        return MeasureNetwork(groups), budgets.optimisation(its * len(stored))
 
     found = [_subject(one, put_together, measure_of, in_common) for one in stored]
     digest = hashlib.sha256(b"".join(sha256 for _, sha256 in found))
@@ -155,7 +155,7 @@ def _subject(
     shapes = tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves)
     held_out = None if test is None else len(test.labels)
     shape = structure, shapes, held_out
-    measure, is_little = measure_of(stored, network, test, shape)
+    measure, optimisation = measure_of(stored, network, test, shape)
     is_program = isinstance(measure, MeasureNetwork)
     subject = Subject(
         name=stored.name,
@@ -163,7 +163,7 @@ def _subject(
         in_common=("sample",) if in_common else (),
         measure=measure,
         is_program=is_program,
-        is_little=is_little,
+        optimisation=optimisation,
         shared=lambda: test_samples(put_together(stored)[1]),
         arguments=lambda _: put_together(stored)[0],
         content=digest.hexdigest(),

@@ -23,6 +23,8 @@ LIGHT = 1e12
 # Operations of all networks together below which a CPU's program is not optimised: that would take longer than
 # it saves (measured: 6 s to compile, of one core, against 0.03 s for each 1e9 operations).
 LITTLE = 5e10
+# Below which it is optimised less: 3 s less to compile, of 18 (measured), against a tenth more to run.
+MODERATE = 5e11
 # Forward passes that one of each kind takes at least: back to activations and to weights is one each, and
 # a derivative along a vector doubles all three. The cheapest first.
 _FORWARDS = {FORWARD: 1, NOISY: 1, GRADIENT: 3, SINGLE: 3, PRODUCT: 6}
@@ -109,6 +111,16 @@ def operations(
     total = sum(count for counts in every for count in counts.values())
     passes = total * BLOCK * cost.operations(network)
     return passes + norm_parts.operations(network, had)
+
+
+def optimisation(operations: float) -> int | None:
+    """LLVM's level that a CPU's program is compiled at if all networks together take so many operations.
+
+    None: XLA's own. All of a study decide, so that shards and resumed runs use the program of one run.
+    """
+    if operations <= LITTLE:
+        return 0
+    return 1 if operations <= MODERATE else None
 
 
 def sharing(groups: Sequence[str]) -> list[tuple[str, ...]]:

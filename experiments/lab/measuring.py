@@ -61,8 +61,8 @@ class Subject:
       is_narrowed: whether only some groups are measured, and what else is known is kept.
       compile_beforehand: compiles what will be made of arrays like these, once all subjects are measured;
         called in a thread, beside the program that measures being compiled. None: nothing is known of that.
+      optimisation: of its program (`budgets.optimisation`).
       run: whose network it is; None where it is no run's.
-      is_little: whether measuring all of a study takes less than optimising its program.
       is_program: whether `measure` is one pure program; if not, it is called as it is, on the host,
         and compiles what it needs itself.
     """
@@ -79,7 +79,7 @@ class Subject:
     in_common: tuple[str, ...] = ()
     is_narrowed: bool = False
     is_program: bool = True
-    is_little: bool = False
+    optimisation: int | None = None
     compile_beforehand: Callable[[Arrays], None] | None = None
     run: Run | None = None
 
@@ -275,7 +275,7 @@ def _measure_sharing(subjects, trained, folder, layout, progress):
         def program_of(its):
             leaves, structure = jax.tree.flatten(measuring_programs.shapes(its, *like))
             return measuring_programs.program(
-                one.measure, its, one.wide, by, tuple(leaves), structure, split, one.is_little
+                one.measure, its, one.wide, by, tuple(leaves), structure, split, one.optimisation
             ).compiled(traced)  # fmt: skip
 
         layout, program = fitting(layout, len(subjects), program_of)

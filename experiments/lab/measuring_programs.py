@@ -9,7 +9,7 @@ import chex
 import jax
 
 from bounds import registry
-from bounds.evaluate import Reasons, quickest
+from bounds.evaluate import Reasons, sooner
 from experiments.lab import whole_programs
 from experiments.lab.measure_network import MeasureNetwork
 from nets.packed import Packed
@@ -43,7 +43,7 @@ def program(
     shapes: tuple[jax.ShapeDtypeStruct, ...],
     structure: Any,
     split: Split,
-    is_little: bool,
+    optimisation: int | None,
 ) -> Program:
     """What measures all lanes: `((shared, common), own)` -> `(found, reasons)`, `found` packed.
 
@@ -57,7 +57,7 @@ def program(
       definitions: digests of the code of what is measured.
       shapes, structure: leaves of `shapes`, and their tree.
       split: of what is measured.
-      is_little: whether optimising would take longer than it saves.
+      optimisation: LLVM's level, by which it compiles sooner; None: it is optimised.
     """
 
     def traced(in_common, own):
@@ -80,7 +80,7 @@ def program(
             map_lanes(layout, traced, shared=1),
             made_of,
             jax.tree.unflatten(structure, shapes),
-            options=quickest() if is_little else None,
+            options=None if optimisation is None else sooner(optimisation),
         )
     )
 

@@ -10,8 +10,16 @@ import safetensors.numpy
 
 import bounds
 from bounds import arrays as arrays_of_bounds
+from bounds.evaluate import sooner
 from experiments import bounds_vs_samples, evaluate
-from experiments.lab import checkpoints, formats, measuring, shards
+from experiments.lab import (
+    budgets,
+    checkpoints,
+    formats,
+    measuring,
+    measuring_programs,
+    shards,
+)
 from experiments.lab.calls import problem_of, settings_of
 from experiments.lab.reading import weights as reading
 from experiments.lab.refusals import Refusal
@@ -108,6 +116,43 @@ def test_a_pytorch_network_gives_the_numbers_of_the_same_weights_in_our_layout(
     for name in some:
         row = ours["ours", name]
         assert float(row["value"]) == pytest.approx(direct[name].value, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("operations", "level"),
+    [(0, 0), (5e10, 0), (5.1e10, 1), (5e11, 1), (5.1e11, None), (1e18, None)],
+)
+def test_the_more_work_the_further_its_program_is_optimised(operations, level):
+    assert budgets.optimisation(operations) == level
+    if level is not None:
+        assert sooner(level)["xla_backend_optimization_level"] == level
+
+
+@pytest.mark.slow
+def test_values_do_not_hang_on_how_far_a_program_is_optimised(
+    files, tmp_path, monkeypatch
+):
+    place, _ = files
+    asked = {
+        "weights": f"{place}/ours.safetensors", "init": f"{place}/torch_init.safetensors",
+        "data": str(place / "data.npz"), "bounds": LIGHT,
+    }  # fmt: skip
+    found, used = [], []
+    program = measuring_programs.program
+
+    def seen(*arguments):
+        used.append(arguments[-1])
+        return program(*arguments)
+
+    monkeypatch.setattr(measuring_programs, "program", seen)
+    for level in (0, 1, None):
+        monkeypatch.setattr(budgets, "LITTLE", 1e30 if level == 0 else 0)
+        monkeypatch.setattr(budgets, "MODERATE", 1e30 if level == 1 else 0)
+        rows = values(run(tmp_path / str(level), **asked))
+        found.append({name: float(row["value"]) for name, row in rows.items()})
+    assert used == [0, 1, None]
+    assert found[1] == pytest.approx(found[0], rel=1e-6, abs=0)
+    assert found[2] == pytest.approx(found[0], rel=1e-6, abs=0)
 
 
 def test_a_network_of_normalised_images_in_pytorchs_order(tmp_path, capsys):
