@@ -95,8 +95,8 @@ def sooner(optimisation: int = 0) -> dict[str, Any] | None:
     """Options by which a CPU's programs compile sooner and run slower; elsewhere None.
 
     Args:
-      optimisation: LLVM's level: at 0 a program is compiled in half of the time or less, at 1 in some
-        percent less. A program of bounds is arithmetic on scalars: to optimise it takes longer than to run it.
+      optimisation: LLVM's level. At 0 compiling takes half as long or less, at 1 a tenth to a quarter less.
+        A program of bounds is arithmetic on scalars: to optimise it takes longer than to run it.
     """
     if jax.default_backend() != "cpu":
         return None
