@@ -20,6 +20,7 @@ from experiments.lab import (
 )
 from experiments.lab.bound_settings import CONVENTIONS
 from experiments.lab.jobs import HISTORY, Run, history_of
+from experiments.lab.once import OncePerObject
 from experiments.lab.reading import weights
 from experiments.lab.reading.layers import arrays_of
 from experiments.lab.refusals import Refusal
@@ -42,17 +43,6 @@ class Opened:
     configs: dict[str, Any]
     problems: dict[str, Problem]
     runs: dict[str, Run]
-    _networks: dict[str, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
-
-    def network(self, variant: str) -> tuple[Any, Any]:
-        """What is trained in a variant, and the shapes of its parameters; traced once."""
-        if variant not in self._networks:
-            problem = self.problems[variant]
-            model = study.model_of(self.configs[variant], problem)
-            one = np.zeros((1, problem.features), np.float32)
-            shapes = jax.eval_shape(model.init, jax.random.key(0), one)["params"]
-            self._networks[variant] = model, shapes
-        return self._networks[variant]
 
 
 class Folders:
@@ -92,9 +82,20 @@ class Folders:
         return _put_together(stored, folder, its, run)
 
 
+def _network_of(its, variant):
+    """What is trained in a variant, and the shapes of its parameters."""
+    problem = its.problems[variant]
+    model = study.model_of(its.configs[variant], problem)
+    one = np.zeros((1, problem.features), np.float32)
+    return model, jax.eval_shape(model.init, jax.random.key(0), one)["params"]
+
+
+_NETWORK = OncePerObject(_network_of)
+
+
 def _put_together(stored, folder, its, run):
     config, problem = its.configs[run.variant], its.problems[run.variant]
-    model, like = its.network(run.variant)
+    model, like = _NETWORK(its, run.variant)
     draw = problem.draw(run.seed, run.size, run.draw)
 
     def params(layers):

@@ -26,11 +26,12 @@ Every row times our program and a baseline one after the other on the same machi
   S' and fresh points (numpy).
 
 Times are the best of several but for what takes long and is timed once: whole jobs, coupled runs, and the
-search for noise of the public code; commands are the least of two, but for the one that compiles. Ratios above 1 mean that ours is faster. Both sides run on the CPU: what
-an accelerator does is `experiments.tools.device_check`'s question. Where the least time that ours
-could take is known, from its operations and bytes and rates measured in the same run
-(`tools.floors`), the share of ours that it is stands beside it; and the share that its products and
-factorisations take by themselves, in their own shapes, which do not reach the rate of a large product.
+search for noise of the public code; commands are the least of two, but for the one that compiles. Ratios
+above 1 mean that ours is faster. Both sides run on the CPU: what an accelerator does is
+`experiments.tools.device_check`'s question. Where the least time that ours could take is known, from its
+operations and bytes and rates measured in the same run (`tools.floors`), the share of ours that it is
+stands beside it; and the share that its products and factorisations take by themselves, in their own
+shapes, which do not reach the rate of a large product.
 """
 
 import dataclasses

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax
 import numpy as np
 
 import bounds
@@ -41,7 +42,7 @@ def write(folder: Path, networks: Sequence[bounds.Network]) -> None:
 
 
 def evaluate(folder: Path, names: Sequence[str], cache: Path) -> float:
-    """Seconds of `evaluate` on what `write` wrote.
+    """Seconds of `evaluate` on what `write` wrote, on as many devices as this process has.
 
     Args:
       folder: of `write`.
@@ -51,7 +52,7 @@ def evaluate(folder: Path, names: Sequence[str], cache: Path) -> float:
     out = folder / f"evaluated{len(list(folder.glob('evaluated*')))}"
     return _seconds(
         ["-m", "experiments.evaluate", f"--weights={folder}/*.safetensors", f"--data={folder}/data.npz",
-         f"--bounds={','.join(names)}", f"--out={out}"],
+         f"--bounds={','.join(names)}", f"--out={out}", f"--devices={jax.device_count()}"],
         {"XDG_CACHE_HOME": str(cache)},
     )  # fmt: skip
 
@@ -67,7 +68,9 @@ def torch(folder: Path) -> float:
 
 
 def _seconds(arguments, also=None):
-    own = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
+    # Where programs are kept, and whether, is decided here.
+    elsewhere = {"JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE"}
+    own = {k: v for k, v in os.environ.items() if k not in elsewhere}
     began = time.perf_counter()
     subprocess.run(
         [sys.executable, *arguments], check=True, cwd=ROOT, env=own | (also or {}),

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -68,26 +69,25 @@ def test_upper_limits_are_exact(k, n):
 
 
 @pytest.mark.parametrize("failure", [1e-300, 1e-12, 0.05, 0.9])
-def test_upper_limits_against_scipy(failure):
-    """However small the failure probability: 1 less it is not what is looked for."""
-    counts, size = np.array([0, 1, 77, 59999]), 60000
-    expected = stats.beta.isf(failure, counts + 1, size - counts)
-    np.testing.assert_allclose(
-        intervals.upper(counts, size, failure), expected, rtol=1e-12, atol=0
-    )
+def test_upper_limits_of_any_failure_probability_are_exact(failure):
+    """In whole numbers: 1 less a small one is not what is looked for."""
+    counts, size = [0, 1, 77], 300
+    for k, limit in zip(counts, intervals.upper(counts, size, failure), strict=True):
+        more = oracles.binomial_tail_at_least(k + 1, size, Fraction(limit))
+        assert float((1 - more) / Fraction(failure)) == pytest.approx(1, rel=1e-12)
 
 
 @pytest.mark.parametrize(
     ("k", "n", "confidence"), [(0, 30, 0.95), (4, 30, 0.9), (200, 201, 0.99)]
 )
-def test_two_sided_limits_against_scipy(k, n, confidence):
-    """Of counts by quantiles of the beta law; of a mean by the roots of kl(mean || p) = c."""
+def test_two_sided_limits_are_exact(k, n, confidence):
+    """Of counts by sums of whole numbers; of a mean by the roots of kl(mean || p) = c."""
     half, mean = (1 - confidence) / 2, k / n
     low, high = intervals.interval(k, n, confidence)
-    assert low == pytest.approx(
-        stats.beta.ppf(half, k, n - k + 1) if k else 0.0, rel=1e-9
-    )
-    assert high == pytest.approx(stats.beta.ppf(1 - half, k + 1, n - k), rel=1e-9)
+    as_many = oracles.binomial_tail_at_least(k, n, Fraction(low))
+    more = oracles.binomial_tail_at_least(k + 1, n, Fraction(high))
+    assert low == 0 if k == 0 else float(as_many) == pytest.approx(half, rel=1e-9)
+    assert float(1 - more) == pytest.approx(half, rel=1e-9)
     low, high = intervals.chernoff_interval(mean, n, confidence)
     c = math.log(2 / (1 - confidence)) / n
     assert 1 - low == pytest.approx(counting.kl_inverse(1 - mean, c), rel=1e-9)

@@ -151,8 +151,11 @@ def test_values_do_not_hang_on_how_far_a_program_is_optimised(
         rows = values(run(tmp_path / str(level), **asked))
         found.append({name: float(row["value"]) for name, row in rows.items()})
     assert used == [0, 1, None]
-    assert found[1] == pytest.approx(found[0], rel=1e-6, abs=0)
-    assert found[2] == pytest.approx(found[0], rel=1e-6, abs=0)
+    for more in found[1:]:
+        assert set(more) == set(found[0])
+        for name, value in more.items():
+            rel = 5e-7 if name[1] == "cross_entropy" else 1e-9  # that one is in float32
+            assert value == pytest.approx(found[0][name], rel=rel, abs=0), name
 
 
 def test_a_network_of_normalised_images_in_pytorchs_order(tmp_path, capsys):
