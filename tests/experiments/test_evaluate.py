@@ -432,7 +432,9 @@ def test_a_convolutional_network_is_trained_and_evaluated(tmp_path, mnist_sample
     theirs = next(
         r for r in rows if (r["bound"], r["margin_rule"]) == ("bartlett_2017", "target")
     )
-    assert found["bartlett_2017"]["value"] == theirs["value"]
+    # Measured by another program, optimised to another degree.
+    value = float(found["bartlett_2017"]["value"])
+    assert value == pytest.approx(float(theirs["value"]), rel=1e-12, abs=0)
 
 
 BAD = {

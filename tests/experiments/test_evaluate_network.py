@@ -202,14 +202,29 @@ def test_no_budget_loses_no_bound(tmp_path, capsys, more, monkeypatch):
     assert "net: circular: left out: it would take about 0:00 for all layers" in said
 
 
+def number(cell):
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
 @pytest.mark.slow
 def test_a_profile_changes_no_number(tmp_path, place):
+    """But for what floats round: programs of parts are optimised, that of little work is not."""
     tables = []
     for name, profile in (("one", False), ("parts", True)):
         folder = run(tmp_path / name, place, profile=profile)
         tables.append(formats.read_table(folder.path / "bounds.csv"))
         assert (folder.path / "profile.csv").exists() == profile
-    assert tables[0] == tables[1]
+    for one, other in zip(*tables, strict=True):
+        cells = {k: number(v) for k, v in one.items()}
+        numbers = {k: v for k, v in cells.items() if v is not None}
+        assert {k: one[k] for k in one if k not in numbers} == {
+            k: other[k] for k in other if k not in numbers
+        }
+        its = {k: float(other[k]) for k in numbers}
+        assert its == pytest.approx(numbers, rel=1e-6, abs=0, nan_ok=True)
 
 
 def refused(out, place, **typed):
