@@ -8,6 +8,7 @@ the decoded NETWORK. By which of the candidates, or by what other search, the se
 came to that network, the receiver need not know: the choice is free.
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -57,45 +58,51 @@ CANDIDATES = (
 )  # fmt: skip
 
 
-def _quantised(array, candidate):
-    """`(symbols, exponent)` of one array; what is not a number becomes 0."""
-    step, least = candidate
-    array = array.astype(float)
-    scale = jnp.sqrt(jnp.mean(jnp.square(array))) if array.size else jnp.zeros(())
-    exponent = jnp.round(4 * arithmetic.log(step * scale) / jnp.log(2.0))
-    exponent = jnp.nan_to_num(jnp.clip(exponent, -_EXPONENTS, _EXPONENTS))
-    exponent = exponent.astype(jnp.int32)
-    symbols = jnp.round(array / coding.step(exponent).astype(float))
-    symbols = jnp.where(jnp.abs(array) >= least * scale, symbols, 0.0)
-    symbols = jnp.clip(jnp.nan_to_num(symbols), -LARGEST, LARGEST).astype(jnp.int32)
-    return symbols, jnp.where(jnp.any(symbols != 0), exponent, 0)
-
-
 def quantised(
     arrays: Sequence[Any], candidate: tuple[Any, Any]
 ) -> tuple[list[Any], list[Any]]:
     """What `coding.encode` writes of float arrays: lists of symbols and of exponents.
 
+    What is not a number becomes 0. What is told of an array as a whole is told of all at once: it is long
+    to compile.
+
     Args:
       arrays: of any shapes.
       candidate: (step, least size that is kept), `[]` each, as in `CANDIDATES`.
     """
-    pairs = [_quantised(array, candidate) for array in arrays]
-    return [symbols for symbols, _ in pairs], [exponent for _, exponent in pairs]
+    step, least = candidate
+    wide = [array.astype(float) for array in arrays]
+    zero = jnp.zeros(())
+    squares = [jnp.mean(jnp.square(a)) if a.size else zero for a in wide]
+    scales = jnp.sqrt(jnp.stack(squares))
+    exponents = jnp.round(4 * arithmetic.log(step * scales) / jnp.log(2.0))
+    exponents = jnp.nan_to_num(jnp.clip(exponents, -_EXPONENTS, _EXPONENTS))
+    exponents = exponents.astype(jnp.int32)
+    found = []
+    for array, unit, scale in zip(wide, coding.step(exponents), scales, strict=True):
+        symbols = jnp.round(array / unit.astype(float))
+        symbols = jnp.where(jnp.abs(array) >= least * scale, symbols, 0.0)
+        symbols = jnp.clip(jnp.nan_to_num(symbols), -LARGEST, LARGEST)
+        found.append(symbols.astype(jnp.int32))
+    is_any = jnp.stack([jnp.any(symbols != 0) for symbols in found])
+    return found, list(jnp.where(is_any, exponents, 0))
 
 
 def decoded(symbols: Sequence[Any], exponents: Sequence[Any]) -> list[np.ndarray]:
     """The float32 arrays that a receiver makes of what `coding.decode` reads. Exact."""
+    units = coding.step(jnp.stack(exponents))
     return [
-        jnp.asarray(s).astype(jnp.float32) * coding.step(k)
-        for s, k in zip(symbols, exponents, strict=True)
+        jnp.asarray(s).astype(jnp.float32) * unit
+        for s, unit in zip(symbols, units, strict=True)
     ]
 
 
 def _counts(symbols):
-    """How often each symbol from -LARGEST to LARGEST is there: `[2 LARGEST + 1]`."""
-    none = jnp.zeros(2 * LARGEST + 1, jnp.int32)
-    return none.at[symbols.ravel() + LARGEST].add(1)
+    """How often each symbol from -LARGEST to LARGEST is there: `[arrays, 2 LARGEST + 1]`."""
+    width = 2 * LARGEST + 1
+    places = [s.ravel() + LARGEST + n * width for n, s in enumerate(symbols)]
+    none = jnp.zeros(len(symbols) * width, jnp.int32)
+    return none.at[jnp.concatenate(places)].add(1).reshape(-1, width)
 
 
 def coded(
@@ -118,22 +125,30 @@ def coded(
     """
 
     def of_candidate(candidate):
-        symbols, exponents = quantised(arrays, candidate)
-        # Of all arrays at once: what tells a length is long to compile.
-        counts = jnp.stack([_counts(s) for s in symbols])
-        lengths = jax.vmap(coding.code_bits)(counts, jnp.stack(exponents))
-        params = rebuild(decoded(symbols, exponents))
-        error, its_holdout_error = (
-            jnp.full((), jnp.nan)
-            if examples is None
-            else margins_of(model, params, examples).error(0.0)
-            for examples in (sample, holdout)
-        )
-        return jnp.sum(lengths), error, its_holdout_error
+        lengths, received = _sent(arrays, candidate)
+        errors = _errors(model, rebuild(received), sample, holdout)
+        return jnp.sum(lengths), *errors
 
     candidates = jnp.asarray(candidates, float)
     bits, errors, holdout_errors = jax.lax.map(of_candidate, candidates)
     return Code(bits=bits, errors=errors, holdout_errors=holdout_errors)
+
+
+def _sent(arrays, candidate):
+    """The lengths in bits of what is sent, `[arrays]`, and the arrays that a receiver makes of it."""
+    symbols, exponents = quantised(arrays, candidate)
+    lengths = jax.vmap(coding.code_bits)(_counts(symbols), jnp.stack(exponents))
+    return lengths, decoded(symbols, exponents)
+
+
+def _errors(model, params, *every):
+    """Of a network on each of several samples; not a number where there is none."""
+    return tuple(
+        jnp.full((), jnp.nan)
+        if examples is None
+        else margins_of(model, params, examples).error(0.0)
+        for examples in every
+    )
 
 
 def code(network: Network) -> Code:
@@ -162,29 +177,44 @@ PROJECTIONS = (64, 512)  # numbers a layer is projected to, at most
 _PROJECTED = ((1, 0), (1 / 4, 0))  # of `CANDIDATES`
 
 
-def _signs(index, layer, shape):
-    """The random matrix M of number `index` of a layer: entries 1 and -1, float32."""
+def _keys(layers, count):
+    """Of the random matrices of all layers, as numbers, `[layers, count, ...]`: each is used more than once."""
+
+    def of_one(layer, index):
+        key = jax.random.fold_in(jax.random.key(4), layer)
+        return jax.random.key_data(jax.random.fold_in(key, index))
+
     with jax.enable_x64(False):
-        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(4), layer), index)
-        return jax.random.rademacher(key, shape, jnp.float32)
+        of_layer = jax.vmap(of_one, (None, 0))
+        return jax.vmap(of_layer, (0, None))(jnp.arange(layers), jnp.arange(count))
 
 
-def _projected(matrix, layer, count):
-    """<M_j, W> for j < count: `[count]`."""
+def _signs(key, shape):
+    """The random matrix M of a key: entries 1 and -1, float32."""
+    with jax.enable_x64(False):
+        own = jax.random.wrap_key_data(key)
+        return jax.random.rademacher(own, shape, jnp.float32)
+
+
+def _projected(matrix, keys):
+    """<M_j, W> of the matrix M_j of each key: `[keys]`."""
     products = jax.lax.map(
-        lambda j: jnp.sum(_signs(j, layer, matrix.shape) * matrix), jnp.arange(count)
+        lambda key: jnp.sum(_signs(key, matrix.shape) * matrix), keys
     )
     return products.astype(float)
 
 
-def _unprojected(coefficients, layer, shape):
-    """(1/k) sum_j c_j M_j."""
+def _unprojected(every, keys, shape):
+    """(1/k) sum_j c_j M_j of several lists c of k numbers: `[lists, *shape]`."""
+    most = max(c.shape[0] for c in every)
+    padded = jnp.stack([jnp.pad(c, (0, most - c.shape[0])) for c in every])
 
     def add(j, total):
-        return total + coefficients[j] * _signs(j, layer, shape)
+        return total + padded[:, j, None, None] * _signs(keys[j], shape)[None]
 
-    count = coefficients.shape[0]
-    return jax.lax.fori_loop(0, count, add, jnp.zeros(shape, jnp.float32)) / count
+    none = jnp.zeros((len(every), *shape), jnp.float32)
+    total = jax.lax.fori_loop(0, most, add, none)
+    return total / jnp.asarray([c.shape[0] for c in every], jnp.float32)[:, None, None]
 
 
 def code_projected(network: Network) -> Code:
@@ -204,27 +234,28 @@ def code_projected(network: Network) -> Code:
         w.astype(jnp.float32) - z
         for w, z in zip(jax.tree.leaves(network.params), initial, strict=True)
     ]
-
-    def rebuild(arrays):
-        pairs = enumerate(zip(initial, arrays, strict=True))
-        return tree.unflatten([z + _unprojected(a, n, z.shape) for n, (z, a) in pairs])
-
-    found, which = [], math.ceil(math.log2(len(PROJECTIONS)))
-    for most in PROJECTIONS:
-        arrays = [_projected(d, n, min(most, d.size)) for n, d in enumerate(moved)]
-        found.append(
-            coded(
-                arrays,
-                rebuild,
-                network.model,
-                network.sample,
-                network.holdout,
-                _PROJECTED,
-            )
-        )
-    found = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *found)
+    keys = _keys(len(moved), max(PROJECTIONS))
+    # To draw the signs takes longest: once for all projections, and once for all that is sent of them.
+    numbers = [_projected(d, k[: d.size]) for d, k in zip(moved, keys, strict=True)]
+    sent = [c[:most] for most in PROJECTIONS for c in numbers]
+    lengths, received = jax.lax.map(
+        functools.partial(_sent, sent), jnp.asarray(_PROJECTED, float)
+    )
+    of_layers = [received[n :: len(numbers)] for n in range(len(numbers))]
+    matrices = [
+        z[None] + _unprojected([c for several in own for c in several], k, z.shape)
+        for z, own, k in zip(initial, of_layers, keys, strict=True)
+    ]
+    errors, holdout_errors = jax.lax.map(
+        lambda own: _errors(
+            network.model, tree.unflatten(own), network.sample, network.holdout
+        ),
+        matrices,
+    )
+    bits = jnp.sum(lengths.reshape(len(_PROJECTED), len(PROJECTIONS), -1), axis=2)
     # The receiver must be told how many numbers there are.
-    return found.replace(bits=found.bits + which)
+    which = math.ceil(math.log2(len(PROJECTIONS)))
+    return Code(bits.T.ravel() + which, errors, holdout_errors)
 
 
 def code_subspace(network: Network) -> Code:

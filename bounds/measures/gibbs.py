@@ -118,26 +118,42 @@ def gibbs(network: Network) -> dict[str, Any]:
     levels, prices = _candidates(network, distances)
     kl = jnp.sum(distances[None, None] / (2 * jnp.square(levels)), axis=2)
     found = noisy.isotropic(network, with_biases=True)
-    sample, m = network.sample, network.sample.size.astype(float)
-    every = levels.reshape(2 * LEVELS, -1)
-    first, _, _ = noisy.errors(found, every, sample, jax.random.key(1), FIRST_LOOK)
+    m = network.sample.size.astype(float)
     complexity = (kl + prices + jnp.log(40 * jnp.sqrt(m))) / m
-    kept = jax.vmap(_best)(first.reshape(2, LEVELS), complexity)
-    levels = jnp.take_along_axis(levels, kept[:, :, None], axis=1)
-    every = levels.reshape(2 * KEPT, -1)
-    counted, draws, fill = noisy.errors(
-        found, every, sample, jax.random.key(2), EXAMPLES
+    every = levels.reshape(2 * LEVELS, -1)
+    kinds = jnp.asarray([[0], [LEVELS]])
+
+    # At all levels, then at those that are kept: both looks share one body, which takes long to compile.
+    def look(places, one):
+        number, examples, count = one
+        its_errors, draws, fill = noisy.errors(
+            found,
+            every[places],
+            network.sample,
+            jax.random.key(number),
+            examples,
+            count,
+        )
+        kept = jax.vmap(_best)(its_errors.reshape(2, LEVELS), complexity) + kinds
+        places = places.at[: 2 * KEPT].set(kept.ravel())
+        return places, (its_errors[: 2 * KEPT], draws, fill, kept)
+
+    looks = [(1, FIRST_LOOK, 2 * LEVELS), (2, EXAMPLES, 2 * KEPT)]
+    _, (counted, draws, fill, kept) = jax.lax.scan(
+        look, jnp.arange(2 * LEVELS), tuple(jnp.asarray(looks, jnp.int32).T)
     )
+    counted, draws, fill, kept = counted[1], draws[1], fill[1], kept[0]
     held_out = jnp.full(2 * KEPT, jnp.nan)
     if network.holdout is not None:
         held_out, _, _ = noisy.errors(
-            found, every, network.holdout, jax.random.key(3), EXAMPLES
+            found, every[kept.ravel()], network.holdout, jax.random.key(3), EXAMPLES
         )
+    kl, prices = kl.ravel()[kept], prices.ravel()[kept]
 
     def group(index):
         return Gibbs(
-            kl=kl[index][kept[index]],
-            prices=prices[index][kept[index]],
+            kl=kl[index],
+            prices=prices[index],
             errors=counted.reshape(2, KEPT)[index],
             draws=draws,
             fill=fill,

@@ -78,6 +78,8 @@ _APART = 4.0  # standard errors between a drop and 0.1 that tell them apart
 _FIRST_BLOCKS = 4  # before a standard error is believed
 _MOST_BLOCKS = 512
 _WIDTH = 0.4  # octaves: the last bracket's, at most
+# Each is a quarter of the one before.
+_BRACKETINGS = math.ceil(math.log((LARGEST - LEAST) / _WIDTH, 4))
 
 
 def _wrong_without_noise(network):
@@ -93,12 +95,13 @@ def _wrong_without_noise(network):
         return jax.lax.map(of_block, jnp.arange(sample.labels.shape[0] // BLOCK))
 
 
-def _drops(found, levels, network, clean, is_enough):
+def _drops(found, levels, count, network, clean, is_enough):
     """Blocks seen `[]`; drops in accuracy and their standard errors, `[S]` each.
 
     Args:
       found: a `noisy.Noisy`.
       levels: `[S]`, log2.
+      count: `[]`, how many of them are looked at, from the first.
       network: a `Network`.
       clean: `[blocks]`, errors without noise.
       is_enough: (drops, standard errors) -> whether to see no more blocks.
@@ -111,7 +114,7 @@ def _drops(found, levels, network, clean, is_enough):
         seen, sums, _, _ = carry
         block = seen % blocks
         key = jax.random.fold_in(jax.random.key(0), seen)
-        lost = noisy.wrong(found, scales, sample, block, key) - clean[block]
+        lost = noisy.wrong(found, scales, sample, block, key, count) - clean[block]
         lost = lost.astype(float)
         rows = jnp.clip(sample.size - block * BLOCK, 0, BLOCK).astype(float)
         ones = jnp.ones_like(lost)
@@ -142,29 +145,37 @@ def _level(found, network):
 
     clean = _wrong_without_noise(network)
 
-    def are_known(drops, errors):
-        is_apart = jnp.abs(drops - DROP) > _APART * errors
-        return jnp.all(is_apart | (errors < TOLERANCE))
-
-    def narrow(bracket):
-        low, high = bracket
+    # Brackets and the last look share one body, which takes long to compile.
+    def look(place, carry):
+        low, high, *_ = carry
+        is_last = place == _BRACKETINGS
         between = low + (high - low) * jnp.asarray([0.25, 0.5, 0.75])
-        _, drops, _ = _drops(found, between, network, clean, are_known)
+        levels = jnp.where(is_last, jnp.stack([low, high, high]), between)
+        count = jnp.where(is_last, 2, 3)
+
+        def is_enough(drops, errors):
+            is_apart = jnp.abs(drops - DROP) > _APART * errors
+            is_precise = errors < jnp.where(is_last, TOLERANCE / 2, TOLERANCE)
+            is_asked = jnp.arange(3) < count
+            return jnp.all((is_apart & ~is_last) | is_precise | ~is_asked)
+
+        seen, drops, errors = _drops(found, levels, count, network, clean, is_enough)
         is_borne = drops <= DROP
-        low = jnp.max(jnp.where(is_borne, between, low))
-        is_above = ~is_borne & (between > low)
-        return low, jnp.min(jnp.where(is_above, between, high))
+        narrow = jnp.max(jnp.where(is_borne, between, low))
+        is_above = ~is_borne & (between > narrow)
+        ends = narrow, jnp.min(jnp.where(is_above, between, high))
+        low, high = (
+            jnp.where(is_last, old, new)
+            for old, new in zip((low, high), ends, strict=True)
+        )
+        return low, high, seen, drops, errors
 
-    def is_wide(bracket):
-        return bracket[1] - bracket[0] > _WIDTH
-
-    def are_precise(_, errors):
-        return jnp.all(errors < TOLERANCE / 2)
-
-    ends = jnp.asarray(LEAST), jnp.asarray(LARGEST)
-    low, high = jax.lax.while_loop(is_wide, narrow, ends)
-    ends = jnp.stack([low, high])
-    seen, drops, errors = _drops(found, ends, network, clean, are_precise)
+    begin = (
+        jnp.asarray(LEAST), jnp.asarray(LARGEST), jnp.zeros((), jnp.int32),
+        jnp.zeros(3), jnp.zeros(3),
+    )  # fmt: skip
+    low, high, seen, drops, errors = jax.lax.fori_loop(0, _BRACKETINGS + 1, look, begin)
+    drops, errors = drops[:2], errors[:2]
     logs = jnp.log(jnp.maximum(drops, DROP / 100))
     slope = jnp.maximum(logs[1] - logs[0], 1e-3) / (high - low)
     # The bracket may have been a little off: half its width beyond either end.

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from bounds.network import Network
+from bounds.numerics.alike import places_of
 from nets.graph import is_dense
 from nets.kernels import layers
 from nets.margins import margin
@@ -61,10 +62,16 @@ def _dense(every, spread):
         return mean, *spread(layer, a)
 
     def draw(key):
-        return [
-            jax.random.normal(jax.random.fold_in(key, n), (BLOCK, count), jnp.float32)
-            for n, count in enumerate(units)
-        ]
+        found = {}  # layers of as many units compile once
+        for count, places in places_of(units, int).items():
+
+            def of_layer(n, count=count):
+                own = jax.random.fold_in(key, n)
+                return jax.random.normal(own, (BLOCK, count), jnp.float32)
+
+            normals = jax.vmap(of_layer)(jnp.asarray(places))
+            found |= dict(zip(places, normals, strict=True))
+        return [found[n] for n in range(len(units))]
 
     def logits(level, prepared, noise):
         (mean, p, q), z = prepared, None
@@ -169,7 +176,12 @@ def lost(logits: jax.Array, labels: jax.Array, known: jax.Array) -> jax.Array:
 
 
 def wrong(
-    noisy: Noisy, levels: jax.Array, sample: Sample, block: jax.Array, key: jax.Array
+    noisy: Noisy,
+    levels: jax.Array,
+    sample: Sample,
+    block: jax.Array,
+    key: jax.Array,
+    count: jax.Array | None = None,
 ) -> jax.Array:
     """Errors of a block at several levels, `[S]`: how many margins are not above 0.
 
@@ -179,18 +191,30 @@ def wrong(
       sample: a `Sample`.
       block: `[]`, from 0.
       key: typed key of its normals.
+      count: `[]`, how many of the levels are looked at, from the first; those after it are zeros. None: all.
     """
     rows = block_of(sample, block)
     prepared, normals = noisy.prepared(rows.inputs), noisy.draw(key)
+    levels = levels.astype(jnp.float32)
 
     def at(level):
         return lost(noisy.logits(level, prepared, normals), rows.labels, rows.known)
 
-    return jax.lax.map(at, levels.astype(jnp.float32))
+    if count is None:
+        return jax.lax.map(at, levels)
+    none = jnp.zeros(levels.shape[0], jax.eval_shape(at, levels[0]).dtype)
+    return jax.lax.fori_loop(
+        0, count, lambda i, found: found.at[i].set(at(levels[i])), none
+    )
 
 
 def errors(
-    noisy: Noisy, levels: jax.Array, sample: Sample, key: jax.Array, examples: int
+    noisy: Noisy,
+    levels: jax.Array,
+    sample: Sample,
+    key: jax.Array,
+    examples: int | jax.Array,
+    count: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Mean errors `[S]` over so many passes that at least `examples` examples are seen.
 
@@ -198,6 +222,7 @@ def errors(
       noisy, levels, sample: as for `wrong`.
       key: typed key; each block of each pass has its own.
       examples: a number.
+      count: as for `wrong`.
 
     Returns:
       `(errors, draws, fill)`: the mean of `draws` independent variables in [0, 1] is
@@ -208,9 +233,8 @@ def errors(
     passes = -(-examples // size)
 
     def visit(index, totals):
-        found = wrong(
-            noisy, levels, sample, index % blocks, jax.random.fold_in(key, index)
-        )
+        own = jax.random.fold_in(key, index)
+        found = wrong(noisy, levels, sample, index % blocks, own, count)
         return totals + found
 
     none = jnp.zeros(levels.shape[0], jnp.asarray(0).dtype)

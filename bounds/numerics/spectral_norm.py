@@ -1,8 +1,8 @@
 """Certified enclosures of spectral norms.
 
-From below: Rayleigh's quotient v'A'A v / v'v of the largest Ritz vector of Lanczos on the Gram matrix. From
-above: one Cholesky factorisation. If c I - A'A has a Cholesky factor then sigma(A)^2 <= c, and rounding is
-paid for in full:
+From below: Rayleigh's quotient v'A'A v / v'v of the largest Ritz vector of Lanczos on the Gram matrix, or
+where that has few rows of its eigenvector. From above: one Cholesky factorisation. If c I - A'A has a Cholesky
+factor then sigma(A)^2 <= c, and rounding is paid for in full:
 
   Let G = A'A be n x n with inner length k, u the unit roundoff, g(j) = j u / (1 - j u).
   1. The computed Gram matrix obeys ||G^ - G||_2 <= g(k) ||A||_F^2, whatever the order of
@@ -267,6 +267,12 @@ def _enclosed(work, relative_width):
     def product(v):
         return (coarse @ v.astype(coarse.dtype)).astype(dtype)
 
+    def nearer(v):
+        """The eigenvector of the largest eigenvalue, or, from a start, what comes nearer to it."""
+        if n <= _LANCZOS_STEPS:  # all are found sooner, and compile sooner
+            return jnp.linalg.eigh(gram)[1][:, -1]
+        return lanczos.largest(product, v, _LANCZOS_STEPS).vector
+
     def quotient(v):
         squares = v @ v
         return jnp.maximum(_quadratic(gram, v), 0.0) / jnp.maximum(squares, tiny)
@@ -302,7 +308,7 @@ def _enclosed(work, relative_width):
 
     def attempt(carry):
         count, v, estimate, lower, _ = carry
-        v = lanczos.largest(product, v, min(_LANCZOS_STEPS, n)).vector
+        v = nearer(v)
         squared = quotient(v)
         estimate = jnp.maximum(estimate, jnp.sqrt(squared))
         lower = jnp.maximum(lower, lower_end(squared))

@@ -15,7 +15,6 @@ from bounds.measures.code import (
     CANDIDATES,
     PROJECTIONS,
     Code,
-    _signs,
     code_from_origin,
     coded,
     quantised,
@@ -335,13 +334,19 @@ def test_by_name():
     assert spec.speaks_of == "compressed" and spec.also == ("compression",)
 
 
+def signs_of(index, layer, shape):
+    """A matrix that the receiver draws."""
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(4), layer), index)
+    return np.asarray(jax.random.rademacher(key, shape, jnp.float32))
+
+
 def assert_projected(values, net, projections, candidates):
     """W' = (1/k) sum_j <M_j, W> M_j, from the signs and the bits that a receiver has."""
     moved, rebuild = from_init(net)
     place = 0
     for most in projections:
         signs = [
-            np.stack([np.asarray(_signs(j, n, d.shape)) for j in range(min(most, d.size))])
+            np.stack([signs_of(j, n, d.shape) for j in range(min(most, d.size))])
             for n, d in enumerate(moved)
         ]  # fmt: skip
         assert all(set(np.unique(m)) == {-1.0, 1.0} for m in signs)
@@ -389,7 +394,7 @@ def test_random_projections_are_those_of_the_paper():
         )["code_projected"]
     assert_projected(values, net, PROJECTIONS, _PROJECTED)
     # Without noise in the mean: <M, W> of many M give W back.
-    signs = np.stack([np.asarray(_signs(j, 0, (3, 2))) for j in range(4000)])
+    signs = np.stack([signs_of(j, 0, (3, 2)) for j in range(4000)])
     w = np.arange(6.0).reshape(3, 2)
     back = np.einsum("k,kio->io", np.einsum("kio,io->k", signs, w), signs) / 4000
     np.testing.assert_allclose(back, w, atol=5 * np.linalg.norm(w) / math.sqrt(4000))
