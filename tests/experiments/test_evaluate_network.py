@@ -224,7 +224,7 @@ def test_a_profile_changes_no_number(tmp_path, place):
             k: other[k] for k in other if k not in numbers
         }
         its = {k: float(other[k]) for k in numbers}
-        assert its == pytest.approx(numbers, rel=1e-6, abs=0, nan_ok=True)
+        assert its == pytest.approx(numbers, rel=1e-12, abs=0, nan_ok=True)
 
 
 def refused(out, place, **typed):
