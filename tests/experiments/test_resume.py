@@ -46,7 +46,7 @@ def test_killed_and_resumed_as_if_nothing_had_happened(tmp_path, shuffle, kills)
     typed = {
         "dim": 10, "width": 200, "n_test": 200, "draws": 1, "sizes": (32, 1500, 2048),
         "seeds": 2, "margin": 1000.0, "shuffle": shuffle, "bounds": ("bartlett_2017",),
-        "max_epochs": 30 if shuffle else 600,  # slow tests are compiled to be fast
+        "max_epochs": 30 if kills == 1 else 600,  # slow tests are compiled to be fast
     }  # fmt: skip
     config = calls.settings_of(PROGRAM, "hypersphere", None, typed)
     flags = ["--problem=hypersphere"]
