@@ -15,6 +15,8 @@ from bounds.measures.code import (
     CANDIDATES,
     PROJECTIONS,
     Code,
+    _keys,
+    _signs,
     code_from_origin,
     coded,
     quantised,
@@ -349,7 +351,6 @@ def assert_projected(values, net, projections, candidates):
             np.stack([signs_of(j, n, d.shape) for j in range(min(most, d.size))])
             for n, d in enumerate(moved)
         ]  # fmt: skip
-        assert all(set(np.unique(m)) == {-1.0, 1.0} for m in signs)
         numbers = [
             np.einsum("kio,io->k", m, d) for m, d in zip(signs, moved, strict=True)
         ]
@@ -394,7 +395,10 @@ def test_random_projections_are_those_of_the_paper():
         )["code_projected"]
     assert_projected(values, net, PROJECTIONS, _PROJECTED)
     # Without noise in the mean: <M, W> of many M give W back.
-    signs = np.stack([signs_of(j, 0, (3, 2)) for j in range(4000)])
+    signs = np.stack([np.asarray(_signs(key, (3, 2))) for key in _keys(2, 4000)[1]])
+    assert set(np.unique(signs)) == {-1.0, 1.0}
+    expected = [signs_of(j, 1, (3, 2)) for j in range(10)]
+    np.testing.assert_array_equal(signs[:10], expected)
     w = np.arange(6.0).reshape(3, 2)
     back = np.einsum("k,kio->io", np.einsum("kio,io->k", signs, w), signs) / 4000
     np.testing.assert_allclose(back, w, atol=5 * np.linalg.norm(w) / math.sqrt(4000))
