@@ -7,6 +7,7 @@ A key depends on what it is for (which seed, size, draw), never on what else is 
 from __future__ import annotations
 
 import enum
+import functools
 
 import numpy as np
 
@@ -29,12 +30,28 @@ class Purpose(enum.IntEnum):
     POINTS = 8
 
 
+_MOST = 8  # numbers of a key
+
+
 def key_for(seed: int, purpose: Purpose, *numbers) -> jax.Array:
     """The typed key of a purpose, e.g. `key_for(flags.seed, Purpose.TRAIN, 3, 512, 0)`."""
-    key = jax.random.fold_in(jax.random.key(seed), int(purpose))
-    for number in numbers:
-        key = jax.random.fold_in(key, number)
-    return key
+    # Folded in by one program, however many they are: a dispatch of its own for each takes six times as long.
+    count, folded = 1 + len(numbers), np.zeros(_MOST, np.uint32)
+    folded[:count] = (int(purpose), *numbers)
+    return _folding()(jax.random.key(seed), folded, count)
+
+
+@functools.cache
+def _folding():
+    """`(key, numbers, count)` -> the key with the first `count` of them folded in, one after the other."""
+
+    def fold(key, numbers, count):
+        def one(place, so_far):
+            return jax.random.fold_in(so_far, numbers[place])
+
+        return jax.lax.fori_loop(0, count, one, key)
+
+    return jax.jit(fold)
 
 
 def host_generator(key: jax.Array) -> np.random.Generator:
