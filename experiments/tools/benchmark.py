@@ -13,9 +13,10 @@ Every row times our program and a baseline one after the other on the same machi
   margins and the norms of the inputs decide;
 - noise: the same 28 and the 6 that search for the noise that a trained network bears, to a
   drop in accuracy of 0.1 within 0.01, against that search as the public code makes it;
-- commands: `evaluate`, from the shell to its last file, on 8 networks and the 34 measures, with no program
-  kept and with all of them, against a script in PyTorch that reads the same files; the floor is what importing
-  takes and what measuring takes in a process that has compiled;
+- commands: `evaluate`, from the shell to its last file, with no program kept and with all of them: on 8
+  networks and the 34 measures, against a script in PyTorch that reads the same files, and on one network and all
+  certified bounds, against nothing; the floor is what importing takes and what measuring takes in a process that
+  has compiled;
 - coupled: 256 runs on S with one example replaced, for stability, against one such run alone
   on all cores, and against PyTorch's loop; a run each, compiled before;
 - forward: 512 examples through a residual network of ResNet-18's size, read by `from_torch`, as
@@ -50,6 +51,7 @@ from absl import flags, logging
 import bounds
 from bounds.measures.layers import NORMS
 from bounds.numerics.spectral_norm import RELATIVE_WIDTH, spectral_norm
+from bounds.spec import CERTIFIED
 from experiments import uc_failure
 from experiments.lab import devices, report
 from experiments.lab.calls import settings_of
@@ -115,7 +117,7 @@ class Row:
 
     Attributes:
       what: in words.
-      ours, theirs: seconds.
+      ours, theirs: seconds; None: there is no baseline.
       unit: of what.
       floor: the least seconds that ours could take, where that is known.
       limit: what that is the time of.
@@ -124,7 +126,7 @@ class Row:
 
     what: str
     ours: float
-    theirs: float
+    theirs: float | None
     unit: str
     floor: float | None = None
     limit: str = ""
@@ -132,12 +134,15 @@ class Row:
 
     def cells(self) -> list[str]:
         """Of a table: milliseconds, ratios and shares."""
-        times = (f"{float(f'{1e3 * s:.3g}'):g}" for s in (self.ours, self.theirs))
+        times = (
+            "" if s is None else f"{float(f'{1e3 * s:.3g}'):g}"
+            for s in (self.ours, self.theirs)
+        )
         floor, alone = (
             "" if least is None else f"{least / self.ours:.0%}"
             for least in (self.floor, self.alone)
         )
-        ratio = f"{self.theirs / self.ours:.1f}"
+        ratio = "" if self.theirs is None else f"{self.theirs / self.ours:.1f}"
         return [self.what, *times, self.unit, ratio, floor, self.limit, alone]
 
 
@@ -248,22 +253,30 @@ def noise_rows(seconds: float) -> Iterator[Row]:
 
 
 def command_rows(seconds: float) -> Iterator[Row]:
-    """Whole commands against a script in PyTorch."""
+    """Whole commands: eight networks against a script in PyTorch, and one, which nothing is held against."""
     del seconds  # a command is run once or twice
-    names = [name for some in measures_of_jiang() for name in some]
-    count, widths = 8, (128, 128)
-    with tempfile.TemporaryDirectory() as folder:
-        path, networks = Path(folder), trained(widths, count, 4096)
-        commands.write(path, networks)
-        cold, *kept = (commands.evaluate(path, names, path / "cache") for _ in range(3))
-        theirs = min(commands.torch(path) for _ in range(2))
-        imports = min(commands.imports() for _ in range(2))
-    measuring = our_library(names, networks, runs.make_layout(lanes_per_device=1))
-    measuring()  # compiles
-    least = imports + best(measuring, 0)
-    what = f"commands: evaluate, 34 measures of {count} x 784-128-128-10"
-    for how, ours in (("nothing kept", cold), ("programs kept", min(kept))):
-        yield Row(f"{what}, {how}", ours, theirs, "all", least, "imports and measuring")
+    certified = [n for n, spec in bounds.BOUNDS.items() if spec.status == CERTIFIED]
+    of_jiang = [name for some in measures_of_jiang() for name in some]
+    imports = min(commands.imports() for _ in range(2))
+    for what, names, count in (
+        ("34 measures", of_jiang, 8),
+        (f"{len(certified)} certified bounds", certified, 1),
+    ):
+        with tempfile.TemporaryDirectory() as folder:
+            path, networks = Path(folder), trained((128, 128), count, 4096)
+            commands.write(path, networks)
+            cold, *kept = (
+                commands.evaluate(path, names, path / "cache") for _ in range(3)
+            )
+            theirs = None
+            if names is of_jiang:
+                theirs = min(commands.torch(path) for _ in range(2))
+        measuring = our_library(names, networks, runs.make_layout(lanes_per_device=1))
+        measuring()  # compiles
+        floor = imports + best(measuring, 0), "imports and measuring"
+        what = f"commands: evaluate, {what} of {count} x 784-128-128-10"
+        yield Row(f"{what}, nothing kept", cold, theirs, "all", *floor)
+        yield Row(f"{what}, programs kept", min(kept), theirs, "all", *floor)
 
 
 def coupled_rows(seconds: float) -> Iterator[Row]:

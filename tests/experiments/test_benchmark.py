@@ -25,7 +25,8 @@ from nets import runs
 
 flags.FLAGS(["benchmark", "--rows=made_up"])
 benchmark.ROWS["made_up"] = lambda _: iter(
-    [benchmark.Row("a step", 0.002, 0.003, "step", 0.0015, "bytes"), benchmark.Row("a job", 1, 2, "job")]
+    [benchmark.Row("a step", 0.002, 0.003, "step", 0.0015, "bytes"), benchmark.Row("a job", 1, 2, "job"),
+     benchmark.Row("alone", 2, None, "all", 1, "imports")]
 )
 benchmark.main()
 ended, train_many = [], runs.train_many
@@ -76,6 +77,8 @@ def test_it_prints_times_and_their_ratio_and_trains_coupled_runs():
     assert line == ["a", "step", "2", "3", "step", "1.5", "75%", "bytes"]
     line = next(line for line in lines if line.startswith("a job")).split()
     assert line == ["a", "job", "1000", "2000", "job", "2.0"]
+    line = next(line for line in lines if line.startswith("alone")).split()
+    assert line == ["alone", "2000", "all", "50%", "imports"]  # and no ratio
 
 
 @pytest.mark.slow
