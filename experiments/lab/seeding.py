@@ -30,13 +30,18 @@ class Purpose(enum.IntEnum):
     POINTS = 8
 
 
-_MOST = 8  # numbers of a key
+_ROOM = 8  # for numbers; a program serves all keys of as much room
 
 
 def key_for(seed: int, purpose: Purpose, *numbers) -> jax.Array:
-    """The typed key of a purpose, e.g. `key_for(flags.seed, Purpose.TRAIN, 3, 512, 0)`."""
-    # Folded in by one program, however many they are: a dispatch of its own for each takes six times as long.
-    count, folded = 1 + len(numbers), np.zeros(_MOST, np.uint32)
+    """The typed key of a purpose, e.g. `key_for(flags.seed, Purpose.TRAIN, 3, 512, 0)`.
+
+    Raises:
+      OverflowError: one is below 0, or not below 2^32.
+    """
+    # By one program, however many there are: a dispatch of its own for each takes six times as long.
+    count = 1 + len(numbers)
+    folded = np.zeros(-(-count // _ROOM) * _ROOM, np.uint32)
     folded[:count] = (int(purpose), *numbers)
     return _folding()(jax.random.key(seed), folded, count)
 
